@@ -1,0 +1,32 @@
+#pragma once
+// What happened to a sequence, as ids and counts only. Policies that need memory keep side tables fed by these.
+
+#include <cstdint>
+
+#include "base/ids.h"
+
+namespace sluice {
+
+struct Event {
+  enum class Kind : uint8_t {
+    arrived,    // tokens: prompt length
+    admitted,   // tokens: prompt tokens found in the prefix cache
+    ran,        // tokens: positions computed in the step that just settled
+    sampled,    // tokens: new tokens appended (1 without speculation)
+    preempted,  // tokens: computed positions given up
+    forked,     // other: the child
+    finished,   // tokens: generated in total
+  };
+  Kind kind;
+  SeqId seq = kNoSeq;
+  int tokens = 0;
+  Nanos at = 0;
+  SeqId other = kNoSeq;
+};
+
+struct Observer {
+  virtual ~Observer() = default;
+  virtual void on(const Event&) {}
+};
+
+}  // namespace sluice

@@ -1,0 +1,68 @@
+#pragma once
+// The flags of one subcommand. Every flag can come from the command line, the environment (SLUICE_MAX_MODEL_LEN for
+// --max-model-len) or a YAML file (max-model-len: 4096, under --config), in this order of precedence.
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace sluice {
+
+/// A size on the command line: "4G", "512MiB", "1048576". Suffixes K, M, G, T are powers of 1024, with or without iB or B.
+struct ByteSize {
+  int64_t bytes = 0;
+};
+Result<ByteSize> parse_byte_size(const std::string& text);
+/// "1.50 GiB", for people.
+std::string format_bytes(double bytes);
+
+class OptionSet {
+ public:
+  OptionSet(std::string command, std::string description) : command_(std::move(command)), description_(std::move(description)) {}
+
+  /// Shown in --help as a heading for the options added after it.
+  void group(std::string name) { group_ = std::move(name); }
+  /// `names` is CLI11's form: "-m,--model,model" is a short and a long name and a position. The target holds the default.
+  void add(const std::string& names, std::string& target, const std::string& help);
+  void add(const std::string& names, int& target, const std::string& help);
+  void add(const std::string& names, int64_t& target, const std::string& help);
+  void add(const std::string& names, uint64_t& target, const std::string& help);
+  void add(const std::string& names, double& target, const std::string& help);
+  void add(const std::string& names, ByteSize& target, const std::string& help);
+  void add(const std::string& names, std::vector<std::string>& target, const std::string& help);
+  /// --name, --name=false and --no-name.
+  void add(const std::string& names, bool& target, const std::string& help);
+
+  enum class Outcome { run, done };  // done: help was printed
+  /// Fills the targets. Unknown flags, keys and environment variables, and values of a wrong type, are errors that name them.
+  Result<Outcome> parse(const std::vector<std::string>& args);
+
+  /// One line per option: its value and where it came from.
+  std::string show() const;
+  /// Whether the value came from anywhere but the default.
+  bool given(const std::string& long_name) const;
+  std::string help() const;
+
+ private:
+  struct Option {
+    std::string names, parsed_names, long_name, help, group, type;
+    std::vector<std::string> aliases;  // "-np": more than one letter after one dash
+    bool is_flag = false, is_list = false;
+    std::function<Status(const std::vector<std::string>&)> set;
+    std::function<std::string()> get;
+    std::string default_text;
+    std::string source = "default";
+  };
+  void add_option(const std::string& names, const std::string& help, std::string type,
+                  std::function<Status(const std::vector<std::string>&)> set, std::function<std::string()> get);
+  Status apply_environment();
+  Status apply_config(const std::string& path);
+
+  std::string command_, description_, group_ = "Options";
+  std::vector<Option> options_;
+};
+
+}  // namespace sluice

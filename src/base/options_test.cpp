@@ -1,0 +1,80 @@
+#include "base/options.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+namespace sluice {
+namespace {
+
+struct Flags {
+  std::string model = "none";
+  int context = 7;
+  bool cache = true;
+  ByteSize memory{1024};
+  std::vector<std::string> names;
+  OptionSet set{"tool", "A tool."};
+  Flags() {
+    set.add("-m,--model,model", model, "the model");
+    set.add("-c,-ctx,--max-model-len", context, "the context");
+    set.add("--prefix-cache", cache, "share prefixes");
+    set.add("--kv-cache-memory-bytes", memory, "size");
+    set.add("--served-model-name", names, "names");
+  }
+};
+
+TEST(Options, PrecedenceIsCommandLineEnvironmentFileDefault) {
+  const std::string path = ::testing::TempDir() + "sluice_options.yaml";
+  std::ofstream(path) << "max-model-len: 11\nmodel: from-file\nserved_model_name: [a, b]\nprefix-cache: false\n";
+  setenv("SLUICE_MAX_MODEL_LEN", "13", 1);
+  Flags f;
+  const auto outcome = f.set.parse({"pos", "--config", path, "--kv-cache-memory-bytes", "2G"});
+  unsetenv("SLUICE_MAX_MODEL_LEN");
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_EQ(f.model, "pos");
+  EXPECT_EQ(f.context, 13);
+  EXPECT_FALSE(f.cache);
+  EXPECT_EQ(f.memory.bytes, int64_t{2} << 30);
+  EXPECT_EQ(f.names, (std::vector<std::string>{"a", "b"}));
+  const std::string shown = f.set.show();
+  EXPECT_NE(shown.find("command line"), std::string::npos);
+  EXPECT_NE(shown.find("environment SLUICE_MAX_MODEL_LEN"), std::string::npos);
+  EXPECT_NE(shown.find("file " + path), std::string::npos);
+  std::remove(path.c_str());
+}
+
+TEST(Options, FlagsAndLists) {
+  Flags f;
+  ASSERT_TRUE(f.set.parse({"--no-prefix-cache", "--served-model-name", "x,y", "-ctx", "5", "m.gguf"}).ok());
+  EXPECT_FALSE(f.cache);
+  EXPECT_EQ(f.names, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(f.model, "m.gguf");
+  EXPECT_EQ(f.context, 5);
+  Flags g;
+  g.cache = false;
+  ASSERT_TRUE(g.set.parse({"--prefix-cache"}).ok());
+  EXPECT_TRUE(g.cache);
+  Flags h;
+  ASSERT_TRUE(h.set.parse({"--prefix-cache=false"}).ok());
+  EXPECT_FALSE(h.cache);
+}
+
+TEST(Options, ErrorsNameTheFlag) {
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
+           {"--max-model-len", "many"}, {"--max-model-len", "99999999999999"}, {"--max-model-len"}}) {
+    Flags f;
+    const auto outcome = f.set.parse(args);
+    ASSERT_FALSE(outcome.ok());
+    EXPECT_NE(outcome.error().message.find("max-model-len"), std::string::npos) << outcome.error().message;
+  }
+  Flags f;
+  const auto unknown = f.set.parse({"--no-such-flag"});
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_NE(unknown.error().message.find("no-such-flag"), std::string::npos);
+  EXPECT_FALSE(Flags().set.parse({"--kv-cache-memory-bytes", "3X"}).ok());
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,37 @@
+#pragma once
+// Element types. Block types pack `block_elems` values of one row into `block_bytes` bytes (ggml's layouts).
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace sluice {
+
+enum class DType : uint8_t {
+  f32, f16, bf16, f64,
+  i8, u8, i16, u16, i32, u32, i64, u64, boolean,
+  q8_0, q4_0, q4_k, q6_k,
+};
+inline constexpr int kNumDTypes = 17;
+
+struct DTypeInfo {
+  DType dtype;
+  std::string_view name;  // as inspect and errors print it: "F32", "Q4_K"
+  int block_elems;
+  int block_bytes;
+};
+
+const DTypeInfo& dtype_info(DType dtype);
+inline std::string_view dtype_name(DType dtype) { return dtype_info(dtype).name; }
+
+/// Bytes of a row of `elems` values; `elems` must be a multiple of the block.
+size_t row_bytes(DType dtype, int64_t elems);
+
+float f16_to_f32(uint16_t bits);
+/// Rounds to nearest even; overflow becomes infinity.
+uint16_t f32_to_f16(float value);
+float bf16_to_f32(uint16_t bits);
+/// Rounds to nearest even; NaN stays NaN.
+uint16_t f32_to_bf16(float value);
+
+}  // namespace sluice
