@@ -1,0 +1,56 @@
+#include "kv/block_pool.h"
+
+#include <algorithm>
+
+namespace sluice {
+
+BlockPool::BlockPool(int blocks, int block_tokens) : block_tokens_(block_tokens), refs_(blocks, 0), cached_(blocks) {
+  CHECK(blocks >= 0 && block_tokens >= 1 && block_tokens <= 256, "{} blocks of {} tokens", blocks, block_tokens);
+  free_.reserve(blocks);
+  for (int id = blocks - 1; id >= 0; --id) free_.push_back(static_cast<BlockId>(id));
+}
+
+BlockPool::~BlockPool() { CHECK(free() == total(), "{} blocks are still in use", total() - free()); }
+
+std::optional<BlockRef> BlockPool::allocate() {
+  if (free_.empty()) return std::nullopt;
+  const BlockId id = free_.back();
+  free_.pop_back();
+  add_ref(id);
+  return BlockRef(this, id);
+}
+
+void BlockPool::add_ref(BlockId id) {
+  if (++refs_[id] == 2 && cached_[id]) --idle_cached_;
+}
+
+void BlockPool::drop_ref(BlockId id) {
+  CHECK(refs_[id] > 0, "block {} is released twice", id);
+  if (--refs_[id] == 1 && cached_[id]) ++idle_cached_;
+  if (refs_[id] == 0) {
+    CHECK(!cached_[id], "block {} left a prefix cache that still lists it", id);
+    free_.push_back(id);
+  }
+}
+
+void BlockPool::set_cached(BlockId id, bool cached) {
+  CHECK(refs_[id] > 0 && cached_[id] != cached, "block {} with {} references", id, refs_[id]);
+  cached_[id] = cached;
+  if (refs_[id] == 1) idle_cached_ += cached ? 1 : -1;
+}
+
+bool BlockPool::consistent() const {
+  int in_use = 0, idle = 0;
+  for (size_t id = 0; id < refs_.size(); ++id) {
+    if (refs_[id] < 0 || (refs_[id] == 0 && cached_[id])) return false;
+    in_use += refs_[id] > 0;
+    idle += refs_[id] == 1 && cached_[id];
+  }
+  std::vector<BlockId> free = free_;
+  std::sort(free.begin(), free.end());
+  const bool unique = std::adjacent_find(free.begin(), free.end()) == free.end();
+  const bool unused = std::all_of(free.begin(), free.end(), [&](BlockId id) { return refs_[id] == 0; });
+  return unique && unused && in_use + static_cast<int>(free.size()) == total() && idle == idle_cached_;
+}
+
+}  // namespace sluice

@@ -1,0 +1,87 @@
+#pragma once
+// The KV pool as metadata: which blocks are free, and how many references each used block has. Holds no bytes.
+// Source: PagedAttention (Kwon et al., SOSP 2023), sections 4.2 and 4.4. A block size of 1 is token-granular allocation
+// (LightLLM's TokenAttention) through the same code.
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/ids.h"
+
+namespace sluice {
+
+class BlockPool;
+
+/// One reference to one block: copying shares it, destroying releases it.
+class BlockRef {
+ public:
+  BlockRef() = default;
+  BlockRef(const BlockRef& other);
+  BlockRef(BlockRef&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), id_(other.id_) {}
+  BlockRef& operator=(BlockRef other) noexcept {
+    std::swap(pool_, other.pool_);
+    std::swap(id_, other.id_);
+    return *this;
+  }
+  ~BlockRef();
+
+  BlockId id() const { return id_; }
+  explicit operator bool() const { return pool_ != nullptr; }
+  /// References to this block, this one included.
+  int count() const;
+
+ private:
+  friend class BlockPool;
+  BlockRef(BlockPool* pool, BlockId id) : pool_(pool), id_(id) {}
+  BlockPool* pool_ = nullptr;
+  BlockId id_ = kNoBlock;
+};
+
+class BlockPool {
+ public:
+  /// block_tokens in [1, 256].
+  BlockPool(int blocks, int block_tokens);
+  ~BlockPool();
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+
+  /// A block that nobody else holds, or nothing when all are in use.
+  std::optional<BlockRef> allocate();
+
+  int total() const { return static_cast<int>(refs_.size()); }
+  int free() const { return static_cast<int>(free_.size()); }
+  int block_tokens() const { return block_tokens_; }
+  int count(BlockId id) const { return refs_[id]; }
+
+  /// A prefix cache marks the blocks of which it holds one reference. idle_cached() counts those that nobody else holds.
+  void set_cached(BlockId id, bool cached);
+  bool is_cached(BlockId id) const { return cached_[id]; }
+  int idle_cached() const { return idle_cached_; }
+
+  /// Recounts everything; false when the books do not agree with themselves.
+  bool consistent() const;
+
+ private:
+  friend class BlockRef;
+  void add_ref(BlockId id);
+  void drop_ref(BlockId id);
+
+  int block_tokens_;
+  std::vector<int> refs_;
+  std::vector<bool> cached_;
+  std::vector<BlockId> free_;  // taken from the back; a fresh pool hands out ascending ids, so that early blocks adjoin
+  int idle_cached_ = 0;
+};
+
+inline BlockRef::BlockRef(const BlockRef& other) : pool_(other.pool_), id_(other.id_) {
+  if (pool_ != nullptr) pool_->add_ref(id_);
+}
+inline BlockRef::~BlockRef() {
+  if (pool_ != nullptr) pool_->drop_ref(id_);
+}
+inline int BlockRef::count() const { return pool_ == nullptr ? 0 : pool_->count(id_); }
+
+}  // namespace sluice

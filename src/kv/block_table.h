@@ -1,0 +1,45 @@
+#pragma once
+// Logical to physical: block i of a sequence holds its positions [i * block_tokens, (i + 1) * block_tokens).
+
+#include <span>
+#include <vector>
+
+#include "kv/block_pool.h"
+
+namespace sluice {
+
+class BlockTable {
+ public:
+  int size() const { return static_cast<int>(refs_.size()); }
+  bool empty() const { return refs_.empty(); }
+  const BlockRef& operator[](int i) const { return refs_[i]; }
+  std::span<const BlockRef> refs() const { return refs_; }
+  /// The ids alone, as kernels read them; valid until the table changes.
+  std::span<const BlockId> ids() const { return ids_; }
+
+  void push(BlockRef ref) {
+    ids_.push_back(ref.id());
+    refs_.push_back(std::move(ref));
+  }
+  void replace(int i, BlockRef ref) {
+    ids_[i] = ref.id();
+    refs_[i] = std::move(ref);
+  }
+  void truncate(int blocks) {
+    refs_.resize(blocks);
+    ids_.resize(blocks);
+  }
+  void clear() { truncate(0); }
+
+ private:
+  std::vector<BlockRef> refs_;
+  std::vector<BlockId> ids_;
+};
+
+/// Bytes to move, as metadata: the executor copies `tokens` slots of every layer from one block to another.
+struct KvCopy {
+  BlockId src = kNoBlock, dst = kNoBlock;
+  int tokens = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,122 @@
+#include "kv/prefix/hash_chain.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+
+namespace sluice {
+
+HashChain::~HashChain() {
+  for (auto& [key, entry] : entries_) pool_.set_cached(entry.block.id(), false);
+}
+
+uint64_t HashChain::root_key(CacheSalt salt) { return XXH3_64bits(&salt, sizeof salt); }
+
+uint64_t HashChain::next_key(uint64_t parent, std::span<const TokenId> block) const {
+  return XXH3_64bits_withSeed(block.data(), block.size_bytes(), parent);
+}
+
+const HashChain::Entry* HashChain::find(uint64_t key, uint64_t parent, std::span<const TokenId> block) const {
+  const auto it = entries_.find(key);
+  if (it == entries_.end() || it->second.parent != parent) return nullptr;
+  return std::ranges::equal(it->second.tokens, block) ? &it->second : nullptr;
+}
+
+PrefixHit HashChain::match(CacheSalt salt, std::span<const TokenId> tokens) const {
+  PrefixHit hit;
+  const size_t block_tokens = static_cast<size_t>(pool_.block_tokens());
+  uint64_t parent = root_key(salt);
+  for (size_t at = 0; at + block_tokens <= tokens.size(); at += block_tokens) {
+    const auto block = tokens.subspan(at, block_tokens);
+    const uint64_t key = next_key(parent, block);
+    const Entry* entry = find(key, parent, block);
+    if (entry == nullptr) break;
+    hit.blocks.push_back(entry->block);
+    parent = key;
+  }
+  return hit;
+}
+
+void HashChain::touch(uint64_t key, Entry& entry) {
+  if (entry.children == 0) ends_.erase({entry.last_used, key});
+  entry.last_used = tick_;
+  if (entry.children == 0) ends_.insert({entry.last_used, key});
+}
+
+void HashChain::commit(CacheSalt salt, const PrefixHit& hit, std::span<const TokenId> tokens) {
+  ++tick_;
+  const size_t block_tokens = static_cast<size_t>(pool_.block_tokens());
+  uint64_t parent = root_key(salt);
+  for (size_t i = 0; i < hit.blocks.size(); ++i) {
+    parent = next_key(parent, tokens.subspan(i * block_tokens, block_tokens));
+    touch(parent, entries_.at(parent));
+  }
+}
+
+void HashChain::insert(CacheSalt salt, std::span<const TokenId> tokens, int full_blocks, BlockTable& table) {
+  ++tick_;
+  const size_t block_tokens = static_cast<size_t>(pool_.block_tokens());
+  uint64_t parent = root_key(salt);
+  for (int i = 0; i < full_blocks; ++i) {
+    const auto block = tokens.subspan(i * block_tokens, block_tokens);
+    const uint64_t key = next_key(parent, block);
+    auto it = entries_.find(key);
+    if (it != entries_.end()) {
+      if (find(key, parent, block) == nullptr) return;  // a true collision: the newcomer stays private
+      if (it->second.block.id() != table[i].id()) table.replace(i, it->second.block);
+      touch(key, it->second);
+    } else {
+      if (pool_.is_cached(table[i].id())) return;  // already published elsewhere on the chain of another sequence
+      entries_.emplace(key, Entry{table[i], {block.begin(), block.end()}, parent, 0, tick_});
+      pool_.set_cached(table[i].id(), true);
+      ends_.insert({tick_, key});
+      if (const auto up = entries_.find(parent); up != entries_.end() && ++up->second.children == 1)
+        ends_.erase({up->second.last_used, parent});
+    }
+    parent = key;
+  }
+}
+
+int HashChain::evict(int blocks) {
+  int freed = 0;
+  for (auto it = ends_.begin(); it != ends_.end() && freed < blocks;) {
+    const auto [used, key] = *it;
+    Entry& entry = entries_.at(key);
+    if (entry.block.count() > 1) {
+      ++it;
+      continue;
+    }
+    it = ends_.erase(it);
+    const uint64_t parent = entry.parent;
+    pool_.set_cached(entry.block.id(), false);
+    entries_.erase(key);
+    ++freed;
+    if (const auto up = entries_.find(parent); up != entries_.end() && --up->second.children == 0) {
+      const auto added = ends_.insert({up->second.last_used, parent}).first;
+      // The parent is at least as old as its child was, so it may be next in line.
+      if (it == ends_.end() || *added < *it) it = added;
+    }
+  }
+  return freed;
+}
+
+bool HashChain::consistent() const {
+  std::unordered_map<uint64_t, int> children;
+  for (const auto& [key, entry] : entries_) {
+    if (!pool_.is_cached(entry.block.id()) || entry.block.count() < 1) return false;
+    if (next_key(entry.parent, entry.tokens) != key) return false;
+    if (entries_.contains(entry.parent)) ++children[entry.parent];
+  }
+  size_t ends = 0;
+  for (const auto& [key, entry] : entries_) {
+    const auto it = children.find(key);
+    if ((it == children.end() ? 0 : it->second) != entry.children) return false;
+    if (entry.children == 0) {
+      ++ends;
+      if (!ends_.contains({entry.last_used, key})) return false;
+    }
+  }
+  return ends == ends_.size();
+}
+
+}  // namespace sluice

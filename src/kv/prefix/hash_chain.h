@@ -1,0 +1,46 @@
+#pragma once
+// Hash chain of full blocks: H_i = hash(H_{i-1}, tokens_i), H_{-1} = hash(salt). Lossless.
+// Paper: the automatic prefix caching of vLLM, after Kwon et al. (SOSP 2023), section 4.4. A hash only finds the
+// candidate; its tokens and its parent are compared before it counts.
+
+#include <set>
+#include <unordered_map>
+
+#include "kv/prefix/prefix_cache.h"
+
+namespace sluice {
+
+class HashChain final : public PrefixCache {
+ public:
+  explicit HashChain(BlockPool& pool) : pool_(pool) {}
+  ~HashChain() override;
+
+  PrefixHit match(CacheSalt salt, std::span<const TokenId> tokens) const override;
+  void commit(CacheSalt salt, const PrefixHit& hit, std::span<const TokenId> tokens) override;
+  void insert(CacheSalt salt, std::span<const TokenId> tokens, int full_blocks, BlockTable& table) override;
+  int evict(int blocks) override;
+  int evictable() const override { return pool_.idle_cached(); }
+  int size() const override { return static_cast<int>(entries_.size()); }
+  bool consistent() const override;
+
+ private:
+  struct Entry {
+    BlockRef block;
+    std::vector<TokenId> tokens;
+    uint64_t parent;    // its key, or root_key(salt)
+    int children = 0;
+    uint64_t last_used = 0;
+  };
+
+  static uint64_t root_key(CacheSalt salt);
+  uint64_t next_key(uint64_t parent, std::span<const TokenId> block) const;
+  const Entry* find(uint64_t key, uint64_t parent, std::span<const TokenId> block) const;
+  void touch(uint64_t key, Entry& entry);
+
+  BlockPool& pool_;
+  std::unordered_map<uint64_t, Entry> entries_;
+  std::set<std::pair<uint64_t, uint64_t>> ends_;  // (last_used, key) of the entries without children
+  uint64_t tick_ = 0;
+};
+
+}  // namespace sluice
