@@ -1,0 +1,65 @@
+#include "engine/build_engine.h"
+
+#include "sched/chunk/catalog.h"
+#include "sched/gate/catalog.h"
+#include "sched/parallel_sampling.h"
+#include "sched/preempt/catalog.h"
+#include "sched/queue/catalog.h"
+
+namespace sluice {
+namespace {
+
+template <class Entry>
+Result<const Entry*> find_entry(std::span<const Entry> catalog, const std::string& name, const char* flag) {
+  std::string known;
+  for (const Entry& entry : catalog) {
+    if (entry.name == name) return &entry;
+    known += (known.empty() ? "" : ", ") + std::string(entry.name);
+  }
+  return invalid_argument(fmt::format("{} does not know '{}'; it knows: {}", flag, name, known), flag);
+}
+
+Status check_range(const char* flag, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return {};
+  return invalid_argument(fmt::format("{} is {}; it must be from {} to {}", flag, value, low, high), flag);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock) {
+  SLUICE_TRY(const auto* queue, find_entry(queue_catalog(), options.scheduling_policy, "--scheduling-policy"));
+  SLUICE_TRY(const auto* chunk, find_entry(chunk_catalog(), options.chunk_policy, "--chunk-policy"));
+  SLUICE_TRY(const auto* batching, find_entry(batching_catalog(), options.batching, "--batching"));
+  SLUICE_TRY(const auto* preempt, find_entry(preempt_catalog(), options.preemption_policy, "--preemption-policy"));
+  SLUICE_TRY(const auto* cache_entry, find_entry(prefix_cache_catalog(), options.prefix_cache, "--prefix-cache"));
+  SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, 256));
+  SLUICE_TRY_STATUS(check_range("--max-num-seqs", options.max_num_seqs, 1, 1 << 16));
+  SLUICE_TRY_STATUS(check_range("--max-num-batched-tokens", options.max_num_batched_tokens, 1, 1 << 20));
+  SLUICE_TRY_STATUS(check_range("--max-waiting", options.max_waiting, 1, 1 << 24));
+  const int64_t pool_tokens = int64_t{options.kv_blocks} * options.block_tokens;
+  if (options.max_model_len < 2 || options.max_model_len > pool_tokens)
+    return invalid_argument(fmt::format("a context of {} tokens (--max-model-len) does not fit a KV cache of {} blocks x {} "
+                                        "tokens = {}; lower one or raise --kv-cache-memory-bytes",
+                                        options.max_model_len, options.kv_blocks, options.block_tokens, pool_tokens),
+                            "--max-model-len");
+  if (!(options.watermark >= 0 && options.watermark < 1))
+    return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
+
+  auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens);
+  auto cache = cache_entry->make(*pool);
+  SchedulerPolicies policies;
+  policies.queue = queue->make();
+  policies.chunk = chunk->make({options.max_num_batched_tokens, options.prefill_chunk_tokens});
+  policies.gates = batching->make({options.watermark, options.prefix_cache != "none"});
+  policies.preempt = preempt->make(*policies.queue);
+  policies.branching = std::make_unique<ParallelSampling>();
+  EngineConfig config;
+  config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len};
+  config.kv_blocks = options.kv_blocks;
+  config.block_tokens = options.block_tokens;
+  config.vocab_size = options.vocab_size;
+  config.max_waiting = options.max_waiting;
+  return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock);
+}
+
+}  // namespace sluice

@@ -1,0 +1,32 @@
+#pragma once
+// Puts an engine together from names and numbers, as flags give them. The server, the benchmarks, the simulator and the
+// tests all build theirs here.
+
+#include <memory>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace sluice {
+
+struct EngineOptions {
+  std::string scheduling_policy = "fcfs";
+  std::string chunk_policy = "stall-free";
+  std::string batching = "continuous";
+  std::string preemption_policy = "recompute";
+  std::string prefix_cache = "radix";
+  double watermark = 0.01;
+  int prefill_chunk_tokens = 0;
+  int max_num_seqs = 256;
+  int max_num_batched_tokens = 2048;
+  int max_model_len = 2048;
+  int kv_blocks = 0;
+  int block_tokens = 16;
+  int64_t vocab_size = 0;
+  int max_waiting = 1024;
+};
+
+/// Errors name the flag and list the known names. `executor` and `clock` outlive the engine.
+Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock);
+
+}  // namespace sluice

@@ -1,0 +1,280 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace sluice {
+
+/// Counts events; read by the loop's thread only, copied into stats_ after every step.
+struct Engine::Accountant : Observer {
+  EngineStats counts;
+  std::map<SeqId, int> high_water;  // positions that a sequence had computed before: what is computed below is a repeat
+  std::map<SeqId, std::pair<int, int>> reach;  // computed now, prompt length
+
+  void on(const Event& e) override {
+    switch (e.kind) {
+      case Event::Kind::arrived:
+        counts.prompt_tokens += e.tokens;
+        reach[e.seq] = {0, e.tokens};
+        break;
+      case Event::Kind::admitted:
+        counts.prefix_hits_tokens += e.tokens;
+        reach[e.seq].first = e.tokens;
+        break;
+      case Event::Kind::ran: {
+        auto& [computed, prompt] = reach[e.seq];
+        const int begin = computed, end = computed + e.tokens;
+        counts.step_tokens += e.tokens;
+        const int seen = high_water[e.seq];
+        counts.tokens_recomputed += std::max(0, std::min(end, seen) - begin);
+        counts.prompt_tokens_computed += std::max(0, std::min(end, prompt) - std::max(begin, seen));
+        high_water[e.seq] = std::max(seen, end);
+        computed = end;
+        break;
+      }
+      case Event::Kind::sampled: counts.generation_tokens += e.tokens; break;
+      case Event::Kind::preempted:
+        ++counts.preemptions;
+        reach[e.seq].first = 0;
+        break;
+      case Event::Kind::forked:
+        reach[e.other] = {e.tokens - 1, reach[e.seq].second};
+        high_water[e.other] = e.tokens;
+        break;
+      case Event::Kind::finished:
+        reach.erase(e.seq);
+        high_water.erase(e.seq);
+        break;
+    }
+  }
+};
+
+Engine::Engine(EngineConfig config, std::unique_ptr<BlockPool> pool, std::unique_ptr<PrefixCache> cache,
+               SchedulerPolicies policies, Executor& executor, const Clock& clock)
+    : config_(config),
+      pool_(std::move(pool)),
+      cache_(std::move(cache)),
+      scheduler_(config.scheduler, *pool_, *cache_, std::move(policies)),
+      executor_(executor),
+      clock_(clock),
+      accountant_(std::make_unique<Accountant>()) {
+  scheduler_.observe(accountant_.get());
+  stats_.total_blocks = stats_.free_blocks = pool_->total();
+  stats_.last_progress = clock_.now();
+}
+
+Engine::~Engine() = default;
+
+Result<RequestId> Engine::add(Request request, Sink sink) {
+  const int context = config_.scheduler.max_model_len;
+  const int64_t prompt = static_cast<int64_t>(request.prompt.size());
+  if (prompt == 0) return invalid_argument("the prompt has no tokens; at least one is needed", "prompt");
+  if (prompt >= context)
+    return invalid_argument(fmt::format("the prompt has {} tokens, but the context holds {} including at least one "
+                                        "new token (--max-model-len)", prompt, context), "prompt");
+  if (request.max_tokens < 1)
+    return invalid_argument(fmt::format("max_tokens is {}; it must be at least 1", request.max_tokens), "max_tokens");
+  if (prompt + request.max_tokens > context)
+    return invalid_argument(fmt::format("{} prompt tokens and max_tokens {} make {}, but the context holds {} "
+                                        "(--max-model-len)", prompt, request.max_tokens,
+                                        prompt + request.max_tokens, context), "max_tokens");
+  if (request.n < 1 || request.n > 128)
+    return invalid_argument(fmt::format("n is {}; it must be from 1 to 128", request.n), "n");
+  for (size_t i = 0; config_.vocab_size > 0 && i < request.prompt.size(); ++i)
+    if (request.prompt[i] < 0 || request.prompt[i] >= config_.vocab_size)
+      return invalid_argument(fmt::format("prompt token {} is {}, outside the vocabulary of {}", i, request.prompt[i],
+                                          config_.vocab_size), "prompt");
+  if (request.arrival == 0) request.arrival = clock_.now();
+  std::lock_guard lock(mutex_);
+  if (closed_) return unavailable("the server is shutting down and takes no new requests");
+  if (queued_requests_ >= config_.max_waiting)
+    return resource_exhausted(fmt::format("{} requests wait already (--max-waiting {}); try again later",
+                                          queued_requests_, config_.max_waiting));
+  if (!busy_ && arrivals_.empty()) stats_.last_progress = clock_.now();  // it was idle until now
+  ++queued_requests_;
+  const RequestId id = next_request_++;
+  arrivals_.push_back({id, std::make_shared<const Request>(std::move(request)), std::move(sink)});
+  wake_.notify_one();
+  return id;
+}
+
+void Engine::cancel(RequestId id, int sample) {
+  std::lock_guard lock(mutex_);
+  cancellations_.push_back({id, sample});
+  wake_.notify_one();
+}
+
+void Engine::close() {
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  wake_.notify_one();
+}
+
+EngineStats Engine::stats() const {
+  std::lock_guard lock(mutex_);
+  EngineStats stats = stats_;
+  stats.waiting += static_cast<int>(arrivals_.size());
+  if (!busy_ && arrivals_.empty()) stats.last_progress = clock_.now();
+  return stats;
+}
+
+bool Engine::idle() const {
+  std::lock_guard lock(mutex_);
+  return !busy_ && arrivals_.empty() && cancellations_.empty();
+}
+
+void Engine::take_inbox() {
+  std::vector<Arrival> arrivals;
+  std::vector<Cancellation> cancellations;
+  {
+    std::lock_guard lock(mutex_);
+    arrivals.swap(arrivals_);
+    cancellations.swap(cancellations_);
+    busy_ = busy_ || !arrivals.empty();
+  }
+  for (Arrival& arrival : arrivals) {
+    const SeqId seq = scheduler_.add(arrival.request, clock_.now());
+    Live live{arrival.id, arrival.request, std::move(arrival.sink), {{0, seq}}, arrival.request->n - 1, -1};
+    owner_[seq] = {arrival.id, 0};
+    live_.emplace(arrival.id, std::move(live));
+  }
+  for (const Cancellation& c : cancellations) {
+    const auto it = live_.find(c.id);
+    if (it == live_.end()) continue;
+    Live& live = it->second;
+    if (c.sample <= 0) live.unborn = 0;  // sample 0 carries the prompt until the others have split off
+    std::vector<std::pair<int, SeqId>> ended;
+    for (const auto& [sample, seq] : live.samples)
+      if (c.sample < 0 || c.sample == sample) ended.emplace_back(sample, seq);
+    for (const auto& [sample, seq] : ended) {
+      scheduler_.drop(seq, clock_.now());
+      owner_.erase(seq);
+      const bool last = live.samples.size() == 1 && live.unborn == 0;
+      end_sample(live, sample, FinishReason::cancelled, {});
+      if (last) break;
+    }
+  }
+}
+
+void Engine::end_sample(Live& live, int sample, FinishReason reason, std::string_view error) {
+  live.samples.erase(sample);
+  Output output;
+  output.request = live.id;
+  output.sample = sample;
+  output.finish = reason;
+  output.request_done = live.samples.empty() && live.unborn == 0;
+  output.cached_tokens = std::max(0, live.cached_tokens);
+  output.error = error;
+  live.sink(output);
+  if (output.request_done) {
+    ++accountant_->counts.finished_requests;
+    live_.erase(live.id);
+  }
+}
+
+void Engine::fail_oldest() {
+  // Nothing can run and nothing is in flight: waiting longer changes nothing. The engine never spins.
+  const SeqId id = scheduler_.oldest_waiting(clock_.now());
+  const SeqId victim = id != kNoSeq ? id : owner_.begin()->first;
+  const auto [request, sample] = owner_.at(victim);
+  log_error("request {} cannot run: no step can be planned for it", request);
+  scheduler_.drop(victim, clock_.now());
+  owner_.erase(victim);
+  Live& live = live_.at(request);
+  if (sample == 0) live.unborn = 0;
+  end_sample(live, sample, FinishReason::error, "no step could be planned for this request with the KV cache that there is");
+}
+
+void Engine::deliver(const std::vector<Outcome>& outcomes) {
+  for (const Outcome& outcome : outcomes) {
+    const auto [request, sample] = owner_.at(outcome.seq);
+    Live& live = live_.at(request);
+    for (const SeqId child : outcome.forks) {
+      const Sequence* seq = scheduler_.find(child);
+      live.samples[seq->sample] = child;
+      owner_[child] = {request, seq->sample};
+      --live.unborn;
+    }
+    const bool finished = outcome.finish != FinishReason::none;
+    if (!outcome.sampled && !finished) continue;
+    Output output;
+    output.request = request;
+    output.sample = sample;
+    if (outcome.sampled) output.tokens = {&outcome.token, 1};
+    output.finish = outcome.finish;
+    output.cached_tokens = std::max(0, live.cached_tokens);
+    if (finished) {
+      owner_.erase(outcome.seq);
+      live.samples.erase(sample);
+      output.request_done = live.samples.empty() && live.unborn == 0;
+    }
+    live.sink(output);
+    if (output.request_done) {
+      ++accountant_->counts.finished_requests;
+      live_.erase(request);
+    }
+  }
+}
+
+bool Engine::step() {
+  take_inbox();
+  bool worked = false;
+  if (!live_.empty()) {
+    worked = true;
+    const Nanos now = clock_.now();
+    Decision decision = scheduler_.decide(now);
+    const bool moved = !decision.preempt.empty() || !decision.never.empty();
+    for (const SeqId id : decision.never) {
+      const auto [request, sample] = owner_.at(id);
+      const Sequence* seq = scheduler_.find(id);
+      const std::string error = fmt::format("{} tokens need more KV blocks than the {} that there are",
+                                            seq->tokens.size(), pool_->total());
+      scheduler_.drop(id, now);
+      owner_.erase(id);
+      Live& live = live_.at(request);
+      if (sample == 0) live.unborn = 0;
+      end_sample(live, sample, FinishReason::error, error);
+    }
+    for (const Decision::Admission& a : decision.admit) {
+      const auto [request, sample] = owner_.at(a.seq);
+      Live& live = live_.at(request);
+      accountant_->counts.prefix_queries_tokens += scheduler_.find(a.seq)->tokens.size();
+      if (live.cached_tokens < 0) live.cached_tokens = a.computed;
+    }
+    const StepPlan plan = scheduler_.commit(std::move(decision), now);
+    if (plan.items.empty()) {
+      if (!moved) fail_oldest();
+    } else {
+      const Ticket ticket = executor_.submit(plan);
+      std::optional<StepResult> result;
+      while (!(result = executor_.poll(ticket))) {
+      }
+      accountant_->counts.copied_blocks += plan.copies.size();
+      ++accountant_->counts.steps;
+      deliver(scheduler_.settle(plan, *result, clock_.now()));
+    }
+  }
+  std::lock_guard lock(mutex_);
+  const Nanos progress = clock_.now();
+  stats_ = accountant_->counts;
+  stats_.running = scheduler_.running();
+  stats_.waiting = scheduler_.waiting();
+  stats_.total_blocks = pool_->total();
+  stats_.free_blocks = pool_->free();
+  stats_.cached_idle_blocks = pool_->idle_cached();
+  stats_.last_progress = progress;
+  queued_requests_ = static_cast<int>(arrivals_.size()) + scheduler_.waiting();
+  busy_ = !live_.empty();
+  return worked;
+}
+
+void Engine::run(std::stop_token stop) {
+  while (!stop.stop_requested()) {
+    if (step()) continue;
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, stop, [&] { return !arrivals_.empty() || !cancellations_.empty(); });
+  }
+}
+
+}  // namespace sluice

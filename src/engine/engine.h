@@ -1,0 +1,128 @@
+#pragma once
+// The loop: requests come in from any thread, steps run on one, tokens go out through sinks. The same class serves and
+// simulates; what differs is the Executor and the Clock it is given.
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/event.h"
+#include "base/result.h"
+#include "kv/block_pool.h"
+#include "kv/prefix/prefix_cache.h"
+#include "sched/executor.h"
+#include "sched/scheduler.h"
+
+namespace sluice {
+
+using RequestId = uint64_t;
+
+struct EngineConfig {
+  SchedulerConfig scheduler;
+  int kv_blocks = 0;
+  int block_tokens = 16;
+  int64_t vocab_size = 0;      // prompt tokens are checked against it; 0: unchecked
+  int max_waiting = 1024;      // requests in the queue; one more is refused
+};
+
+/// News of one sample of a request. The spans live only during the call.
+struct Output {
+  RequestId request = 0;
+  int sample = 0;
+  std::span<const SampledToken> tokens;  // newly sampled, in order
+  FinishReason finish = FinishReason::none;
+  bool request_done = false;   // this was the last sample to finish; the sink is not called again
+  int cached_tokens = 0;       // prompt tokens that the prefix cache held
+  std::string_view error;      // under FinishReason::error
+};
+/// Called on the engine's thread: it must not block, and must not call back into the engine but for cancel().
+using Sink = std::function<void(const Output&)>;
+
+/// A snapshot for metrics; counters only grow.
+struct EngineStats {
+  int running = 0, waiting = 0;            // sequences
+  int total_blocks = 0, free_blocks = 0, cached_idle_blocks = 0;
+  uint64_t steps = 0, step_tokens = 0, preemptions = 0, finished_requests = 0;
+  uint64_t prefix_queries_tokens = 0, prefix_hits_tokens = 0;
+  uint64_t prompt_tokens_computed = 0, tokens_recomputed = 0, generation_tokens = 0, prompt_tokens = 0;
+  uint64_t copied_blocks = 0;
+  Nanos last_progress = 0;                 // when a step last settled, or the engine was last idle
+};
+
+class Engine {
+ public:
+  Engine(EngineConfig config, std::unique_ptr<BlockPool> pool, std::unique_ptr<PrefixCache> cache,
+         SchedulerPolicies policies, Executor& executor, const Clock& clock);
+  ~Engine();
+
+  // --- from any thread ---
+  /// Queues the request. Errors: invalid_argument with both numbers when it does not fit the context,
+  /// resource_exhausted when the queue is full, unavailable after close().
+  Result<RequestId> add(Request request, Sink sink);
+  /// Ends a request at the next step boundary and frees its blocks. `sample` -1: all samples. Unknown ids are ignored,
+  /// since the end may cross the cancellation. The sink hears of every sample that this ends.
+  void cancel(RequestId id, int sample = -1);
+  /// Refuses new requests from now on; running ones go on.
+  void close();
+  EngineStats stats() const;
+  bool idle() const;
+  const EngineConfig& config() const { return config_; }
+
+  // --- from the loop's thread ---
+  /// Plans, runs and settles one step. False when there is nothing to do.
+  bool step();
+  /// Steps until asked to stop; sleeps while idle.
+  void run(std::stop_token stop);
+  /// Adds an observer of events; before the first step.
+  void observe(Observer* observer) { scheduler_.observe(observer); }
+  bool consistent(std::string* why) const { return scheduler_.consistent(why); }
+
+ private:
+  struct Live {
+    RequestId id = 0;
+    std::shared_ptr<const Request> request;
+    Sink sink;
+    std::map<int, SeqId> samples;  // those that have not finished
+    int unborn = 0;                // samples that will fork later
+    int cached_tokens = -1;        // of its first admission
+  };
+  struct Arrival { RequestId id; std::shared_ptr<const Request> request; Sink sink; };
+  struct Cancellation { RequestId id; int sample; };
+
+  void take_inbox();
+  void end_sample(Live& live, int sample, FinishReason reason, std::string_view error);
+  void fail_oldest();
+  void deliver(const std::vector<Outcome>& outcomes);
+
+  struct Accountant;  // turns events into EngineStats
+
+  EngineConfig config_;
+  std::unique_ptr<BlockPool> pool_;
+  std::unique_ptr<PrefixCache> cache_;
+  Scheduler scheduler_;
+  Executor& executor_;
+  const Clock& clock_;
+
+  mutable std::mutex mutex_;  // guards what stands below, up to the blank line
+  std::condition_variable_any wake_;
+  std::vector<Arrival> arrivals_;
+  std::vector<Cancellation> cancellations_;
+  bool closed_ = false;
+  int queued_requests_ = 0;   // added and not yet admitted
+  EngineStats stats_;
+  bool busy_ = false;
+
+  std::map<RequestId, Live> live_;
+  std::map<SeqId, std::pair<RequestId, int>> owner_;
+  std::unique_ptr<Accountant> accountant_;
+  RequestId next_request_ = 1;
+};
+
+}  // namespace sluice

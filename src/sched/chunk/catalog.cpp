@@ -1,0 +1,24 @@
+#include "sched/chunk/catalog.h"
+
+#include "sched/chunk/prefill_first.h"
+#include "sched/chunk/split_and_fuse.h"
+#include "sched/chunk/stall_free.h"
+
+namespace sluice {
+
+std::span<const ChunkPolicyEntry> chunk_catalog() {
+  static constexpr ChunkPolicyEntry kEntries[] = {
+      {"stall-free", "all decodes in every step, prefill beside them capped at one chunk",
+       [](const ChunkOptions& o) -> std::unique_ptr<ChunkPolicy> {
+         const int chunk = o.prefill_chunk_tokens > 0 ? o.prefill_chunk_tokens : std::max(1, o.token_budget / 4);
+         return std::make_unique<StallFree>(chunk);
+       }},
+      {"split-and-fuse", "decode first, prompts split and fused to fill the token budget exactly",
+       [](const ChunkOptions&) -> std::unique_ptr<ChunkPolicy> { return std::make_unique<SplitAndFuse>(); }},
+      {"prefill-first", "prompts before decodes, which pause meanwhile",
+       [](const ChunkOptions&) -> std::unique_ptr<ChunkPolicy> { return std::make_unique<PrefillFirst>(); }},
+  };
+  return kEntries;
+}
+
+}  // namespace sluice

@@ -1,0 +1,22 @@
+#pragma once
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "sched/policies.h"
+
+namespace sluice {
+
+struct ChunkOptions {
+  int token_budget = 2048;        // --max-num-batched-tokens
+  int prefill_chunk_tokens = 0;   // --long-prefill-token-threshold: most prefill tokens of one step; 0: the policy's own
+};
+
+/// One line per technique; `--chunk-policy NAME`.
+struct ChunkPolicyEntry {
+  std::string_view name, help;
+  std::unique_ptr<ChunkPolicy> (*make)(const ChunkOptions& options);
+};
+std::span<const ChunkPolicyEntry> chunk_catalog();
+
+}  // namespace sluice

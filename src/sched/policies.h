@@ -1,0 +1,86 @@
+#pragma once
+// The seams of scheduling. Policies decide by returning values; the Scheduler validates and applies them. Each policy is
+// one file in its folder and one line in that folder's catalog.
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/event.h"
+#include "sched/sequence.h"
+#include "sched/step_plan.h"
+
+namespace sluice {
+
+/// What a policy may see: the books before this step.
+struct View {
+  Nanos now = 0;
+  std::span<const Sequence* const> waiting, running;
+  int available_blocks = 0;  // free + evictable, less what this plan has taken so far
+  int total_blocks = 0;
+  int block_tokens = 1;
+};
+
+
+/// One decision of the step in the making: `seq` computes n_tokens from first_pos.
+struct Decided {
+  const Sequence* seq = nullptr;
+  int first_pos = 0, n_tokens = 0;
+};
+
+struct Budget {
+  int tokens = 0;   // still free of --max-num-batched-tokens
+  int seqs = 0;     // still free of --max-num-seqs
+};
+
+/// Orders sequences: low runs first; ties go to the earlier arrival, then to the lower id.
+struct QueuePolicy : Observer {
+  virtual double rank(const Sequence& seq, Nanos now) const = 0;
+};
+
+/// How many positions a sequence computes in this step. `computed` is where it stands: for a waiting sequence the
+/// length of its prefix hit.
+struct ChunkPolicy {
+  virtual ~ChunkPolicy() = default;
+  /// Ordered before rank: all of band 0 is decided before any of band 1.
+  virtual int band(const Sequence& seq) const = 0;
+  /// 0 leaves the sequence out of this step. The scheduler clips the answer to what remains and to the budget.
+  virtual int tokens_for(const Sequence& seq, int remaining, std::span<const Decided> plan, Budget left) const = 0;
+};
+
+enum class Verdict : uint8_t {
+  yes,
+  not_yet,    // and nobody behind it in the queue either, lest the big ones starve
+  pass_over,  // others may go first
+  never,      // it cannot run here at all
+};
+
+/// A waiting sequence that would be admitted now.
+struct Candidate {
+  const Sequence& seq;
+  int cached_tokens = 0;   // of its prefix hit
+  int blocks_needed = 0;   // new blocks for all of its tokens, beyond the hit
+};
+
+struct AdmissionGate : Observer {
+  virtual Verdict admit(const Candidate& candidate, const View& view, std::span<const Decided> plan) const = 0;
+};
+
+struct PreemptPolicy : Observer {
+  /// Which running sequence gives up its blocks so that `wants` can go on; may be `wants` itself.
+  virtual SeqId victim(const Sequence& wants, std::span<const Sequence* const> running, Nanos now) const = 0;
+};
+
+struct Fork {
+  SeqId parent = kNoSeq;
+  int sample = 0;
+  int tokens = 0;  // of the parent that the child keeps
+};
+
+/// Splits sequences after a step: parallel samples now; beams and tree searches have the same shape.
+struct Branching : Observer {
+  virtual std::vector<Fork> after(const Sequence& seq, int new_tokens) = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,58 @@
+#pragma once
+// What a client asks for, as plain data. Immutable once it is in the engine.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "kv/prefix/prefix_cache.h"
+
+namespace sluice {
+
+struct SamplingParams {
+  float temperature = 1.0f;  // 0: greedy, the lowest id wins ties
+  int top_k = 0;             // 0: off
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float repetition_penalty = 1.0f;  // over prompt and output (Keskar et al., CTRL, 2019)
+  float presence_penalty = 0.0f;    // over output, as OpenAI defines both
+  float frequency_penalty = 0.0f;
+  std::vector<std::pair<TokenId, float>> logit_bias;
+  uint64_t seed = 0;
+  int logprobs = -1;  // -1: none; k >= 0: the sampled token's and the top k
+  int min_tokens = 0;  // no stop token before that many
+};
+
+struct Request {
+  std::vector<TokenId> prompt;  // at least one token
+  SamplingParams sampling;
+  int max_tokens = 16;
+  int n = 1;                    // parallel samples of one prompt
+  bool ignore_eos = false;
+  std::vector<TokenId> eos_token_ids;   // the model's; ignored under ignore_eos
+  std::vector<TokenId> stop_token_ids;  // the client's
+  int priority = 0;             // lower runs first, under the priority policy
+  CacheSalt salt = 0;
+  Nanos arrival = 0;            // filled in by the engine when 0
+};
+
+enum class FinishReason : uint8_t { none, stop, length, cancelled, error };
+const char* finish_reason_name(FinishReason reason);
+
+struct TokenLogprob {
+  TokenId token = 0;
+  float logprob = 0;
+};
+
+/// One sampled token; `top` is sorted by falling logprob, and has as many entries as the request asked for.
+struct SampledToken {
+  TokenId token = 0;
+  float logprob = 0;
+  std::vector<TokenLogprob> top;
+};
+
+}  // namespace sluice

@@ -1,0 +1,377 @@
+#include "sched/scheduler.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+namespace sluice {
+
+const char* finish_reason_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::none: return "none";
+    case FinishReason::stop: return "stop";
+    case FinishReason::length: return "length";
+    case FinishReason::cancelled: return "cancelled";
+    case FinishReason::error: return "error";
+  }
+  return "unknown";
+}
+
+/// The decision in the making, with what it has taken so far.
+struct Scheduler::Draft {
+  Decision decision;
+  Budget left;
+  int taken_blocks = 0;
+  std::map<SeqId, int> taken_by;
+  std::set<SeqId> preempted;
+  bool admissions_closed = false;
+};
+
+Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache, SchedulerPolicies policies)
+    : config_(config), pool_(pool), cache_(cache), policies_(std::move(policies)) {
+  CHECK(policies_.queue && policies_.chunk && policies_.preempt && policies_.branching && !policies_.gates.empty());
+  CHECK(config_.max_num_seqs >= 1 && config_.max_num_batched_tokens >= 1);
+  CHECK(config_.max_model_len <= pool_.total() * pool_.block_tokens(), "a context of {} tokens in a pool of {}",
+        config_.max_model_len, pool_.total() * pool_.block_tokens());
+  observers_ = {policies_.queue.get(), policies_.preempt.get(), policies_.branching.get(), &cache_};
+  for (auto& gate : policies_.gates) observers_.push_back(gate.get());
+}
+
+Scheduler::~Scheduler() = default;
+
+void Scheduler::emit(Event::Kind kind, SeqId seq, int tokens, Nanos now, SeqId other) {
+  const Event event{kind, seq, tokens, now, other};
+  for (Observer* observer : observers_) observer->on(event);
+}
+
+SeqId Scheduler::add(std::shared_ptr<const Request> request, Nanos now) {
+  auto seq = std::make_unique<Sequence>();
+  seq->id = next_id_++;
+  seq->tokens = request->prompt;
+  seq->arrival = request->arrival;
+  seq->request = std::move(request);
+  CHECK(!seq->tokens.empty() && static_cast<int>(seq->tokens.size()) < config_.max_model_len + 1);
+  const SeqId id = seq->id;
+  waiting_.push_back(seq.get());
+  const int prompt_tokens = seq->prompt_tokens();
+  sequences_.emplace(id, std::move(seq));
+  emit(Event::Kind::arrived, id, prompt_tokens, now);
+  return id;
+}
+
+bool Scheduler::drop(SeqId id, Nanos now) {
+  const auto it = sequences_.find(id);
+  if (it == sequences_.end()) return false;
+  const int output_tokens = it->second->output_tokens();
+  release(*it->second, Sequence::State::finished);
+  sequences_.erase(it);
+  emit(Event::Kind::finished, id, output_tokens, now);
+  return true;
+}
+
+const Sequence* Scheduler::find(SeqId id) const {
+  const auto it = sequences_.find(id);
+  return it == sequences_.end() ? nullptr : it->second.get();
+}
+
+// --- decide ------------------------------------------------------------------------------------------------------
+
+std::vector<const Sequence*> Scheduler::in_order(Nanos now) const {
+  using Key = std::tuple<int, double, Nanos, SeqId>;
+  std::vector<std::pair<Key, const Sequence*>> keyed;
+  keyed.reserve(running_.size() + waiting_.size());
+  for (const auto* list : {&running_, &waiting_})
+    for (const Sequence* s : *list)
+      keyed.push_back({{policies_.chunk->band(*s), policies_.queue->rank(*s, now), s->arrival, s->id}, s});
+  std::sort(keyed.begin(), keyed.end());
+  std::vector<const Sequence*> order;
+  order.reserve(keyed.size());
+  for (const auto& [key, seq] : keyed) order.push_back(seq);
+  return order;
+}
+
+SeqId Scheduler::oldest_waiting(Nanos now) const {
+  const Sequence* first = nullptr;
+  auto key = [&](const Sequence& s) { return std::tuple(policies_.queue->rank(s, now), s.arrival, s.id); };
+  for (const Sequence* s : waiting_)
+    if (first == nullptr || key(*s) < key(*first)) first = s;
+  return first == nullptr ? kNoSeq : first->id;
+}
+
+int Scheduler::blocks_for(const BlockTable& table, int computed, int end) const {
+  const int block_tokens = pool_.block_tokens();
+  const int covered = (end + block_tokens - 1) / block_tokens;
+  int needed = std::max(0, covered - table.size());
+  for (int i = computed / block_tokens; i < std::min(covered, table.size()); ++i) needed += table[i].count() > 1;
+  return needed;
+}
+
+int Scheduler::blocks_released(const Sequence& seq) const {
+  int released = 0;
+  for (const BlockRef& block : seq.table.refs())
+    released += block.count() == (pool_.is_cached(block.id()) ? 2 : 1);
+  return released;
+}
+
+Decision Scheduler::decide(Nanos now) const {
+  Draft draft;
+  draft.left = {config_.max_num_batched_tokens, config_.max_num_seqs - running()};
+  const View start{now, waiting_, running_, 0, pool_.total(), pool_.block_tokens()};
+  for (const Sequence* seq : in_order(now)) {
+    if (draft.left.tokens == 0) break;
+    if (draft.preempted.contains(seq->id)) continue;
+    if (seq->state == Sequence::State::running) consider_running(*seq, draft, now);
+    else if (!draft.admissions_closed) consider_waiting(*seq, draft, start);
+  }
+  return std::move(draft.decision);
+}
+
+void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) const {
+  const int asked = policies_.chunk->tokens_for(seq, seq.remaining(), draft.decision.run, draft.left);
+  const int n = std::min({asked, seq.remaining(), draft.left.tokens});
+  if (n <= 0) return;
+  const int needed = blocks_for(seq.table, seq.computed, seq.computed + n);
+  auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };
+  while (needed > available()) {
+    std::vector<const Sequence*> candidates;
+    for (const Sequence* s : running_)
+      if (!draft.preempted.contains(s->id)) candidates.push_back(s);
+    const SeqId id = policies_.preempt->victim(seq, candidates, now);
+    if (id == kNoSeq || candidates.size() == 1) return;  // alone, it waits for what others have just given up
+    const Sequence* victim = find(id);
+    CHECK(victim != nullptr && !draft.preempted.contains(id));
+    draft.preempted.insert(id);
+    draft.decision.preempt.push_back(id);
+    draft.admissions_closed = true;
+    // The victim may stand in the plan already: what was given to it comes back.
+    const auto planned = std::ranges::find(draft.decision.run, victim, &Decided::seq);
+    if (planned != draft.decision.run.end()) {
+      draft.left.tokens += planned->n_tokens;
+      draft.decision.run.erase(planned);
+    }
+    draft.taken_blocks -= draft.taken_by[id] + blocks_released(*victim);
+    if (victim == &seq) return;
+  }
+  draft.taken_blocks += needed;
+  draft.taken_by[seq.id] = needed;
+  draft.left.tokens -= n;
+  draft.decision.run.push_back({&seq, seq.computed, n});
+}
+
+void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& start) const {
+  if (draft.left.seqs <= 0) return;
+  const int length = static_cast<int>(seq.tokens.size());
+  PrefixHit hit = cache_.match(seq.request->salt, seq.tokens);
+  auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };
+  // The last token is always computed: its logits are what the sequence came for. When the hit covers it too, its block
+  // is copied on write; without a block to copy to, that block is computed anew in place of the cached one.
+  if (hit.blocks.size() * pool_.block_tokens() == seq.tokens.size() && available() <= 0) hit.blocks.pop_back();
+  const int hit_tokens = static_cast<int>(hit.blocks.size()) * pool_.block_tokens();
+  const int computed = std::min(hit_tokens, length - 1);
+  auto blocks_up_to = [&](int end) {
+    return (end + pool_.block_tokens() - 1) / pool_.block_tokens() - static_cast<int>(hit.blocks.size()) +
+           (computed < hit_tokens ? 1 : 0);
+  };
+  View view = start;
+  view.available_blocks = available();
+  const Candidate candidate{seq, computed, blocks_up_to(length)};
+  for (const auto& gate : policies_.gates) {
+    switch (gate->admit(candidate, view, draft.decision.run)) {
+      case Verdict::yes: continue;
+      case Verdict::not_yet: draft.admissions_closed = true; return;
+      case Verdict::pass_over: return;
+      case Verdict::never: draft.decision.never.push_back(seq.id); return;
+    }
+  }
+  const int remaining = length - computed;
+  const int asked = policies_.chunk->tokens_for(seq, remaining, draft.decision.run, draft.left);
+  const int n = std::min({asked, remaining, draft.left.tokens});
+  if (n <= 0) {
+    draft.admissions_closed = true;
+    return;
+  }
+  const int needed = std::max(0, blocks_up_to(computed + n));
+  if (needed > view.available_blocks) {
+    draft.admissions_closed = true;
+    return;
+  }
+  draft.taken_blocks += needed;
+  draft.taken_by[seq.id] = needed;
+  draft.left.tokens -= n;
+  draft.left.seqs -= 1;
+  draft.decision.admit.push_back({seq.id, std::move(hit), computed});
+  draft.decision.run.push_back({&seq, computed, n});
+}
+
+// --- commit ------------------------------------------------------------------------------------------------------
+
+void Scheduler::release(Sequence& seq, Sequence::State state) {
+  std::erase(seq.state == Sequence::State::running ? running_ : waiting_, &seq);
+  seq.table.clear();
+  seq.computed = 0;
+  seq.state = state;
+  if (state == Sequence::State::waiting) waiting_.push_back(&seq);
+}
+
+void Scheduler::preempt(Sequence& seq, Nanos now) {
+  const int given_up = seq.computed;
+  release(seq, Sequence::State::waiting);
+  emit(Event::Kind::preempted, seq.id, given_up, now);
+}
+
+void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
+  const int block_tokens = pool_.block_tokens();
+  auto fresh = [&] {
+    if (pool_.free() == 0) cache_.evict(1);
+    auto block = pool_.allocate();
+    CHECK(block.has_value(), "the plan took more blocks than there are");
+    return std::move(*block);
+  };
+  for (int i = seq.computed / block_tokens; i < seq.table.size() && i * block_tokens < end; ++i) {
+    if (seq.table[i].count() == 1) continue;
+    BlockRef copy = fresh();
+    plan.copies.push_back({seq.table[i].id(), copy.id(), seq.computed - i * block_tokens});
+    seq.table.replace(i, std::move(copy));
+  }
+  while (seq.table.size() * block_tokens < end) seq.table.push(fresh());
+}
+
+StepPlan Scheduler::commit(Decision decision, Nanos now) {
+  StepPlan plan;
+  for (const SeqId id : decision.preempt) preempt(at(id), now);
+  for (Decision::Admission& admission : decision.admit) {
+    Sequence& seq = at(admission.seq);
+    cache_.commit(seq.request->salt, admission.hit, seq.tokens);
+    for (BlockRef& block : admission.hit.blocks) seq.table.push(std::move(block));
+    seq.computed = admission.computed;
+    seq.cached = admission.computed;
+    std::erase(waiting_, &seq);
+    seq.state = Sequence::State::running;
+    running_.push_back(&seq);
+    emit(Event::Kind::admitted, seq.id, seq.cached, now);
+  }
+  for (const Decided& decided : decision.run) {
+    Sequence& seq = at(decided.seq->id);
+    const int end = decided.first_pos + decided.n_tokens;
+    CHECK(seq.state == Sequence::State::running && seq.computed == decided.first_pos && decided.n_tokens > 0);
+    make_writable(seq, end, plan);
+    PlanItem item;
+    item.seq = seq.id;
+    item.first_pos = decided.first_pos;
+    item.n_tokens = decided.n_tokens;
+    item.samples = end == static_cast<int>(seq.tokens.size());
+    item.tokens = std::span<const TokenId>(seq.tokens).first(end);
+    item.blocks = seq.table.ids();
+    item.prompt_tokens = seq.prompt_tokens();
+    item.sample = seq.sample;
+    item.request = seq.request.get();
+    plan.items.push_back(item);
+  }
+  return plan;
+}
+
+// --- settle ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+FinishReason finish_of(const Sequence& seq, TokenId token, int max_model_len) {
+  const Request& request = *seq.request;
+  auto listed = [&](const std::vector<TokenId>& ids) { return std::ranges::find(ids, token) != ids.end(); };
+  if (seq.output_tokens() >= request.sampling.min_tokens &&
+      ((!request.ignore_eos && listed(request.eos_token_ids)) || listed(request.stop_token_ids)))
+    return FinishReason::stop;
+  if (seq.output_tokens() >= request.max_tokens || static_cast<int>(seq.tokens.size()) >= max_model_len)
+    return FinishReason::length;
+  return FinishReason::none;
+}
+
+}  // namespace
+
+void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
+  const Sequence& parent = at(fork.parent);
+  auto child = std::make_unique<Sequence>();
+  child->id = next_id_++;
+  child->request = parent.request;
+  child->sample = fork.sample;
+  child->arrival = parent.arrival;
+  child->cached = parent.cached;
+  child->tokens.assign(parent.tokens.begin(), parent.tokens.begin() + fork.tokens);
+  if (running() < config_.max_num_seqs) {
+    // The last kept token is computed again by the child, for logits of its own.
+    child->computed = std::min(parent.computed, fork.tokens - 1);
+    const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();
+    for (int i = 0; i < blocks; ++i) child->table.push(parent.table[i]);
+    child->state = Sequence::State::running;
+    running_.push_back(child.get());
+  } else {
+    waiting_.push_back(child.get());
+  }
+  outcome.forks.push_back(child->id);
+  emit(Event::Kind::forked, parent.id, fork.tokens, now, child->id);
+  sequences_.emplace(child->id, std::move(child));
+}
+
+std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& result, Nanos now) {
+  CHECK(result.items.size() == plan.items.size(), "{} results for {} items", result.items.size(), plan.items.size());
+  std::vector<Outcome> outcomes;
+  for (size_t i = 0; i < plan.items.size(); ++i) {
+    const PlanItem& item = plan.items[i];
+    const ItemResult& done = result.items[i];
+    Sequence& seq = at(item.seq);
+    CHECK(done.seq == item.seq && done.sampled == item.samples && seq.computed == item.first_pos);
+    const int full_before = seq.computed / pool_.block_tokens();
+    seq.computed += item.n_tokens;
+    emit(Event::Kind::ran, seq.id, item.n_tokens, now);
+    const int full = seq.computed / pool_.block_tokens();
+    if (full > full_before) cache_.insert(seq.request->salt, seq.tokens, full, seq.table);
+
+    Outcome outcome{seq.id, done.sampled, done.token, FinishReason::none, {}};
+    if (done.sampled) {
+      seq.tokens.push_back(done.token.token);
+      emit(Event::Kind::sampled, seq.id, 1, now);
+      for (const Fork& f : policies_.branching->after(seq, 1)) fork(f, outcome, now);
+      outcome.finish = finish_of(seq, done.token.token, config_.max_model_len);
+    }
+    if (outcome.finish != FinishReason::none) drop(seq.id, now);
+    outcomes.push_back(std::move(outcome));
+  }
+  return outcomes;
+}
+
+// --- books -------------------------------------------------------------------------------------------------------
+
+bool Scheduler::consistent(std::string* why) const {
+  auto fail = [&](std::string text) {
+    if (why != nullptr) *why = std::move(text);
+    return false;
+  };
+  std::map<BlockId, int> held;
+  for (const auto& [id, seq] : sequences_) {
+    const bool waits = seq->state == Sequence::State::waiting;
+    if (seq->finished()) return fail(fmt::format("sequence {} has finished but is still listed", id));
+    if (std::ranges::count(waits ? waiting_ : running_, seq.get()) != 1)
+      return fail(fmt::format("sequence {} is not exactly once in its list", id));
+    if (waits && (!seq->table.empty() || seq->computed != 0))
+      return fail(fmt::format("sequence {} waits but holds blocks", id));
+    if (seq->computed >= static_cast<int>(seq->tokens.size()))
+      return fail(fmt::format("sequence {}: computed {} of {} tokens", id, seq->computed, seq->tokens.size()));
+    if (seq->computed > seq->table.size() * pool_.block_tokens())
+      return fail(fmt::format("sequence {}: computed {} beyond its {} blocks", id, seq->computed, seq->table.size()));
+    for (const BlockRef& block : seq->table.refs()) ++held[block.id()];
+  }
+  if (waiting_.size() + running_.size() != sequences_.size()) return fail("a list holds an unknown sequence");
+  int in_use = 0;
+  for (int b = 0; b < pool_.total(); ++b) {
+    const BlockId id = static_cast<BlockId>(b);
+    const int expected = (held.contains(id) ? held[id] : 0) + (pool_.is_cached(id) ? 1 : 0);
+    if (pool_.count(id) != expected)
+      return fail(fmt::format("block {} has {} references, {} holders", id, pool_.count(id), expected));
+    in_use += expected > 0;
+  }
+  if (in_use + pool_.free() != pool_.total()) return fail("free and used blocks do not add up");
+  if (!pool_.consistent()) return fail("the pool's books are wrong");
+  if (!cache_.consistent()) return fail("the prefix cache's books are wrong");
+  return true;
+}
+
+}  // namespace sluice

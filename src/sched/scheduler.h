@@ -1,0 +1,105 @@
+#pragma once
+// Decides what each step computes, and keeps the books. Three calls make a step (docs/contracts/step.md):
+//   decide()  asks the policies and returns a Decision; nothing changes but reference counts that pin prefix hits
+//   commit()  the single mutator before a step: preempts, admits, allocates, copies on write; returns the StepPlan
+//   settle()  the single mutator after it: advances `computed`, appends tokens, publishes prefixes, branches, finishes
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/event.h"
+#include "kv/prefix/prefix_cache.h"
+#include "sched/policies.h"
+#include "sched/sequence.h"
+#include "sched/step_plan.h"
+
+namespace sluice {
+
+struct SchedulerConfig {
+  int max_num_seqs = 256;
+  int max_num_batched_tokens = 2048;
+  int max_model_len = 2048;  // at most the pool's tokens
+};
+
+struct SchedulerPolicies {
+  std::unique_ptr<QueuePolicy> queue;
+  std::unique_ptr<ChunkPolicy> chunk;
+  std::vector<std::unique_ptr<AdmissionGate>> gates;  // all must say yes
+  std::unique_ptr<PreemptPolicy> preempt;
+  std::unique_ptr<Branching> branching;
+};
+
+struct Decision {
+  struct Admission {
+    SeqId seq = kNoSeq;
+    PrefixHit hit;
+    int computed = 0;  // where the sequence starts: the hit, less the last token, which is always computed
+  };
+  std::vector<SeqId> preempt;
+  std::vector<Admission> admit;
+  std::vector<Decided> run;
+  std::vector<SeqId> never;  // can never run here
+};
+
+/// What a step did to one sequence.
+struct Outcome {
+  SeqId seq = kNoSeq;
+  bool sampled = false;
+  SampledToken token;
+  FinishReason finish = FinishReason::none;
+  std::vector<SeqId> forks;  // children, in the order of their sample number
+};
+
+class Scheduler {
+ public:
+  Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache, SchedulerPolicies policies);
+  ~Scheduler();
+
+  /// Queues a sequence for sample 0 of the request; the request fits max_model_len and the pool.
+  SeqId add(std::shared_ptr<const Request> request, Nanos now);
+  /// Ends a sequence between steps and frees its blocks at once; false when it is unknown.
+  bool drop(SeqId id, Nanos now);
+
+  Decision decide(Nanos now) const;
+  StepPlan commit(Decision decision, Nanos now);
+  std::vector<Outcome> settle(const StepPlan& plan, const StepResult& result, Nanos now);
+
+  /// Null when unknown or finished.
+  const Sequence* find(SeqId id) const;
+  int waiting() const { return static_cast<int>(waiting_.size()); }
+  int running() const { return static_cast<int>(running_.size()); }
+  /// The waiting sequence that is first in queue order; kNoSeq when none waits.
+  SeqId oldest_waiting(Nanos now) const;
+  const SchedulerConfig& config() const { return config_; }
+  /// Events go to the policies, the prefix cache and every observer added here.
+  void observe(Observer* observer) { observers_.push_back(observer); }
+
+  /// Recounts every block and checks every invariant of docs/contracts/kv.md; on failure says which in `why`.
+  bool consistent(std::string* why) const;
+
+ private:
+  struct Draft;
+  Sequence& at(SeqId id) { return *sequences_.at(id); }
+  void emit(Event::Kind kind, SeqId seq, int tokens, Nanos now, SeqId other = kNoSeq);
+  std::vector<const Sequence*> in_order(Nanos now) const;
+  void consider_running(const Sequence& seq, Draft& draft, Nanos now) const;
+  void consider_waiting(const Sequence& seq, Draft& draft, const View& start) const;
+  int blocks_for(const BlockTable& table, int computed, int end) const;
+  int blocks_released(const Sequence& seq) const;
+  void preempt(Sequence& seq, Nanos now);
+  void make_writable(Sequence& seq, int end, StepPlan& plan);
+  void release(Sequence& seq, Sequence::State state);
+  void fork(const Fork& fork, Outcome& outcome, Nanos now);
+
+  SchedulerConfig config_;
+  BlockPool& pool_;
+  PrefixCache& cache_;
+  SchedulerPolicies policies_;
+  std::vector<Observer*> observers_;
+  std::map<SeqId, std::unique_ptr<Sequence>> sequences_;
+  std::vector<const Sequence*> waiting_, running_;
+  SeqId next_id_ = 1;
+};
+
+}  // namespace sluice

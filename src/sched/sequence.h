@@ -1,0 +1,33 @@
+#pragma once
+// One line of tokens and how far its KV reaches. There are no phases: a sequence has `tokens`, and `computed` of them
+// have valid KV; a step computes some more. Techniques keep their own side tables by SeqId, never fields here.
+
+#include <memory>
+#include <vector>
+
+#include "kv/block_table.h"
+#include "sched/request.h"
+
+namespace sluice {
+
+struct Sequence {
+  enum class State : uint8_t { waiting, running, finished };
+
+  SeqId id = kNoSeq;
+  std::shared_ptr<const Request> request;
+  int sample = 0;            // which of the request's n
+  State state = State::waiting;
+  std::vector<TokenId> tokens;  // prompt, then output
+  int computed = 0;          // KV is valid for positions [0, computed)
+  int cached = 0;            // prompt tokens found in the prefix cache at the last admission
+  BlockTable table;
+  Nanos arrival = 0;
+
+  int prompt_tokens() const { return static_cast<int>(request->prompt.size()); }
+  int output_tokens() const { return static_cast<int>(tokens.size()) - prompt_tokens(); }
+  /// Positions without KV. 1 means that the next step samples from the newest token alone.
+  int remaining() const { return static_cast<int>(tokens.size()) - computed; }
+  bool finished() const { return state == State::finished; }
+};
+
+}  // namespace sluice

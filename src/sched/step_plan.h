@@ -1,0 +1,44 @@
+#pragma once
+// What one step computes, and what came of it. The contract is docs/contracts/step.md.
+
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "kv/block_table.h"
+#include "sched/request.h"
+
+namespace sluice {
+
+/// Positions [first_pos, first_pos + n_tokens) of one sequence. The spans stay valid until the step has settled.
+struct PlanItem {
+  SeqId seq = kNoSeq;
+  int first_pos = 0, n_tokens = 0;
+  bool samples = false;                 // the last of these positions yields a new token
+  std::span<const TokenId> tokens;      // the sequence's tokens [0, first_pos + n_tokens)
+  std::span<const BlockId> blocks;      // its block table, covering these positions
+  int prompt_tokens = 0;
+  int sample = 0;
+  const Request* request = nullptr;
+};
+
+struct StepPlan {
+  std::vector<KvCopy> copies;  // to be done before the items, in order
+  std::vector<PlanItem> items;
+
+  int tokens() const { int n = 0; for (const PlanItem& item : items) n += item.n_tokens; return n; }
+  bool empty() const { return items.empty() && copies.empty(); }
+};
+
+/// One entry per item of the plan, in its order.
+struct ItemResult {
+  SeqId seq = kNoSeq;
+  bool sampled = false;
+  SampledToken token;
+};
+
+struct StepResult {
+  std::vector<ItemResult> items;
+};
+
+}  // namespace sluice
