@@ -1,0 +1,18 @@
+#include "quant/weight/weight_format.h"
+
+namespace sluice {
+
+std::span<const WeightFormat* const> weight_formats() {
+  static constexpr const WeightFormat* kAll[] = {
+      &kF32, &kF16, &kBF16, &kQ8_0, &kQ4_0, &kQ4_K, &kQ6_K,
+  };
+  return kAll;
+}
+
+const WeightFormat* weight_format(DType dtype) {
+  for (const WeightFormat* f : weight_formats())
+    if (f->dtype == dtype) return f;
+  return nullptr;
+}
+
+}  // namespace sluice

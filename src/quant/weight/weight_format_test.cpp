@@ -1,0 +1,129 @@
+#include "quant/weight/weight_format.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/mapped_file.h"
+#include "base/rng.h"
+
+namespace sluice {
+namespace {
+
+class WeightFormats : public testing::TestWithParam<const WeightFormat*> {};
+
+INSTANTIATE_TEST_SUITE_P(Catalog, WeightFormats, testing::ValuesIn(weight_formats().begin(), weight_formats().end()),
+                         [](const auto& info) { return std::string(info.param->name); });
+
+std::vector<float> round_trip(const WeightFormat& f, const std::vector<float>& x) {
+  std::vector<uint8_t> blocks(row_bytes(f.dtype, static_cast<int64_t>(x.size())));
+  std::vector<float> y(x.size());
+  f.encode(x.data(), blocks.data(), static_cast<int64_t>(x.size()));
+  f.decode(blocks.data(), y.data(), static_cast<int64_t>(x.size()));
+  return y;
+}
+
+double relative_rmse(const std::vector<float>& x, const std::vector<float>& y) {
+  double error = 0, power = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    error += (static_cast<double>(x[i]) - y[i]) * (static_cast<double>(x[i]) - y[i]);
+    power += static_cast<double>(x[i]) * x[i];
+  }
+  return std::sqrt(error / power);
+}
+
+TEST_P(WeightFormats, AgreesWithTheTypeTable) {
+  const WeightFormat& f = *GetParam();
+  EXPECT_EQ(f.name, dtype_name(f.dtype));
+  EXPECT_EQ(f.block_elems, dtype_info(f.dtype).block_elems);
+  EXPECT_EQ(f.block_bytes, dtype_info(f.dtype).block_bytes);
+  EXPECT_EQ(weight_format(f.dtype), &f);
+}
+
+// The golden values come from the gguf package; tests/golden/make_quant.py makes them.
+TEST_P(WeightFormats, DecodesGoldenBlocksBitForBit) {
+  const WeightFormat& f = *GetParam();
+  if (f.dtype == DType::f32) GTEST_SKIP() << "F32 is a copy; there is nothing to compare with";
+  const std::string stem = std::string(SLUICE_SOURCE_DIR "/tests/golden/quant/") + std::string(f.name);
+  const std::string blocks = read_file(stem + ".bin").value(), golden = read_file(stem + ".f32").value();
+  const size_t n = golden.size() / 4;
+  ASSERT_EQ(blocks.size(), row_bytes(f.dtype, static_cast<int64_t>(n)));
+  std::vector<float> want(n), got(n);
+  std::memcpy(want.data(), golden.data(), golden.size());
+  f.decode(blocks.data(), got.data(), static_cast<int64_t>(n));
+  for (size_t i = 0; i < n; ++i)
+    ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(want[i])) << "value " << i;
+}
+
+TEST_P(WeightFormats, UnpackAgreesWithDecode) {
+  const WeightFormat& f = *GetParam();
+  if (f.unpack == nullptr) GTEST_SKIP() << "float types have no blocks to take apart";
+  const std::string path = std::string(SLUICE_SOURCE_DIR "/tests/golden/quant/") + std::string(f.name) + ".bin";
+  const std::string blocks = read_file(path).value();
+  std::vector<float> want(static_cast<size_t>(f.block_elems));
+  for (size_t at = 0; at < blocks.size(); at += static_cast<size_t>(f.block_bytes)) {
+    QuantBlock b;
+    f.unpack(blocks.data() + at, &b);
+    f.decode(blocks.data() + at, want.data(), f.block_elems);
+    const float d = f16_to_f32(b.d), dmin = f16_to_f32(b.dmin);
+    for (int i = 0; i < f.block_elems; ++i) {
+      float value = 0;
+      if (f.dtype == DType::q8_0) value = d * static_cast<float>(b.q[i] - 128);
+      if (f.dtype == DType::q4_0) value = d * static_cast<float>(b.q[i] - 8);
+      if (f.dtype == DType::q4_k)
+        value = (d * b.scale[i / 32]) * static_cast<float>(b.q[i]) - dmin * b.min[i / 32];
+      if (f.dtype == DType::q6_k)
+        value = (d * static_cast<float>(static_cast<int8_t>(b.scale[i / 16]))) * static_cast<float>(b.q[i] - 32);
+      ASSERT_EQ(value, want[static_cast<size_t>(i)]) << "value " << i;
+    }
+  }
+}
+
+// Relative error over normal values: bounds a little above what a good search reaches, well below what a poor one does.
+TEST_P(WeightFormats, RoundTripErrorIsBounded) {
+  const WeightFormat& f = *GetParam();
+  const double bound = f.dtype == DType::f32    ? 0
+                       : f.dtype == DType::f16  ? 3e-4
+                       : f.dtype == DType::bf16 ? 2e-3
+                       : f.dtype == DType::q8_0 ? 6e-3
+                       : f.dtype == DType::q4_0 ? 0.09
+                       : f.dtype == DType::q4_k ? 0.076
+                                                : 0.020;
+  Rng rng(7);
+  for (const double size : {1e-3, 1.0, 300.0}) {
+    std::vector<float> x(256 * 32);
+    for (float& v : x) v = static_cast<float>(rng.next_normal() * size);
+    EXPECT_LE(relative_rmse(x, round_trip(f, x)), bound) << "values of size " << size;
+    // Weights with a bias and an outlier per block.
+    for (size_t i = 0; i < x.size(); ++i) x[i] = x[i] * 0.25f + (i % 32 == 5 ? 2.0f : 0.3f) * static_cast<float>(size);
+    EXPECT_LE(relative_rmse(x, round_trip(f, x)), bound * 1.6) << "biased values of size " << size;
+  }
+}
+
+TEST_P(WeightFormats, KeepsZerosAndConstants) {
+  const WeightFormat& f = *GetParam();
+  for (const float c : {0.0f, 0.5f, -0.5f}) {
+    const std::vector<float> x(512, c);
+    for (const float v : round_trip(f, x)) ASSERT_NEAR(v, c, std::fabs(c) * 0.01f);
+  }
+}
+
+TEST_P(WeightFormats, SurvivesValuesThatAreNotFiniteOrHuge) {
+  const WeightFormat& f = *GetParam();
+  std::vector<float> x(512, 1.0f);
+  x[3] = std::numeric_limits<float>::quiet_NaN();
+  x[40] = std::numeric_limits<float>::infinity();
+  x[300] = -std::numeric_limits<float>::infinity();
+  x[350] = 3e38f;
+  const std::vector<float> y = round_trip(f, x);
+  if (f.unpack == nullptr) return;  // the float types keep them
+  for (const float v : y) ASSERT_TRUE(std::isfinite(v));
+}
+
+}  // namespace
+}  // namespace sluice

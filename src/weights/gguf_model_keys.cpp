@@ -1,0 +1,110 @@
+#include "weights/gguf_model_keys.h"
+
+#include <cmath>
+#include <numbers>
+
+namespace sluice {
+namespace {
+
+constexpr int32_t kUnusedToken = 5;
+
+void add_architecture(std::vector<GgufKey>& keys, const GgufHyperparameters& m) {
+  const std::string at = m.arch + ".";
+  keys.push_back(GgufKey::u32(at + "block_count", m.layers));
+  keys.push_back(GgufKey::u32(at + "context_length", m.context));
+  keys.push_back(GgufKey::u32(at + "embedding_length", m.hidden));
+  keys.push_back(GgufKey::u32(at + "feed_forward_length", m.ffn));
+  keys.push_back(GgufKey::u32(at + "attention.head_count", m.heads));
+  keys.push_back(GgufKey::u32(at + "attention.head_count_kv", m.kv_heads));
+  keys.push_back(GgufKey::u32(at + "attention.key_length", m.head_dim));
+  keys.push_back(GgufKey::u32(at + "attention.value_length", m.head_dim));
+  keys.push_back(GgufKey::f32(at + "attention.layer_norm_rms_epsilon", m.norm_eps));
+  if (m.sliding_window > 0) keys.push_back(GgufKey::u32(at + "attention.sliding_window", m.sliding_window));
+  keys.push_back(GgufKey::u32(at + "rope.dimension_count", m.head_dim));
+  keys.push_back(GgufKey::f32(at + "rope.freq_base", m.rope_theta));
+  keys.push_back(GgufKey::u32(at + "vocab_size", m.vocab));
+  if (!m.rope_scaling) return;
+  const GgufRopeScaling& rope = *m.rope_scaling;
+  keys.push_back(GgufKey::text(at + "rope.scaling.type", rope.type));
+  keys.push_back(GgufKey::f32(at + "rope.scaling.factor", rope.factor));
+  if (rope.original_context > 0)
+    keys.push_back(GgufKey::u32(at + "rope.scaling.original_context_length", rope.original_context));
+  if (rope.attention_factor) keys.push_back(GgufKey::f32(at + "rope.scaling.attn_factor", *rope.attention_factor));
+  if (rope.beta_fast) keys.push_back(GgufKey::f32(at + "rope.scaling.yarn_beta_fast", *rope.beta_fast));
+  if (rope.beta_slow) keys.push_back(GgufKey::f32(at + "rope.scaling.yarn_beta_slow", *rope.beta_slow));
+}
+
+void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocabulary& v, size_t rows) {
+  const std::string at = "tokenizer.ggml.";
+  std::vector<std::string> tokens = v.tokens;
+  std::vector<int64_t> types(v.token_types.begin(), v.token_types.end());
+  std::vector<double> scores(v.scores.begin(), v.scores.end());
+  types.resize(tokens.size(), 1);
+  if (!scores.empty() || v.model == "llama") scores.resize(rows, 0.0);
+  while (tokens.size() < rows) {
+    tokens.push_back(fmt::format("[PAD{}]", tokens.size()));
+    types.push_back(kUnusedToken);
+  }
+  keys.push_back(GgufKey::text(at + "model", v.model));
+  if (!v.pre.empty()) keys.push_back(GgufKey::text(at + "pre", v.pre));
+  keys.push_back(GgufKey::array(at + "tokens", GgufType::string, std::move(tokens)));
+  if (!scores.empty()) keys.push_back(GgufKey::array(at + "scores", GgufType::f32, std::move(scores)));
+  keys.push_back(GgufKey::array(at + "token_type", GgufType::i32, std::move(types)));
+  if (v.model == "gpt2") keys.push_back(GgufKey::array(at + "merges", GgufType::string, v.merges));
+  auto add_id = [&](const char* name, const std::optional<TokenId>& id) {
+    if (id) keys.push_back(GgufKey::u32(at + name, *id));
+  };
+  auto add_flag = [&](const char* name, const std::optional<bool>& flag) {
+    if (flag) keys.push_back(GgufKey::boolean(at + name, *flag));
+  };
+  add_id("bos_token_id", v.bos);
+  add_id("eos_token_id", v.eos);
+  add_id("unknown_token_id", v.unk);
+  add_id("padding_token_id", v.pad);
+  add_id("eot_token_id", v.eot);
+  add_flag("add_bos_token", v.add_bos);
+  add_flag("add_eos_token", v.add_eos);
+  add_flag("add_space_prefix", v.add_space_prefix);
+  add_flag("remove_extra_whitespaces", v.remove_extra_whitespaces);
+  if (!v.chat_template.empty()) keys.push_back(GgufKey::text("tokenizer.chat_template", v.chat_template));
+}
+
+}  // namespace
+
+Result<std::vector<GgufKey>> gguf_model_keys(const GgufHyperparameters& model, const GgufVocabulary& vocabulary,
+                                             const QuantRecipe& recipe) {
+  const auto rows = static_cast<size_t>(model.vocab);
+  if (vocabulary.tokens.size() > rows)
+    return invalid_argument(fmt::format("the tokenizer has {} tokens, but the model's embedding has {} rows",
+                                        vocabulary.tokens.size(), rows));
+  std::vector<GgufKey> keys;
+  keys.push_back(GgufKey::text("general.architecture", model.arch));
+  keys.push_back(GgufKey::text("general.name", model.name));
+  keys.push_back(GgufKey::u32("general.file_type", recipe.file_type));
+  keys.push_back(GgufKey::u32("general.quantization_version", 2));
+  add_architecture(keys, model);
+  add_vocabulary(keys, vocabulary, rows);
+  return keys;
+}
+
+std::vector<float> llama3_rope_factors(int64_t head_dim, double theta, double factor, double low_freq_factor,
+                                       double high_freq_factor, double original_context) {
+  const double low_wavelength = original_context / low_freq_factor,
+               high_wavelength = original_context / high_freq_factor;
+  std::vector<float> factors;
+  for (int64_t i = 0; i < head_dim; i += 2) {
+    const double frequency = 1.0 / std::pow(theta, static_cast<double>(i) / static_cast<double>(head_dim));
+    const double wavelength = 2 * std::numbers::pi / frequency;
+    double divisor = 1;
+    if (wavelength > low_wavelength) {
+      divisor = factor;
+    } else if (wavelength >= high_wavelength) {
+      const double smooth = (original_context / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
+      divisor = 1 / ((1 - smooth) / factor + smooth);
+    }
+    factors.push_back(static_cast<float>(divisor));
+  }
+  return factors;
+}
+
+}  // namespace sluice

@@ -1,0 +1,55 @@
+#pragma once
+// What a GGUF says about a dense Llama-like model and its vocabulary, as structs that the converters fill.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "weights/gguf.h"
+#include "weights/quant_recipe.h"
+
+namespace sluice {
+
+/// How positions past the trained context are reached ("rope.scaling.*"); llama3's scaling is a tensor instead.
+struct GgufRopeScaling {
+  std::string type;  // "linear" or "yarn"
+  double factor = 1;
+  int64_t original_context = 0;  // 0: not said
+  std::optional<double> attention_factor, beta_fast, beta_slow;
+};
+
+struct GgufHyperparameters {
+  std::string arch;  // "llama", "qwen2", "qwen3"
+  std::string name;
+  int64_t layers = 0, context = 0, hidden = 0, ffn = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab = 0;
+  double norm_eps = 1e-5, rope_theta = 10000;
+  int64_t sliding_window = 0;  // 0: none
+  std::optional<GgufRopeScaling> rope_scaling;
+};
+
+/// A tokenizer as GGUF holds it ("tokenizer.ggml.*").
+struct GgufVocabulary {
+  std::string model;                 // "llama" (sentencepiece BPE) or "gpt2" (byte-level BPE)
+  std::string pre;                   // names the pre-tokenizer of "gpt2"
+  std::vector<std::string> tokens;   // by id
+  std::vector<float> scores;         // "llama": by id
+  std::vector<int32_t> token_types;  // by id; 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
+  std::vector<std::string> merges;   // "gpt2": "left right", best first
+  std::optional<TokenId> bos, eos, unk, pad, eot;
+  std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
+  std::string chat_template;
+};
+
+/// general.*, the architecture's own keys and tokenizer.*. A vocabulary shorter than the embedding is filled up with
+/// unused tokens; a longer one is an error.
+Result<std::vector<GgufKey>> gguf_model_keys(const GgufHyperparameters& model, const GgufVocabulary& vocabulary,
+                                             const QuantRecipe& recipe);
+
+/// The divisors of llama3's rope frequencies, [head_dim / 2], which GGUF stores as rope_freqs.weight. (transformers,
+/// modeling_rope_utils.py: _compute_llama3_parameters.)
+std::vector<float> llama3_rope_factors(int64_t head_dim, double theta, double factor, double low_freq_factor,
+                                       double high_freq_factor, double original_context);
+
+}  // namespace sluice

@@ -1,0 +1,109 @@
+#include "weights/hf_config.h"
+
+#include <filesystem>
+
+#include "base/mapped_file.h"
+#include "weights/json_walk.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t kConfigLimitBytes = size_t{4} << 20;
+
+// All leaves as one typed array; integers widen to doubles. Nothing where the kinds do not go together.
+std::optional<MetadataValue> typed_array(std::vector<JsonLeaf>& leaves) {
+  size_t integers = 0, numbers = 0, texts = 0;
+  for (const auto& leaf : leaves) {
+    integers += std::holds_alternative<int64_t>(leaf) || std::holds_alternative<bool>(leaf);
+    numbers += std::holds_alternative<int64_t>(leaf) || std::holds_alternative<double>(leaf);
+    texts += std::holds_alternative<std::string>(leaf);
+  }
+  if (texts == leaves.size()) {
+    std::vector<std::string> values;
+    for (auto& leaf : leaves) values.push_back(std::move(std::get<std::string>(leaf)));
+    return values;
+  }
+  if (integers == leaves.size()) {
+    std::vector<int64_t> values;
+    for (const auto& leaf : leaves) {
+      const bool* flag = std::get_if<bool>(&leaf);
+      values.push_back(flag != nullptr ? *flag : std::get<int64_t>(leaf));
+    }
+    return values;
+  }
+  if (numbers == leaves.size()) {
+    std::vector<double> values;
+    for (const auto& leaf : leaves) {
+      const auto* integer = std::get_if<int64_t>(&leaf);
+      values.push_back(integer != nullptr ? static_cast<double>(*integer) : std::get<double>(leaf));
+    }
+    return values;
+  }
+  return {};
+}
+
+void set_scalar(Metadata& metadata, std::string key, JsonLeaf& leaf) {
+  if (auto* flag = std::get_if<bool>(&leaf)) metadata.set(std::move(key), *flag);
+  else if (auto* integer = std::get_if<int64_t>(&leaf)) metadata.set(std::move(key), *integer);
+  else if (auto* number = std::get_if<double>(&leaf)) metadata.set(std::move(key), *number);
+  else if (auto* text = std::get_if<std::string>(&leaf)) metadata.set(std::move(key), std::move(*text));
+}
+
+void unify_rope(Metadata& metadata) {
+  const std::string from = "rope_parameters.", to = "rope_scaling.";
+  std::vector<std::pair<std::string, MetadataValue>> copies;
+  for (const auto& [key, value] : metadata.values())
+    if (key.starts_with(from)) {
+      const std::string name = key.substr(from.size());
+      copies.emplace_back(name == "rope_theta" || name == "partial_rotary_factor" ? name : to + name, value);
+    }
+  for (auto& [key, value] : copies)
+    if (!metadata.has(key)) metadata.set(std::move(key), std::move(value));
+  if (!metadata.has(to + "rope_type") && metadata.has(to + "type"))
+    metadata.set(to + "rope_type", metadata.string_or(to + "type", "default"));
+}
+
+}  // namespace
+
+Result<Metadata> flatten_json(const std::string& text, const std::string& origin) {
+  Metadata metadata(MetadataKind::huggingface, origin);
+  std::string array_key;
+  std::vector<JsonLeaf> array;
+  auto end_array = [&] {
+    if (array.empty()) return;
+    if (auto value = typed_array(array); value && !metadata.has(array_key)) metadata.set(array_key, std::move(*value));
+    array.clear();
+  };
+  SLUICE_TRY_STATUS(walk_json(text, origin, [&](std::span<const JsonStep> path, JsonLeaf& leaf) -> Status {
+    const bool element = path.back().index >= 0;
+    std::string key = json_path(element ? path.first(path.size() - 1) : path);
+    if (!element || key != array_key) end_array();
+    if (!element) {
+      set_scalar(metadata, std::move(key), leaf);
+    } else {
+      array_key = std::move(key);
+      array.push_back(std::move(leaf));
+    }
+    return {};
+  }));
+  end_array();
+  return metadata;
+}
+
+Result<Metadata> load_config(const std::string& path) {
+  SLUICE_TRY(const std::string text, read_file(path, kConfigLimitBytes));
+  SLUICE_TRY(Metadata metadata, flatten_json(text, path));
+  unify_rope(metadata);
+  return metadata;
+}
+
+Result<Metadata> load_generation_config(const std::string& path) {
+  const std::filesystem::path directory =
+      is_directory(path) ? std::filesystem::path(path) : std::filesystem::path(path).parent_path();
+  const std::string file = (directory / "generation_config.json").string();
+  if (!file_exists(file)) return Metadata(MetadataKind::huggingface, file);
+  SLUICE_TRY(const std::string text, read_file(file, kConfigLimitBytes));
+  return flatten_json(text, file);
+}
+
+}  // namespace sluice

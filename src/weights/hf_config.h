@@ -1,0 +1,22 @@
+#pragma once
+// Hugging Face's config.json and generation_config.json as Metadata.
+
+#include <string>
+
+#include "base/result.h"
+#include "weights/metadata.h"
+
+namespace sluice {
+
+/// Flattens a JSON object: nested keys are joined by dots, arrays of one kind of scalar become arrays, nulls are left
+/// out. Arrays of objects are reached as "key.0.name". Arrays that mix kinds are left out.
+Result<Metadata> flatten_json(const std::string& text, const std::string& origin);
+
+/// config.json, with the spellings of different transformers releases brought to one: "rope_parameters" also appears as
+/// "rope_theta" and "rope_scaling.*", and "rope_scaling.type" also as "rope_scaling.rope_type".
+Result<Metadata> load_config(const std::string& path);
+
+/// The generation_config.json beside the model at `path` (a directory or a file in it); empty when there is none.
+Result<Metadata> load_generation_config(const std::string& path);
+
+}  // namespace sluice

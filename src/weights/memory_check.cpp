@@ -1,0 +1,37 @@
+#include "weights/memory_check.h"
+
+#include "backend/ops.h"
+
+namespace sluice {
+namespace {
+
+double gib(size_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+
+}  // namespace
+
+size_t owned_weight_bytes(const TensorSource& source) {
+  const bool own_head = source.find("output.weight") != nullptr || source.find("lm_head.weight") != nullptr;
+  size_t bytes = 0;
+  for (const TensorInfo& info : source.tensors()) {
+    const bool embedding = info.name == "token_embd.weight" || info.name == "model.embed_tokens.weight";
+    if (info.shape.rank == 1) bytes += static_cast<size_t>(info.shape.elems()) * sizeof(float);
+    else if (info.shape.rank == 2 && Ops::matmul_supports(info.dtype) && !(embedding && own_head))
+      bytes += Ops::packed_bytes(info.dtype, info.shape[0], info.shape[1]);
+  }
+  return bytes;
+}
+
+Status check_fits(const TensorSource& source, size_t kv_bytes, size_t work_bytes, const MemoryLimit& limit) {
+  const size_t weights = owned_weight_bytes(source), need = weights + kv_bytes + work_bytes;
+  if (need <= limit.available_bytes) return {};
+  return resource_exhausted(
+      fmt::format("{} does not fit in memory: weights {:.2f} GiB + KV cache {:.2f} GiB + working memory {:.2f} GiB = "
+                  "{:.2f} GiB, but {:.2f} "
+                  "GiB are available (of {:.2f} GiB that this process may use); take a smaller model, fewer bits per "
+                  "weight, or a smaller "
+                  "KV cache",
+                  source.metadata().origin(), gib(weights), gib(kv_bytes), gib(work_bytes), gib(need),
+                  gib(limit.available_bytes), gib(limit.total_bytes)));
+}
+
+}  // namespace sluice

@@ -1,0 +1,51 @@
+#include "weights/quant_recipe.h"
+
+#include <charconv>
+
+namespace sluice {
+namespace {
+
+constexpr QuantRecipe kRecipes[] = {
+    {"f32", DType::f32, false, 0},    {"f16", DType::f16, false, 1},    {"bf16", DType::bf16, false, 32},
+    {"q8_0", DType::q8_0, false, 7},  {"q4_0", DType::q4_0, false, 2},  {"q4_k", DType::q4_k, false, 14},
+    {"q4_k_m", DType::q4_k, true, 15}, {"q6_k", DType::q6_k, false, 18},
+};
+
+// The first and last eighth of the layers, and every third between: llama.cpp's choice of layers worth more bits.
+bool deserves_more_bits(int64_t layer, int64_t layers) {
+  return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
+}
+
+bool precious(const RecipeModel& model, std::string_view name) {
+  if (name == "output.weight") return true;
+  if (name == "token_embd.weight") return model.tied_head;
+  if (!name.starts_with("blk.") || !(name.ends_with(".attn_v.weight") || name.ends_with(".ffn_down.weight")))
+    return false;
+  int64_t layer = 0;
+  std::from_chars(name.data() + 4, name.data() + name.size(), layer);
+  return deserves_more_bits(layer, model.layers);
+}
+
+}  // namespace
+
+std::span<const QuantRecipe> quant_recipes() { return kRecipes; }
+
+Result<const QuantRecipe*> find_quant_recipe(std::string_view name) {
+  std::string names;
+  for (const auto& recipe : kRecipes) {
+    if (recipe.name == name) return &recipe;
+    names += (names.empty() ? "" : ", ") + std::string(recipe.name);
+  }
+  return invalid_argument(fmt::format("unknown weight type \"{}\"; known are {}", name, names), "type");
+}
+
+DType recipe_dtype(const QuantRecipe& recipe, const RecipeModel& model, std::string_view name, const Shape& shape) {
+  if (shape.rank < 2) return DType::f32;
+  DType dtype = recipe.mixture && precious(model, name) ? DType::q6_k : recipe.matrix;
+  const int64_t cols = shape[shape.rank - 1];
+  if (dtype_info(dtype).block_elems == 256 && cols % 256 != 0) dtype = DType::q8_0;
+  if (dtype_info(dtype).block_elems == 32 && cols % 32 != 0) dtype = DType::f16;
+  return dtype;
+}
+
+}  // namespace sluice

@@ -1,0 +1,35 @@
+#pragma once
+// Which type each tensor of a converted model gets: `sluice convert --type`.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "tensor/tensor_view.h"
+
+namespace sluice {
+
+struct QuantRecipe {
+  std::string_view name;  // "q4_k_m"
+  DType matrix;           // of matrices without a rule of their own
+  bool mixture;           // the head, and half of the attn_v and ffn_down, in Q6_K, as llama.cpp's "_M" does
+  int file_type;          // general.file_type
+};
+
+std::span<const QuantRecipe> quant_recipes();
+/// An error lists the names.
+Result<const QuantRecipe*> find_quant_recipe(std::string_view name);
+
+/// What a recipe needs to know of the model.
+struct RecipeModel {
+  int64_t layers = 0;
+  bool tied_head = false;  // no output.weight: token_embd.weight is the head too
+};
+
+/// The type of the tensor `name` (GGUF names). Vectors stay F32. Rows that a block does not divide fall back as in
+/// llama.cpp, through the types that both programs read: K-quants to Q8_0, blocks of 32 to F16.
+DType recipe_dtype(const QuantRecipe& recipe, const RecipeModel& model, std::string_view name, const Shape& shape);
+
+}  // namespace sluice

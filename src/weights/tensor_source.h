@@ -1,0 +1,41 @@
+#pragma once
+// A model file (or set of files) as named tensors plus metadata, whatever its format.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "tensor/tensor_view.h"
+#include "weights/metadata.h"
+
+namespace sluice {
+
+struct TensorInfo {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;              // outermost first (a GGUF's ne is reversed)
+  size_t file_index = 0;    // into files()
+  size_t offset_bytes = 0;  // in that file
+  size_t size_bytes = 0;
+};
+
+struct TensorSource {
+  virtual ~TensorSource() = default;
+  virtual const Metadata& metadata() const = 0;
+  virtual const std::vector<TensorInfo>& tensors() const = 0;
+  /// Null when there is none of that name.
+  virtual const TensorInfo* find(std::string_view name) const = 0;
+  /// The mapped bytes; valid as long as the source lives.
+  virtual TensorView view(const TensorInfo& info) const = 0;
+  /// Says that the tensor's mapped bytes were copied elsewhere and may leave the resident set.
+  virtual void release(const TensorInfo& info) const = 0;
+  virtual std::vector<std::string> files() const = 0;
+};
+
+/// Opens a .gguf file, a .safetensors file beside its config.json, or a Hugging Face directory.
+Result<std::shared_ptr<TensorSource>> open_tensor_source(const std::string& path);
+
+}  // namespace sluice

@@ -1,0 +1,100 @@
+#include "weights/weight_store.h"
+
+#include <cstring>
+
+#include "quant/weight/weight_format.h"
+
+namespace sluice {
+namespace {
+
+std::string joined(std::span<const std::string> names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : " or ") + name;
+  return text;
+}
+
+// safetensors promises no alignment; kernels read the elements in place.
+bool aligned(const TensorView& view) {
+  const auto& info = dtype_info(view.dtype);
+  const size_t need = info.block_elems == 1 ? static_cast<size_t>(info.block_bytes) : 2;  // blocks begin with a float16
+  return reinterpret_cast<uintptr_t>(view.data) % need == 0;
+}
+
+}  // namespace
+
+bool WeightStore::has(std::span<const std::string> names) const {
+  for (const auto& name : names)
+    if (source_->find(name) != nullptr) return true;
+  return false;
+}
+
+Result<const TensorInfo*> WeightStore::find(std::span<const std::string> names, const Shape& shape) {
+  for (const auto& name : names) {
+    const TensorInfo* info = source_->find(name);
+    if (info == nullptr) continue;
+    used_.insert(name);
+    const std::string place = source_->files()[info->file_index];
+    if (info->shape != shape)
+      return corrupt_data(fmt::format("{}: tensor {} has shape {}, but the model's configuration asks for {}", place,
+                                      name, info->shape.text(), shape.text()));
+    if (weight_format(info->dtype) == nullptr)
+      return unsupported(fmt::format("{}: tensor {} has type {}, which no weight may have here", place, name,
+                                     dtype_name(info->dtype)));
+    return info;
+  }
+  return not_found(
+      fmt::format("{}: tensor {} {} is missing", source_->metadata().origin(), joined(names), shape.text()));
+}
+
+Result<uint8_t*> WeightStore::own(size_t bytes) {
+  SLUICE_TRY(Buffer buffer, Buffer::allocate(bytes));
+  owned_bytes_ += bytes;
+  return buffers_.emplace_back(std::move(buffer)).data();
+}
+
+Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int64_t n, int64_t k) {
+  SLUICE_TRY(const TensorInfo* info, find(names, {n, k}));
+  if (!Ops::matmul_supports(info->dtype))
+    return unsupported(fmt::format("{}: tensor {} has type {}, which cannot be multiplied",
+                                   source_->files()[info->file_index], info->name, dtype_name(info->dtype)));
+  TensorView view = source_->view(*info);
+  Buffer copy;
+  if (!aligned(view)) {
+    SLUICE_TRY(copy, Buffer::allocate(info->size_bytes));
+    std::memcpy(copy.data(), view.data, info->size_bytes);
+    view.data = copy.data();
+  }
+  SLUICE_TRY(uint8_t* const packed, own(Ops::packed_bytes(info->dtype, n, k)));
+  ops_.pack(view, packed);
+  source_->release(*info);
+  return PackedMatrix{info->dtype, n, k, packed};
+}
+
+Result<std::span<const float>> WeightStore::vector(std::span<const std::string> names, int64_t n) {
+  SLUICE_TRY(const TensorInfo* info, find(names, {n}));
+  SLUICE_TRY(uint8_t* const bytes, own(static_cast<size_t>(n) * sizeof(float)));
+  auto* values = reinterpret_cast<float*>(bytes);
+  weight_format(info->dtype)->decode(source_->view(*info).data, values, n);
+  return std::span<const float>(values, static_cast<size_t>(n));
+}
+
+Result<TensorView> WeightStore::table(std::span<const std::string> names, int64_t rows, int64_t k) {
+  SLUICE_TRY(const TensorInfo* info, find(names, {rows, k}));
+  TensorView view = source_->view(*info);
+  if (!aligned(view)) {
+    SLUICE_TRY(uint8_t* const copy, own(info->size_bytes));
+    std::memcpy(copy, view.data, info->size_bytes);
+    source_->release(*info);
+    view.data = copy;
+  }
+  return view;
+}
+
+std::vector<std::string> WeightStore::unused() const {
+  std::vector<std::string> names;
+  for (const auto& info : source_->tensors())
+    if (!used_.contains(info.name)) names.push_back(info.name);
+  return names;
+}
+
+}  // namespace sluice

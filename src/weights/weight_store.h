@@ -1,0 +1,49 @@
+#pragma once
+// The weights of one model in the form that the kernels read: matrices packed into tile order, vectors as float32,
+// embedding tables row-major. Loading a packed copy gives the mapped bytes back to the page cache.
+
+#include <deque>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/ops.h"
+#include "base/result.h"
+#include "weights/tensor_source.h"
+
+namespace sluice {
+
+class WeightStore {
+ public:
+  WeightStore(std::shared_ptr<TensorSource> source, const Ops& ops) : source_(std::move(source)), ops_(ops) {}
+
+  /// The first of `names` that exists, packed for matmul; it must have shape [n, k]. A tied head may ask for the
+  /// embedding here as well as through table().
+  Result<PackedMatrix> matrix(std::span<const std::string> names, int64_t n, int64_t k);
+  /// The first of `names` that exists, as float32 [n].
+  Result<std::span<const float>> vector(std::span<const std::string> names, int64_t n);
+  /// The first of `names` that exists, row-major [rows, k]: mapped, or a copy where the file has it unaligned.
+  Result<TensorView> table(std::span<const std::string> names, int64_t rows, int64_t k);
+  bool has(std::span<const std::string> names) const;
+
+  const TensorSource& source() const { return *source_; }
+  /// Packed and converted bytes that this store owns.
+  size_t owned_bytes() const { return owned_bytes_; }
+  /// Names of the tensors of the file that nobody asked for so far; a loader reports them.
+  std::vector<std::string> unused() const;
+
+ private:
+  Result<const TensorInfo*> find(std::span<const std::string> names, const Shape& shape);
+  Result<uint8_t*> own(size_t bytes);
+
+  std::shared_ptr<TensorSource> source_;
+  const Ops& ops_;
+  std::deque<Buffer> buffers_;
+  std::set<std::string, std::less<>> used_;
+  size_t owned_bytes_ = 0;
+};
+
+}  // namespace sluice
