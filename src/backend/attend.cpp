@@ -1,0 +1,152 @@
+// Ops::attend and Ops::write_kv.
+
+#include <algorithm>
+
+#include "backend/attend_plan.h"
+#include "backend/op_table.h"
+#include "backend/ops.h"
+#include "backend/row_ops.h"
+#include "base/check.h"
+
+namespace sluice {
+namespace {
+
+KvElem kv_elem(DType dtype) {
+  if (dtype == DType::f32) return KvElem::f32;
+  if (dtype == DType::f16) return KvElem::f16;
+  CHECK(dtype == DType::bf16, "a KV cache holds F32, F16 or BF16, not {}", dtype_name(dtype));
+  return KvElem::bf16;
+}
+
+// Memory that grows and stays with its thread from call to call, so that a step allocates nothing once warm.
+float* grown(Buffer& buffer, int64_t floats) {
+  const size_t bytes = static_cast<size_t>(floats) * sizeof(float);
+  if (buffer.bytes() < bytes) {
+    auto larger = Buffer::allocate(bytes + bytes / 4);
+    CHECK(larger.ok(), "no memory for {} bytes of attention scratch", bytes);
+    buffer = std::move(*larger);
+  }
+  return buffer.as<float>();
+}
+
+AttendPart part_at(float* base, int n) {
+  const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
+  return {base, base + padded, base + 2 * padded};
+}
+
+// One call: what all units share, and what a unit does.
+struct Attention {
+  const AttendArgs& args;
+  const RowOps& ops;
+  const AttendPlan& plan;
+  float* arena;
+
+  int group() const { return args.heads / args.kv.kv_heads; }
+  int64_t part_floats(const AttendBlock& b) const { return attend_part_floats(b.rows * group(), args.kv.head_dim); }
+
+  AttendTile tile_of(const AttendBlock& b) const {
+    const AttendSegment& s = args.segments[static_cast<size_t>(b.segment)];
+    const KvLayerView& kv = args.kv;
+    const int64_t head_bytes =
+        static_cast<int64_t>(kv.block_tokens) * static_cast<int64_t>(row_bytes(kv.dtype, kv.head_dim));
+    AttendTile t{};
+    t.row_stride = static_cast<int64_t>(args.heads) * kv.head_dim;
+    t.q = args.q + (s.first_row + b.first_row) * t.row_stride + static_cast<int64_t>(b.kv_head) * group() * kv.head_dim;
+    t.rows = b.rows;
+    t.group = group();
+    t.head_dim = kv.head_dim;
+    t.first_pos = static_cast<int64_t>(s.first_pos) + b.first_row;
+    t.window = args.window;
+    t.scale = args.scale;
+    t.elem = kv_elem(kv.dtype);
+    t.k = kv.k + b.kv_head * head_bytes;
+    t.v = kv.v + b.kv_head * head_bytes;
+    t.block_bytes = head_bytes * kv.kv_heads;
+    t.block_tokens = kv.block_tokens;
+    t.blocks = s.blocks;
+    return t;
+  }
+
+  void finish(const AttendBlock& b, const AttendPart& part) const {
+    const AttendSegment& s = args.segments[static_cast<size_t>(b.segment)];
+    const int64_t dim = args.kv.head_dim;
+    for (int row = 0; row < b.rows; ++row)
+      for (int head = 0; head < group(); ++head) {
+        const int64_t n = static_cast<int64_t>(row) * group() + head;
+        const int64_t to =
+            (s.first_row + b.first_row + row) * static_cast<int64_t>(args.heads) + b.kv_head * group() + head;
+        ops.attend_finish(part.o + n * padded_dim(args.kv.head_dim), part.l[n], args.kv.head_dim, args.out + to * dim);
+      }
+  }
+
+  void run(const AttendUnit& unit) const {
+    const AttendBlock& b = plan.blocks[static_cast<size_t>(unit.block)];
+    const int n = b.rows * group();
+    const int64_t floats = part_floats(b);
+    static thread_local Buffer buffer;
+    float* memory = grown(buffer, 2 * floats + static_cast<int64_t>(attend_scratch_floats(n, args.kv.head_dim)));
+    AttendTile t = tile_of(b);
+    t.scratch = memory + 2 * floats;
+    const AttendPart merged = part_at(memory, n);
+    for (t.tile = unit.tile_begin; t.tile < unit.tile_end; ++t.tile) {
+      if (b.arena_floats >= 0) {
+        t.part = part_at(arena + b.arena_floats + (t.tile - b.tile_begin) * floats, n);
+        ops.attend_tile(t);
+      } else {
+        t.part = t.tile == b.tile_begin ? merged : part_at(memory + floats, n);
+        ops.attend_tile(t);
+        if (t.tile != b.tile_begin) ops.attend_merge(merged, t.part, n, args.kv.head_dim);
+      }
+    }
+    if (b.arena_floats < 0) finish(b, merged);
+  }
+
+  void merge(const AttendBlock& b) const {
+    const int n = b.rows * group();
+    float* base = arena + b.arena_floats;
+    for (int64_t tile = 1; tile < b.tile_end - b.tile_begin; ++tile)
+      ops.attend_merge(part_at(base, n), part_at(base + tile * part_floats(b), n), n, args.kv.head_dim);
+    finish(b, part_at(base, n));
+  }
+};
+
+}  // namespace
+
+void Ops::attend(const AttendArgs& args) const {
+  CHECK(args.kv.kv_heads > 0 && args.heads % args.kv.kv_heads == 0, "{} query heads over {} KV heads", args.heads,
+        args.kv.kv_heads);
+  CHECK(args.kv.head_dim > 0 && args.kv.block_tokens > 0 && args.scale > 0);
+  static thread_local AttendPlan own_plan;
+  static thread_local Buffer own_arena;
+  const AttendPlan& plan = own_plan;  // the caller's, in every worker
+  plan_attention(args, pool_.size(), own_plan);
+  const Attention attention{args, *table_.row, plan, grown(own_arena, plan.arena_floats)};
+  pool_.run(static_cast<int>(plan.units.size()),
+            [&](int task, int) { attention.run(plan.units[static_cast<size_t>(task)]); });
+  if (plan.split.empty()) return;
+  pool_.run(static_cast<int>(plan.split.size()), [&](int task, int) {
+    attention.merge(plan.blocks[static_cast<size_t>(plan.split[static_cast<size_t>(task)])]);
+  });
+}
+
+void Ops::write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const {
+  const KvElem elem = kv_elem(kv.dtype);
+  const int64_t dim_bytes = static_cast<int64_t>(row_bytes(kv.dtype, kv.head_dim));
+  const auto store = [&](int64_t row) {
+    const int64_t block = slots[static_cast<size_t>(row)] / kv.block_tokens,
+                  offset = slots[static_cast<size_t>(row)] % kv.block_tokens;
+    for (int head = 0; head < kv.kv_heads; ++head) {
+      const int64_t from = (row * kv.kv_heads + head) * kv.head_dim;
+      const int64_t to = ((block * kv.kv_heads + head) * kv.block_tokens + offset) * dim_bytes;
+      table_.row->kv_encode(k + from, kv.head_dim, elem, kv.k + to);
+      table_.row->kv_encode(v + from, kv.head_dim, elem, kv.v + to);
+    }
+  };
+  constexpr int64_t kRowsPerTask = 32;
+  const int64_t rows = static_cast<int64_t>(slots.size());
+  pool_.run(static_cast<int>((rows + kRowsPerTask - 1) / kRowsPerTask), [&](int task, int) {
+    for (int64_t row = task * kRowsPerTask; row < std::min(rows, (task + 1) * kRowsPerTask); ++row) store(row);
+  });
+}
+
+}  // namespace sluice

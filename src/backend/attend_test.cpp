@@ -1,0 +1,331 @@
+// Attention against float64, and its bits over tables, threads, batches, chunks and block sizes.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "backend/attend_plan.h"
+#include "backend/op_table.h"
+#include "backend/ops.h"
+#include "backend/row_ops.h"
+#include "base/rng.h"
+
+namespace sluice {
+namespace {
+
+std::vector<const OpTable*> tables() {
+  std::vector<const OpTable*> found;
+  for (const OpTable* t : {&kRefOps, &kAvx2Ops, &kAvx512bwOps, &kAvx512Ops})
+    if (t->lacks().empty()) found.push_back(t);
+  return found;
+}
+
+struct Shape {
+  int heads = 4, kv_heads = 2, head_dim = 64, window = 0;
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
+};
+
+std::vector<float> normals(Rng& rng, size_t n, double scale = 1) {
+  std::vector<float> x(n);
+  for (float& v : x) v = static_cast<float>(rng.next_normal() * scale);
+  return x;
+}
+
+/// One sequence: q, k, v of `length` positions. How it is stored and batched is a test's choice.
+struct Sequence {
+  int length = 0;
+  std::vector<float> q, k, v;
+  Sequence(Rng& rng, const Shape& s, int n, double q_scale = 1)
+      : length(n),
+        q(normals(rng, static_cast<size_t>(n) * s.heads * s.head_dim, q_scale)),
+        k(normals(rng, static_cast<size_t>(n) * s.kv_heads * s.head_dim)),
+        v(normals(rng, static_cast<size_t>(n) * s.kv_heads * s.head_dim)) {}
+};
+
+/// Paged KV with shuffled blocks; what is not written holds NaN.
+struct PagedKv {
+  const Shape& shape;
+  KvLayerView view;
+  std::vector<uint8_t> k, v;
+  std::vector<BlockId> free;
+
+  PagedKv(const Shape& s, DType dtype, int block_tokens, int blocks, Rng& rng) : shape(s) {
+    const size_t bytes = row_bytes(dtype, int64_t{s.head_dim} * s.kv_heads * block_tokens * blocks);
+    k.assign(bytes, 0xff);
+    v.assign(bytes, 0xff);
+    view = {dtype, block_tokens, s.kv_heads, s.head_dim, k.data(), v.data()};
+    free.resize(static_cast<size_t>(blocks));
+    std::iota(free.begin(), free.end(), BlockId{0});
+    for (size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[rng.below(i)]);
+  }
+
+  std::vector<BlockId> store(const Ops& ops, const Sequence& seq) {
+    std::vector<BlockId> blocks;
+    std::vector<int64_t> slots;
+    for (int pos = 0; pos < seq.length; ++pos) {
+      if (pos % view.block_tokens == 0) {
+        blocks.push_back(free.back());
+        free.pop_back();
+      }
+      slots.push_back(int64_t{blocks.back()} * view.block_tokens + pos % view.block_tokens);
+    }
+    ops.write_kv(seq.k.data(), seq.v.data(), slots, view);
+    return blocks;
+  }
+};
+
+struct Piece {
+  int sequence, first_pos, rows;
+};
+
+/// Runs the pieces as one batch; returns their output rows, concatenated.
+std::vector<float> attend(const Ops& ops, const Shape& s, const std::vector<Sequence>& sequences,
+                          const std::vector<Piece>& pieces, DType dtype, int block_tokens, uint64_t seed = 1) {
+  Rng rng(seed);
+  int blocks = 3;
+  for (const Sequence& seq : sequences) blocks += (seq.length + block_tokens - 1) / block_tokens;
+  PagedKv kv(s, dtype, block_tokens, blocks, rng);
+  std::vector<std::vector<BlockId>> block_tables;
+  for (const Sequence& seq : sequences) block_tables.push_back(kv.store(ops, seq));
+  std::vector<float> q;
+  std::vector<AttendSegment> segments;
+  const size_t row = static_cast<size_t>(s.heads) * static_cast<size_t>(s.head_dim);
+  for (const Piece& p : pieces) {
+    auto& table = block_tables[static_cast<size_t>(p.sequence)];
+    segments.push_back({static_cast<int>(q.size() / row), p.rows, p.first_pos, table.data()});
+    const auto& from = sequences[static_cast<size_t>(p.sequence)].q;
+    q.insert(q.end(), from.begin() + static_cast<int64_t>(p.first_pos * row),
+             from.begin() + static_cast<int64_t>((p.first_pos + p.rows) * row));
+  }
+  std::vector<float> out(q.size(), NAN);
+  ops.attend({q.data(), out.data(), s.heads, s.scale(), s.window, kv.view, segments});
+  return out;
+}
+
+double rounded(float x, DType dtype) {
+  if (dtype == DType::f16) return f16_to_f32(f32_to_f16(x));
+  if (dtype == DType::bf16) return bf16_to_f32(f32_to_bf16(x));
+  return x;
+}
+
+std::vector<double> naive(const Shape& s, const Sequence& seq, int pos, DType dtype) {
+  std::vector<double> out(static_cast<size_t>(s.heads * s.head_dim));
+  const int first = s.window > 0 ? std::max(0, pos - s.window + 1) : 0;
+  for (int h = 0; h < s.heads; ++h) {
+    const int kv_head = h / (s.heads / s.kv_heads);
+    const auto at = [&](int t, int d) { return static_cast<size_t>((t * s.kv_heads + kv_head) * s.head_dim + d); };
+    std::vector<double> p;
+    double top = -INFINITY, sum = 0;
+    for (int t = first; t <= pos; ++t) {
+      double score = 0;
+      for (int d = 0; d < s.head_dim; ++d)
+        score += static_cast<double>(seq.q[static_cast<size_t>((pos * s.heads + h) * s.head_dim + d)]) *
+                 rounded(seq.k[at(t, d)], dtype);
+      p.push_back(score * static_cast<double>(s.scale()));
+      top = std::max(top, p.back());
+    }
+    for (double& x : p) sum += x = std::exp(x - top);
+    for (int t = first; t <= pos; ++t)
+      for (int d = 0; d < s.head_dim; ++d)
+        out[static_cast<size_t>(h * s.head_dim + d)] +=
+            p[static_cast<size_t>(t - first)] / sum * rounded(seq.v[at(t, d)], dtype);
+  }
+  return out;
+}
+
+Shape random_shape(Rng& rng) {
+  constexpr int kDims[] = {1, 8, 16, 20, 24, 64, 80, 96, 128};
+  constexpr int kGroups[] = {1, 2, 3, 7, 8};
+  Shape s;
+  s.head_dim = kDims[rng.below(std::size(kDims))];
+  s.kv_heads = static_cast<int>(rng.between(1, 2));
+  s.heads = s.kv_heads * kGroups[rng.below(std::size(kGroups))];
+  constexpr int kWindows[] = {0, 0, 1, 5, 100, 300};
+  s.window = kWindows[rng.below(std::size(kWindows))];
+  return s;
+}
+
+constexpr int kBlockTokens[] = {1, 3, 16, 256};
+constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16};
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+TEST(Attend, EqualsFloat64OnRandomShapes) {
+  Rng rng(7);
+  ThreadPool pool(2);
+  const auto all = tables();
+  for (int trial = 0; trial < 45; ++trial) {
+    const Shape s = random_shape(rng);
+    const OpTable& table = *all[static_cast<size_t>(trial) % all.size()];
+    const Ops ops(table, pool);
+    const DType dtype = kTypes[rng.below(3)];
+    const int block_tokens = kBlockTokens[rng.below(4)];
+    std::vector<Sequence> sequences;
+    std::vector<Piece> pieces;
+    const int n = static_cast<int>(rng.between(1, 3));
+    for (int i = 0; i < n; ++i) {
+      const int length = static_cast<int>(rng.below(4) == 0 ? rng.between(600, 1500) : rng.between(1, 300));
+      sequences.emplace_back(rng, s, length);
+      const int rows = static_cast<int>(rng.below(2) == 0 ? 1 : rng.between(1, std::min(length, 10)));
+      pieces.push_back({i, length - rows, rows});
+    }
+    const auto out = attend(ops, s, sequences, pieces, dtype, block_tokens);
+    size_t at = 0;
+    for (const Piece& p : pieces)
+      for (int r = 0; r < p.rows; ++r)
+        for (double want : naive(s, sequences[static_cast<size_t>(p.sequence)], p.first_pos + r, dtype)) {
+          ASSERT_NEAR(out[at], want, 4e-6 * (1 + std::abs(want)))
+              << table.isa << " trial " << trial << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads
+              << " window " << s.window << " block " << block_tokens << " pos " << p.first_pos + r;
+          ++at;
+        }
+  }
+}
+
+TEST(Attend, TablesAgreeToTheBit) {
+  Rng rng(11);
+  ThreadPool pool(1);
+  for (int trial = 0; trial < 40; ++trial) {
+    const Shape s = random_shape(rng);
+    const int length = static_cast<int>(rng.between(1, 700));
+    const std::vector<Sequence> sequences{Sequence(rng, s, length, trial % 5 == 0 ? 300 : 1)};
+    const int rows = static_cast<int>(rng.between(1, std::min(length, 30)));
+    const std::vector<Piece> pieces{{0, length - rows, rows}};
+    const DType dtype = kTypes[rng.below(3)];
+    const auto reference = attend(Ops(kRefOps, pool), s, sequences, pieces, dtype, 16);
+    for (const OpTable* table : tables())
+      EXPECT_TRUE(same_bits(reference, attend(Ops(*table, pool), s, sequences, pieces, dtype, 16)))
+          << table->isa << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads << " window " << s.window
+          << " length " << length << " rows " << rows;
+  }
+}
+
+TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
+  Rng rng(13);
+  for (const OpTable* table : tables()) {
+    const bool slow = table == &kRefOps;
+    for (int trial = 0; trial < (slow ? 1 : 5); ++trial) {
+      const Shape s = random_shape(rng);
+      const DType dtype = kTypes[rng.below(3)];
+      std::vector<Sequence> sequences;
+      sequences.emplace_back(rng, s, static_cast<int>(slow ? rng.between(257, 400) : rng.between(500, 1500)));
+      sequences.emplace_back(rng, s, static_cast<int>(rng.between(1, 300)));
+      sequences.emplace_back(rng, s, static_cast<int>(rng.between(1, 40)));
+      const int length = sequences[0].length, rows = static_cast<int>(rng.between(2, slow ? 40 : 200));
+      ThreadPool one(1);
+      const Piece whole{0, length - rows, rows};
+      const auto alone = attend(Ops(*table, one), s, sequences, {whole}, dtype, 16);
+
+      for (int threads : {1, 2, 3, 4}) {
+        ThreadPool pool(threads);
+        const Ops ops(*table, pool);
+        const int block_tokens = kBlockTokens[rng.below(4)];
+        EXPECT_TRUE(same_bits(alone, attend(ops, s, sequences, {whole}, dtype, block_tokens, 2)))
+            << table->isa << " threads " << threads << " block " << block_tokens;
+
+        // The same rows cut into chunks, among other sequences' rows, in one batch.
+        std::vector<Piece> pieces;
+        for (int done = 0; done < rows;) {
+          const int chunk = static_cast<int>(rng.between(1, std::min(rows - done, 50)));
+          pieces.push_back({0, length - rows + done, chunk});
+          done += chunk;
+        }
+        const size_t mine = pieces.size();
+        pieces.push_back({1, 0, sequences[1].length});
+        pieces.push_back({2, sequences[2].length - 1, 1});
+        auto mixed = attend(ops, s, sequences, pieces, dtype, block_tokens, 3);
+        mixed.resize(alone.size());
+        EXPECT_TRUE(same_bits(alone, mixed)) << table->isa << " threads " << threads << " in " << mine << " chunks";
+
+        // One row at a time: the last, as decoding would compute it.
+        const auto last = attend(ops, s, sequences, {{0, length - 1, 1}}, dtype, block_tokens, 4);
+        EXPECT_TRUE(same_bits({alone.end() - static_cast<int64_t>(last.size()), alone.end()}, last)) << table->isa;
+      }
+    }
+  }
+}
+
+TEST(Attend, LargeScoresStayFinite) {
+  Shape s{.heads = 2, .kv_heads = 1, .head_dim = 16};
+  Rng rng(17);
+  ThreadPool pool(2);
+  for (const OpTable* table : tables()) {
+    std::vector<Sequence> sequences{Sequence(rng, s, 600, 1e4)};
+    const auto out = attend(Ops(*table, pool), s, sequences, {{0, 590, 10}}, DType::f32, 16);
+    for (int r = 0; r < 10; ++r) {
+      const auto want = naive(s, sequences[0], 590 + r, DType::f32);
+      for (size_t i = 0; i < want.size(); ++i)
+        ASSERT_NEAR(out[static_cast<size_t>(r) * want.size() + i], want[i], 0.02);
+    }
+  }
+}
+
+TEST(Attend, BlocksBeforeTheWindowAreNotRead) {
+  Shape s{.heads = 4, .kv_heads = 2, .head_dim = 20, .window = 70};
+  Rng rng(19);
+  ThreadPool pool(2);
+  const std::vector<Sequence> sequences{Sequence(rng, s, 900)};
+  for (const OpTable* table : tables()) {
+    const Ops ops(*table, pool);
+    PagedKv kv(s, DType::f32, 16, 60, rng);
+    auto blocks = kv.store(ops, sequences[0]);
+    const std::vector<AttendSegment> segments{{0, 3, 897, blocks.data()}};
+    std::vector<float> with(3 * 80), without(3 * 80);
+    const float* q = sequences[0].q.data() + 897 * 80;
+    ops.attend({q, with.data(), s.heads, s.scale(), s.window, kv.view, segments});
+    for (int b = 0; b < (897 - 69) / 16; ++b) blocks[static_cast<size_t>(b)] = kNoBlock;
+    ops.attend({q, without.data(), s.heads, s.scale(), s.window, kv.view, segments});
+    EXPECT_TRUE(same_bits(with, without)) << table->isa;
+  }
+}
+
+TEST(AttendPlan, CoversEveryTileOnceAndSplitsOnlyWhenCoresWouldIdle) {
+  Rng rng(23);
+  AttendPlan plan;
+  for (int trial = 0; trial < 200; ++trial) {
+    const int threads = static_cast<int>(rng.between(1, 64));
+    std::vector<AttendSegment> segments;
+    for (int64_t i = rng.between(1, 20), row = 0; i > 0; --i) {
+      const int rows = static_cast<int>(rng.below(2) == 0 ? 1 : rng.between(1, 300));
+      segments.push_back({static_cast<int>(row), rows, static_cast<int>(rng.between(0, 20000)), nullptr});
+      row += rows;
+    }
+    AttendArgs args{.heads = 14,
+                    .window = rng.below(2) == 0 ? 0 : 1000,
+                    .kv = {.kv_heads = 2, .head_dim = 64},
+                    .segments = segments};
+    plan_attention(args, threads, plan);
+    std::vector<int64_t> tiles(plan.blocks.size());
+    for (const AttendUnit& u : plan.units) {
+      EXPECT_LT(u.tile_begin, u.tile_end);
+      tiles[static_cast<size_t>(u.block)] += u.tile_end - u.tile_begin;
+    }
+    int64_t rows = 0;
+    for (size_t i = 0; i < plan.blocks.size(); ++i) {
+      EXPECT_EQ(tiles[i], plan.blocks[i].tile_end - plan.blocks[i].tile_begin);
+      rows += plan.blocks[i].rows;
+    }
+    int64_t want = 0;
+    for (const AttendSegment& s : segments) want += s.rows;
+    EXPECT_EQ(rows, 2 * want);
+    EXPECT_LE(plan.arena_floats * 4, int64_t{64} << 20);
+    EXPECT_TRUE(threads > 1 || plan.split.empty());
+  }
+  // One row of a long sequence keeps 8 workers busy; 64 such rows need no partials.
+  const std::vector<AttendSegment> one{{0, 1, 8191, nullptr}}, many(64, {0, 1, 8191, nullptr});
+  AttendArgs args{.heads = 14, .kv = {.kv_heads = 2, .head_dim = 64}, .segments = one};
+  plan_attention(args, 8, plan);
+  EXPECT_GE(plan.units.size(), 16u);
+  EXPECT_EQ(plan.split.size(), 2u);
+  args.segments = many;
+  plan_attention(args, 8, plan);
+  EXPECT_TRUE(plan.split.empty());
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,98 @@
+// The row kernels for AVX2, FMA and F16C.
+
+#include <immintrin.h>
+
+#include "backend/row_ops.h"
+
+namespace sluice {
+namespace {
+
+#include "backend/cpu/row_kernels.inc"
+
+using Vec = __m256;
+constexpr int kWidth = 8;
+constexpr int kScoreVecs = 2, kOutputVecs = 2;  // 6 x 2 accumulators of 16 registers
+
+inline Vec load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, Vec x) { _mm256_storeu_ps(p, x); }
+inline Vec splat(float x) { return _mm256_set1_ps(x); }
+inline Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+inline Vec min_vec(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+inline Vec max_vec(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+
+// 2^n, where the low bits of t hold n.
+inline Vec exponent_of(Vec t) {
+  const __m256i shifted = _mm256_slli_epi32(_mm256_castps_si256(t), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(shifted, _mm256_set1_epi32(0x3f800000)));
+}
+
+inline __m256i lanes_from(int lo, int hi) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(lo), lane),
+                             _mm256_cmpgt_epi32(_mm256_set1_epi32(hi), lane));
+}
+
+// x in lanes [lo, hi), `other` elsewhere.
+inline Vec keep(Vec x, int lo, int hi, Vec other) {
+  return _mm256_blendv_ps(other, x, _mm256_castsi256_ps(lanes_from(lo, hi)));
+}
+
+// Elements [d, d + count) of a row in float32, then zeros.
+template <KvElem E>
+inline Vec load_elems(const uint8_t* row, int d, int count) {
+  if (E == KvElem::f32) {
+    const float* from = reinterpret_cast<const float*>(row) + d;
+    return count == kWidth ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lanes_from(0, count));
+  }
+  __m128i bits;
+  if (count == kWidth) {
+    bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 2 * d));
+  } else {
+    alignas(16) uint16_t tail[kWidth] = {};
+    __builtin_memcpy(tail, row + 2 * d, static_cast<size_t>(count) * 2);
+    bits = _mm_load_si128(reinterpret_cast<const __m128i*>(tail));
+  }
+  if (E == KvElem::f16) return _mm256_cvtph_ps(bits);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+inline void transpose(Vec* x) {
+  Vec y[kWidth];
+  for (int i = 0; i < kWidth; i += 2) {
+    y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+  }
+  // After this, x[4 g + j] holds in its 128-bit lane q the column 4 q + j of rows 4 g .. 4 g + 3.
+  for (int i = 0; i < kWidth; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      const __m256d a = _mm256_castps_pd(y[i + j]), b = _mm256_castps_pd(y[i + 2 + j]);
+      x[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+      x[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+    }
+  for (int j = 0; j < 4; ++j) {
+    y[j] = _mm256_permute2f128_ps(x[j], x[4 + j], 0x20);
+    y[4 + j] = _mm256_permute2f128_ps(x[j], x[4 + j], 0x31);
+  }
+  for (int i = 0; i < kWidth; ++i) x[i] = y[i];
+}
+
+inline float fold_sum(const Vec* sums) {
+  const __m256 eight = _mm256_add_ps(sums[0], sums[1]);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+inline float fold_max(Vec x) {
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+#include "backend/cpu/attend_kernels.inc"
+
+}  // namespace
+
+const RowOps kAvx2RowOps = {attend_tile, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, kv_encode};
+
+}  // namespace sluice

@@ -1,0 +1,94 @@
+// The row kernels for AVX-512 F, BW, DQ and VL.
+
+#include <immintrin.h>
+
+#include "backend/row_ops.h"
+
+namespace sluice {
+namespace {
+
+#include "backend/cpu/row_kernels.inc"
+
+using Vec = __m512;
+constexpr int kWidth = 16;
+constexpr int kScoreVecs = 4, kOutputVecs = 4;  // 6 x 4 accumulators of 32 registers
+
+inline Vec load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, Vec x) { _mm512_storeu_ps(p, x); }
+inline Vec splat(float x) { return _mm512_set1_ps(x); }
+inline Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+inline Vec min_vec(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+inline Vec max_vec(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+
+// 2^n, where the low bits of t hold n.
+inline Vec exponent_of(Vec t) {
+  const __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(shifted, _mm512_set1_epi32(0x3f800000)));
+}
+
+inline __mmask16 first_lanes(int count) {
+  return count <= 0 ? 0 : count >= kWidth ? 0xffff : static_cast<__mmask16>((1u << count) - 1);
+}
+
+// x in lanes [lo, hi), `other` elsewhere.
+inline Vec keep(Vec x, int lo, int hi, Vec other) {
+  return _mm512_mask_mov_ps(other, static_cast<__mmask16>(first_lanes(hi) & ~first_lanes(lo)), x);
+}
+
+// Elements [d, d + count) of a row in float32, then zeros.
+template <KvElem E>
+inline Vec load_elems(const uint8_t* row, int d, int count) {
+  const __mmask16 mask = first_lanes(count);
+  if (E == KvElem::f32) return _mm512_maskz_loadu_ps(mask, row + 4 * d);
+  const __m256i bits = _mm256_maskz_loadu_epi16(mask, row + 2 * d);
+  if (E == KvElem::f16) return _mm512_cvtph_ps(bits);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+inline void transpose(Vec* x) {
+  Vec y[kWidth];
+  for (int i = 0; i < kWidth; i += 2) {
+    y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+  }
+  // After this, x[4 g + j] holds in its 128-bit lane q the column 4 q + j of rows 4 g .. 4 g + 3.
+  for (int i = 0; i < kWidth; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      const __m512d a = _mm512_castps_pd(y[i + j]), b = _mm512_castps_pd(y[i + 2 + j]);
+      x[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+      x[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    }
+  for (int j = 0; j < 4; ++j) {
+    const Vec even_low = _mm512_shuffle_f32x4(x[j], x[4 + j], 0x88),
+              odd_low = _mm512_shuffle_f32x4(x[j], x[4 + j], 0xdd);
+    const Vec even_high = _mm512_shuffle_f32x4(x[8 + j], x[12 + j], 0x88),
+              odd_high = _mm512_shuffle_f32x4(x[8 + j], x[12 + j], 0xdd);
+    y[j] = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+    y[4 + j] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+    y[8 + j] = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+    y[12 + j] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+  }
+  for (int i = 0; i < kWidth; ++i) x[i] = y[i];
+}
+
+inline float fold_sum(const Vec* sums) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sums[0]), _mm512_extractf32x8_ps(sums[0], 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+inline float fold_max(Vec x) {
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+#include "backend/cpu/attend_kernels.inc"
+
+}  // namespace
+
+const RowOps kAvx512RowOps = {attend_tile, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, kv_encode};
+
+}  // namespace sluice

@@ -1,0 +1,71 @@
+// The tables of the x86-64 instruction sets, and what each asks of the CPU. GCC's CPUID check covers the operating
+// system's support of the registers too.
+
+#include "backend/cpu/matmul.h"
+#include "backend/cpu/peak.h"
+#include "backend/op_table.h"
+
+namespace sluice {
+namespace {
+
+void need(std::string& lacks, bool has, const char* name) {
+  if (!has) lacks += (lacks.empty() ? "" : ", ") + std::string(name);
+}
+
+std::string avx2_lacks() {
+  std::string lacks;
+  need(lacks, __builtin_cpu_supports("avx2"), "AVX2");
+  need(lacks, __builtin_cpu_supports("fma"), "FMA");
+  need(lacks, __builtin_cpu_supports("f16c"), "F16C");
+  return lacks;
+}
+
+std::string avx512bw_lacks() {
+  std::string lacks = avx2_lacks();
+  need(lacks, __builtin_cpu_supports("avx512f"), "AVX512F");
+  need(lacks, __builtin_cpu_supports("avx512bw"), "AVX512BW");
+  need(lacks, __builtin_cpu_supports("avx512dq"), "AVX512DQ");
+  need(lacks, __builtin_cpu_supports("avx512vl"), "AVX512VL");
+  return lacks;
+}
+
+std::string avx512_lacks() {
+  std::string lacks = avx512bw_lacks();
+  need(lacks, __builtin_cpu_supports("avx512vnni"), "AVX512_VNNI");
+  return lacks;
+}
+
+constexpr int at(DType dtype) { return static_cast<int>(dtype); }
+
+#define SLUICE_TABLE(isa_name, lacks_fn, ns, rows, f32_peak_fn, int8_peak_fn) \
+  constexpr OpTable make_##ns() {                                            \
+    OpTable t{};                                                              \
+    t.isa = isa_name;                                                         \
+    t.lacks = lacks_fn;                                                       \
+    t.matmul[at(DType::f32)] = ns::matmul_f32;                               \
+    t.matmul[at(DType::f16)] = ns::matmul_f16;                               \
+    t.matmul[at(DType::bf16)] = ns::matmul_bf16;                             \
+    t.matmul[at(DType::q8_0)] = ns::matmul_q8_0;                             \
+    t.matmul[at(DType::q4_0)] = ns::matmul_q4_0;                             \
+    t.matmul[at(DType::q4_k)] = ns::matmul_q4_k;                             \
+    t.matmul[at(DType::q6_k)] = ns::matmul_q6_k;                             \
+    t.float_group_rows = ns::kFloatRows;                                     \
+    t.block_group_rows = ns::kBlockRows;                                     \
+    t.quantize = ns::quantize;                                               \
+    t.row = rows;                                                             \
+    t.f32_peak = f32_peak_fn;                                                 \
+    t.int8_peak = int8_peak_fn;                                               \
+    return t;                                                                 \
+  }
+
+SLUICE_TABLE("avx2", avx2_lacks, avx2, &kAvx2RowOps, avx2::f32_peak, avx2::int8_peak)
+SLUICE_TABLE("avx512bw", avx512bw_lacks, avx512bw, &kAvx512RowOps, avx512bw::f32_peak, avx512bw::int8_peak)
+SLUICE_TABLE("avx512", avx512_lacks, avx512vnni, &kAvx512RowOps, avx512bw::f32_peak, avx512vnni::int8_peak)
+
+}  // namespace
+
+constinit const OpTable kAvx2Ops = make_avx2();
+constinit const OpTable kAvx512bwOps = make_avx512bw();
+constinit const OpTable kAvx512Ops = make_avx512vnni();
+
+}  // namespace sluice

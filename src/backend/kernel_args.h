@@ -1,0 +1,70 @@
+#pragma once
+// Arguments of the matmul kernels: plain data, no functions, so that files compiled for another ISA may include it.
+// This header includes only <cstddef> and <cstdint> (docs/architecture.md, section 5).
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice {
+
+constexpr int kPanelCols = 16;     // output columns of a weight panel
+constexpr int kActBlock = 32;      // activations that share a scale
+constexpr int kFloatChunk = 256;   // k values of one float partial sum; the partial sums are added in order
+constexpr int kMaxTileRows = 128;  // rows of one MatmulTile
+
+// A packed panel holds 16 output columns c, all of k. Float types: F32 and F16 are [k][16], BF16 is [k / 2][16][2] (one
+// 32-bit lane holds two values of a column, the even k below), padded with zeros to an even k.
+//
+// Block types: [headers][values], the values starting at the next multiple of 64. Values are unsigned, as in
+// QuantBlock. Those of a block of 32 k are lines of 64 bytes; byte 4 c + j of group g's line belongs to k = 4 g + j, j < 4:
+//   Q8_0  8 lines, one per group
+//   Q4_0  4 lines, line p with group 2 p in the low nibbles and 2 p + 1 in the high ones; Q4_K the same
+//   Q6_K  4 such lines for the low nibbles, then 2 lines h with bits 4-5 of group 4 h + i at bit 2 i
+// Headers:
+//   Q8_0, Q4_0  per block: d (float16) [16]
+//   Q4_K  per 256: d [16], dmin [16], then three lines, byte 16 s + c: low nibbles of scales of sub-block s (bits 0-3) and
+//         s + 4 (bits 4-7); the same of minimums; bits 4-5 of scale s, scale s + 4, min s, min s + 4 (bits 0-7 in pairs)
+//   Q6_K  per 256: d [16], then scales [16 sub-blocks of 16 k][16] int8
+constexpr int kQ8HeadBytes = 32, kQ8BlockBytes = 512;
+constexpr int kQ4HeadBytes = 32, kQ4BlockBytes = 256;
+constexpr int kQ4KHeadBytes = 256, kQ4KBlockBytes = 256;  // a header serves 8 blocks of 32
+constexpr int kQ6KHeadBytes = 288, kQ6KBlockBytes = 384;
+
+/// One row's activations k in [32 b, 32 b + 32), as int8 with one scale: x = scale * q, |q| <= 127.
+struct ActBlock {
+  float scale;
+  float scaled_sum;  // scale * float(sum of q): what a weight's minimum is multiplied by
+  int32_t bias;      // -128 * (sum of q): what an unsigned weight's offset of 128 adds too much
+  int32_t bias_lo;   // the same over q[0..15]
+  int8_t q[kActBlock];
+};
+
+/// Rows that a kernel handles together. x: float [k][rows] or ActBlock [k / 32][rows].
+struct RowGroup {
+  const void* x;
+  int rows;
+  int first_row;  // row of y
+};
+
+/// y[row, c] = sum over k of x[row, k] * w[c, k] + bias[c], for c < n_cols, over whole panels that follow each other.
+struct MatmulTile {
+  const uint8_t* panels;
+  size_t panel_bytes;
+  int n_panels;
+  int n_cols;  // <= 16 * n_panels: the last panel may be padding in part
+  int64_t k;
+  const RowGroup* groups;  // together at most kMaxTileRows rows
+  int n_groups;
+  const float* bias;  // [n_cols] or null
+  float* y;           // column of the first panel in row 0
+  int64_t y_stride;
+};
+
+using MatmulFn = void(const MatmulTile& tile);
+/// Quantizes x[rows, k] (k a multiple of 32) to out[k / 32][rows].
+using QuantizeFn = void(const float* x, int64_t k, int rows, ActBlock* out);
+
+/// See OpTable::f32_peak.
+using PeakFn = int64_t(int64_t rounds);
+
+}  // namespace sluice

@@ -1,0 +1,306 @@
+// Every table's matmul against the reference table, bit for bit, and the reference against float64.
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "backend/op_table.h"
+#include "backend/ops.h"
+#include "backend/pack.h"
+#include "base/rng.h"
+#include "quant/weight/weight_format.h"
+
+namespace sluice {
+namespace {
+
+struct Weights {
+  DType dtype;
+  int64_t n, k;
+  std::vector<uint8_t> rows;  // as in a file
+  Buffer packed;
+
+  TensorView view() const { return {rows.data(), dtype, Shape{n, k}}; }
+  PackedMatrix matrix() const { return {dtype, n, k, packed.data()}; }
+  std::vector<float> decoded() const {
+    std::vector<float> values(static_cast<size_t>(n * k));
+    weight_format(dtype)->decode(rows.data(), values.data(), n * k);
+    return values;
+  }
+};
+
+ThreadPool& pool_of(int threads) {
+  static ThreadPool pools[] = {ThreadPool(1), ThreadPool(2), ThreadPool(3), ThreadPool(4)};
+  return pools[threads - 1];
+}
+
+// Random bits for the block types, so that every integer occurs, with sane scales; normal values for the float types.
+// `fill` >= 0 gives every value byte.
+Weights make_weights(DType dtype, int64_t n, int64_t k, uint64_t seed, int fill = -1) {
+  Weights w{dtype, n, k, std::vector<uint8_t>(row_bytes(dtype, n * k)), {}};
+  const WeightFormat& format = *weight_format(dtype);
+  Rng rng(seed);
+  if (is_block_type(dtype)) {
+    for (uint8_t& b : w.rows) b = fill >= 0 ? static_cast<uint8_t>(fill) : static_cast<uint8_t>(rng.below(256));
+    for (size_t at = 0; at < w.rows.size(); at += static_cast<size_t>(format.block_bytes)) {
+      const auto put = [&](size_t offset) {
+        const uint16_t d = f32_to_f16(static_cast<float>(rng.next_normal() * 0.01));
+        std::memcpy(&w.rows[at + offset], &d, 2);
+      };
+      put(dtype == DType::q6_k ? 208 : 0);
+      if (dtype == DType::q4_k) put(2);
+    }
+  } else {
+    std::vector<float> values(static_cast<size_t>(n * k));
+    for (float& v : values) v = static_cast<float>(rng.next_normal());
+    format.encode(values.data(), w.rows.data(), n * k);
+  }
+  w.packed = Buffer::allocate(Ops::packed_bytes(dtype, n, k)).value();
+  Ops(kRefOps, pool_of(2)).pack(w.view(), w.packed.data());
+  return w;
+}
+
+std::vector<float> make_rows(int64_t rows, int64_t k, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> x(static_cast<size_t>(rows * k));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(rng.next_normal() * (i % 67 == 0 ? 20 : 1));
+  return x;
+}
+
+std::vector<float> multiply(const OpTable& table, int threads, const Weights& w, const float* x, int64_t rows,
+                            const float* bias) {
+  std::vector<float> y(static_cast<size_t>(rows * w.n), -7.0f);
+  const PackedMatrix m = w.matrix();
+  const MatmulOut out{&m, bias, y.data(), w.n};
+  Ops(table, pool_of(threads)).matmul(x, rows, {&out, 1});
+  return y;
+}
+
+::testing::AssertionResult same_bits(const float* a, const float* b, size_t n) {
+  for (size_t i = 0; i < n; ++i)
+    if (std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]) && !(std::isnan(a[i]) && std::isnan(b[i])))
+      return ::testing::AssertionFailure() << "value " << i << " of " << n << ": " << a[i] << " and " << b[i];
+  return ::testing::AssertionSuccess();
+}
+
+std::vector<int64_t> lengths(DType dtype) {
+  if (dtype == DType::q4_k || dtype == DType::q6_k) return {256, 768, 1280};
+  if (is_block_type(dtype)) return {32, 96, 544, 1088};
+  return {1, 7, 255, 256, 513, 600};
+}
+
+struct Case {
+  const OpTable* table;
+  const WeightFormat* format;
+};
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  for (const OpTable* t : op_tables())
+    for (const WeightFormat* f : weight_formats()) cases.push_back({t, f});
+  return cases;
+}
+
+class Matmul : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (const std::string lacks = GetParam().table->lacks(); !lacks.empty()) GTEST_SKIP() << "this CPU lacks " << lacks;
+  }
+  const OpTable& table() const { return *GetParam().table; }
+  DType dtype() const { return GetParam().format->dtype; }
+};
+
+INSTANTIATE_TEST_SUITE_P(Tables, Matmul, testing::ValuesIn(all_cases()), [](const auto& info) {
+  return std::string(info.param.table->isa) + "_" + std::string(info.param.format->name);
+});
+
+TEST_P(Matmul, EqualsReferenceBitForBitAtEveryShapeRowCountAndThreadCount) {
+  const std::vector<int64_t> ks = lengths(dtype());
+  int shape = 0;
+  for (const int64_t n : {1, 16, 23, 97})
+    for (const int64_t k : ks) {
+      ++shape;
+      const Weights w = make_weights(dtype(), n, k, 100 + static_cast<uint64_t>(shape));
+      const std::vector<float> x = make_rows(40, k, 5), bias = make_rows(1, n, 6);
+      const float* b = shape % 2 == 0 ? bias.data() : nullptr;
+      const std::vector<float> want = multiply(kRefOps, 1, w, x.data(), 40, b);
+      // Every row count occurs over the shapes, each on other rows.
+      for (int64_t rows = 1 + shape % 5; rows <= 40; rows += rows < 8 ? 1 : 7) {
+        const int64_t first = (shape * 7) % (41 - rows);
+        const std::vector<float> got = multiply(table(), 1 + static_cast<int>(rows) % 4, w, &x[first * k], rows, b);
+        ASSERT_TRUE(same_bits(got.data(), &want[first * n], got.size())) << "n " << n << " k " << k << " rows " << rows;
+      }
+    }
+}
+
+TEST_P(Matmul, ManyRowsEqualTheSameRowsAlone) {
+  const int64_t k = 768, n = 100, rows = 300;
+  const Weights w = make_weights(dtype(), n, k, 1);
+  const std::vector<float> x = make_rows(rows, k, 2);
+  const std::vector<float> all = multiply(table(), 3, w, x.data(), rows, nullptr);
+  for (const int64_t row : {0, 1, 63, 127, 128, 200, 299}) {
+    const std::vector<float> one = multiply(table(), 1, w, &x[row * k], 1, nullptr);
+    ASSERT_TRUE(same_bits(one.data(), &all[row * n], one.size())) << "row " << row;
+  }
+}
+
+TEST_P(Matmul, ExtremeValuesDoNotOverflow) {
+  const int64_t k = 512, n = 20;
+  for (const int fill : {0, 0x7f, 0x80, 0xff}) {
+    const Weights w = make_weights(dtype(), n, k, 3, fill);
+    for (const float sign : {1.0f, -1.0f}) {
+      const std::vector<float> x(static_cast<size_t>(7 * k), sign);
+      const std::vector<float> want = multiply(kRefOps, 1, w, x.data(), 7, nullptr);
+      for (const int64_t rows : {1, 7}) {
+        const std::vector<float> got = multiply(table(), 1, w, x.data(), rows, nullptr);
+        ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << "fill " << fill << " rows " << rows;
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, IsCloseToFloat64) {
+  const int64_t k = 1280, n = 50, rows = 9;
+  const Weights w = make_weights(dtype(), n, k, 8);
+  const std::vector<float> x = make_rows(rows, k, 9), values = w.decoded();
+  const std::vector<float> y = multiply(table(), 2, w, x.data(), rows, nullptr);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < n; ++c) {
+      double exact = 0, size = 0, variance = 0;
+      for (int64_t b = 0; b < k; b += kActBlock) {
+        double largest = 0, squares = 0;
+        for (int64_t i = b; i < b + kActBlock; ++i) {
+          const double xv = x[r * k + i], wv = values[c * k + i];
+          exact += xv * wv;
+          size += std::fabs(xv * wv);
+          largest = std::max(largest, std::fabs(xv));
+          squares += wv * wv;
+        }
+        // A rounded activation is off by up to half a step of largest / 127, evenly: variance step^2 / 12.
+        variance += largest / 127 * largest / 127 / 12 * squares;
+      }
+      // Float32 rounding: at most one half ulp per addition; Q4_K also cancels its minimums, which `size` does not see.
+      double bound = size * static_cast<double>(k) * 0x1p-24;
+      if (is_block_type(dtype())) bound = 6 * std::sqrt(variance) + size * static_cast<double>(k / 16) * 0x1p-22;
+      ASSERT_NEAR(y[r * n + c], exact, bound) << "row " << r << " column " << c;
+      // The bound means something: it is well below the result's own size.
+      ASSERT_LT(bound, size * 0.03);
+    }
+}
+
+TEST_P(Matmul, ARowThatIsNotFiniteSpoilsOnlyItself) {
+  const int64_t k = 256, n = 33, rows = 8;
+  const Weights w = make_weights(dtype(), n, k, 8);
+  std::vector<float> x = make_rows(rows, k, 9);
+  const std::vector<float> before = multiply(table(), 1, w, x.data(), rows, nullptr);
+  x[3 * k + 70] = std::numeric_limits<float>::quiet_NaN();
+  for (int i = 0; i < 32; ++i) x[5 * k + i] = 1e-38f;  // too small for a scale: counts as zero, and divides nothing
+  x[6 * k + 200] = std::numeric_limits<float>::infinity();
+  const std::vector<float> after = multiply(table(), 1, w, x.data(), rows, nullptr);
+  for (int64_t r = 0; r < rows; ++r) {
+    if (r == 3 || r == 6)
+      for (int64_t c = 0; c < n; ++c) ASSERT_FALSE(std::isfinite(after[r * n + c]));
+    else if (r == 5)
+      for (int64_t c = 0; c < n; ++c) ASSERT_TRUE(std::isfinite(after[r * n + c]));
+    else
+      ASSERT_TRUE(same_bits(&after[r * n], &before[r * n], n)) << "row " << r;
+  }
+}
+
+TEST_P(Matmul, QuantizesAsTheReferenceDoes) {
+  if (!is_block_type(dtype())) GTEST_SKIP() << "float types take the activations as they are";
+  const int64_t k = 320;
+  std::vector<float> x = make_rows(6, k, 77);
+  for (int i = 0; i < 32; ++i) x[i] = 0;
+  x[40] = std::numeric_limits<float>::infinity();
+  x[100] = 0.5f * x[101];
+  for (const int rows : {1, 4, 6}) {
+    std::vector<ActBlock> want(static_cast<size_t>(rows * k / 32)), got = want;
+    kRefOps.quantize(x.data(), k, rows, want.data());
+    table().quantize(x.data(), k, rows, got.data());
+    for (size_t i = 0; i < want.size(); ++i) {
+      ASSERT_TRUE(same_bits(&got[i].scale, &want[i].scale, 1));
+      ASSERT_EQ(std::memcmp(got[i].q, want[i].q, sizeof(want[i].q)), 0) << "block " << i;
+      ASSERT_EQ(got[i].bias, want[i].bias);
+      ASSERT_EQ(got[i].bias_lo, want[i].bias_lo);
+      ASSERT_TRUE(same_bits(&got[i].scaled_sum, &want[i].scaled_sum, 1));
+    }
+  }
+}
+
+TEST(MatmulOuts, SeveralOutputsOfMixedTypesAndStridesInOneCall) {
+  const int64_t k = 512;
+  const DType types[] = {DType::q4_k, DType::f32, DType::q8_0, DType::bf16};
+  const int64_t n[] = {70, 16, 5, 33};
+  for (const OpTable* table : op_tables()) {
+    if (!table->lacks().empty()) continue;
+    for (const int64_t rows : {1, 5, 150}) {
+      const std::vector<float> x = make_rows(rows, k, 4);
+      std::vector<Weights> w;
+      std::vector<PackedMatrix> m;
+      std::vector<std::vector<float>> y;
+      std::vector<MatmulOut> outs;
+      for (int i = 0; i < 4; ++i) w.push_back(make_weights(types[i], n[i], k, static_cast<uint64_t>(i)));
+      for (int i = 0; i < 4; ++i) {
+        m.push_back(w[i].matrix());
+        y.emplace_back(static_cast<size_t>(rows * (n[i] + 3)), -7.0f);
+      }
+      for (int i = 0; i < 4; ++i) outs.push_back({&m[i], nullptr, y[i].data(), n[i] + 3});
+      Ops(*table, pool_of(3)).matmul(x.data(), rows, outs);
+      for (int i = 0; i < 4; ++i) {
+        const std::vector<float> want = multiply(kRefOps, 1, w[i], x.data(), rows, nullptr);
+        for (int64_t r = 0; r < rows; ++r) {
+          ASSERT_TRUE(same_bits(&y[i][r * (n[i] + 3)], &want[r * n[i]], n[i])) << table->isa << " output " << i;
+          for (int64_t pad = n[i]; pad < n[i] + 3; ++pad) ASSERT_EQ(y[i][r * (n[i] + 3) + pad], -7.0f);
+        }
+      }
+    }
+  }
+}
+
+TEST(Pack, TakesNoMoreMemoryThanTheFile) {
+  for (const WeightFormat* f : weight_formats())
+    EXPECT_LE(Ops::packed_bytes(f->dtype, 896, 4864), row_bytes(f->dtype, 896 * 4864) * 1001 / 1000) << f->name;
+}
+
+TEST(Embed, EqualsDecodedRows) {
+  for (const WeightFormat* f : weight_formats()) {
+    const Weights w = make_weights(f->dtype, 9, 256, 1);
+    const std::vector<float> values = w.decoded();
+    const std::vector<TokenId> tokens = {8, 0, 8, 3};
+    std::vector<float> out(4 * 256);
+    Ops(kRefOps, pool_of(2)).embed(w.view(), tokens, out.data());
+    for (size_t i = 0; i < tokens.size(); ++i)
+      ASSERT_TRUE(same_bits(&out[i * 256], &values[static_cast<size_t>(tokens[i]) * 256], 256)) << f->name;
+  }
+}
+
+TEST(SelectOpTable, TakesTheBestTheForcedAndNamesTheChoices) {
+  const OpTable* best = nullptr;
+  for (const OpTable* t : op_tables())
+    if (best == nullptr && t->lacks().empty()) best = t;
+  ::unsetenv("SLUICE_ISA");
+  EXPECT_EQ(select_op_table().value(), best);
+  EXPECT_EQ(select_op_table("ref").value(), &kRefOps);
+  ::setenv("SLUICE_ISA", "ref", 1);
+  EXPECT_EQ(select_op_table().value(), &kRefOps);
+  ::setenv("SLUICE_ISA", "sse9", 1);
+  const auto unknown = select_op_table();
+  ASSERT_FALSE(unknown.ok());
+  for (const char* name : {"sse9", "ref", "avx2", "avx512", "avx512bw"})
+    EXPECT_NE(unknown.error().message.find(name), std::string::npos) << unknown.error().message;
+  ::unsetenv("SLUICE_ISA");
+  for (const OpTable* t : op_tables()) {
+    const auto forced = select_op_table(t->isa);
+    if (t->lacks().empty()) EXPECT_EQ(forced.value(), t);
+    else EXPECT_NE(forced.error().message.find(t->lacks()), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,44 @@
+#pragma once
+// The kernels of one instruction set. Ops (ops.h) splits the work over threads and calls these; all tables give the same
+// bits for the same matmul. A null matmul entry means: use the reference table's.
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "backend/kernel_args.h"
+#include "tensor/dtype.h"
+
+namespace sluice {
+
+struct RowOps;  // attention, norms, rope, element-wise: row_ops.h
+
+struct OpTable {
+  std::string_view isa;
+  std::string (*lacks)();  // what this CPU misses for this table, comma-separated; empty when it can run
+
+  // Matmul (kernel_args.h), indexed by DType.
+  MatmulFn* matmul[kNumDTypes];
+  int float_group_rows;  // rows per RowGroup that the kernels take at most, and like best
+  int block_group_rows;
+  QuantizeFn* quantize;
+
+  const RowOps* row;
+
+  // For the roofline: runs `rounds` of independent fused multiply-adds (f32) or dot products (int8) in registers, and
+  // returns the operations done, an add and a multiply counting two. Null where the table has no such instruction.
+  PeakFn* f32_peak;
+  PeakFn* int8_peak;
+};
+
+extern const RowOps kRefRowOps, kAvx2RowOps, kAvx512RowOps;
+
+extern const OpTable kRefOps;        // backend/ref: portable C++
+extern const OpTable kAvx2Ops;       // backend/cpu: AVX2, FMA, F16C
+extern const OpTable kAvx512bwOps;   // AVX-512 F, BW, DQ, VL
+extern const OpTable kAvx512Ops;     // the same and VNNI
+
+/// Every table, best first (catalog.cpp).
+std::span<const OpTable* const> op_tables();
+
+}  // namespace sluice

@@ -1,0 +1,108 @@
+#pragma once
+// What a forward pass may ask of a device. Ops binds one OpTable (chosen at start) to one thread pool; all shapes are
+// row-major float32 unless a PackedMatrix or a KV layout says otherwise.
+//
+// Exactness (docs/architecture.md, section 6): each output row is a pure function of that row's inputs. Work is split
+// over threads and tiles only in ways that leave every sum in the same order.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "tensor/buffer.h"
+#include "tensor/dtype.h"
+#include "tensor/tensor_view.h"
+
+namespace sluice {
+
+struct OpTable;
+
+/// A weight matrix [n, k] (y = W x) in tile order: panels of 16 output columns, k ascending inside a panel, so that one
+/// stream of memory serves 1 row or 1000. The last panel is padded with zeros.
+struct PackedMatrix {
+  DType dtype = DType::f32;
+  int64_t n = 0, k = 0;
+  const uint8_t* data = nullptr;
+};
+
+/// One product of several that share an input: y[rows, n] = x[rows, k] W^T + bias.
+struct MatmulOut {
+  const PackedMatrix* w = nullptr;
+  const float* bias = nullptr;  // [n] or null
+  float* y = nullptr;           // [rows, y_stride]
+  int64_t y_stride = 0;
+};
+
+enum class RopeStyle : uint8_t { half, interleaved };  // pairs (i, i + d/2) as in HF, or (2i, 2i + 1) as in GGUF llama
+
+/// One layer's K and V: each [blocks][kv_heads][block_tokens][head_dim] of `dtype`. A slot is block * block_tokens + offset.
+struct KvLayerView {
+  DType dtype = DType::f32;  // f32, f16 or bf16
+  int block_tokens = 16, kv_heads = 0, head_dim = 0;
+  uint8_t* k = nullptr;
+  uint8_t* v = nullptr;
+};
+
+/// Rows [first_row, first_row + rows) of a batch, at consecutive positions from first_pos, over one block table.
+struct AttendSegment {
+  int first_row = 0, rows = 0, first_pos = 0;
+  const BlockId* blocks = nullptr;
+};
+
+struct AttendArgs {
+  const float* q = nullptr;  // [rows, heads, head_dim]
+  float* out = nullptr;      // same
+  int heads = 0;
+  float scale = 1;
+  int window = 0;            // > 0: a row at p sees [p - window + 1, p]; 0: [0, p]
+  KvLayerView kv;
+  std::span<const AttendSegment> segments;
+};
+
+class Ops {
+ public:
+  Ops(const OpTable& table, ThreadPool& pool) : table_(table), pool_(pool) {}
+
+  std::string_view isa() const;
+  ThreadPool& pool() const { return pool_; }
+
+  /// Bytes that pack() writes for a matrix [n, k] of this type.
+  static size_t packed_bytes(DType dtype, int64_t n, int64_t k);
+  /// Which types matmul() multiplies from their packed form.
+  static bool matmul_supports(DType dtype);
+  /// Repacks row-major `w` ([n, k], any supported type) into `out` (packed_bytes() bytes), in parallel.
+  void pack(const TensorView& w, uint8_t* out) const;
+
+  /// out[i, :] = table[tokens[i], :] decoded to float32; table is row-major [vocab, k] of any weight type.
+  void embed(const TensorView& table, std::span<const TokenId> tokens, float* out) const;
+  /// out = x / sqrt(mean(x^2) + eps) * gain, over `rows` rows of `cols`; in place allowed.
+  void rms_norm(const float* x, const float* gain, float eps, int64_t rows, int64_t cols, float* out) const;
+  /// All products of one input x[rows, k] in one parallel region; block-quantized weights get x quantized once, to int8
+  /// per row and block of 32.
+  void matmul(const float* x, int64_t rows, std::span<const MatmulOut> outs) const;
+  /// Rotates x[rows, heads, head_dim] in place by positions[row] * inv_freq[i], i < rotary_dims / 2; cos and sin are
+  /// multiplied by `magnitude` (YaRN's attention factor; 1 otherwise). Values past rotary_dims pass unchanged.
+  void rope(float* x, std::span<const int32_t> positions, std::span<const float> inv_freq, float magnitude,
+            int heads, int head_dim, int rotary_dims, RopeStyle style) const;
+  /// gate = silu(gate) * up, element-wise over `count` values.
+  void silu_mul(float* gate, const float* up, int64_t count) const;
+  /// x += y.
+  void add(float* x, const float* y, int64_t count) const;
+  /// Stores rows k, v [rows, kv_heads, head_dim] into slots.
+  void write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const;
+  /// Causal attention over paged KV with an online softmax; never holds the score matrix.
+  void attend(const AttendArgs& args) const;
+
+ private:
+  const OpTable& table_;
+  ThreadPool& pool_;
+};
+
+/// The table that SLUICE_ISA names (ref, avx2, avx512), or the best that this CPU supports; an error names the choices.
+Result<const OpTable*> select_op_table(std::string_view forced_isa = {});
+
+}  // namespace sluice

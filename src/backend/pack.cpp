@@ -1,0 +1,121 @@
+#include "backend/pack.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backend/kernel_args.h"
+#include "base/check.h"
+#include "quant/weight/weight_format.h"
+
+namespace sluice {
+namespace {
+
+size_t round_up_64(int64_t bytes) { return static_cast<size_t>((bytes + 63) / 64 * 64); }
+
+struct BlockLayout { int head_bytes, head_blocks, block_bytes; };
+
+BlockLayout block_layout(DType dtype) {
+  switch (dtype) {
+    case DType::q8_0: return {kQ8HeadBytes, 1, kQ8BlockBytes};
+    case DType::q4_0: return {kQ4HeadBytes, 1, kQ4BlockBytes};
+    case DType::q4_k: return {kQ4KHeadBytes, 8, kQ4KBlockBytes};
+    case DType::q6_k: return {kQ6KHeadBytes, 8, kQ6KBlockBytes};
+    default: CHECK(false, "{} has no block layout", dtype_name(dtype));
+  }
+  return {};
+}
+
+void put_u16(uint8_t* at, uint16_t v) { std::memcpy(at, &v, 2); }
+
+// Column c's values of one block of 32 into its lines (zeroed before).
+void put_bytes(const uint8_t* q, int c, uint8_t* lines) {
+  for (int g = 0; g < 8; ++g) std::memcpy(lines + 64 * g + 4 * c, q + 4 * g, 4);
+}
+void put_nibbles(const uint8_t* q, int c, uint8_t* lines) {
+  for (int p = 0; p < 4; ++p)
+    for (int j = 0; j < 4; ++j)
+      lines[64 * p + 4 * c + j] = static_cast<uint8_t>((q[8 * p + j] & 15) | (q[8 * p + 4 + j] & 15) << 4);
+}
+void put_upper_pairs(const uint8_t* q, int c, uint8_t* lines) {
+  for (int h = 0; h < 2; ++h)
+    for (int j = 0; j < 4; ++j) {
+      const uint8_t* v = q + 16 * h + j;
+      lines[64 * h + 4 * c + j] = static_cast<uint8_t>(v[0] >> 4 | v[4] >> 4 << 2 | v[8] >> 4 << 4 | v[12] >> 4 << 6);
+    }
+}
+
+// One block of the file's type, of column c, into its header and its values.
+void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* values) {
+  put_u16(head + 2 * c, b.d);
+  switch (dtype) {
+    case DType::q8_0: put_bytes(b.q, c, values); break;
+    case DType::q4_0: put_nibbles(b.q, c, values); break;
+    case DType::q4_k:
+      put_u16(head + 32 + 2 * c, b.dmin);
+      for (int s = 0; s < 4; ++s) {
+        const int at = 16 * s + c;
+        head[64 + at] = static_cast<uint8_t>((b.scale[s] & 15) | (b.scale[s + 4] & 15) << 4);
+        head[128 + at] = static_cast<uint8_t>((b.min[s] & 15) | (b.min[s + 4] & 15) << 4);
+        head[192 + at] = static_cast<uint8_t>(b.scale[s] >> 4 | b.scale[s + 4] >> 4 << 2 | b.min[s] >> 4 << 4 |
+                                              b.min[s + 4] >> 4 << 6);
+      }
+      for (int s = 0; s < 8; ++s) put_nibbles(b.q + 32 * s, c, values + s * kQ4KBlockBytes);
+      break;
+    case DType::q6_k:
+      for (int s = 0; s < 16; ++s) head[32 + 16 * s + c] = b.scale[s];
+      for (int s = 0; s < 8; ++s) {
+        put_nibbles(b.q + 32 * s, c, values + s * kQ6KBlockBytes);
+        put_upper_pairs(b.q + 32 * s, c, values + s * kQ6KBlockBytes + 256);
+      }
+      break;
+    default: CHECK(false, "{} has no packed form", dtype_name(dtype));
+  }
+}
+
+}  // namespace
+
+bool is_block_type(DType dtype) {
+  return dtype == DType::q8_0 || dtype == DType::q4_0 || dtype == DType::q4_k || dtype == DType::q6_k;
+}
+
+size_t panel_bytes(DType dtype, int64_t k) {
+  if (dtype == DType::f32) return static_cast<size_t>(k) * kPanelCols * 4;
+  if (dtype == DType::f16) return static_cast<size_t>(k) * kPanelCols * 2;
+  if (dtype == DType::bf16) return static_cast<size_t>((k + 1) / 2) * kPanelCols * 4;
+  if (!is_block_type(dtype)) return 0;
+  const BlockLayout l = block_layout(dtype);
+  CHECK(k % (kActBlock * l.head_blocks) == 0, "{} rows hold whole blocks only, not {} values", dtype_name(dtype), k);
+  const int64_t blocks = k / kActBlock;
+  return round_up_64(blocks / l.head_blocks * l.head_bytes) + static_cast<size_t>(blocks) * static_cast<size_t>(l.block_bytes);
+}
+
+void pack_panel(const TensorView& w, int64_t panel, uint8_t* out) {
+  const int64_t k = w.cols(), first = panel * kPanelCols;
+  const int columns = static_cast<int>(std::min<int64_t>(kPanelCols, w.rows() - first));
+  std::memset(out, 0, panel_bytes(w.dtype, k));
+  if (is_block_type(w.dtype)) {
+    const WeightFormat& format = *weight_format(w.dtype);
+    const BlockLayout l = block_layout(w.dtype);
+    const int64_t supers = k / format.block_elems;
+    uint8_t* values = out + round_up_64(supers * l.head_bytes);
+    const int64_t value_bytes = int64_t{l.block_bytes} * l.head_blocks;
+    QuantBlock block;
+    for (int64_t b = 0; b < supers; ++b)
+      for (int c = 0; c < columns; ++c) {
+        format.unpack(static_cast<const uint8_t*>(w.row(first + c)) + b * format.block_bytes, &block);
+        put_block(w.dtype, block, c, out + b * l.head_bytes, values + b * value_bytes);
+      }
+    return;
+  }
+  for (int c = 0; c < columns; ++c) {
+    const auto* row = static_cast<const uint8_t*>(w.row(first + c));
+    if (w.dtype == DType::f32)
+      for (int64_t i = 0; i < k; ++i) std::memcpy(out + (i * kPanelCols + c) * 4, row + 4 * i, 4);
+    else if (w.dtype == DType::f16)
+      for (int64_t i = 0; i < k; ++i) std::memcpy(out + (i * kPanelCols + c) * 2, row + 2 * i, 2);
+    else
+      for (int64_t i = 0; i < k; ++i) std::memcpy(out + (i / 2 * kPanelCols + c) * 4 + i % 2 * 2, row + 2 * i, 2);
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,18 @@
+#pragma once
+// The packed weight layout (kernel_args.h): sizes, and one panel at a time.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/tensor_view.h"
+
+namespace sluice {
+
+/// Bytes of one panel of 16 columns; 0 for a type that has no packed form. k must be a whole number of blocks.
+size_t panel_bytes(DType dtype, int64_t k);
+/// Packs rows [16 panel, 16 panel + 16) of w, zeros where it has fewer, into panel_bytes() bytes.
+void pack_panel(const TensorView& w, int64_t panel, uint8_t* out);
+/// Whether matmul quantizes the activations for this type.
+bool is_block_type(DType dtype);
+
+}  // namespace sluice

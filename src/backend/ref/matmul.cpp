@@ -1,0 +1,186 @@
+#include "backend/ref/matmul.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "tensor/dtype.h"
+
+namespace sluice::ref {
+namespace {
+
+float load_f16(const uint8_t* at) {
+  uint16_t bits;
+  std::memcpy(&bits, at, 2);
+  return f16_to_f32(bits);
+}
+
+/// Calls write(column, acc) with acc[row of the tile], and stores what it left there plus the bias.
+template <class Columns>
+void for_each_column(const MatmulTile& t, Columns columns) {
+  for (int c = 0; c < t.n_cols; ++c) {
+    float acc[kMaxTileRows] = {};
+    columns(t.panels + static_cast<size_t>(c / kPanelCols) * t.panel_bytes, c % kPanelCols, acc);
+    for (int g = 0, row = 0; g < t.n_groups; ++g)
+      for (int r = 0; r < t.groups[g].rows; ++r, ++row) {
+        float* y = t.y + (t.groups[g].first_row + r) * t.y_stride + c;
+        *y = t.bias != nullptr ? acc[row] + t.bias[c] : acc[row];
+      }
+  }
+}
+
+/// `value(panel, c, k)`: one weight. Partial sums of kFloatChunk fused multiply-adds, added in order.
+template <class Value>
+void float_matmul(const MatmulTile& t, Value value) {
+  for_each_column(t, [&](const uint8_t* panel, int c, float* acc) {
+    for (int64_t k0 = 0; k0 < t.k; k0 += kFloatChunk) {
+      const int n = static_cast<int>(k0 + kFloatChunk < t.k ? kFloatChunk : t.k - k0);
+      float w[kFloatChunk];
+      for (int i = 0; i < n; ++i) w[i] = value(panel, c, k0 + i);
+      for (int g = 0, row = 0; g < t.n_groups; ++g)
+        for (int r = 0; r < t.groups[g].rows; ++r, ++row) {
+          const float* x = static_cast<const float*>(t.groups[g].x) + k0 * t.groups[g].rows + r;
+          float sum = 0;
+          for (int i = 0; i < n; ++i) sum = std::fma(x[i * t.groups[g].rows], w[i], sum);
+          acc[row] += sum;
+        }
+    }
+  });
+}
+
+/// One column's weights of 32 k: q is signed already, half h of 16 has its own scale.
+struct Block {
+  float scale[2];
+  float min;
+  int q[kActBlock];
+};
+
+constexpr int round_up_64(int64_t bytes) { return static_cast<int>((bytes + 63) / 64 * 64); }
+
+/// `read(head, values, c, b, out)`. With two scales the halves' sums enter one after the other; a minimum comes last.
+template <int kHeadBytes, int kHeadBlocks, int kBlockBytes, bool kTwoScales, bool kMin, class Read>
+void block_matmul(const MatmulTile& t, Read read) {
+  const int64_t blocks = t.k / kActBlock;
+  const int64_t head_bytes = round_up_64(blocks / kHeadBlocks * kHeadBytes);
+  for_each_column(t, [&](const uint8_t* panel, int c, float* acc) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      Block w{};
+      read(panel + b / kHeadBlocks * kHeadBytes, panel + head_bytes + b * kBlockBytes, c, static_cast<int>(b % kHeadBlocks), w);
+      for (int g = 0, row = 0; g < t.n_groups; ++g)
+        for (int r = 0; r < t.groups[g].rows; ++r, ++row) {
+          const ActBlock& x = static_cast<const ActBlock*>(t.groups[g].x)[b * t.groups[g].rows + r];
+          int dot[2] = {};
+          for (int i = 0; i < kActBlock; ++i) dot[i / 16] += w.q[i] * x.q[i];
+          float& sum = acc[row];
+          if (kTwoScales) {
+            sum = std::fma(static_cast<float>(dot[0]), w.scale[0] * x.scale, sum);
+            sum = std::fma(static_cast<float>(dot[1]), w.scale[1] * x.scale, sum);
+          } else {
+            sum = std::fma(static_cast<float>(dot[0] + dot[1]), w.scale[0] * x.scale, sum);
+          }
+          if (kMin) sum = std::fma(-w.min, x.scaled_sum, sum);
+        }
+    }
+  });
+}
+
+int nibble(const uint8_t* lines, int c, int k) {
+  const int g = k / 4;
+  return lines[64 * (g / 2) + 4 * c + k % 4] >> (4 * (g % 2)) & 15;
+}
+
+}  // namespace
+
+void matmul_f32(const MatmulTile& t) {
+  float_matmul(t, [](const uint8_t* panel, int c, int64_t k) {
+    float v;
+    std::memcpy(&v, panel + (k * kPanelCols + c) * 4, 4);
+    return v;
+  });
+}
+
+void matmul_f16(const MatmulTile& t) {
+  float_matmul(t, [](const uint8_t* panel, int c, int64_t k) { return load_f16(panel + (k * kPanelCols + c) * 2); });
+}
+
+void matmul_bf16(const MatmulTile& t) {
+  float_matmul(t, [](const uint8_t* panel, int c, int64_t k) {
+    uint16_t bits;
+    std::memcpy(&bits, panel + (k / 2 * kPanelCols + c) * 4 + k % 2 * 2, 2);
+    return bf16_to_f32(bits);
+  });
+}
+
+void matmul_q8_0(const MatmulTile& t) {
+  block_matmul<kQ8HeadBytes, 1, kQ8BlockBytes, false, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = load_f16(head + 2 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = values[64 * (k / 4) + 4 * c + k % 4] - 128;
+      });
+}
+
+void matmul_q4_0(const MatmulTile& t) {
+  block_matmul<kQ4HeadBytes, 1, kQ4BlockBytes, false, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = load_f16(head + 2 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k) - 8;
+      });
+}
+
+void matmul_q4_k(const MatmulTile& t) {
+  block_matmul<kQ4KHeadBytes, 8, kQ4KBlockBytes, false, true>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
+        const int at = 16 * (sub % 4) + c, upper = sub / 4;
+        const int scale = (head[64 + at] >> (4 * upper) & 15) | (head[192 + at] >> (2 * upper) & 3) << 4;
+        const int min = (head[128 + at] >> (4 * upper) & 15) | (head[192 + at] >> (4 + 2 * upper) & 3) << 4;
+        w.scale[0] = load_f16(head + 2 * c) * static_cast<float>(scale);
+        w.min = load_f16(head + 32 + 2 * c) * static_cast<float>(min);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k);
+      });
+}
+
+void matmul_q6_k(const MatmulTile& t) {
+  block_matmul<kQ6KHeadBytes, 8, kQ6KBlockBytes, true, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
+        const float d = load_f16(head + 2 * c);
+        for (int h = 0; h < 2; ++h)
+          w.scale[h] = d * static_cast<float>(static_cast<int8_t>(head[32 + 16 * (2 * sub + h) + c]));
+        for (int k = 0; k < kActBlock; ++k) {
+          const int g = k / 4;
+          const int upper = values[256 + 64 * (g / 4) + 4 * c + k % 4] >> (2 * (g % 4)) & 3;
+          w.q[k] = (nibble(values, c, k) | upper << 4) - 32;
+        }
+      });
+}
+
+void quantize(const float* x, int64_t k, int rows, ActBlock* out) {
+  for (int r = 0; r < rows; ++r)
+    for (int64_t b = 0; b < k / kActBlock; ++b) {
+      const float* in = x + r * k + b * kActBlock;
+      ActBlock& o = out[b * rows + r];
+      // Compared as bits, so that a NaN counts as largest.
+      uint32_t top = 0;
+      for (int i = 0; i < kActBlock; ++i) {
+        const uint32_t bits = std::bit_cast<uint32_t>(in[i]) & 0x7fffffff;
+        if (bits > top) top = bits;
+      }
+      const float largest = std::bit_cast<float>(top);
+      float inverse = 0;
+      o.scale = 0;  // values below 2^-100 are zero
+      if (top >= 0x7f800000) o.scale = std::bit_cast<float>(0x7fc00000);
+      else if (largest >= 0x1p-100f) {
+        o.scale = largest / 127.0f;
+        inverse = 127.0f / largest;
+      }
+      int sum[2] = {};
+      for (int i = 0; i < kActBlock; ++i) {
+        o.q[i] = inverse == 0 ? int8_t{0} : static_cast<int8_t>(std::lrintf(in[i] * inverse));
+        sum[i / 16] += o.q[i];
+      }
+      o.scaled_sum = o.scale * static_cast<float>(sum[0] + sum[1]);
+      o.bias = -128 * (sum[0] + sum[1]);
+      o.bias_lo = -128 * sum[0];
+    }
+}
+
+}  // namespace sluice::ref

@@ -1,0 +1,11 @@
+#pragma once
+// The portable matmul kernels: what every other table must equal bit for bit.
+
+#include "backend/kernel_args.h"
+
+namespace sluice::ref {
+
+MatmulFn matmul_f32, matmul_f16, matmul_bf16, matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k;
+QuantizeFn quantize;
+
+}  // namespace sluice::ref

@@ -1,0 +1,34 @@
+// The portable table.
+
+#include "backend/op_table.h"
+#include "backend/ref/matmul.h"
+
+namespace sluice {
+namespace {
+
+std::string lacks_nothing() { return {}; }
+
+constexpr OpTable make_table() {
+  OpTable t{};
+  t.isa = "ref";
+  t.lacks = lacks_nothing;
+  const auto set = [&](DType d, MatmulFn* f) { t.matmul[static_cast<int>(d)] = f; };
+  set(DType::f32, ref::matmul_f32);
+  set(DType::f16, ref::matmul_f16);
+  set(DType::bf16, ref::matmul_bf16);
+  set(DType::q8_0, ref::matmul_q8_0);
+  set(DType::q4_0, ref::matmul_q4_0);
+  set(DType::q4_k, ref::matmul_q4_k);
+  set(DType::q6_k, ref::matmul_q6_k);
+  t.float_group_rows = 4;
+  t.block_group_rows = 4;
+  t.quantize = ref::quantize;
+  t.row = &kRefRowOps;
+  return t;
+}
+
+}  // namespace
+
+constinit const OpTable kRefOps = make_table();
+
+}  // namespace sluice

@@ -1,0 +1,100 @@
+#pragma once
+// Everything but matmul, as one table of functions per ISA, with the plain data that they take: nothing here brings a
+// symbol into an ISA file that the linker could share. Tables of different ISAs agree to the bit.
+//
+// The arithmetic of attention, which every ISA follows to the bit:
+//  - positions are cut into super-tiles of 256 at absolute positions; a row's part of a super-tile is the interval
+//    [lo, hi) of its positions that the row sees there;
+//  - score(t) = sum over d of q[d] * K[t][d], one fused multiply-add per d, d ascending;
+//  - m = max over t of score(t), times scale; p(t) = exp(fma(score(t), scale, -m));
+//  - l = sum of p(t) in 16 lanes (t mod 16), each ascending, then folded 16 -> 8 -> 4 -> 2 -> 1;
+//  - o[d] = sum over t of p(t) * V[t][d], one fused multiply-add per t, t ascending from lo;
+//  - the partials (m, l, o) of the super-tiles are merged in ascending order, and o is divided by l at the end.
+// Nothing in this depends on the other rows, the blocks, the threads or the width of a vector register.
+// (FlashAttention-2, Dao 2023, for the tiling; Flash-Decoding, Dao et al. 2023, for the merge.)
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice {
+
+constexpr int kSuperTile = 256;  // positions per partial
+constexpr int kSubTile = 64;     // positions that are converted to float32 at a time
+constexpr int kLanes = 16;       // lanes of a sum, in every ISA; o is padded to a multiple of it
+
+static constexpr int padded_dim(int head_dim) { return (head_dim + kLanes - 1) / kLanes * kLanes; }
+
+enum class KvElem : int { f32, f16, bf16 };
+
+/// Partials of `rows` query vectors; l == 0 marks one that saw no position of the super-tile.
+struct AttendPart {
+  float* m;  // [rows]
+  float* l;  // [rows]
+  float* o;  // [rows, padded_dim(head_dim)], not divided by l
+};
+
+/// Consecutive batch rows against one super-tile of one KV head. Row r's group of query heads are the partials
+/// [r * group, (r + 1) * group).
+struct AttendTile {
+  const float* q;      // the first row's first head of this group
+  int64_t row_stride;  // floats from a row's queries to the next row's
+  int rows, group, head_dim;
+  int64_t first_pos;  // of the first row; the others follow it
+  int window;         // as in AttendArgs
+  float scale;
+  KvElem elem;
+  const uint8_t* k;  // this KV head in block 0
+  const uint8_t* v;
+  int64_t block_bytes;  // from a block to the next
+  int block_tokens;
+  const uint32_t* blocks;
+  int64_t tile;    // positions [tile * kSuperTile, (tile + 1) * kSuperTile)
+  float* scratch;  // attend_scratch_floats(rows * group, head_dim), aligned to 64 bytes
+  AttendPart part;
+};
+
+/// Scores [n][kSuperTile], one sub-tile of K (transposed) or V, and 32 bytes of what each query vector sees.
+static constexpr size_t attend_scratch_floats(int n, int head_dim) {
+  return static_cast<size_t>(n) * (kSuperTile + 8) +
+         static_cast<size_t>(kSubTile) * static_cast<size_t>(padded_dim(head_dim));
+}
+
+/// One row's rotation: pairs (i, i + pairs), or (2i, 2i + 1) when interleaved, i < pairs, in each of `heads` heads.
+struct RopeRow {
+  float* x;
+  int heads, head_dim, pairs;
+  bool interleaved;
+  const float* cos;  // [pairs]
+  const float* sin;
+};
+
+using AttendTileFn = void(const AttendTile& a);
+/// into = merge(into, part) for n partials.
+using AttendMergeFn = void(const AttendPart& into, const AttendPart& part, int n, int head_dim);
+/// out[head_dim] = o / l for one partial.
+using AttendFinishFn = void(const float* o, float l, int head_dim, float* out);
+/// One row of x / sqrt(mean(x^2) + eps) * gain; the squares are summed in float64, in 16 lanes.
+using RmsNormFn = void(const float* x, const float* gain, float eps, int64_t cols, float* out);
+using RopeFn = void(const RopeRow& a);
+using SiluMulFn = void(float* gate, const float* up, int64_t count);
+using AddFn = void(float* x, const float* y, int64_t count);
+/// Encodes `count` values into a cache's element type, rounding to nearest even.
+using KvEncodeFn = void(const float* x, int64_t count, KvElem elem, uint8_t* out);
+
+/// What an ISA gives for everything but matmul.
+struct RowOps {
+  AttendTileFn* attend_tile;
+  AttendMergeFn* attend_merge;
+  AttendFinishFn* attend_finish;
+  RmsNormFn* rms_norm;
+  RopeFn* rope;
+  SiluMulFn* silu_mul;
+  AddFn* add;
+  KvEncodeFn* kv_encode;
+};
+
+extern const RowOps kRefRowOps;
+extern const RowOps kAvx2RowOps;    // needs AVX2, FMA, F16C
+extern const RowOps kAvx512RowOps;  // needs AVX-512 F, BW, DQ, VL, and the above
+
+}  // namespace sluice
