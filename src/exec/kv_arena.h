@@ -1,0 +1,31 @@
+#pragma once
+// The bytes of the KV cache: for every layer K and V as [blocks][kv_heads][block_tokens][head_dim].
+
+#include <span>
+#include <vector>
+
+#include "backend/ops.h"
+#include "kv/block_table.h"
+#include "kv/kv_spec.h"
+#include "tensor/buffer.h"
+
+namespace sluice {
+
+class KvArena {
+ public:
+  /// Address space for `blocks` blocks; pages are touched when blocks are first written.
+  static Result<KvArena> allocate(const KvSpec& spec, DType dtype, int blocks, int block_tokens);
+  /// Bytes that one block takes over all layers.
+  static size_t block_bytes(const KvSpec& spec, DType dtype, int block_tokens);
+
+  std::span<const KvLayerView> layers() const { return layers_; }
+  size_t bytes() const { return buffer_.bytes(); }
+  /// Copies the first `copy.tokens` slots of every layer and head from one block to another.
+  void copy(const KvCopy& copy);
+
+ private:
+  Buffer buffer_;
+  std::vector<KvLayerView> layers_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,54 @@
+#pragma once
+// Runs plans on this machine: copies blocks, computes all items as one ragged batch, samples. Owns the KV bytes.
+
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "exec/kv_arena.h"
+#include "model/model.h"
+#include "sample/sampler.h"
+#include "sched/executor.h"
+
+namespace sluice {
+
+/// Where the time of all steps went so far, in ns.
+struct StepTimes {
+  Nanos copy = 0, forward = 0, sample = 0;
+  uint64_t steps = 0, rows = 0, sampled = 0;
+};
+
+class LocalExecutor final : public Executor {
+ public:
+  LocalExecutor(Model& model, const Ops& ops, KvArena kv) : model_(model), ops_(ops), kv_(std::move(kv)) {
+    samplers_.resize(ops.pool().size());
+  }
+
+  /// Computes in the calling thread and the pool; the result is there when it returns.
+  Ticket submit(const StepPlan& plan) override;
+  std::optional<StepResult> poll(Ticket ticket) override;
+
+  const StepTimes& times() const { return times_; }
+  const KvArena& kv() const { return kv_; }
+
+ private:
+  void gather(const StepPlan& plan);
+
+  Model& model_;
+  const Ops& ops_;
+  KvArena kv_;
+  RealClock clock_;
+  std::vector<Sampler> samplers_;  // one per worker
+  // The batch, reused from step to step.
+  std::vector<TokenId> tokens_;
+  std::vector<int32_t> positions_, logit_rows_;
+  std::vector<int64_t> slots_;
+  std::vector<AttendSegment> segments_;
+  std::vector<int> sampling_items_;
+  std::vector<float> logits_;
+  StepResult result_;
+  StepTimes times_;
+  Ticket ticket_ = 0;
+};
+
+}  // namespace sluice

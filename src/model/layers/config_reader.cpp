@@ -1,0 +1,86 @@
+#include "model/layers/config_reader.h"
+
+#include <cmath>
+
+namespace sluice {
+namespace {
+
+std::string text_of(const MetadataValue& value) {
+  if (const auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
+  if (const auto* i = std::get_if<int64_t>(&value)) return std::to_string(*i);
+  if (const auto* d = std::get_if<double>(&value)) return fmt::format("{}", *d);
+  if (const auto* s = std::get_if<std::string>(&value)) return '"' + s->substr(0, 100) + '"';
+  return "an array";
+}
+
+// Numbers are equal by value: a file may write 1 or 1.0.
+bool same(const MetadataValue& a, const MetadataValue& b) {
+  const auto as_number = [](const MetadataValue& v) -> double {
+    if (const auto* i = std::get_if<int64_t>(&v)) return static_cast<double>(*i);
+    if (const auto* d = std::get_if<double>(&v)) return *d;
+    return std::nan("");
+  };
+  return a == b || as_number(a) == as_number(b);
+}
+
+}  // namespace
+
+std::string ConfigReader::name(ConfigKey key) const {
+  if (!is_gguf()) return std::string(key.hf);
+  if (key.gguf.empty()) return {};
+  return fmt::format("{}.{}", metadata_.architecture(), key.gguf);
+}
+
+bool ConfigReader::has(ConfigKey key) const {
+  const std::string full = name(key);
+  return !full.empty() && metadata_.has(full);
+}
+
+Error ConfigReader::invalid(ConfigKey key, std::string_view problem) const {
+  return corrupt_data(fmt::format("{}: {} {}", metadata_.origin(), name(key), problem));
+}
+
+Error ConfigReader::refused(ConfigKey key, std::string_view problem) const {
+  return unsupported(fmt::format("{}: {} {}", metadata_.origin(), name(key), problem));
+}
+
+Result<int64_t> ConfigReader::integer(ConfigKey key, int64_t lo, int64_t hi) const {
+  SLUICE_TRY(const int64_t value, metadata_.integer(name(key)));
+  if (value < lo || value > hi) return invalid(key, fmt::format("is {}; it must be from {} to {}", value, lo, hi));
+  return value;
+}
+
+Result<int64_t> ConfigReader::integer_or(ConfigKey key, int64_t otherwise, int64_t lo, int64_t hi) const {
+  if (!has(key)) return otherwise;
+  return integer(key, lo, hi);
+}
+
+Result<double> ConfigReader::number(ConfigKey key, double lo, double hi) const {
+  SLUICE_TRY(const double value, metadata_.number(name(key)));
+  if (!(value >= lo && value <= hi)) return invalid(key, fmt::format("is {}; it must be from {} to {}", value, lo, hi));
+  return value;
+}
+
+Result<double> ConfigReader::number_or(ConfigKey key, double otherwise, double lo, double hi) const {
+  if (!has(key)) return otherwise;
+  return number(key, lo, hi);
+}
+
+Result<bool> ConfigReader::boolean_or(ConfigKey key, bool otherwise) const {
+  if (!has(key)) return otherwise;
+  return metadata_.boolean(name(key));
+}
+
+Result<std::string> ConfigReader::string_or(ConfigKey key, std::string_view otherwise) const {
+  if (!has(key)) return std::string(otherwise);
+  return metadata_.string(name(key));
+}
+
+Status ConfigReader::only(ConfigKey key, const MetadataValue& value) const {
+  if (!has(key)) return {};
+  const MetadataValue& found = metadata_.values().find(name(key))->second;
+  if (same(found, value)) return {};
+  return refused(key, fmt::format("is {}; this model family is computed with {} only", text_of(found), text_of(value)));
+}
+
+}  // namespace sluice

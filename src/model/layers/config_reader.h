@@ -1,0 +1,51 @@
+#pragma once
+// Reads a model's settings under either of their names, with bounds, and refuses the ones that would change the output
+// in a way that the family does not compute. Every error names the file and the key.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "weights/metadata.h"
+
+namespace sluice {
+
+/// One setting under its two names; an empty name means that this kind of file does not have it. GGUF names stand
+/// without the architecture that prefixes them in the file: "embedding_length".
+struct ConfigKey {
+  std::string_view hf, gguf;
+};
+
+class ConfigReader {
+ public:
+  explicit ConfigReader(const Metadata& metadata) : metadata_(metadata) {}
+
+  const Metadata& metadata() const { return metadata_; }
+  bool is_gguf() const { return metadata_.kind() == MetadataKind::gguf; }
+  /// The key as it stands in this file: "hidden_size", "llama.embedding_length"; empty when this kind has none.
+  std::string name(ConfigKey key) const;
+  bool has(ConfigKey key) const;
+
+  /// An integer in [lo, hi]; an error when missing.
+  Result<int64_t> integer(ConfigKey key, int64_t lo, int64_t hi) const;
+  /// As integer(), but `otherwise` when missing.
+  Result<int64_t> integer_or(ConfigKey key, int64_t otherwise, int64_t lo, int64_t hi) const;
+  /// A finite number in [lo, hi]; an error when missing.
+  Result<double> number(ConfigKey key, double lo, double hi) const;
+  Result<double> number_or(ConfigKey key, double otherwise, double lo, double hi) const;
+  Result<bool> boolean_or(ConfigKey key, bool otherwise) const;
+  Result<std::string> string_or(ConfigKey key, std::string_view otherwise) const;
+
+  /// Fails unless the key is missing or has exactly this value.
+  Status only(ConfigKey key, const MetadataValue& value) const;
+
+  /// "config.json: hidden_size <problem>".
+  Error invalid(ConfigKey key, std::string_view problem) const;
+  Error refused(ConfigKey key, std::string_view problem) const;
+
+ private:
+  const Metadata& metadata_;
+};
+
+}  // namespace sluice

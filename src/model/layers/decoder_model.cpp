@@ -1,0 +1,142 @@
+#include "model/layers/decoder_model.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace sluice {
+namespace {
+
+struct ParsedDecoder {
+  DecoderConfig config;
+  std::vector<NamedTensor> tensors;
+};
+
+Result<ParsedDecoder> parse(const DecoderFamily& family, const Metadata& metadata, const TensorSource& source) {
+  SLUICE_TRY(DecoderConfig config, family.parse(ConfigReader(metadata), source));
+  std::vector<NamedTensor> tensors = list_tensors(family.tensors(config), config, source, metadata.kind());
+  for (const NamedTensor& t : tensors) config.info.parameters += t.shape.elems();
+  return ParsedDecoder{std::move(config), std::move(tensors)};
+}
+
+// The parts of `segments` in rows [first, first + rows), counted from `first`.
+void cut_segments(std::span<const AttendSegment> segments, int64_t first, int64_t rows,
+                  std::vector<AttendSegment>& out) {
+  out.clear();
+  for (const AttendSegment& s : segments) {
+    const int64_t lo = std::max<int64_t>(s.first_row, first);
+    const int64_t hi = std::min<int64_t>(int64_t{s.first_row} + s.rows, first + rows);
+    if (lo >= hi) continue;
+    out.push_back({static_cast<int>(lo - first), static_cast<int>(hi - lo),
+                   static_cast<int>(s.first_pos + lo - s.first_row), s.blocks});
+  }
+}
+
+void gather_rows(float* values, int64_t width, std::span<const int32_t> wanted) {
+  for (size_t i = 0; i < wanted.size(); ++i)
+    if (wanted[i] != static_cast<int32_t>(i))
+      std::memcpy(values + static_cast<int64_t>(i) * width, values + wanted[i] * width,
+                  static_cast<size_t>(width) * sizeof(float));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> DecoderModel::create(DecoderConfig config, DecoderWeights weights, const Ops& ops) {
+  for (int i = 0; weights.rope_factors != nullptr && i < config.info.head_dim / 2; ++i)
+    config.rope.inv_freq[static_cast<size_t>(i)] /= weights.rope_factors[i];
+  SLUICE_TRY(Workspace workspace, Workspace::allocate(config.info, kPieceRows));
+  return std::unique_ptr<Model>(new DecoderModel(std::move(config), std::move(weights), ops, std::move(workspace)));
+}
+
+DecoderModel::DecoderModel(DecoderConfig config, DecoderWeights weights, const Ops& ops, Workspace workspace)
+    : config_(std::move(config)),
+      weights_(std::move(weights)),
+      ops_(ops),
+      workspace_(std::move(workspace)),
+      kv_(decoder_kv(config_)) {
+  piece_wanted_.reserve(kPieceRows);
+  piece_segments_.reserve(kPieceRows);
+  kept_segments_.reserve(kPieceRows);
+}
+
+void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) {
+  CHECK(batch.positions.size() == batch.tokens.size() && batch.slots.size() == batch.tokens.size(),
+        "{} tokens, {} positions, {} slots", batch.tokens.size(), batch.positions.size(), batch.slots.size());
+  CHECK(layers.size() == weights_.layers.size(), "KV of {} layers for a model of {}", layers.size(),
+        weights_.layers.size());
+  for (const TokenId t : batch.tokens)
+    CHECK(t >= 0 && t < config_.info.vocab_size, "token {} of {}", t, config_.info.vocab_size);
+
+  const size_t total = batch.tokens.size();
+  size_t next_wanted = 0;
+  for (size_t first = 0; first < total; first += kPieceRows) {
+    const size_t rows = std::min<size_t>(kPieceRows, total - first);
+    cut_segments(batch.segments, static_cast<int64_t>(first), static_cast<int64_t>(rows), piece_segments_);
+    piece_wanted_.clear();
+    const size_t done = next_wanted;
+    for (; next_wanted < batch.logit_rows.size() && static_cast<size_t>(batch.logit_rows[next_wanted]) < first + rows;
+         ++next_wanted)
+      piece_wanted_.push_back(batch.logit_rows[next_wanted] - static_cast<int32_t>(first));
+    const LayerRows piece{batch.positions.subspan(first, rows), batch.slots.subspan(first, rows), piece_segments_};
+    run_piece(batch.tokens.subspan(first, rows), piece, piece_wanted_, layers,
+              logits + static_cast<int64_t>(done) * config_.info.vocab_size);
+  }
+  CHECK(next_wanted == batch.logit_rows.size(), "logit row {} of {} rows", batch.logit_rows[next_wanted], total);
+}
+
+std::span<const AttendSegment> DecoderModel::keep_rows(std::span<const AttendSegment> segments,
+                                                       std::span<const int32_t> wanted) {
+  gather_rows(workspace_.x, config_.info.hidden, wanted);
+  gather_rows(workspace_.q, size_of(Dim::q, config_.info), wanted);
+  kept_segments_.clear();
+  size_t s = 0;
+  int previous = -2;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const int row = wanted[i];
+    const size_t before = s;
+    while (row >= segments[s].first_row + segments[s].rows) ++s;
+    if (row == previous + 1 && s == before)
+      ++kept_segments_.back().rows;
+    else
+      kept_segments_.push_back(
+          {static_cast<int>(i), 1, segments[s].first_pos + row - segments[s].first_row, segments[s].blocks});
+    previous = row;
+  }
+  return kept_segments_;
+}
+
+void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& rows, std::span<const int32_t> wanted,
+                             std::span<const KvLayerView> layers, float* logits) {
+  Workspace& w = workspace_;
+  const ModelInfo& info = config_.info;
+  ops_.embed(weights_.embedding, tokens, w.x);
+  int64_t count = rows.count();
+  std::span<const AttendSegment> segments = rows.segments;
+  for (size_t l = 0; l < weights_.layers.size(); ++l) {
+    const DecoderLayer layer{ops_, config_, weights_.layers[l], config_.windows[l]};
+    layer.project(w, rows, config_.rope.inv_freq, layers[l]);
+    if (l + 1 == weights_.layers.size()) {
+      if (wanted.empty()) return;
+      segments = keep_rows(segments, wanted);
+      count = static_cast<int64_t>(wanted.size());
+    }
+    layer.attend(w, segments, count, layers[l]);
+    layer.feed_forward(w, count);
+  }
+  ops_.rms_norm(w.x, weights_.final_norm, config_.norm_eps, count, info.hidden, w.normed);
+  const MatmulOut head{&weights_.head, nullptr, logits, info.vocab_size};
+  ops_.matmul(w.normed, count, {&head, 1});
+}
+
+Result<std::unique_ptr<Model>> build_decoder(const DecoderFamily& family, const Metadata& metadata, WeightStore& store,
+                                             const Ops& ops) {
+  SLUICE_TRY(ParsedDecoder parsed, parse(family, metadata, store.source()));
+  SLUICE_TRY(DecoderWeights weights, load_tensors(parsed.tensors, parsed.config, store));
+  return DecoderModel::create(std::move(parsed.config), std::move(weights), ops);
+}
+
+Result<ModelPlan> plan_decoder(const DecoderFamily& family, const Metadata& metadata, const TensorSource& source) {
+  SLUICE_TRY(ParsedDecoder parsed, parse(family, metadata, source));
+  return ModelPlan{parsed.config.info, decoder_kv(parsed.config)};
+}
+
+}  // namespace sluice

@@ -1,0 +1,33 @@
+#pragma once
+// Rotary position embedding (Su et al. 2021, "RoFormer") and the ways to stretch it to longer contexts.
+
+#include <cstdint>
+#include <vector>
+
+#include "backend/ops.h"
+#include "base/result.h"
+#include "model/layers/config_reader.h"
+
+namespace sluice {
+
+struct RopeConfig {
+  std::vector<float> inv_freq;  // [head_dim / 2], radians per position
+  float magnitude = 1;          // what cos and sin are multiplied by
+  RopeStyle style = RopeStyle::half;
+  int64_t max_positions = 0;  // the context after scaling
+};
+
+/// Computes the frequencies that the file asks for:
+///  - none ("default");
+///  - linear: positions divided by a factor (Chen et al. 2023, "Extending context window ... via position
+///  interpolation");
+///  - dynamic: within the trained context this is the plain rotation, so the context is limited to that; beyond it the
+///    frequencies would depend on the final length, and cached keys would be wrong;
+///  - llama3: long wavelengths divided by a factor, short ones kept, a ramp between (Llama 3.1);
+///  - yarn: a ramp by rotations over the trained context, and a magnitude (Peng et al. 2023, "YaRN").
+/// Any other type, and any key of the scaling that is not known, is an error. `trained_positions` is the file's own
+/// context length; `head_dim` is even.
+Result<RopeConfig> read_rope(const ConfigReader& config, double default_theta, int head_dim, int64_t trained_positions,
+                             RopeStyle style);
+
+}  // namespace sluice

@@ -1,0 +1,148 @@
+#include "model/layers/tensor_spec.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/log.h"
+
+namespace sluice {
+namespace {
+
+using L = LayerWeights;
+using D = DecoderWeights;
+
+template <class Slot>
+constexpr bool kPerLayer = std::is_same_v<Slot, PackedMatrix L::*> || std::is_same_v<Slot, const float * L::*>;
+template <class Slot>
+constexpr bool kIsVector = std::is_same_v<Slot, const float * L::*> || std::is_same_v<Slot, const float * D::*>;
+
+bool per_layer(const TensorSlot& slot) {
+  return std::visit([](auto s) { return kPerLayer<decltype(s)>; }, slot);
+}
+bool is_vector(const TensorSlot& slot) {
+  return std::visit([](auto s) { return kIsVector<decltype(s)>; }, slot);
+}
+
+std::string name_of(std::string_view pattern, int layer) {
+  const size_t at = pattern.find("{}");
+  if (at == std::string_view::npos) return std::string(pattern);
+  return fmt::format("{}{}{}", pattern.substr(0, at), layer, pattern.substr(at + 2));
+}
+
+// Tensors that files carry although nothing needs them: a buffer that old checkpoints saved, and the head of a model
+// whose head is its embedding.
+bool is_harmless(std::string_view name, const DecoderConfig& config) {
+  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.head == Presence::absent);
+}
+
+void report_unused(const WeightStore& store, const DecoderConfig& config) {
+  std::vector<std::string> names = store.unused();
+  std::erase_if(names, [&](const std::string& n) { return is_harmless(n, config); });
+  if (names.empty()) return;
+  std::string list;
+  for (size_t i = 0; i < std::min<size_t>(names.size(), 5); ++i) list += (i == 0 ? "" : ", ") + names[i];
+  log_warn("{}: {} tensor{} not used by the {} family: {}{}", store.source().metadata().origin(), names.size(),
+           names.size() == 1 ? " is" : "s are", config.info.arch, list, names.size() > 5 ? ", ..." : "");
+}
+
+Status check_factors(const float* factors, const DecoderConfig& config, const WeightStore& store) {
+  for (int i = 0; factors != nullptr && i < config.info.head_dim / 2; ++i)
+    if (!(factors[i] > 0 && std::isfinite(factors[i])))
+      return corrupt_data(fmt::format("{}: tensor rope_freqs.weight has {} at {}; factors must be finite and above 0",
+                                      store.source().metadata().origin(), factors[i], i));
+  return {};
+}
+
+}  // namespace
+
+int64_t size_of(Dim dim, const ModelInfo& info) {
+  switch (dim) {
+    case Dim::vocab: return info.vocab_size;
+    case Dim::hidden: return info.hidden;
+    case Dim::ffn: return info.ffn;
+    case Dim::q: return int64_t{info.heads} * info.head_dim;
+    case Dim::kv: return int64_t{info.kv_heads} * info.head_dim;
+    case Dim::head: return info.head_dim;
+    case Dim::rope_pairs: return info.head_dim / 2;
+  }
+  return 0;
+}
+
+std::vector<TensorSpec> decoder_tensors(const DecoderConfig& c) {
+  const Presence qkv = c.qkv_bias, mlp = c.mlp_bias;
+  return {
+      {&D::embedding, "model.embed_tokens.weight", "token_embd.weight", Dim::vocab, Dim::hidden},
+      {&D::rope_factors, "", "rope_freqs.weight", Dim::rope_pairs, {}, Presence::if_present},
+      {&L::attention_norm, "model.layers.{}.input_layernorm.weight", "blk.{}.attn_norm.weight", Dim::hidden},
+      {&L::q, "model.layers.{}.self_attn.q_proj.weight", "blk.{}.attn_q.weight", Dim::q, Dim::hidden},
+      {&L::k, "model.layers.{}.self_attn.k_proj.weight", "blk.{}.attn_k.weight", Dim::kv, Dim::hidden},
+      {&L::v, "model.layers.{}.self_attn.v_proj.weight", "blk.{}.attn_v.weight", Dim::kv, Dim::hidden},
+      {&L::o, "model.layers.{}.self_attn.o_proj.weight", "blk.{}.attn_output.weight", Dim::hidden, Dim::q},
+      {&L::q_bias, "model.layers.{}.self_attn.q_proj.bias", "blk.{}.attn_q.bias", Dim::q, {}, qkv},
+      {&L::k_bias, "model.layers.{}.self_attn.k_proj.bias", "blk.{}.attn_k.bias", Dim::kv, {}, qkv},
+      {&L::v_bias, "model.layers.{}.self_attn.v_proj.bias", "blk.{}.attn_v.bias", Dim::kv, {}, qkv},
+      {&L::o_bias, "model.layers.{}.self_attn.o_proj.bias", "blk.{}.attn_output.bias", Dim::hidden, {}, c.output_bias},
+      {&L::mlp_norm, "model.layers.{}.post_attention_layernorm.weight", "blk.{}.ffn_norm.weight", Dim::hidden},
+      {&L::gate, "model.layers.{}.mlp.gate_proj.weight", "blk.{}.ffn_gate.weight", Dim::ffn, Dim::hidden},
+      {&L::up, "model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight", Dim::ffn, Dim::hidden},
+      {&L::down, "model.layers.{}.mlp.down_proj.weight", "blk.{}.ffn_down.weight", Dim::hidden, Dim::ffn},
+      {&L::gate_bias, "model.layers.{}.mlp.gate_proj.bias", "blk.{}.ffn_gate.bias", Dim::ffn, {}, mlp},
+      {&L::up_bias, "model.layers.{}.mlp.up_proj.bias", "blk.{}.ffn_up.bias", Dim::ffn, {}, mlp},
+      {&L::down_bias, "model.layers.{}.mlp.down_proj.bias", "blk.{}.ffn_down.bias", Dim::hidden, {}, mlp},
+      {&D::final_norm, "model.norm.weight", "output_norm.weight", Dim::hidden},
+      {&D::head, "lm_head.weight", "output.weight", Dim::vocab, Dim::hidden, c.head},
+  };
+}
+
+std::vector<NamedTensor> list_tensors(std::span<const TensorSpec> table, const DecoderConfig& config,
+                                      const TensorSource& source, MetadataKind kind) {
+  std::vector<NamedTensor> out;
+  for (const TensorSpec& spec : table) {
+    const std::string_view pattern = kind == MetadataKind::gguf ? spec.gguf : spec.hf;
+    if (spec.presence == Presence::absent || pattern.empty()) continue;
+    if (spec.presence == Presence::if_present && source.find(name_of(pattern, 0)) == nullptr) continue;
+    const int64_t rows = size_of(spec.rows, config.info);
+    const Shape shape = is_vector(spec.slot) ? Shape{rows} : Shape{rows, size_of(spec.cols, config.info)};
+    const int count = per_layer(spec.slot) ? config.info.layers : 1;
+    for (int layer = 0; layer < count; ++layer) out.push_back({spec.slot, layer, name_of(pattern, layer), shape});
+  }
+  return out;
+}
+
+Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config,
+                                    WeightStore& store) {
+  // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
+  for (const NamedTensor& t : tensors)
+    if (store.source().find(t.name) == nullptr)
+      return not_found(
+          fmt::format("{}: tensor {} {} is missing", store.source().metadata().origin(), t.name, t.shape.text()));
+  DecoderWeights weights;
+  weights.layers.resize(static_cast<size_t>(config.info.layers));
+  std::span<const std::string> embedding_name;
+  for (const NamedTensor& t : tensors) {
+    const std::span<const std::string> name(&t.name, 1);
+    LayerWeights& layer = weights.layers[static_cast<size_t>(t.layer)];
+    if (const auto* slot = std::get_if<PackedMatrix L::*>(&t.slot)) {
+      SLUICE_TRY(layer.**slot, store.matrix(name, t.shape[0], t.shape[1]));
+    } else if (const auto* slot = std::get_if<const float * L::*>(&t.slot)) {
+      SLUICE_TRY(const std::span<const float> values, store.vector(name, t.shape[0]));
+      layer.** slot = values.data();
+    } else if (const auto* slot = std::get_if<PackedMatrix D::*>(&t.slot)) {
+      SLUICE_TRY(weights.**slot, store.matrix(name, t.shape[0], t.shape[1]));
+    } else if (const auto* slot = std::get_if<const float * D::*>(&t.slot)) {
+      SLUICE_TRY(const std::span<const float> values, store.vector(name, t.shape[0]));
+      weights.** slot = values.data();
+    } else if (const auto* slot = std::get_if<TensorView D::*>(&t.slot)) {
+      SLUICE_TRY(weights.**slot, store.table(name, t.shape[0], t.shape[1]));
+      embedding_name = name;
+    }
+  }
+  if (weights.head.data == nullptr) {
+    SLUICE_TRY(weights.head, store.matrix(embedding_name, config.info.vocab_size, config.info.hidden));
+  }
+  SLUICE_TRY_STATUS(check_factors(weights.rope_factors, config, store));
+  report_unused(store, config);
+  return weights;
+}
+
+}  // namespace sluice

@@ -1,0 +1,35 @@
+#include "model/model.h"
+
+#include <algorithm>
+
+namespace sluice {
+namespace {
+
+Result<const ModelArch*> find_arch(const Metadata& metadata) {
+  const bool gguf = metadata.kind() == MetadataKind::gguf;
+  const std::string name = metadata.architecture();
+  std::string known;
+  for (const ModelArch& arch : model_catalog()) {
+    const auto& names = gguf ? arch.gguf_names : arch.hf_names;
+    if (std::find(names.begin(), names.end(), name) != names.end()) return &arch;
+    for (const std::string_view n : names) known += (known.empty() ? "" : ", ") + std::string(n);
+  }
+  const std::string key = gguf ? "general.architecture" : "architectures";
+  if (name.empty()) return corrupt_data(fmt::format("{}: {} is missing; known are {}", metadata.origin(), key, known));
+  return unsupported(fmt::format("{}: {} is \"{}\"; known are {}", metadata.origin(), key, name.substr(0, 100), known));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> build_model(WeightStore& weights, const Ops& ops) {
+  const Metadata& metadata = weights.source().metadata();
+  SLUICE_TRY(const ModelArch* arch, find_arch(metadata));
+  return arch->build(metadata, weights, ops);
+}
+
+Result<ModelPlan> plan_model(const TensorSource& source) {
+  SLUICE_TRY(const ModelArch* arch, find_arch(source.metadata()));
+  return arch->plan(source.metadata(), source);
+}
+
+}  // namespace sluice

@@ -1,0 +1,71 @@
+#pragma once
+// A model: a forward pass over a ragged batch of rows, and what it needs to know about itself.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/ops.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "kv/kv_spec.h"
+#include "weights/metadata.h"
+#include "weights/weight_store.h"
+
+namespace sluice {
+
+/// Position is not slot: `positions` says where a row stands in its sequence, `slots` where its KV is written.
+struct ForwardBatch {
+  std::span<const TokenId> tokens;          // [rows]
+  std::span<const int32_t> positions;       // [rows]
+  std::span<const int64_t> slots;           // [rows]
+  std::span<const AttendSegment> segments;  // cover all rows
+  std::span<const int32_t> logit_rows;      // rows whose logits are wanted, ascending
+};
+
+/// The facts about a model that the rest of the system asks for.
+struct ModelInfo {
+  std::string arch;  // catalog name: "llama"
+  int64_t vocab_size = 0;
+  int64_t max_positions = 0;  // the context that the model was made for
+  int layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  int64_t hidden = 0, ffn = 0;
+  int64_t parameters = 0;
+};
+
+struct Model {
+  virtual ~Model() = default;
+  virtual const ModelInfo& info() const = 0;
+  virtual const KvSpec& kv() const = 0;
+  /// Computes the batch, writing K and V of layer l into layers[l]; logits is [logit_rows.size(), vocab_size].
+  virtual void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) = 0;
+};
+
+/// What is known of a model before its weights are loaded.
+struct ModelPlan {
+  ModelInfo info;
+  KvSpec kv;
+};
+
+/// One architecture family: one file in model/arch/ and one line in its catalog.
+struct ModelArch {
+  std::string_view name;
+  std::vector<std::string_view> hf_names;    // config.json "architectures"
+  std::vector<std::string_view> gguf_names;  // general.architecture
+  Result<std::unique_ptr<Model>> (*build)(const Metadata&, WeightStore&, const Ops&);
+  Result<ModelPlan> (*plan)(const Metadata&, const TensorSource&);  // reads names and shapes only
+};
+
+/// All families that this build knows (model/arch/catalog.cpp).
+std::span<const ModelArch> model_catalog();
+
+/// Finds the family that the source's metadata names, and what it makes of the file, without loading any weight.
+Result<ModelPlan> plan_model(const TensorSource& source);
+
+/// Finds the family that the source's metadata names and builds it; the error lists the known ones.
+Result<std::unique_ptr<Model>> build_model(WeightStore& weights, const Ops& ops);
+
+}  // namespace sluice

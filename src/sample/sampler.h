@@ -1,0 +1,36 @@
+#pragma once
+// Draws one token from a row of logits. A pure function of (logits, request, sample, position): random numbers are keyed
+// by (seed, sample, position), so neither the batch nor the order of requests changes a draw.
+// Order: minimum length, logit_bias, penalties, temperature, top-k, top-p (Holtzman et al., 2020: the token that crosses
+// p is included), min-p (Nguyen et al., 2024), renormalise, draw. Temperature 0 takes the largest logit, lowest id first.
+
+#include <span>
+#include <vector>
+
+#include "sample/logits_processors.h"
+#include "sched/request.h"
+
+namespace sluice {
+
+class Sampler {
+ public:
+  /// `logits` [vocab] is scratch: it is changed. Reported logprobs are the model's own, before any processing.
+  SampledToken sample(const Request& request, const SampleContext& context, std::span<float> logits);
+
+ private:
+  struct Candidate { float logit; TokenId id; };
+  TokenId draw(const SamplingParams& params, const SampleContext& context, std::span<const float> logits);
+
+  std::vector<Candidate> candidates_;
+  std::vector<double> weights_;
+  std::vector<float> raw_;
+};
+
+/// The id of the largest value, the lowest id among equals; NaN never wins.
+TokenId argmax(std::span<const float> logits);
+/// log(sum(exp(x))) in double precision, in index order.
+double log_sum_exp(std::span<const float> logits);
+/// The k largest log-probabilities, falling, lower ids first among equals.
+std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, double log_normalizer, int k);
+
+}  // namespace sluice
