@@ -1,0 +1,39 @@
+#include "sim/sim_executor.h"
+
+#include "base/rng.h"
+
+namespace sluice {
+
+Ticket SimExecutor::submit(const StepPlan& plan) {
+  result_.items.clear();
+  for (const PlanItem& item : plan.items) {
+    ItemResult done{item.seq, item.samples, {}};
+    // Sampled tokens differ from request to request, so that made-up outputs never share a prefix by accident.
+    if (item.samples)
+      done.token.token = static_cast<TokenId>(philox({item.request->sampling.seed, static_cast<uint32_t>(item.sample)},
+                                                     item.tokens.size(), 1)[0] & 0x3fffffff);
+    result_.items.push_back(done);
+  }
+  done_at_ = clock_.now() + static_cast<Nanos>(cost_.step_ns(step_features(plan)));
+  return ++ticket_;
+}
+
+std::optional<StepResult> SimExecutor::poll(Ticket ticket) {
+  CHECK(ticket == ticket_);
+  clock_.advance_to(done_at_);
+  return std::move(result_);
+}
+
+Ticket RecordingExecutor::submit(const StepPlan& plan) {
+  features_ = step_features(plan);
+  started_ = clock_.now();
+  return inner_.submit(plan);
+}
+
+std::optional<StepResult> RecordingExecutor::poll(Ticket ticket) {
+  auto result = inner_.poll(ticket);
+  if (result) steps_.push_back({features_, static_cast<double>(clock_.now() - started_)});
+  return result;
+}
+
+}  // namespace sluice

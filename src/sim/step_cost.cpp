@@ -1,0 +1,119 @@
+#include "sim/step_cost.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+StepFeatures step_features(const StepPlan& plan) {
+  double rows = 0, sampled = 0, context = 0, row_context = 0;
+  for (const PlanItem& item : plan.items) {
+    const double end = item.first_pos + item.n_tokens;
+    rows += item.n_tokens;
+    sampled += item.samples;
+    context += end;
+    row_context += item.n_tokens * (end - 0.5 * (item.n_tokens - 1));
+  }
+  // Below some tens of rows a step is bound by reading the weights, above by arithmetic: the bend of the line.
+  return {{1.0, rows, std::min(rows, 16.0), sampled, context, row_context}};
+}
+
+double StepCost::step_ns(const StepFeatures& features) const {
+  double t = 0;
+  for (int i = 0; i < StepFeatures::kCount; ++i) t += ns[i] * features.x[i];
+  return t;
+}
+
+namespace {
+
+StepCost fit_all(const std::vector<MeasuredStep>& steps) {
+  constexpr int n = StepFeatures::kCount;
+  // Normal equations of the relative error: each step is scaled by 1 / its time. Columns are scaled to unit norm.
+  std::array<double, n> scale{};
+  for (const MeasuredStep& s : steps)
+    for (int i = 0; i < n; ++i) scale[i] += s.features.x[i] / s.ns * (s.features.x[i] / s.ns);
+  for (double& v : scale) v = v > 0 ? 1 / std::sqrt(v) : 0;
+  std::array<std::array<double, n>, n> a{};
+  std::array<double, n> b{};
+  for (const MeasuredStep& s : steps) {
+    for (int i = 0; i < n; ++i) {
+      const double xi = s.features.x[i] / s.ns * scale[i];
+      b[i] += xi;
+      for (int j = 0; j < n; ++j) a[i][j] += xi * (s.features.x[j] / s.ns * scale[j]);
+    }
+  }
+  // Coordinate descent with clipping at zero converges for this convex problem.
+  std::array<double, n> w{};
+  for (int sweep = 0; sweep < 20000; ++sweep) {
+    for (int i = 0; i < n; ++i) {
+      if (a[i][i] <= 0) continue;
+      double gradient = b[i];
+      for (int j = 0; j < n; ++j) gradient -= a[i][j] * w[j];
+      w[i] = std::max(0.0, w[i] + gradient / a[i][i]);
+    }
+  }
+  StepCost cost;
+  for (int i = 0; i < n; ++i) cost.ns[i] = w[i] * scale[i];
+  return cost;
+}
+
+}  // namespace
+
+StepCost StepCost::fit(const std::vector<MeasuredStep>& steps) {
+  StepCost cost = fit_all(steps);
+  // A step during which the machine did something else says nothing about the next one: those far off are left out.
+  for (int round = 0; round < 3; ++round) {
+    std::vector<MeasuredStep> usual;
+    for (const MeasuredStep& s : steps)
+      if (const double ratio = s.ns / std::max(1.0, cost.step_ns(s.features)); ratio > 0.4 && ratio < 2.5) usual.push_back(s);
+    if (usual.size() < steps.size() / 2) break;
+    cost = fit_all(usual);
+  }
+  return cost;
+}
+
+StepCost::Error StepCost::error(const std::vector<MeasuredStep>& held_out) const {
+  Error e;
+  double predicted = 0, measured = 0;
+  for (const MeasuredStep& s : held_out) {
+    const double t = step_ns(s.features);
+    e.mean_relative += std::abs(t - s.ns) / s.ns;
+    predicted += t;
+    measured += s.ns;
+  }
+  if (!held_out.empty()) {
+    e.mean_relative /= static_cast<double>(held_out.size());
+    e.total_relative = std::abs(predicted - measured) / measured;
+  }
+  return e;
+}
+
+std::string StepCost::to_json() const {
+  nlohmann::ordered_json j;
+  j["format"] = "sluice step cost 1";
+  j["model"] = model;
+  j["machine"] = machine;
+  for (int i = 0; i < StepFeatures::kCount; ++i) j["ns_per"][std::string(StepFeatures::kNames[i])] = ns[i];
+  return j.dump(2) + "\n";
+}
+
+Result<StepCost> StepCost::from_json(const std::string& text, const std::string& origin) {
+  const auto j = nlohmann::json::parse(text, nullptr, false);
+  if (!j.is_object() || !j.contains("ns_per") || !j["ns_per"].is_object())
+    return corrupt_data(fmt::format("{}: not a step cost file: an object with 'ns_per' is wanted, as "
+                                    "'sluice bench calibrate' writes it", origin));
+  StepCost cost;
+  for (int i = 0; i < StepFeatures::kCount; ++i) {
+    const std::string name(StepFeatures::kNames[i]);
+    const auto it = j["ns_per"].find(name);
+    if (it == j["ns_per"].end() || !it->is_number() || it->get<double>() < 0)
+      return corrupt_data(fmt::format("{}: ns_per.{} must be a number of at least 0", origin, name));
+    cost.ns[i] = it->get<double>();
+  }
+  cost.model = j.value("model", "");
+  cost.machine = j.value("machine", "");
+  return cost;
+}
+
+}  // namespace sluice

@@ -1,0 +1,41 @@
+#pragma once
+// Workloads: when requests arrive, and how long they are. Known formats, told apart by their first line:
+//   Azure LLM inference traces 2023 (CSV: TIMESTAMP,ContextTokens,GeneratedTokens), Mooncake (JSON lines with hash_ids of
+//   512-token blocks), RTP-LLM replay shapes (JSON lines: ts, il, ol, bh), length lists (CSV: num_prefill_tokens, ...).
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "sched/request.h"
+
+namespace sluice {
+
+struct TraceRequest {
+  Nanos arrival = 0;  // from the start of the trace
+  int prompt_tokens = 1, output_tokens = 1;
+  std::vector<uint64_t> prefix_hashes;  // of successive prompt blocks: equal hashes are equal tokens
+  int hash_block_tokens = 0;
+  int priority = 0;
+};
+
+/// Errors name the file and the line.
+Result<std::vector<TraceRequest>> load_trace(const std::string& path);
+
+/// Scaling to what a machine can do: keeps `limit` requests spread over the whole trace (0: all), multiplies lengths by
+/// `length_scale` (clipped to [1, max_tokens] together), and spaces arrivals so that they come at `request_rate` per second on
+/// average with their own burstiness (0: the trace's own times; infinity: all at once).
+struct TraceScale {
+  int limit = 0;
+  double length_scale = 1;
+  int max_prompt_tokens = 0, max_output_tokens = 0;  // 0: unlimited
+  double request_rate = 0;
+};
+std::vector<TraceRequest> scale_trace(std::vector<TraceRequest> trace, const TraceScale& scale);
+
+/// The request that stands for an entry: prompt tokens are made from the seed and the hashes, the output length is forced.
+Request trace_request(const TraceRequest& entry, size_t index, uint64_t seed, int64_t vocab_size);
+
+}  // namespace sluice
