@@ -1,0 +1,81 @@
+#pragma once
+// Byte-pair encoding (Sennrich et al. 2016): the adjacent pair with the lowest rank merges, the leftmost first, until
+// no pair has a rank. With bytes as first symbols it is GPT-2's byte-level BPE, with characters sentencepiece's BPE.
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "text/tokenizer/token_model.h"
+
+namespace sluice {
+
+struct StringHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+};
+using PieceMap = std::unordered_map<std::string, TokenId, StringHash, std::equal_to<>>;
+
+struct BpeMerge {
+  TokenId left = -1, right = -1, merged = -1;
+  uint32_t rank = 0;  // equal ranks merge from the left
+};
+
+struct BpeSpec {
+  enum class Unit { byte, character } unit = Unit::byte;
+  PieceMap pieces;               // text of every symbol that can be met or made
+  std::vector<BpeMerge> merges;  // of two equal pairs the first counts
+  bool ignore_merges = false;    // a piece that is a token as a whole is that token
+  std::optional<TokenId> unknown;
+  bool fuse_unknown = false;                            // one unknown token for a run of unknown characters
+  std::array<TokenId, 256> byte_fallback = no_bytes();  // -1: the byte has no token
+  TokenId internal_from = INT32_MAX;      // symbols from here on only help to merge; they are emitted as unknown text
+  std::unordered_set<TokenId> unused;     // may be merged through, but are emitted as the two symbols they came from
+  std::unordered_set<TokenId> forbidden;  // never emitted, unless a single byte or character
+
+  static std::array<TokenId, 256> no_bytes() {
+    std::array<TokenId, 256> none;
+    none.fill(-1);
+    return none;
+  }
+};
+
+/// Adds merges listed as text, the first ranked lowest; each symbol and each result must be a piece.
+Status add_ranked_merges(BpeSpec& spec, const std::vector<std::pair<std::string, std::string>>& merges);
+
+/// Adds every merge whose result is a piece with a score, the highest score ranked lowest (sentencepiece). `scored` are
+/// piece texts with scores, none NaN. Pieces over kMaxMergedBytes are not made by merging.
+inline constexpr size_t kMaxMergedBytes = 256;
+void add_scored_merges(BpeSpec& spec, const std::vector<std::pair<std::string, float>>& scored);
+
+class BpeModel final : public TokenModel {
+ public:
+  explicit BpeModel(BpeSpec spec);
+  ~BpeModel() override;
+  /// O(n log n) in the length of the piece.
+  void encode(std::string_view piece, std::vector<TokenId>& out) const override;
+  std::optional<TokenId> find(std::string_view text) const override;
+
+ private:
+  struct MergeTable;
+  struct Symbol;
+  struct Workspace;
+  void split_into_symbols(std::string_view piece, Workspace& work) const;
+  void merge(Workspace& work) const;
+  void emit(TokenId symbol, std::string_view text, std::vector<TokenId>& out, bool& after_unknown) const;
+
+  BpeSpec spec_;  // without its merges, which are in table_
+  std::array<TokenId, 256> single_byte_;
+  std::unique_ptr<const MergeTable> table_;
+};
+
+}  // namespace sluice

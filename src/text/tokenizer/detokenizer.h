@@ -1,0 +1,27 @@
+#pragma once
+// Tokens to text as they come. What it emits are whole characters; together they are the one-shot decode.
+
+#include <string>
+
+#include "text/tokenizer/tokenizer.h"
+
+namespace sluice {
+
+class Detokenizer {
+ public:
+  /// The tokenizer must outlive it.
+  explicit Detokenizer(const Tokenizer& tokenizer, DecodeOptions options = {});
+  /// The text that this token completes, perhaps none. Bytes that may yet become a character are held back (at most 3).
+  std::string push(TokenId id);
+  /// What is still held back, as U+FFFD. The next push starts a new text.
+  std::string finish();
+
+ private:
+  std::string emit(bool final);
+  const Tokenizer* tokenizer_;
+  DecodeOptions options_;
+  std::string held_;
+  bool at_start_ = true;
+};
+
+}  // namespace sluice

@@ -1,0 +1,30 @@
+#pragma once
+// A vocabulary as GGUF metadata holds it. It is also what the sentencepiece and llama2.c readers return, so that a
+// converter can write GGUF from them.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace sluice {
+
+/// tokenizer.ggml.token_type; the same numbers as sentencepiece's piece types.
+enum class GgufTokenType : int32_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
+
+struct GgufVocab {
+  std::string model;                 // tokenizer.ggml.model: "llama" (sentencepiece BPE) or "gpt2" (byte-level BPE)
+  std::string pre;                   // tokenizer.ggml.pre: names the pre-tokenizer of "gpt2"
+  std::vector<std::string> tokens;   // by id
+  std::vector<float> scores;         // "llama": by id
+  std::vector<int32_t> token_types;  // by id; may be empty: all normal
+  std::vector<std::string> merges;   // "gpt2": "left right", best first
+  std::optional<TokenId> bos, eos, unk, pad, eot;
+  // Where absent, what the model's family does.
+  std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
+  std::string chat_template;  // tokenizer.chat_template; may be empty
+};
+
+}  // namespace sluice

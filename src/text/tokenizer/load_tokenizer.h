@@ -1,0 +1,30 @@
+#pragma once
+// Tokenizers from the files of a model. Errors name the file and the field; hostile files fail in bounded time and
+// memory.
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "text/tokenizer/gguf_vocab.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace sluice {
+
+/// A model directory: the first format in catalog.cpp whose files are there, with tokenizer_config.json,
+/// generation_config.json and chat_template.jinja where they are.
+Result<std::unique_ptr<Tokenizer>> load_tokenizer_directory(const std::string& directory);
+
+/// From the metadata of a GGUF file.
+Result<std::unique_ptr<Tokenizer>> make_gguf_tokenizer(const GgufVocab& vocab);
+
+/// sentencepiece tokenizer.model (BPE only).
+Result<GgufVocab> read_sentencepiece_vocab(const std::string& path);
+/// llama2.c tokenizer.bin: ids 0, 1, 2 are <unk>, <s>, </s>.
+Result<GgufVocab> read_llama2c_vocab(const std::string& path);
+
+/// The tokenizer of a model directory as GGUF metadata. Refuses, by name, what GGUF cannot say.
+Result<GgufVocab> read_huggingface_vocab(const std::string& directory);
+
+}  // namespace sluice

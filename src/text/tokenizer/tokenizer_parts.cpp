@@ -1,0 +1,62 @@
+#include "text/tokenizer/tokenizer_parts.h"
+
+#include <algorithm>
+#include <string_view>
+
+namespace sluice {
+namespace {
+
+// How the families that we know spell the end of a turn or a text.
+constexpr std::string_view kEndNames[] = {"<|im_end|>",      "<|eot_id|>", "<|eom_id|>",    "<|endoftext|>",
+                                          "<|end_of_text|>", "<|end|>",    "<end_of_turn>", "<｜end▁of▁sentence｜>"};
+constexpr size_t kMaxHoles = 1 << 16;  // ids that a file may leave out
+
+}  // namespace
+
+std::unordered_set<TokenId> control_ids(const std::vector<AddedToken>& added) {
+  std::unordered_set<TokenId> ids;
+  for (const AddedToken& token : added)
+    if (is_control(token)) ids.insert(token.id);
+  return ids;
+}
+
+Status add_token(std::vector<AddedToken>& added, AddedToken token) {
+  if (token.content.empty()) return {};
+  if (token.content.size() > kMaxAddedTokenBytes)
+    return corrupt_data(fmt::format("added token {} has {} bytes, at most {} allowed", token.id, token.content.size(),
+                                    kMaxAddedTokenBytes));
+  for (AddedToken& known : added) {
+    if (known.id == token.id || known.content == token.content) {
+      known = std::move(token);
+      return {};
+    }
+  }
+  added.push_back(std::move(token));
+  return {};
+}
+
+Status finish_tokens(TokenizerParts& parts) {
+  for (const AddedToken& token : parts.added) {
+    const size_t limit = 2 * (parts.tokens.size() + parts.added.size()) + kMaxHoles;
+    if (token.id < 0 || static_cast<size_t>(token.id) >= limit)
+      return corrupt_data(
+          fmt::format("added token '{}' has id {}, expected less than {}", token.content, token.id, limit));
+    if (static_cast<size_t>(token.id) >= parts.tokens.size()) parts.tokens.resize(static_cast<size_t>(token.id) + 1);
+    parts.tokens[static_cast<size_t>(token.id)] = {token.content, token.special};
+    const bool ends = std::find(std::begin(kEndNames), std::end(kEndNames), token.content) != std::end(kEndNames);
+    if (ends && is_control(token)) parts.end_of_generation.push_back(token.id);
+  }
+  const auto size = static_cast<TokenId>(parts.tokens.size());
+  for (auto* id : {&parts.bos, &parts.eos, &parts.pad}) {
+    if (*id && (**id < 0 || **id >= size))
+      return corrupt_data(fmt::format("special token id {} is outside the vocabulary of {}", **id, size));
+  }
+  auto& ends = parts.end_of_generation;
+  if (parts.eos) ends.push_back(*parts.eos);
+  std::erase_if(ends, [&](TokenId id) { return id < 0 || id >= size; });
+  std::sort(ends.begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
+  return {};
+}
+
+}  // namespace sluice
