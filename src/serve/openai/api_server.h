@@ -1,0 +1,63 @@
+#pragma once
+// The OpenAI-compatible server: HTTP, keys, routing, health, and the threads between the sockets and the engine.
+//
+// It listens before the model is loaded (/health answers 503) and serves from set_ready() on. Nothing but routing
+// happens on the I/O thread: one worker parses, renders and tokenizes, another detokenizes and formats what the engine
+// samples.
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "serve/http/http_server.h"
+#include "serve/openai/served_model.h"
+
+namespace sluice {
+
+struct ApiOptions {
+  std::string host = "127.0.0.1";
+  int port = 8000;                                          // 0: a free one
+  std::vector<std::string> api_keys;                        // none: no key is asked for
+  std::string cors_origin;                                  // Access-Control-Allow-Origin; empty: no CORS
+  std::chrono::nanoseconds request_timeout{0};              // of one whole request, then 504; 0: none
+  std::chrono::nanoseconds health_timeout{60'000'000'000};  // without a step while there is work: /health is 503
+  std::string version = "0.1.0";
+  HttpOptions http;  // error_body is filled in
+};
+
+class ApiServer {
+ public:
+  static Result<std::unique_ptr<ApiServer>> start(ApiOptions options);
+  /// Stop the engine's loop before: the server's metrics observe it. The engine itself outlives the server.
+  ~ApiServer();
+
+  int port() const { return http_->port(); }
+  /// Serves this model from now on. Once, and before the engine's first step.
+  void set_ready(ApiContext context);
+  /// Refuses new requests and connections, and waits until those that run have their answers; false when some have not
+  /// at the end of `patience`. Destroying the server afterwards cuts them off.
+  bool drain(std::chrono::milliseconds patience);
+
+ private:
+  struct Route;
+  struct Exchange;
+  explicit ApiServer(ApiOptions options);
+  void handle(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void dispatch(const Route& route, std::shared_ptr<Exchange> exchange);
+  bool authorized(const HttpRequest& request) const;
+  HttpResponse health() const;
+  std::shared_ptr<ServedModel> model() const;
+
+  const ApiOptions options_;
+  std::shared_ptr<Worker> intake_, output_;
+  mutable std::mutex mutex_;  // guards model_
+  std::shared_ptr<ServedModel> model_;
+  std::atomic<bool> draining_{false};
+  std::unique_ptr<HttpServer> http_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,96 @@
+#include "serve/openai/chat_prompt.h"
+
+#include <algorithm>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+namespace {
+
+constexpr char kSpace[] = " \t\n\r\v\f";
+
+int64_t local_time_s() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  localtime_r(&now, &parts);
+  return static_cast<int64_t>(now) + parts.tm_gmtoff;
+}
+
+}  // namespace
+
+ChatPrompt::ChatPrompt(const ChatTemplate* chat_template, const Tokenizer& tokenizer)
+    : template_(chat_template), tokenizer_(tokenizer) {
+  if (template_ != nullptr) traits_ = template_->traits();
+}
+
+Result<std::vector<TextSegment>> ChatPrompt::render(const ChatRequest& request) const {
+  if (template_ == nullptr)
+    return unsupported("this model has no chat template; use /v1/completions, or start the server with --chat-template",
+                       "messages");
+  if (request.tools != nullptr && !traits_.uses_tools)
+    return unsupported(
+        "tools are given, but this model's chat template does not show them to the model; leave them out", "tools");
+  const bool has_system = std::ranges::any_of(*request.messages, [](const Json& m) { return m["role"] == "system"; });
+  if (has_system && !traits_.accepts_system_role)
+    return unsupported(
+        "this model's chat template does not show system messages to the model; put the text into the first "
+        "user message",
+        "messages");
+  const Json none;
+  Json extra = *request.template_kwargs;
+  if (!extra.contains("documents")) extra["documents"] = nullptr;
+  ChatInputs inputs;
+  inputs.messages = request.messages.get();
+  inputs.tools = request.tools == nullptr ? &none : request.tools.get();
+  inputs.extra = &extra;
+  if (const auto bos = tokenizer_.bos()) inputs.bos_token = tokenizer_.token_bytes(*bos);
+  if (const auto eos = tokenizer_.eos()) inputs.eos_token = tokenizer_.token_bytes(*eos);
+  inputs.add_generation_prompt = request.add_generation_prompt;
+  inputs.now_local_s = local_time_s();
+  const Result<RenderedChat> rendered = template_->render(inputs);
+  // Whatever the template could not do, it could not do with this conversation.
+  if (!rendered.ok())
+    return invalid_argument("the conversation does not fit the chat template: " + rendered.error().message, "messages");
+  std::vector<TextSegment> segments;
+  for (const RenderedChat::Segment& segment : rendered->segments) segments.push_back({segment.text, segment.trusted});
+  if (request.continue_final_message) {
+    const Json& content = request.messages->back()["content"];
+    SLUICE_TRY_STATUS(
+        cut_after_final_message(segments, content.is_string() ? content.get<std::string>() : std::string()));
+  }
+  return segments;
+}
+
+Result<std::vector<TokenId>> ChatPrompt::tokens(const ChatRequest& request) const {
+  SLUICE_TRY(const std::vector<TextSegment> segments, render(request));
+  return tokenizer_.encode_segments(segments, request.add_special_tokens);
+}
+
+Status cut_after_final_message(std::vector<TextSegment>& segments, const std::string& final_text) {
+  constexpr char kField[] = "continue_final_message";
+  const size_t first = final_text.find_first_not_of(kSpace);
+  if (first == std::string::npos)
+    return invalid_argument("continue_final_message is true, but the last message has no text to continue", kField);
+  const std::string from_first = final_text.substr(first);
+  const std::string trimmed = from_first.substr(0, from_first.find_last_not_of(kSpace) + 1);
+  std::string whole;
+  for (const TextSegment& segment : segments) whole += segment.text;
+  const size_t at = whole.rfind(trimmed);
+  if (at == std::string::npos)
+    return invalid_argument(
+        "continue_final_message is true, but the chat template does not show the last message as it is", kField);
+  size_t left = at + (whole.compare(at, from_first.size(), from_first) == 0 ? from_first.size() : trimmed.size());
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (left > segments[i].text.size()) {
+      left -= segments[i].text.size();
+      continue;
+    }
+    segments[i].text.resize(left);
+    segments.resize(i + 1);
+    break;
+  }
+  return {};
+}
+
+}  // namespace sluice

@@ -1,0 +1,153 @@
+#include "serve/openai/generation.h"
+
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+Generation::Generation(GenerationSpec spec, Engine& engine, const Tokenizer& tokenizer,
+                       std::shared_ptr<ServerMetrics> metrics, std::shared_ptr<ResponseWriter> writer)
+    : spec_(std::move(spec)),
+      engine_(engine),
+      tokenizer_(tokenizer),
+      metrics_(std::move(metrics)),
+      writer_(std::move(writer)),
+      cached_tokens_(spec_.prompts.size(), 0),
+      had_first_token_(spec_.prompts.size(), false),
+      open_(spec_.prompts.size() * static_cast<size_t>(spec_.n)) {
+  slots_.reserve(open_);
+  for (const GenerationSpec::PromptPart& prompt : spec_.prompts) {
+    ChoiceOptions options = spec_.choice;
+    options.at_text_start = prompt.at_text_start;
+    for (int sample = 0; sample < spec_.n; ++sample)
+      slots_.push_back({Choice(tokenizer_, options, count_code_points(prompt.echo)), false, 0});
+  }
+}
+
+void Generation::started(std::vector<RequestId> requests) {
+  requests_ = std::move(requests);
+  if (!answered_ || open_ == 0) return;
+  for (const RequestId id : requests_) engine_.cancel(id);  // it failed in between
+}
+
+void Generation::measure(const GenerationNews& news, Slot& slot) {
+  if (news.tokens.empty()) return;
+  if (!had_first_token_[news.prompt]) {
+    had_first_token_[news.prompt] = true;
+    metrics_->first_token(news.at - spec_.arrival);
+  }
+  if (slot.last_token_at != 0) metrics_->next_token(news.at - slot.last_token_at);
+  slot.last_token_at = news.at;
+}
+
+void Generation::take(const GenerationNews& news) {
+  const int index = news.prompt * spec_.n + news.sample;
+  Slot& slot = slots_[static_cast<size_t>(index)];
+  if (slot.choice.ended()) return;  // what was in flight when a stop string ended it
+  measure(news, slot);
+  cached_tokens_[news.prompt] = std::max(cached_tokens_[news.prompt], news.cached_tokens);
+  slot.choice.take(news.tokens, news.finish);
+  const bool ended = slot.choice.ended();
+  if (ended) {
+    --open_;
+    metrics_->finished(slot.choice.finish(), news.at - spec_.arrival);
+    if (news.finish == FinishReason::none) engine_.cancel(news.request, news.sample);
+  }
+  if (answered_) return;
+  if (writer_->disconnected()) {
+    answered_ = true;
+  } else if (slot.choice.finish() == FinishReason::error) {
+    fail({ErrorCode::internal, "the engine could not go on with this request: " + news.error, "engine_error"});
+  } else if (slot.choice.finish() == FinishReason::cancelled) {
+    fail({ErrorCode::cancelled, "the request was cancelled", "cancelled"});
+  } else {
+    if (spec_.stream) {
+      const std::string text = events(index);
+      if (!text.empty() && !streaming_) {
+        streaming_ = true;
+        HttpHeaders headers = spec_.headers;
+        headers.emplace_back("Content-Type", "text/event-stream; charset=utf-8");
+        headers.emplace_back("Cache-Control", "no-cache");
+        writer_->start_stream(200, std::move(headers));
+      }
+      writer_->write(text);
+    }
+    if (open_ == 0) complete();
+  }
+}
+
+/// What a choice has to tell now: its beginning, new text, its end.
+std::string Generation::events(int index) {
+  Slot& slot = slots_[static_cast<size_t>(index)];
+  std::string out, text = slot.choice.take_text();
+  if (!slot.begun) {
+    slot.begun = true;
+    if (spec_.head.kind == ApiKind::chat) out += chunk(role_choice_json(index));
+    text = spec_.prompts[static_cast<size_t>(index / spec_.n)].echo + text;
+  }
+  if (!text.empty())
+    out += chunk(chunk_choice_json(spec_.head.kind, index, std::move(text), logprobs(slot.choice.take_logprobs())));
+  if (slot.choice.ended())
+    out += chunk(final_choice_json(spec_.head.kind, index, logprobs(slot.choice.take_logprobs()), slot.choice));
+  return out;
+}
+
+std::string Generation::chunk(Json choice) const {
+  Json json = answer_json(spec_.head, true);
+  json["choices"].push_back(std::move(choice));
+  if (spec_.include_usage) json["usage"] = spec_.continuous_usage ? usage_json(usage()) : Json();
+  return sse_event(json);
+}
+
+Json Generation::logprobs(std::vector<LogprobEntry> entries) const {
+  if (!spec_.choice.logprobs || entries.empty()) return nullptr;
+  return spec_.head.kind == ApiKind::chat ? chat_logprobs_json(tokenizer_, entries)
+                                          : completion_logprobs_json(tokenizer_, entries);
+}
+
+Usage Generation::usage() const {
+  Usage usage;
+  for (const GenerationSpec::PromptPart& prompt : spec_.prompts) usage.prompt_tokens += prompt.tokens;
+  for (const int cached : cached_tokens_) usage.cached_tokens += cached;
+  for (const Slot& slot : slots_) usage.completion_tokens += slot.choice.tokens();
+  return usage;
+}
+
+void Generation::complete() {
+  answered_ = true;
+  if (spec_.stream) {
+    std::string text;
+    if (spec_.include_usage) {
+      Json json = answer_json(spec_.head, true);
+      json["usage"] = usage_json(usage());
+      text = sse_event(json);
+    }
+    writer_->write(text + kSseDone);
+    return writer_->end();
+  }
+  Json json = answer_json(spec_.head, false);
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    Choice& choice = slots_[i].choice;
+    json["choices"].push_back(choice_json(spec_.head.kind, static_cast<int>(i),
+                                          spec_.prompts[i / static_cast<size_t>(spec_.n)].echo + choice.take_text(),
+                                          logprobs(choice.take_logprobs()), choice));
+  }
+  json["usage"] = usage_json(usage());
+  HttpResponse response{200, spec_.headers, dump_json(json)};
+  response.headers.emplace_back("Content-Type", "application/json");
+  writer_->respond(std::move(response));
+}
+
+void Generation::fail(const ApiError& error) {
+  if (answered_) return;
+  answered_ = true;
+  for (const RequestId id : requests_) engine_.cancel(id);
+  if (streaming_) {
+    writer_->write("data: " + error.json() + "\n\n" + kSseDone);
+    return writer_->end();
+  }
+  HttpResponse response = error.response();
+  response.headers.insert(response.headers.end(), spec_.headers.begin(), spec_.headers.end());
+  writer_->respond(std::move(response));
+}
+
+}  // namespace sluice

@@ -1,0 +1,336 @@
+#include "serve/openai/served_model.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <random>
+
+namespace sluice {
+
+namespace {
+
+constexpr int kDefaultCompletionTokens = 16;  // OpenAI's
+
+uint64_t random_u64() {
+  static thread_local std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+HttpResponse json_response(const Json& json) { return {200, {{"Content-Type", "application/json"}}, dump_json(json)}; }
+
+}  // namespace
+
+std::string random_id() { return fmt::format("{:016x}{:016x}", random_u64(), random_u64()); }
+
+ServedModel::ServedModel(ApiContext context, std::chrono::nanoseconds request_timeout, std::shared_ptr<Worker> output)
+    : context_(std::move(context)),
+      request_timeout_(request_timeout),
+      output_(std::move(output)),
+      metrics_(std::make_shared<ServerMetrics>(context_.served_names.at(0), context_.engine)),
+      chat_prompt_(context_.chat_template, context_.tokenizer) {
+  context_.engine.observe(metrics_.get());
+}
+
+// --- generating -----------------------------------------------------------------------------------------------------
+
+void ServedModel::completions(const HttpRequest& request, const HttpHeaders& headers,
+                              std::shared_ptr<ResponseWriter> writer) {
+  if (const Refusal refusal = complete(request, headers, writer)) {
+    HttpResponse response = refusal->response();
+    response.headers.insert(response.headers.end(), headers.begin(), headers.end());
+    writer->respond(std::move(response));
+  }
+}
+
+void ServedModel::chat_completions(const HttpRequest& request, const HttpHeaders& headers,
+                                   std::shared_ptr<ResponseWriter> writer) {
+  if (const Refusal refusal = chat(request, headers, writer)) {
+    HttpResponse response = refusal->response();
+    response.headers.insert(response.headers.end(), headers.begin(), headers.end());
+    writer->respond(std::move(response));
+  }
+}
+
+ServedModel::Refusal ServedModel::complete(const HttpRequest& http, const HttpHeaders& headers,
+                                           const std::shared_ptr<ResponseWriter>& writer) {
+  const Result<Json> body = parse_json(http.body);
+  if (!body.ok()) return ApiError(body.error());
+  Result<CompletionRequest> parsed = parse_completion_request(*body, context_.default_sampling);
+  if (!parsed.ok()) return ApiError(parsed.error());
+  if (Refusal refusal = check_model(parsed->model)) return refusal;
+  // Before the work of tokenizing: each prompt is one request of the queue.
+  if (parsed->prompts.size() > static_cast<size_t>(context_.engine.config().max_waiting))
+    return ApiError(invalid_argument(fmt::format("prompt holds {} prompts; at most {} fit the queue (--max-waiting)",
+                                                 parsed->prompts.size(), context_.engine.config().max_waiting),
+                                     "prompt"));
+  Tokenized input;
+  for (const Prompt& prompt : parsed->prompts) {
+    if (const auto* text = std::get_if<std::string>(&prompt)) {
+      input.prompts.push_back(context_.tokenizer.encode(*text, {parsed->add_special_tokens, parsed->parse_special}));
+      if (parsed->echo) input.echo.push_back(*text);
+    } else {
+      input.prompts.push_back(std::get<std::vector<TokenId>>(prompt));
+      if (parsed->echo)
+        input.echo.push_back(context_.tokenizer.decode(input.prompts.back(), {parsed->skip_special_tokens}));
+    }
+  }
+  return generate(ApiKind::completion, *parsed, std::move(input), headers, writer);
+}
+
+ServedModel::Refusal ServedModel::chat(const HttpRequest& http, const HttpHeaders& headers,
+                                       const std::shared_ptr<ResponseWriter>& writer) {
+  const Result<Json> body = parse_json(http.body);
+  if (!body.ok()) return ApiError(body.error());
+  Result<ChatRequest> parsed = parse_chat_request(*body, context_.default_sampling);
+  if (!parsed.ok()) return ApiError(parsed.error());
+  if (Refusal refusal = check_model(parsed->model)) return refusal;
+  Result<std::vector<TokenId>> tokens = chat_prompt_.tokens(*parsed);
+  if (!tokens.ok()) return ApiError(tokens.error());
+  Tokenized input;
+  input.prompts.push_back(std::move(*tokens));
+  input.param = "messages";
+  return generate(ApiKind::chat, *parsed, std::move(input), headers, writer);
+}
+
+ServedModel::Refusal ServedModel::check_model(const std::string& name) const {
+  if (name.empty() || std::ranges::find(context_.served_names, name) != context_.served_names.end())
+    return std::nullopt;
+  std::string served;
+  for (const std::string& each : context_.served_names) served += (served.empty() ? "" : ", ") + each;
+  return ApiError(ErrorCode::not_found,
+                  fmt::format("the model {} does not exist here; served: {}", describe_json(Json(name)), served),
+                  "model_not_found", "model");
+}
+
+int ServedModel::max_tokens(ApiKind kind, const GenerationFields& fields, size_t prompt_tokens) const {
+  if (fields.max_tokens) return *fields.max_tokens;
+  const int rest = context_tokens() - static_cast<int>(prompt_tokens);
+  if (context_.default_max_tokens) return std::min(rest, *context_.default_max_tokens);
+  return kind == ApiKind::chat ? rest : std::min(rest, kDefaultCompletionTokens);
+}
+
+ServedModel::Refusal ServedModel::check_limits(const GenerationFields& fields, const Tokenized& input) const {
+  constexpr char kTooLong[] = "context_length_exceeded";
+  const int64_t context = context_tokens();
+  for (const std::vector<TokenId>& prompt : input.prompts) {
+    const int64_t size = static_cast<int64_t>(prompt.size());
+    if (size >= context)
+      return ApiError(
+          ErrorCode::invalid_argument,
+          fmt::format("the prompt has {} tokens, but this model's context holds {}, including at least one for "
+                      "the answer",
+                      size, context),
+          kTooLong, input.param);
+    if (fields.max_tokens && size + *fields.max_tokens > context)
+      return ApiError(
+          ErrorCode::invalid_argument,
+          fmt::format("the prompt has {} tokens and {} is {}, together {}, but this model's context holds {}", size,
+                      fields.max_tokens_param, *fields.max_tokens, size + *fields.max_tokens, context),
+          kTooLong, fields.max_tokens_param);
+  }
+  const int64_t vocab =
+      context_.engine.config().vocab_size > 0 ? context_.engine.config().vocab_size : context_.tokenizer.vocab_size();
+  for (const auto& [id, bias] : fields.sampling.logit_bias)
+    if (id >= vocab)
+      return ApiError(invalid_argument(
+          fmt::format("logit_bias names token {}; this model's ids are below {}", id, vocab), "logit_bias"));
+  for (const TokenId id : fields.stop_token_ids)
+    if (id >= vocab)
+      return ApiError(invalid_argument(
+          fmt::format("stop_token_ids names token {}; this model's ids are below {}", id, vocab), "stop_token_ids"));
+  if (fields.max_tokens && fields.sampling.min_tokens > *fields.max_tokens)
+    return ApiError(
+        invalid_argument(fmt::format("min_tokens is {}; it must not exceed {}, which is {}", fields.sampling.min_tokens,
+                                     fields.max_tokens_param, *fields.max_tokens),
+                         "min_tokens"));
+  return std::nullopt;
+}
+
+Request ServedModel::engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt,
+                                    uint64_t seed) const {
+  Request request;
+  request.max_tokens = max_tokens(kind, fields, prompt.size());
+  request.prompt = std::move(prompt);
+  request.sampling = fields.sampling;
+  request.sampling.seed = seed;
+  request.n = fields.n;
+  request.ignore_eos = fields.ignore_eos;
+  request.eos_token_ids =
+      context_.eos_token_ids.empty() ? context_.tokenizer.end_of_generation() : context_.eos_token_ids;
+  request.stop_token_ids = fields.stop_token_ids;
+  request.priority = fields.priority;
+  request.salt = fields.cache_salt.empty()
+                     ? context_.salt
+                     : XXH3_64bits_withSeed(fields.cache_salt.data(), fields.cache_salt.size(), context_.salt);
+  return request;
+}
+
+ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields& fields, Tokenized input,
+                                           const HttpHeaders& headers, const std::shared_ptr<ResponseWriter>& writer) {
+  if (Refusal refusal = check_limits(fields, input)) return refusal;
+  if (writer->disconnected()) return std::nullopt;
+
+  GenerationSpec spec;
+  spec.head.kind = kind;
+  spec.head.id =
+      (kind == ApiKind::chat ? "chatcmpl-" : "cmpl-") + (fields.request_id.empty() ? random_id() : fields.request_id);
+  spec.head.model = fields.model.empty() ? context_.served_names[0] : fields.model;
+  spec.head.created = std::time(nullptr);
+  spec.headers = headers;
+  if (!fields.warnings.empty()) spec.headers.emplace_back("X-Sluice-Warnings", warning_text(fields.warnings));
+  spec.stream = fields.stream;
+  spec.include_usage = fields.include_usage;
+  spec.continuous_usage = fields.continuous_usage;
+  spec.n = fields.n;
+  for (size_t i = 0; i < input.prompts.size(); ++i)
+    spec.prompts.push_back(
+        {static_cast<int>(input.prompts[i].size()), input.echo.empty() ? std::string() : input.echo[i],
+         std::ranges::all_of(input.prompts[i], [&](TokenId t) { return context_.tokenizer.is_special(t); })});
+  spec.choice.stop = std::make_shared<const StopStrings>(fields.stop);
+  spec.choice.stop_token_ids = fields.stop_token_ids;
+  spec.choice.include_stop_in_output = fields.include_stop_in_output;
+  spec.choice.skip_special_tokens = fields.skip_special_tokens;
+  spec.choice.min_tokens = fields.sampling.min_tokens;
+  spec.choice.logprobs = fields.sampling.logprobs >= 0;
+  spec.arrival = context_.clock.now();
+
+  const auto generation =
+      std::make_shared<Generation>(std::move(spec), context_.engine, context_.tokenizer, metrics_, writer);
+  const uint64_t seed = fields.seed ? static_cast<uint64_t>(*fields.seed) : random_u64();
+  std::vector<RequestId> ids;
+  for (size_t i = 0; i < input.prompts.size(); ++i) {
+    // On the engine's thread: copies and goes.
+    const Sink sink = [generation, output = output_, clock = &context_.clock,
+                       prompt = static_cast<int>(i)](const Output& o) {
+      GenerationNews news{prompt,
+                          o.request,
+                          o.sample,
+                          {o.tokens.begin(), o.tokens.end()},
+                          o.finish,
+                          o.cached_tokens,
+                          std::string(o.error),
+                          clock->now()};
+      output->post([generation, news = std::move(news)] { generation->take(news); });
+    };
+    const Result<RequestId> id =
+        context_.engine.add(engine_request(kind, fields, std::move(input.prompts[i]), seed), sink);
+    if (!id.ok()) {
+      for (const RequestId added : ids) context_.engine.cancel(added);
+      ApiError error(id.error());
+      if (error.param == "prompt") error.param = input.param;
+      // The output worker owns the answer now: some of the prompts may have spoken already.
+      output_->post([generation, error] { generation->fail(error); });
+      return std::nullopt;
+    }
+    ids.push_back(*id);
+  }
+  output_->post([generation, ids] { generation->started(ids); });
+  writer->on_disconnect([engine = &context_.engine, ids] {
+    for (const RequestId id : ids) engine->cancel(id);
+  });
+  if (request_timeout_.count() > 0)
+    output_->post_after(request_timeout_,
+                        [weak = std::weak_ptr(generation), seconds = request_timeout_.count() * 1e-9] {
+                          if (const auto late = weak.lock())
+                            late->fail({ErrorCode::deadline_exceeded,
+                                        fmt::format("the request took longer than {:g} s (--request-timeout)", seconds),
+                                        "request_timeout"});
+                        });
+  return std::nullopt;
+}
+
+// --- the rest -------------------------------------------------------------------------------------------------------
+
+HttpResponse ServedModel::tokenize(const HttpRequest& http) const {
+  const Result<Json> body = parse_json(http.body);
+  if (!body.ok()) return ApiError(body.error()).response();
+  if (!body->is_object())
+    return ApiError(invalid_argument(fmt::format("the body is {}; it must be an object", describe_json(*body))))
+        .response();
+  FieldReader in(*body);
+  std::string model, prompt;
+  bool with_strings = false;
+  in.string("model", model);
+  in.boolean("return_token_strs", with_strings);
+  std::vector<TokenId> tokens;
+  std::vector<std::string> unknown;
+  if (body->contains("messages")) {
+    const Result<ChatRequest> parsed = parse_chat_prompt(*body);
+    if (!parsed.ok()) return ApiError(parsed.error()).response();
+    unknown = parsed->warnings;
+    Result<std::vector<TokenId>> made = chat_prompt_.tokens(*parsed);
+    if (!made.ok()) return ApiError(made.error()).response();
+    tokens = std::move(*made);
+  } else {
+    bool add_special = true, parse_special = false;
+    in.boolean("add_special_tokens", add_special);
+    in.boolean("parse_special", parse_special);
+    if (!in.string("prompt", prompt) && !in.failed())
+      in.fail(invalid_argument("prompt is missing; it must be a string (or give messages)", "prompt"));
+    if (!in.failed()) tokens = context_.tokenizer.encode(prompt, {add_special, parse_special});
+    unknown = in.unknown();
+  }
+  if (in.failed()) return ApiError(in.error()).response();
+  if (const Refusal refusal = check_model(model)) return refusal->response();
+  Json strings;
+  if (with_strings) {
+    strings = Json::array();
+    for (const TokenId id : tokens) strings.push_back(std::string(context_.tokenizer.token_bytes(id)));
+  }
+  HttpResponse response = json_response({{"count", tokens.size()},
+                                         {"max_model_len", context_tokens()},
+                                         {"tokens", tokens},
+                                         {"token_strs", std::move(strings)}});
+  if (!unknown.empty()) response.headers.emplace_back("X-Sluice-Warnings", warning_text(unknown));
+  return response;
+}
+
+HttpResponse ServedModel::detokenize(const HttpRequest& http) const {
+  const Result<Json> body = parse_json(http.body);
+  if (!body.ok()) return ApiError(body.error()).response();
+  if (!body->is_object())
+    return ApiError(invalid_argument(fmt::format("the body is {}; it must be an object", describe_json(*body))))
+        .response();
+  FieldReader in(*body);
+  std::string model;
+  std::vector<TokenId> tokens;
+  in.string("model", model);
+  if (!in.integers("tokens", tokens, 0, context_.tokenizer.vocab_size() - 1) && !in.failed())
+    in.fail(invalid_argument("tokens is missing; it must be an array of token ids", "tokens"));
+  if (in.failed()) return ApiError(in.error()).response();
+  if (const Refusal refusal = check_model(model)) return refusal->response();
+  HttpResponse response = json_response({{"prompt", context_.tokenizer.decode(tokens, {.skip_special = false})}});
+  if (const auto unknown = in.unknown(); !unknown.empty())
+    response.headers.emplace_back("X-Sluice-Warnings", warning_text(unknown));
+  return response;
+}
+
+Json ServedModel::model_json(const std::string& name) const {
+  return {{"id", name},
+          {"object", "model"},
+          {"created", context_.created},
+          {"owned_by", "sluice"},
+          {"root", context_.root},
+          {"parent", nullptr},
+          {"max_model_len", context_tokens()}};
+}
+
+HttpResponse ServedModel::models() const {
+  Json data = Json::array();
+  for (const std::string& name : context_.served_names) data.push_back(model_json(name));
+  return json_response({{"object", "list"}, {"data", std::move(data)}});
+}
+
+HttpResponse ServedModel::model(const std::string& name) const {
+  if (const Refusal refusal = check_model(name)) return refusal->response();
+  return json_response(model_json(name));
+}
+
+bool ServedModel::healthy(Nanos patience) const {
+  // An engine without work counts as having progressed just now.
+  return context_.clock.now() - context_.engine.stats().last_progress <= patience;
+}
+
+}  // namespace sluice

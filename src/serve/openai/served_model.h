@@ -1,0 +1,86 @@
+#pragma once
+// The endpoints that need a loaded model. Each call parses, renders and tokenizes on the caller's thread, which is
+// never the I/O thread, and hands the request to the engine; the answer is written from the output worker.
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/engine.h"
+#include "serve/http/http_server.h"
+#include "serve/openai/api_error.h"
+#include "serve/openai/chat_prompt.h"
+#include "serve/openai/generation.h"
+#include "serve/openai/metrics.h"
+#include "serve/openai/worker.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace sluice {
+
+/// What a model brings to the server. Everything behind a reference or pointer outlives the server.
+struct ApiContext {
+  Engine& engine;
+  const Tokenizer& tokenizer;
+  const ChatTemplate* chat_template = nullptr;  // null: chat requests are refused with a clear message
+  const Clock& clock;                           // the engine's
+  std::vector<std::string> served_names;        // at least one; answers carry the first
+  std::string root;                             // where the model came from
+  int64_t created = 0;                          // Unix time, s
+  SamplingParams default_sampling;              // from generation_config.json
+  std::optional<int>
+      default_max_tokens;              // where the request gives none; by default 16, for chat the rest of the context
+  std::vector<TokenId> eos_token_ids;  // empty: the tokenizer's
+  CacheSalt salt = 0;                  // of the model, for the prefix cache
+};
+
+class ServedModel : public std::enable_shared_from_this<ServedModel> {
+ public:
+  /// request_timeout 0: none. Registers its metrics with the engine, so it comes before the engine's first step.
+  ServedModel(ApiContext context, std::chrono::nanoseconds request_timeout, std::shared_ptr<Worker> output);
+
+  // `headers` go into every answer.
+  void completions(const HttpRequest& request, const HttpHeaders& headers, std::shared_ptr<ResponseWriter> writer);
+  void chat_completions(const HttpRequest& request, const HttpHeaders& headers, std::shared_ptr<ResponseWriter> writer);
+  HttpResponse tokenize(const HttpRequest& request) const;
+  HttpResponse detokenize(const HttpRequest& request) const;
+  HttpResponse models() const;
+  HttpResponse model(const std::string& name) const;
+  std::string metrics() const { return metrics_->text(); }
+  /// False when the engine has work and did not finish a step for that long.
+  bool healthy(Nanos patience) const;
+  Engine& engine() const { return context_.engine; }
+
+ private:
+  struct Tokenized {
+    std::vector<std::vector<TokenId>> prompts;
+    std::vector<std::string> echo;  // empty, or one per prompt
+    const char* param = "prompt";
+  };
+  using Refusal = std::optional<ApiError>;
+  Refusal complete(const HttpRequest& request, const HttpHeaders& headers,
+                   const std::shared_ptr<ResponseWriter>& writer);
+  Refusal chat(const HttpRequest& request, const HttpHeaders& headers, const std::shared_ptr<ResponseWriter>& writer);
+  Refusal generate(ApiKind kind, const GenerationFields& fields, Tokenized input, const HttpHeaders& headers,
+                   const std::shared_ptr<ResponseWriter>& writer);
+  Refusal check_model(const std::string& name) const;
+  Refusal check_limits(const GenerationFields& fields, const Tokenized& input) const;
+  Request engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt,
+                         uint64_t seed) const;
+  int max_tokens(ApiKind kind, const GenerationFields& fields, size_t prompt_tokens) const;
+  Json model_json(const std::string& name) const;
+  int context_tokens() const { return context_.engine.config().scheduler.max_model_len; }
+
+  const ApiContext context_;
+  const std::chrono::nanoseconds request_timeout_;
+  const std::shared_ptr<Worker> output_;
+  const std::shared_ptr<ServerMetrics> metrics_;
+  const ChatPrompt chat_prompt_;
+};
+
+/// 128 random bits in hexadecimal.
+std::string random_id();
+
+}  // namespace sluice
