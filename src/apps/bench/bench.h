@@ -1,0 +1,18 @@
+#pragma once
+// The benchmarks: one file and one line in bench.cpp each.
+
+#include <string>
+#include <vector>
+
+#include "apps/command.h"
+
+namespace sluice {
+
+Result<int> bench_latency(const std::vector<std::string>& args);
+Result<int> bench_throughput(const std::vector<std::string>& args);
+Result<int> bench_serve(const std::vector<std::string>& args);
+Result<int> bench_roofline(const std::vector<std::string>& args);
+Result<int> bench_calibrate(const std::vector<std::string>& args);
+Result<int> bench_batching(const std::vector<std::string>& args);
+
+}  // namespace sluice

@@ -1,0 +1,84 @@
+#include "apps/bench/roofline.h"
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace sluice {
+
+Roofline measure_roofline(const OpTable& table, ThreadPool& pool) {
+  Roofline roofline;
+  roofline.threads = pool.size();
+  RealClock clock;
+  // Reading: much more than the caches hold, in one pass per run; every line is used, so that nothing is optimised away.
+  const size_t words_per_thread = size_t{24} << 20;  // 192 MiB each
+  std::vector<uint64_t> data(words_per_thread * static_cast<size_t>(pool.size()), 1);
+  std::atomic<uint64_t> sink{0};
+  for (int run = 0; run < 6; ++run) {
+    const Nanos start = clock.now();
+    pool.run(pool.size(), [&](int task, int) {
+      const uint64_t* at = data.data() + static_cast<size_t>(task) * words_per_thread;
+      uint64_t a = 0, b = 0, c = 0, d = 0;
+      for (size_t i = 0; i < words_per_thread; i += 32)
+        for (size_t k = 0; k < 32; k += 4) a += at[i + k], b += at[i + k + 1], c += at[i + k + 2], d += at[i + k + 3];
+      sink += a + b + c + d;
+    });
+    const double seconds = static_cast<double>(clock.now() - start) / 1e9;
+    roofline.memory_gbps = std::max(roofline.memory_gbps, static_cast<double>(data.size()) * 8 / seconds / 1e9);
+  }
+  auto peak = [&](PeakFn* fn) {
+    double best = 0;
+    if (fn == nullptr) return best;
+    constexpr int64_t kRounds = 4'000'000;
+    for (int run = 0; run < 5; ++run) {
+      std::atomic<int64_t> operations{0};
+      const Nanos start = clock.now();
+      pool.run(pool.size(), [&](int, int) { operations += fn(kRounds); });
+      best = std::max(best, static_cast<double>(operations.load()) / static_cast<double>(clock.now() - start));
+    }
+    return best;
+  };
+  roofline.f32_gflops = peak(table.f32_peak);
+  roofline.int8_gops = peak(table.int8_peak);
+  return roofline;
+}
+
+std::string to_text(const Roofline& r) {
+  std::string text = fmt::format("roofline, {} threads: memory read {:.1f} GB/s, f32 {:.0f} GFLOP/s", r.threads, r.memory_gbps, r.f32_gflops);
+  if (r.int8_gops > 0) text += fmt::format(", int8 {:.0f} GOP/s", r.int8_gops);
+  return text + "\n";
+}
+
+double StepDemand::seconds(const Roofline& r) const {
+  const double memory = (weight_bytes + kv_bytes) / (r.memory_gbps * 1e9);
+  const double peak = int8 && r.int8_gops > 0 ? r.int8_gops : r.f32_gflops;
+  return std::max(memory, peak > 0 ? operations / (peak * 1e9) : 0);
+}
+
+StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double kv_bytes_per_token, double rows, double sequences,
+                       double context, double logit_rows) {
+  StepDemand demand;
+  double matrix_elems = 0, head_elems = 0, quantized = 0;
+  const double vocab_elems = static_cast<double>(info.vocab_size) * static_cast<double>(info.hidden);
+  bool untied = false;
+  for (const TensorInfo& t : source.tensors()) untied |= t.name == "output.weight" || t.name == "lm_head.weight";
+  for (const TensorInfo& t : source.tensors()) {
+    if (t.shape.rank != 2) continue;
+    const bool vocabulary = static_cast<double>(t.shape.elems()) == vocab_elems;
+    const bool head = vocabulary && (!untied || t.name == "output.weight" || t.name == "lm_head.weight");
+    if (vocabulary && !head) continue;  // the embedding is a gather
+    if (head) head_elems = static_cast<double>(t.shape.elems());
+    else matrix_elems += static_cast<double>(t.shape.elems());
+    if (dtype_info(t.dtype).block_elems > 1) quantized += static_cast<double>(t.shape.elems());
+    if (!head || logit_rows > 0) demand.weight_bytes += static_cast<double>(t.size_bytes);
+  }
+  demand.operations = 2 * (matrix_elems * rows + head_elems * logit_rows) +
+                      4.0 * info.layers * info.heads * info.head_dim * context * rows;
+  demand.kv_bytes = kv_bytes_per_token * (context * sequences + rows);
+  demand.int8 = quantized > 0.5 * (matrix_elems + head_elems);
+  return demand;
+}
+
+}  // namespace sluice

@@ -1,0 +1,34 @@
+#pragma once
+// What this machine can do at most: memory bandwidth, and the arithmetic peaks that the kernels' instructions allow.
+
+#include <string>
+
+#include "base/thread_pool.h"
+#include "backend/op_table.h"
+#include "model/model.h"
+
+namespace sluice {
+
+struct Roofline {
+  int threads = 1;
+  double memory_gbps = 0;     // GB/s, reading
+  double f32_gflops = 0;      // fused multiply-adds count two
+  double int8_gops = 0;       // of the table's dot-product instruction; 0 where the table has none
+};
+/// Takes about a second. Peaks are the best of several runs: a limit, not an average.
+Roofline measure_roofline(const OpTable& table, ThreadPool& pool);
+std::string to_text(const Roofline& roofline);
+
+/// What one step of a model asks of the machine.
+struct StepDemand {
+  double weight_bytes = 0, kv_bytes = 0, operations = 0;
+  bool int8 = false;  // the products run on the int8 units
+
+  /// Seconds at the roofline: the larger of the memory time and the arithmetic time.
+  double seconds(const Roofline& roofline) const;
+};
+/// `rows` positions in all at a mean context of `context`, each with `logit_rows` rows of logits.
+StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double kv_bytes_per_token, double rows, double sequences,
+                       double context, double logit_rows);
+
+}  // namespace sluice

@@ -1,0 +1,264 @@
+// sluice bench serve: a load generator against any OpenAI-compatible server. It streams, and reports what vLLM's
+// benchmark reports.
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <cstdio>
+#include <deque>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "apps/bench/bench.h"
+#include "apps/bench/roofline.h"
+#include "apps/bench/workload.h"
+#include "apps/progress.h"
+
+namespace sluice {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using asio::ip::tcp;
+using nlohmann::json;
+
+struct Target {
+  std::string host, port, endpoint, model, api_key;
+  bool chat = false;
+  double timeout_s = 600;
+};
+
+http::request<http::string_body> make_http(const Target& target, http::verb verb, const std::string& path, std::string body) {
+  http::request<http::string_body> request{verb, path, 11};
+  request.set(http::field::host, target.host);
+  request.set(http::field::user_agent, "sluice-bench");
+  request.set(http::field::content_type, "application/json");
+  if (!target.api_key.empty()) request.set(http::field::authorization, "Bearer " + target.api_key);
+  request.body() = std::move(body);
+  request.prepare_payload();
+  return request;
+}
+
+/// Feeds on the body of an event stream and notes when text came.
+class StreamReader {
+ public:
+  explicit StreamReader(RequestRecord& record) : record_(record) {}
+
+  void feed(std::string_view bytes, Nanos now) {
+    pending_ += bytes;
+    for (size_t end; (end = pending_.find('\n')) != std::string::npos;) {
+      std::string line = pending_.substr(0, end);
+      pending_.erase(0, end + 1);
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (line.starts_with("data:")) event(line.substr(line.find_first_not_of(' ', 5)), now);
+    }
+  }
+  bool done() const { return done_; }
+
+ private:
+  void event(const std::string& data, Nanos now) {
+    if (data == "[DONE]") {
+      done_ = true;
+      return;
+    }
+    const json j = json::parse(data, nullptr, false);
+    if (!j.is_object()) return;
+    if (j.contains("error")) record_.error = j["error"].dump();
+    if (j.contains("usage") && j["usage"].is_object()) {
+      record_.prompt_tokens = j["usage"].value("prompt_tokens", record_.prompt_tokens);
+      record_.output_tokens = j["usage"].value("completion_tokens", 0);
+    }
+    if (!j.contains("choices") || !j["choices"].is_array() || j["choices"].empty()) return;
+    const json& choice = j["choices"][0];
+    const json& holder = choice.contains("delta") ? choice["delta"] : choice;
+    for (const char* key : {"text", "content", "reasoning_content"})
+      if (holder.contains(key) && holder[key].is_string() && !holder[key].get_ref<const std::string&>().empty()) {
+        record_.token_times.push_back(now);
+        return;
+      }
+  }
+
+  RequestRecord& record_;
+  std::string pending_;
+  bool done_ = false;
+};
+
+struct Shared {
+  asio::io_context io{1};
+  RealClock clock;
+  Target target;
+  tcp::resolver::results_type endpoints;
+  int running = 0, limit = 0;
+  size_t finished = 0;
+  std::deque<asio::steady_timer*> queue;  // who waits for the concurrency cap
+};
+
+asio::awaitable<void> send_one(Shared& shared, const std::string& body, RequestRecord& record) {
+  try {
+    beast::tcp_stream stream(shared.io);
+    stream.expires_after(std::chrono::milliseconds(static_cast<int64_t>(shared.target.timeout_s * 1000)));
+    co_await stream.async_connect(shared.endpoints, asio::use_awaitable);
+    stream.socket().set_option(tcp::no_delay(true));
+    const auto request = make_http(shared.target, http::verb::post, shared.target.endpoint, body);
+    co_await http::async_write(stream, request, asio::use_awaitable);
+    beast::flat_buffer buffer;
+    http::response_parser<http::buffer_body> parser;
+    parser.body_limit(boost::none);
+    co_await http::async_read_header(stream, buffer, parser, asio::use_awaitable);
+    const unsigned status = parser.get().result_int();
+    StreamReader reader(record);
+    std::string error_body;
+    std::array<char, 16384> chunk;
+    while (!parser.is_done()) {
+      parser.get().body().data = chunk.data();
+      parser.get().body().size = chunk.size();
+      beast::error_code ec;
+      co_await http::async_read_some(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, ec));
+      if (ec && ec != http::error::need_buffer) throw beast::system_error(ec);
+      const std::string_view bytes(chunk.data(), chunk.size() - parser.get().body().size);
+      if (status == 200) reader.feed(bytes, shared.clock.now());
+      else error_body += bytes;
+    }
+    if (status != 200) record.error = fmt::format("HTTP {}: {}", status, error_body.substr(0, 300));
+    else if (!reader.done()) record.error = "the stream ended without [DONE]";
+    record.ok = record.error.empty() && !record.token_times.empty();
+    if (record.error.empty() && record.token_times.empty()) record.error = "no text came";
+  } catch (const std::exception& e) {
+    record.error = e.what();
+  }
+}
+
+asio::awaitable<void> run_one(Shared& shared, Nanos at, const std::string& body, RequestRecord& record) {
+  asio::steady_timer timer(shared.io);
+  timer.expires_after(std::chrono::nanoseconds(std::max<Nanos>(0, at - shared.clock.now())));
+  co_await timer.async_wait(asio::use_awaitable);
+  if (shared.limit > 0 && shared.running >= shared.limit) {
+    asio::steady_timer turn(shared.io, asio::steady_timer::time_point::max());
+    shared.queue.push_back(&turn);
+    beast::error_code ec;
+    co_await turn.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+  } else {
+    ++shared.running;
+  }
+  record.arrival = shared.clock.now();
+  co_await send_one(shared, body, record);
+  ++shared.finished;
+  if (!shared.queue.empty()) {
+    shared.queue.front()->cancel();  // hands its turn on
+    shared.queue.pop_front();
+  } else {
+    --shared.running;
+  }
+}
+
+/// GET path as JSON, or an error.
+Result<json> get_json(Shared& shared, const std::string& path) {
+  try {
+    beast::tcp_stream stream(shared.io);
+    stream.expires_after(std::chrono::seconds(30));
+    stream.connect(shared.endpoints);
+    http::write(stream, make_http(shared.target, http::verb::get, path, ""));
+    beast::flat_buffer buffer;
+    http::response<http::string_body> response;
+    http::read(stream, buffer, response);
+    json j = json::parse(response.body(), nullptr, false);
+    if (response.result_int() != 200 || j.is_discarded()) return unavailable(fmt::format("GET {} answered {}", path, response.result_int()));
+    return j;
+  } catch (const std::exception& e) {
+    return unavailable(fmt::format("GET {}: {}", path, e.what()));
+  }
+}
+
+Status parse_url(const std::string& url, Target& target) {
+  const std::string scheme = "http://";
+  if (!url.starts_with(scheme)) return invalid_argument(fmt::format("--base-url '{}': only http:// is spoken here", url), "--base-url");
+  std::string rest = url.substr(scheme.size());
+  if (const size_t slash = rest.find('/'); slash != std::string::npos) rest.resize(slash);
+  const size_t colon = rest.rfind(':');
+  target.host = rest.substr(0, colon);
+  target.port = colon == std::string::npos ? "80" : rest.substr(colon + 1);
+  return {};
+}
+
+std::string request_body(const Target& target, const Request& request) {
+  json body;
+  body["model"] = target.model;
+  if (target.chat) {
+    std::string text;
+    for (const TokenId t : request.prompt) text += fmt::format(" {}", t % 1000);  // words; their tokens are the server's to count
+    body["messages"] = json::array({{{"role", "user"}, {"content", text}}});
+  } else {
+    body["prompt"] = request.prompt;
+  }
+  body["max_tokens"] = request.max_tokens;
+  body["temperature"] = 0;
+  body["ignore_eos"] = true;
+  body["stream"] = true;
+  body["stream_options"] = {{"include_usage", true}};
+  return body.dump();
+}
+
+}  // namespace
+
+Result<int> bench_serve(const std::vector<std::string>& args) {
+  Shared shared;
+  WorkloadFlags workload;
+  std::string url = "http://127.0.0.1:8000", result_path;
+  int64_t vocab_size = 0;
+  OptionSet options("sluice bench serve", "Sends a workload to an OpenAI-compatible server, streaming, and reports latencies and throughput.");
+  options.add("--base-url", url, "the server");
+  options.add("--endpoint", shared.target.endpoint, "path of the request; default /v1/completions, with token ids as prompts");
+  options.add("--model", shared.target.model, "model name; default: the first that the server lists");
+  options.add("--api-key", shared.target.api_key, "sent as a bearer token");
+  options.add("--vocab-size", vocab_size, "prompts are drawn from ids below this; 0: ask the server (/v1/models, meta.n_vocab)");
+  options.add("--max-concurrency", shared.limit, "most requests in flight; 0: no cap");
+  options.add("--timeout", shared.target.timeout_s, "seconds that one request may take");
+  options.add("--result-file", result_path, "write the report as JSON too");
+  workload.declare(options);
+  SLUICE_TRY(const auto outcome, options.parse(args));
+  if (outcome == OptionSet::Outcome::done) return 0;
+  if (shared.target.endpoint.empty()) shared.target.endpoint = "/v1/completions";
+  shared.target.chat = shared.target.endpoint.find("chat") != std::string::npos;
+  SLUICE_TRY_STATUS(parse_url(url, shared.target));
+  try {
+    shared.endpoints = tcp::resolver(shared.io).resolve(shared.target.host, shared.target.port);
+  } catch (const std::exception& e) {
+    return unavailable(fmt::format("cannot find {}: {}", url, e.what()));
+  }
+  if (shared.target.model.empty() || vocab_size == 0) {
+    SLUICE_TRY(const json models, get_json(shared, "/v1/models"));
+    if (!models.contains("data") || !models["data"].is_array() || models["data"].empty())
+      return unavailable("the server lists no model; name it with --model");
+    const json& first = models["data"][0];
+    if (shared.target.model.empty()) shared.target.model = first.value("id", "");
+    if (vocab_size == 0 && first.contains("meta") && first["meta"].is_object()) vocab_size = first["meta"].value("n_vocab", int64_t{0});
+    if (vocab_size == 0) return invalid_argument("the server does not say how many tokens its vocabulary has: --vocab-size", "--vocab-size");
+  }
+  SLUICE_TRY(const Workload load, make_workload(workload, vocab_size));
+  std::vector<RequestRecord> records(load.requests.size());
+  std::vector<std::string> bodies;
+  for (const Request& request : load.requests) bodies.push_back(request_body(shared.target, request));
+  const Nanos start = shared.clock.now();
+  for (size_t i = 0; i < records.size(); ++i) {
+    records[i].prompt_tokens = static_cast<int>(load.requests[i].prompt.size());
+    asio::co_spawn(shared.io, run_one(shared, start + load.arrivals[i], bodies[i], records[i]), asio::detached);
+  }
+  Progress progress("requests");
+  while (shared.finished < records.size()) {
+    shared.io.run_one();
+    progress.update(static_cast<double>(shared.finished), static_cast<double>(records.size()));
+  }
+  const ServingReport report = make_report(records, workload.goodput, shared.clock.now() - start);
+  std::fputs(report.to_text().c_str(), stdout);
+  if (!result_path.empty()) std::ofstream(result_path) << report.to_json();
+  return report.failed == 0 ? 0 : 1;
+}
+
+}  // namespace sluice

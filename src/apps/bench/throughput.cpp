@@ -1,0 +1,204 @@
+// sluice bench throughput: a workload through the engine in this process, without HTTP. Also the two benchmarks that tie
+// the simulator to the machine: calibrate fits its step-time model, batching compares both on one workload.
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <thread>
+
+#include "apps/bench/bench.h"
+#include "apps/bench/roofline.h"
+#include "apps/bench/workload.h"
+#include "apps/engine_stack.h"
+#include "apps/progress.h"
+#include "base/mapped_file.h"
+#include "sim/replay.h"
+#include "sim/sim_executor.h"
+
+namespace sluice {
+namespace {
+
+void sleep_until(const Clock& clock, Nanos t) {
+  if (const Nanos left = t - clock.now(); left > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(left));
+}
+
+Result<std::vector<RequestRecord>> run_real(EngineStack& stack, const EngineOptions& options, const Workload& load, Executor* executor,
+                                            EngineStats* stats, const char* what) {
+  SLUICE_TRY(const auto engine, stack.make_engine(executor, &options));
+  Progress progress(what);
+  auto records = replay(*engine, load.requests, load.arrivals, {*stack.clock, [&](Nanos t) { sleep_until(*stack.clock, t); }},
+                        [&](size_t done, size_t all) { progress.update(static_cast<double>(done), static_cast<double>(all)); });
+  if (stats != nullptr) *stats = engine->stats();
+  return records;
+}
+
+Result<std::vector<RequestRecord>> run_simulated(const StepCost& cost, const EngineOptions& options, const Workload& load) {
+  VirtualClock clock;
+  SimExecutor executor(cost, clock);
+  SLUICE_TRY(const auto engine, build_engine(options, executor, clock));
+  return replay(*engine, load.requests, load.arrivals, {clock, [&](Nanos t) { clock.advance_to(t); }});
+}
+
+Result<std::vector<MeasuredStep>> record_steps(EngineStack& stack, const EngineOptions& options, const Workload& load, const char* what) {
+  RecordingExecutor recorder(*stack.executor, *stack.clock);
+  SLUICE_TRY(const auto records, run_real(stack, options, load, &recorder, nullptr, what));
+  for (const RequestRecord& r : records)
+    if (!r.ok) return invalid_argument(fmt::format("the calibration workload does not fit: {}", r.error));
+  return recorder.steps();
+}
+
+/// Mixed steps: lengths and arrivals spread widely, so that every feature varies by itself.
+Result<Workload> calibration_workload(const EngineStack& stack, uint64_t seed, int requests) {
+  WorkloadFlags flags;
+  flags.num_prompts = requests;
+  const int context = stack.options.max_model_len;
+  flags.input_len = std::max(4, std::min(256, context / 4));
+  flags.output_len = std::max(4, std::min(64, context / 8));
+  flags.range_ratio = 0.95;
+  flags.seed = seed;
+  return make_workload(flags, stack.model->info().vocab_size);
+}
+
+Result<StepCost> fit_and_report(EngineStack& stack, const std::string& model, std::vector<MeasuredStep> steps, const std::vector<MeasuredStep>& held_out) {
+  if (steps.size() < 50) return invalid_argument(fmt::format("only {} steps were measured; more requests are needed", steps.size()));
+  StepCost cost = StepCost::fit(steps);
+  cost.model = model;
+  cost.machine = fmt::format("{} threads, {}", stack.pool->size(), stack.ops->isa());
+  const StepCost::Error error = cost.error(held_out);
+  std::fputs(fmt::format("step-time model from {} steps; on {} held-out steps: mean error {:.1f} %, error of the sum {:.1f} %\n", steps.size(),
+                         held_out.size(), 100 * error.mean_relative, 100 * error.total_relative).c_str(), stdout);
+  for (int i = 0; i < StepFeatures::kCount; ++i)
+    std::fputs(fmt::format("  {:<12} {:>14.1f} ns\n", StepFeatures::kNames[i], cost.ns[i]).c_str(), stdout);
+  return cost;
+}
+
+}  // namespace
+
+Result<int> bench_throughput(const std::vector<std::string>& args) {
+  EngineFlags flags;
+  WorkloadFlags workload;
+  std::string result_path;
+  OptionSet options("sluice bench throughput", "Runs a workload through the engine in this process and prints the report of 'bench serve'.");
+  options.add("--result-file", result_path, "write the report as JSON too");
+  workload.declare(options);
+  flags.declare(options);
+  SLUICE_TRY(const auto outcome, options.parse(args));
+  if (outcome == OptionSet::Outcome::done) return 0;
+  SLUICE_TRY(const auto stack, load_engine_stack(flags));
+  for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
+  SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
+  const Roofline roofline = measure_roofline(*table, *stack->pool);
+  std::fputs(("# " + to_text(roofline)).c_str(), stdout);
+  SLUICE_TRY(const Workload load, make_workload(workload, stack->model->info().vocab_size));
+  EngineOptions engine = stack->options;
+  engine.max_waiting = 1 << 24;
+  EngineStats stats;
+  SLUICE_TRY(const auto records, run_real(*stack, engine, load, nullptr, &stats, "requests"));
+  const ServingReport report = make_report(records, workload.goodput);
+  std::fputs(report.to_text().c_str(), stdout);
+  const StepTimes& times = stack->executor->times();
+  const double forward_s = static_cast<double>(times.forward) / 1e9;
+  double context = 0;
+  for (const Request& r : load.requests) context += static_cast<double>(r.prompt.size()) + r.max_tokens / 2.0;
+  context /= static_cast<double>(load.requests.size());
+  const double kv_bytes = static_cast<double>(stack->model->kv().token_bytes(static_cast<size_t>(dtype_info(stack->kv_dtype).block_bytes)));
+  const double steps = static_cast<double>(std::max<uint64_t>(1, times.steps));
+  const StepDemand demand = step_demand(stack->model->info(), *stack->source, kv_bytes, static_cast<double>(times.rows) / steps,
+                                        static_cast<double>(times.sampled) / steps, context, static_cast<double>(times.sampled) / steps);
+  std::fputs(fmt::format("{} steps: forward {:.2f} s ({:.1f} % of the roofline of the mean step), sampling {:.2f} s, preemptions {}\n", times.steps, forward_s,
+                         100 * demand.seconds(roofline) * steps / forward_s, static_cast<double>(times.sample) / 1e9, stats.preemptions).c_str(), stdout);
+  if (!result_path.empty()) std::ofstream(result_path) << report.to_json();
+  return report.failed == 0 ? 0 : 1;
+}
+
+Result<int> bench_calibrate(const std::vector<std::string>& args) {
+  EngineFlags flags;
+  std::string output;
+  int requests = 60;
+  OptionSet options("sluice bench calibrate", "Measures steps of a model on this machine and fits the step-time model of the simulator to them.");
+  options.add("-o,--output", output, "the file to write; 'sluice simulate --cost' reads it");
+  options.add("--num-prompts", requests, "requests of the calibration workload");
+  flags.declare(options);
+  SLUICE_TRY(const auto outcome, options.parse(args));
+  if (outcome == OptionSet::Outcome::done) return 0;
+  SLUICE_TRY(const auto stack, load_engine_stack(flags));
+  EngineOptions engine = stack->options;
+  engine.max_waiting = 1 << 24;
+  SLUICE_TRY(const Workload fit_load, calibration_workload(*stack, 1, requests));
+  SLUICE_TRY(const Workload test_load, calibration_workload(*stack, 2, std::max(10, requests / 3)));
+  SLUICE_TRY(auto steps, record_steps(*stack, engine, fit_load, "calibrating"));
+  SLUICE_TRY(const auto held_out, record_steps(*stack, engine, test_load, "held-out steps"));
+  SLUICE_TRY(const StepCost cost, fit_and_report(*stack, flags.model, std::move(steps), held_out));
+  if (!output.empty()) {
+    std::ofstream(output) << cost.to_json();
+    std::fputs(fmt::format("wrote {}\n", output).c_str(), stdout);
+  }
+  return 0;
+}
+
+Result<int> bench_batching(const std::vector<std::string>& args) {
+  EngineFlags flags;
+  WorkloadFlags workload;
+  workload.num_prompts = 200;
+  std::string result_path;
+  OptionSet options("sluice bench batching",
+                    "Continuous against static batching on one workload: on the real engine, and in the simulator with a step-time\n"
+                    "model fitted on the spot. Prints the gain in throughput and TTFT of both, and how well they agree.");
+  options.add("--result-file", result_path, "write all four reports as JSON too");
+  workload.declare(options);
+  flags.declare(options);
+  SLUICE_TRY(const auto outcome, options.parse(args));
+  if (outcome == OptionSet::Outcome::done) return 0;
+  SLUICE_TRY(const auto stack, load_engine_stack(flags));
+  for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
+  SLUICE_TRY(const Workload load, make_workload(workload, stack->model->info().vocab_size));
+  EngineOptions continuous = stack->options;
+  continuous.max_waiting = 1 << 24;
+  continuous.batching = "continuous";
+  EngineOptions fixed = continuous;
+  fixed.batching = "static";
+  // The model is fitted on another seed of the same kind of work, under both policies, never on the measured run itself.
+  WorkloadFlags other = workload;
+  other.seed += 1000;
+  other.num_prompts = std::max(40, workload.num_prompts / 3);
+  SLUICE_TRY(const Workload fit_load, make_workload(other, stack->model->info().vocab_size));
+  SLUICE_TRY(auto steps, record_steps(*stack, continuous, fit_load, "calibrating"));
+  SLUICE_TRY(const auto static_steps, record_steps(*stack, fixed, fit_load, "calibrating"));
+  steps.insert(steps.end(), static_steps.begin(), static_steps.end());
+  std::vector<MeasuredStep> fit_steps, held_out;
+  for (size_t i = 0; i < steps.size(); ++i) (i % 4 == 0 ? held_out : fit_steps).push_back(steps[i]);
+  SLUICE_TRY(const StepCost cost, fit_and_report(*stack, flags.model, std::move(fit_steps), held_out));
+
+  struct Run { const char* name; const EngineOptions* options; ServingReport real, simulated; };
+  Run runs[] = {{"continuous", &continuous, {}, {}}, {"static", &fixed, {}, {}}};
+  for (Run& run : runs) {
+    SLUICE_TRY(const auto real, run_real(*stack, *run.options, load, nullptr, nullptr, run.name));
+    SLUICE_TRY(const auto simulated, run_simulated(cost, *run.options, load));
+    run.real = make_report(real, workload.goodput);
+    run.simulated = make_report(simulated, workload.goodput);
+  }
+  std::fputs(fmt::format("\n{:<12} {:<10} {:>12} {:>14} {:>14} {:>14}\n", "batching", "where", "output tok/s", "mean TTFT ms", "p99 TTFT ms", "mean TPOT ms").c_str(), stdout);
+  for (const Run& run : runs)
+    for (const auto& [where, r] : {std::pair{"engine", &run.real}, std::pair{"simulator", &run.simulated}})
+      std::fputs(fmt::format("{:<12} {:<10} {:>12.1f} {:>14.1f} {:>14.1f} {:>14.2f}\n", run.name, where, r->output_throughput, r->ttft_ms.mean,
+                             r->ttft_ms.p99, r->tpot_ms.mean).c_str(), stdout);
+  const auto gains = [&](auto part) {
+    return std::pair{(runs[0].*part).output_throughput / (runs[1].*part).output_throughput, (runs[1].*part).ttft_ms.mean / (runs[0].*part).ttft_ms.mean};
+  };
+  const auto [real_throughput, real_ttft] = gains(&Run::real);
+  const auto [sim_throughput, sim_ttft] = gains(&Run::simulated);
+  const auto apart = [](double a, double b) { return 100 * std::abs(a - b) / b; };
+  std::fputs(fmt::format("gain of continuous batching: throughput {:.2f}x on the engine, {:.2f}x simulated ({:.1f} % apart); "
+                         "TTFT {:.2f}x on the engine, {:.2f}x simulated ({:.1f} % apart)\n",
+                         real_throughput, sim_throughput, apart(sim_throughput, real_throughput), real_ttft, sim_ttft, apart(sim_ttft, real_ttft)).c_str(), stdout);
+  if (!result_path.empty()) {
+    std::ofstream out(result_path);
+    out << "{";
+    for (const Run& run : runs)
+      out << fmt::format("{}\"{}\": {{\"engine\": {}, \"simulator\": {}}}", &run == runs ? "" : ", ", run.name, run.real.to_json(), run.simulated.to_json());
+    out << "}\n";
+  }
+  return 0;
+}
+
+}  // namespace sluice

@@ -1,0 +1,39 @@
+#pragma once
+// What a load test sends: a trace scaled to the machine, or random requests, with arrivals. Shared by the offline
+// benchmark, the simulator and the load generator.
+
+#include <string>
+#include <vector>
+
+#include "base/options.h"
+#include "sched/request.h"
+#include "sim/serving_report.h"
+#include "sim/trace.h"
+
+namespace sluice {
+
+struct WorkloadFlags {
+  std::string trace;
+  int num_prompts = 100;
+  int input_len = 128, output_len = 64;   // of random requests
+  int prefix_len = 0;                     // shared by all random requests
+  double range_ratio = 0;                 // random lengths spread over [1 - r, 1 + r] x the length
+  double length_scale = 1;
+  int max_input_len = 0, max_output_len = 0;
+  std::string request_rate = "inf";       // per second; "inf": all at once; "trace": the trace's own times
+  double burstiness = 1;                  // 1: Poisson; gamma shape otherwise, as vLLM's
+  uint64_t seed = 0;
+  std::string goodput_text;
+  GoodputLimits goodput;                  // parsed from goodput_text by make_workload()
+
+  void declare(OptionSet& options);
+};
+
+struct Workload {
+  std::vector<Request> requests;  // greedy, with forced lengths
+  std::vector<Nanos> arrivals;    // ascending from 0
+};
+/// Prompt tokens are drawn from the vocabulary. Also parses `goodput_text` into `flags.goodput`.
+Result<Workload> make_workload(WorkloadFlags& flags, int64_t vocab_size);
+
+}  // namespace sluice

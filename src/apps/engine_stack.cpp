@@ -1,0 +1,146 @@
+#include "apps/engine_stack.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/machine.h"
+#include "weights/memory_check.h"
+
+namespace sluice {
+namespace {
+
+// Activations, logits and scratch of a step; measured generously, since the machine has other needs too.
+size_t work_bytes(const ModelInfo& info, const EngineOptions& options) {
+  const size_t row = static_cast<size_t>(4 * (6 * info.hidden + 3 * info.ffn));
+  const size_t logits = static_cast<size_t>(info.vocab_size) * 4 * static_cast<size_t>(std::min(options.max_num_seqs, options.max_num_batched_tokens));
+  return row * static_cast<size_t>(options.max_num_batched_tokens) + logits + (size_t{64} << 20);
+}
+
+Result<DType> kv_dtype(const std::string& name, const TensorSource& source) {
+  if (name == "f32" || name == "float32") return DType::f32;
+  if (name == "f16" || name == "float16" || name == "half") return DType::f16;
+  if (name == "bf16" || name == "bfloat16") return DType::bf16;
+  if (name != "auto")
+    return invalid_argument(fmt::format("--kv-cache-dtype '{}' is not known; it is auto, f32, f16 or bf16", name), "--kv-cache-dtype");
+  // As precise as the weights: float32 models keep float32, everything else has had less than f16's 11 bits to begin with.
+  DType widest = DType::f16;
+  for (const TensorInfo& tensor : source.tensors()) {
+    if (tensor.shape.rank != 2) continue;
+    if (tensor.dtype == DType::f32) return DType::f32;
+    if (tensor.dtype == DType::bf16) widest = DType::bf16;
+  }
+  return widest;
+}
+
+}  // namespace
+
+void EngineFlags::declare(OptionSet& o) {
+  engine.max_model_len = 0;
+  o.group("Model");
+  o.add("-m,--model,model", model, "a .gguf file, or a Hugging Face directory");
+  o.add("-t,--threads", threads, "compute threads; 0: the cores that this process may use");
+  o.add("--isa", isa, "force a kernel table: ref, avx2, avx512, ...; also SLUICE_ISA. Default: the best here");
+  o.group("KV cache");
+  o.add("-c,--max-model-len", engine.max_model_len, "context: most tokens of one sequence; 0: the model's, or what fits");
+  o.add("--kv-cache-memory-bytes", kv_cache_memory, "size of the KV cache; 0: what full contexts need, within --memory-utilization");
+  o.add("--memory-utilization", memory_utilization, "share of the memory that is free at start which weights and KV cache may take");
+  o.add("--block-size", engine.block_tokens, "tokens per KV block, 1 to 256");
+  o.add("--kv-cache-dtype", kv_cache_dtype, "auto, f32, f16 or bf16; auto follows the weights");
+  o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
+  o.add("--prefix-cache", engine.prefix_cache, "how: radix, hash or none");
+  o.group("Scheduling");
+  o.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
+  o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
+  o.add("--scheduling-policy", engine.scheduling_policy, "order of the queue: fcfs or priority");
+  o.add("--chunk-policy", engine.chunk_policy, "how prefill and decode share a step: stall-free, split-and-fuse or prefill-first");
+  o.add("--long-prefill-token-threshold", engine.prefill_chunk_tokens,
+        "most prefill tokens beside decodes in one step (stall-free); 0: a quarter of the budget");
+  o.add("--batching", engine.batching, "continuous, or static as a baseline");
+  o.add("--preemption-policy", engine.preemption_policy, "what gives way when the KV cache is full: recompute");
+  o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
+  o.add("--max-waiting", engine.max_waiting, "most requests in the queue; one more is refused");
+}
+
+Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelInfo& info, const KvSpec& spec,
+                               size_t weight_bytes_to_come) {
+  KvSizing sizing;
+  SLUICE_TRY(sizing.dtype, kv_dtype(flags.kv_cache_dtype, source));
+  const EngineOptions& o = flags.engine;
+  if (o.block_tokens < 1 || o.block_tokens > 256)
+    return invalid_argument(fmt::format("--block-size is {}; it must be from 1 to 256", o.block_tokens), "--block-size");
+  if (!(flags.memory_utilization > 0 && flags.memory_utilization <= 1))
+    return invalid_argument(fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", flags.memory_utilization));
+  if (o.max_model_len < 0 || o.max_model_len > info.max_positions)
+    return invalid_argument(fmt::format("--max-model-len is {}, but this model was made for at most {} positions",
+                                        o.max_model_len, info.max_positions), "--max-model-len");
+  sizing.block_bytes = KvArena::block_bytes(spec, sizing.dtype, o.block_tokens);
+  const int64_t wanted_len = o.max_model_len > 0 ? o.max_model_len : info.max_positions;
+  const MemoryLimit limit = memory_limit();
+  const double share = flags.memory_utilization * static_cast<double>(limit.available_bytes);
+  const size_t work = work_bytes(info, o);
+  const double left = share - static_cast<double>(weight_bytes_to_come) - static_cast<double>(work);
+  const auto blocks_for_tokens = [&](int64_t tokens) { return (tokens + o.block_tokens - 1) / o.block_tokens; };
+  double budget = static_cast<double>(flags.kv_cache_memory.bytes);
+  if (flags.kv_cache_memory.bytes == 0) {
+    const double all_contexts = static_cast<double>(blocks_for_tokens(wanted_len)) * std::max(1, o.max_num_seqs) * static_cast<double>(sizing.block_bytes);
+    budget = std::min(all_contexts, left);
+  }
+  const int64_t blocks = std::min<int64_t>(static_cast<int64_t>(std::max(0.0, budget) / static_cast<double>(sizing.block_bytes)), 1 << 28);
+  const int64_t tokens = blocks * o.block_tokens;
+  if (tokens < 2) {
+    const std::string sum = fmt::format("{} available x {:.2f} - {} weights - {} working memory leaves {} for the KV cache",
+                                        format_bytes(static_cast<double>(limit.available_bytes)), flags.memory_utilization,
+                                        format_bytes(static_cast<double>(weight_bytes_to_come)), format_bytes(static_cast<double>(work)),
+                                        format_bytes(std::max(0.0, flags.kv_cache_memory.bytes > 0 ? budget : left)));
+    return resource_exhausted(fmt::format("the model does not fit: {}, and one block of {} tokens takes {}", sum, o.block_tokens,
+                                          format_bytes(static_cast<double>(sizing.block_bytes))));
+  }
+  sizing.blocks = static_cast<int>(blocks);
+  sizing.max_model_len = static_cast<int>(o.max_model_len > 0 ? o.max_model_len : std::min(wanted_len, tokens));
+  sizing.note = fmt::format("KV cache: {} ({} blocks of {} tokens, {}): {} tokens, {:.1f} sequences of {} tokens",
+                            format_bytes(static_cast<double>(blocks) * static_cast<double>(sizing.block_bytes)), blocks, o.block_tokens,
+                            dtype_name(sizing.dtype), tokens, static_cast<double>(tokens) / sizing.max_model_len, sizing.max_model_len);
+  if (o.max_model_len == 0 && sizing.max_model_len < wanted_len)
+    sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
+  return sizing;
+}
+
+Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags) {
+  if (flags.model.empty()) return invalid_argument("no model given: name a .gguf file or a Hugging Face directory", "--model");
+  auto stack = std::make_unique<EngineStack>();
+  stack->clock = std::make_unique<RealClock>();
+  SLUICE_TRY(stack->source, open_tensor_source(flags.model));
+  if (flags.threads < 0 || flags.threads > 1024) return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", flags.threads));
+  const int threads = flags.threads > 0 ? flags.threads : usable_cores();
+  stack->pool = std::make_unique<ThreadPool>(threads);
+  SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
+  stack->ops = std::make_unique<Ops>(*table, *stack->pool);
+  const size_t to_come = owned_weight_bytes(*stack->source);
+  SLUICE_TRY_STATUS(check_fits(*stack->source, static_cast<size_t>(flags.kv_cache_memory.bytes), size_t{64} << 20));
+  const Nanos start = stack->clock->now();
+  stack->weights = std::make_unique<WeightStore>(stack->source, *stack->ops);
+  SLUICE_TRY(stack->model, build_model(*stack->weights, *stack->ops));
+  const size_t owned = stack->weights->owned_bytes();
+  stack->notes.push_back(fmt::format("model: {} ({} parameters), weights {} in {:.2f} s, {} threads, {}", stack->model->info().arch,
+                                     stack->model->info().parameters, format_bytes(static_cast<double>(owned)),
+                                     static_cast<double>(stack->clock->now() - start) / 1e9, threads, stack->ops->isa()));
+  // What was packed is in memory now, so that only what is still to come counts.
+  const size_t left_to_come = to_come > owned ? to_come - owned : 0;
+  SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, stack->model->info(), stack->model->kv(), left_to_come));
+  stack->notes.push_back(sizing.note);
+  stack->kv_dtype = sizing.dtype;
+  stack->options = flags.engine;
+  if (!flags.enable_prefix_caching) stack->options.prefix_cache = "none";
+  stack->options.kv_blocks = sizing.blocks;
+  stack->options.max_model_len = sizing.max_model_len;
+  stack->options.vocab_size = stack->model->info().vocab_size;
+  SLUICE_TRY(KvArena arena, KvArena::allocate(stack->model->kv(), sizing.dtype, sizing.blocks, flags.engine.block_tokens));
+  stack->executor = std::make_unique<LocalExecutor>(*stack->model, *stack->ops, std::move(arena));
+  return stack;
+}
+
+Result<std::unique_ptr<Engine>> EngineStack::make_engine(Executor* wrapped, const EngineOptions* changed) {
+  return build_engine(changed != nullptr ? *changed : options, wrapped != nullptr ? *wrapped : *executor, *clock);
+}
+
+}  // namespace sluice

@@ -1,0 +1,61 @@
+#pragma once
+// A model made ready to run: flags, weights, KV cache, executor and engine, put together in one place for run, serve and
+// bench.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/options.h"
+#include "engine/build_engine.h"
+#include "exec/local_executor.h"
+#include "model/model.h"
+#include "weights/weight_store.h"
+
+namespace sluice {
+
+/// The flags that every command running a model shares. Names are vLLM's; short ones are llama.cpp's.
+struct EngineFlags {
+  std::string model;
+  int threads = 0;                     // 0: the usable cores
+  std::string isa;                     // "": the best
+  std::string kv_cache_dtype = "auto";
+  ByteSize kv_cache_memory;            // 0: sized from what is free
+  double memory_utilization = 0.9;
+  bool enable_prefix_caching = true;
+  EngineOptions engine;
+
+  void declare(OptionSet& options);
+};
+
+struct EngineStack {
+  std::shared_ptr<TensorSource> source;
+  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<Ops> ops;
+  std::unique_ptr<WeightStore> weights;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<LocalExecutor> executor;
+  std::unique_ptr<Clock> clock;
+  DType kv_dtype = DType::f32;
+  EngineOptions options;  // as they were resolved
+  std::vector<std::string> notes;  // how memory was divided, for the start log
+
+  /// A fresh engine on this executor; one at a time. `executor` replaces the stack's own, to record or simulate.
+  Result<std::unique_ptr<Engine>> make_engine(Executor* wrapped = nullptr, const EngineOptions* changed = nullptr);
+};
+
+/// Opens the source, checks that everything fits, builds the model and sizes the KV cache.
+Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags);
+
+/// How the KV cache would be sized for a model: shared by the loader and by inspect.
+struct KvSizing {
+  DType dtype = DType::f32;
+  int blocks = 0;
+  int max_model_len = 0;
+  size_t block_bytes = 0;
+  std::string note;
+};
+Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelInfo& info, const KvSpec& spec,
+                               size_t weight_bytes_to_come);
+
+}  // namespace sluice

@@ -1,0 +1,115 @@
+// sluice inspect: what is in a model, and what it will take here.
+
+#include <cstdio>
+#include <map>
+
+#include "apps/command.h"
+#include "apps/engine_stack.h"
+#include "apps/model_text.h"
+#include "base/machine.h"
+#include "weights/memory_check.h"
+
+namespace sluice {
+namespace {
+
+void print(const std::string& text) { std::fputs(text.c_str(), stdout); }
+void row(const char* name, const std::string& value) { print(fmt::format("{:<18} {}\n", name, value)); }
+
+void print_types(const TensorSource& source) {
+  std::map<std::string_view, std::pair<int, size_t>> by_type;
+  size_t total = 0;
+  for (const TensorInfo& t : source.tensors()) {
+    auto& [count, bytes] = by_type[dtype_name(t.dtype)];
+    ++count;
+    bytes += t.size_bytes;
+    total += t.size_bytes;
+  }
+  row("tensors", fmt::format("{}, {}", source.tensors().size(), format_bytes(static_cast<double>(total))));
+  for (const auto& [name, entry] : by_type)
+    row("", fmt::format("{:<6} {:>5} tensors, {}", name, entry.first, format_bytes(static_cast<double>(entry.second))));
+}
+
+void print_text(const std::string& path, const TensorSource& source) {
+  auto text = load_model_text(path, source, "");
+  if (!text.ok()) {
+    row("tokenizer", "cannot be loaded: " + text.error().message);
+    return;
+  }
+  const Tokenizer& t = *text->tokenizer;
+  auto name = [&](std::optional<TokenId> id) { return id ? fmt::format("{}", *id) : std::string("none"); };
+  std::string ends;
+  for (const TokenId id : t.end_of_generation()) ends += (ends.empty() ? "" : ", ") + std::to_string(id);
+  row("tokenizer", fmt::format("{} tokens, BOS {}, EOS {}, generation ends at [{}]", t.vocab_size(), name(t.bos()), name(t.eos()), ends));
+  row("chat template", text->chat ? text->chat_origin : "none (chat needs --chat-template)");
+  if (const auto defaults = load_generation_defaults(path, t); defaults.ok()) {
+    const SamplingParams& s = defaults->sampling;
+    row("sampling defaults", fmt::format("temperature {}, top_k {}, top_p {}, min_p {}, repetition_penalty {}", s.temperature, s.top_k,
+                                         s.top_p, s.min_p, s.repetition_penalty));
+  }
+}
+
+}  // namespace
+
+Result<int> inspect_main(const std::vector<std::string>& args) {
+  EngineFlags flags;
+  bool tensors = false, metadata = false;
+  OptionSet options("sluice inspect", "Shows what is in a model: architecture, tensors, types, sizes, tokenizer, chat template, and the\n"
+                                      "memory and context that it will take here. The flags of serve that change these are taken into account.");
+  options.add("--tensors", tensors, "list every tensor");
+  options.add("--metadata", metadata, "list every key of the model's metadata");
+  flags.declare(options);
+  SLUICE_TRY(const auto outcome, options.parse(args));
+  if (outcome == OptionSet::Outcome::done) return 0;
+  if (flags.model.empty()) return invalid_argument("no model given: name a .gguf file or a Hugging Face directory");
+
+  SLUICE_TRY(const auto source, open_tensor_source(flags.model));
+  for (const std::string& file : source->files()) row("file", file);
+  row("architecture", source->metadata().architecture());
+  auto described = plan_model(*source);
+  if (described.ok()) {
+    const ModelInfo& info = described->info;
+    row("parameters", fmt::format("{}", info.parameters));
+    row("shape", fmt::format("{} layers, hidden {}, FFN {}, {} heads, {} KV heads of {}, vocabulary {}", info.layers, info.hidden,
+                             info.ffn, info.heads, info.kv_heads, info.head_dim, info.vocab_size));
+    row("context", fmt::format("{} tokens", info.max_positions));
+  } else {
+    row("", "cannot run here: " + described.error().message);
+  }
+  print_types(*source);
+  print_text(flags.model, *source);
+  if (described.ok()) {
+    const MemoryLimit limit = memory_limit();
+    const size_t weights = owned_weight_bytes(*source);
+    row("memory", fmt::format("{} free of {}; weights take {}", format_bytes(static_cast<double>(limit.available_bytes)),
+                              format_bytes(static_cast<double>(limit.total_bytes)), format_bytes(static_cast<double>(weights))));
+    const auto sizing = size_kv_cache(flags, *source, described->info, described->kv, weights);
+    if (sizing.ok()) {
+      row("KV per token", format_bytes(static_cast<double>(sizing->block_bytes) / flags.engine.block_tokens));
+      row("", sizing->note);
+    } else {
+      row("", sizing.error().message);
+    }
+  }
+  if (metadata) {
+    print("\n");
+    for (const auto& [key, value] : source->metadata().values()) {
+      std::string text = std::visit(
+          [](const auto& v) -> std::string {
+            using T = std::decay_t<decltype(v)>;
+            if constexpr (std::is_same_v<T, std::string>) return v.size() > 100 ? v.substr(0, 100) + "..." : v;
+            else if constexpr (requires { v.size(); }) return fmt::format("array of {}", v.size());
+            else return fmt::format("{}", v);
+          },
+          value);
+      print(fmt::format("{:<44} {}\n", key, text));
+    }
+  }
+  if (tensors) {
+    print("\n");
+    for (const TensorInfo& t : source->tensors())
+      print(fmt::format("{:<44} {:<6} {:<20} {:>12}\n", t.name, dtype_name(t.dtype), t.shape.text(), format_bytes(static_cast<double>(t.size_bytes))));
+  }
+  return 0;
+}
+
+}  // namespace sluice

@@ -1,0 +1,51 @@
+// The sluice command: finds the subcommand, prints its error, returns its exit code.
+
+#include <csignal>
+#include <cstdio>
+
+#include "apps/command.h"
+
+namespace sluice {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"run", "generate text from a prompt, or chat in the terminal", run_main},
+    {"serve", "serve a model over the OpenAI API", serve_main},
+    {"bench", "measure: latency, throughput, serve, roofline, calibrate, batching", bench_main},
+    {"inspect", "show what is in a model, and what it will take here", inspect_main},
+    {"convert", "convert a model to GGUF, quantize it, or make a random one", convert_main},
+    {"simulate", "replay a trace through the scheduler on a virtual clock", simulate_main},
+};
+
+int usage(std::FILE* to) {
+  std::fputs("Sluice serves open language models.\n\nusage: sluice COMMAND [flags]\n\n", to);
+  for (const Command& command : kCommands)
+    std::fputs(fmt::format("  {:<10} {}\n", command.name, command.help).c_str(), to);
+  std::fputs("\n'sluice COMMAND --help' lists a command's flags. 'sluice --version' prints the version.\n"
+             "A first try:  sluice serve models/stories260K.gguf\n", to);
+  return to == stdout ? 0 : 2;
+}
+
+int sluice_main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  const std::string name = argc > 1 ? argv[1] : "";
+  if (name == "--version" || name == "version") {
+    std::puts("sluice " SLUICE_VERSION);
+    return 0;
+  }
+  if (name == "--help" || name == "-h" || name == "help") return usage(stdout);
+  for (const Command& command : kCommands) {
+    if (name != command.name) continue;
+    const Result<int> result = command.main({argv + 2, argv + argc});
+    if (result.ok()) return *result;
+    std::fputs(fmt::format("sluice {}: {}\n", name, result.error().message).c_str(), stderr);
+    return 1;
+  }
+  if (!name.empty()) std::fputs(fmt::format("sluice: there is no command '{}'\n\n", name).c_str(), stderr);
+  return usage(stderr);
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) { return sluice::sluice_main(argc, argv); }

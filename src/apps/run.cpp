@@ -1,0 +1,207 @@
+// sluice run: one prompt, or a chat in the terminal.
+
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "apps/command.h"
+#include "apps/engine_stack.h"
+#include "apps/model_text.h"
+#include "base/log.h"
+#include "text/tokenizer/detokenizer.h"
+
+namespace sluice {
+namespace {
+
+struct Flags {
+  std::string prompt, system, chat_template;
+  bool chat = false, stats = true, ignore_eos = false;
+  int max_tokens = 256;
+  double temperature = -1, top_p = -1, min_p = -1, repetition_penalty = -1;
+  int top_k = -1;
+  int64_t seed = -1;
+};
+
+std::atomic<bool> g_interrupted{false};
+
+/// Generates from prompt tokens and prints as it goes; returns the text.
+class Generator {
+ public:
+  Generator(EngineStack& stack, Engine& engine, const ModelText& text, const GenerationDefaults& defaults, const Flags& flags)
+      : stack_(stack), engine_(engine), text_(text), flags_(flags), sampling_(defaults.sampling), eos_(defaults.eos_token_ids) {
+    if (flags.temperature >= 0) sampling_.temperature = static_cast<float>(flags.temperature);
+    if (flags.top_p >= 0) sampling_.top_p = static_cast<float>(flags.top_p);
+    if (flags.min_p >= 0) sampling_.min_p = static_cast<float>(flags.min_p);
+    if (flags.repetition_penalty >= 0) sampling_.repetition_penalty = static_cast<float>(flags.repetition_penalty);
+    if (flags.top_k >= 0) sampling_.top_k = flags.top_k;
+  }
+
+  Result<std::string> generate(std::vector<TokenId> prompt, bool continues_text) {
+    Request request;
+    request.prompt = std::move(prompt);
+    request.sampling = sampling_;
+    request.sampling.seed = flags_.seed >= 0 ? static_cast<uint64_t>(flags_.seed) : std::random_device{}();
+    request.eos_token_ids = eos_;
+    request.ignore_eos = flags_.ignore_eos;
+    const int room = stack_.options.max_model_len - static_cast<int>(request.prompt.size());
+    request.max_tokens = std::max(1, std::min(flags_.max_tokens, room));
+    const bool shortened = flags_.max_tokens > room && room > 0;
+    const int prompt_tokens = static_cast<int>(request.prompt.size());
+
+    Detokenizer detokenizer(*text_.tokenizer, {.skip_special = true, .strip_leading_space = !continues_text});
+    std::string all;
+    const auto emit = [&](const std::string& piece) {
+      all += piece;
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+      std::fflush(stdout);
+    };
+    bool done = false;
+    int generated = 0, cached = 0;
+    FinishReason finish = FinishReason::none;
+    std::string error;
+    const Nanos start = stack_.clock->now();
+    Nanos first = start;
+    SLUICE_TRY(const RequestId id, engine_.add(std::move(request), [&](const Output& out) {
+      for (const SampledToken& t : out.tokens) {
+        if (generated++ == 0) first = stack_.clock->now();
+        if (text_.tokenizer->is_end_of_generation(t.token) && !flags_.ignore_eos) continue;
+        emit(detokenizer.push(t.token));
+      }
+      cached = out.cached_tokens;
+      finish = out.finish;
+      error = std::string(out.error);
+      done = out.request_done;
+    }));
+    while (!done) {
+      if (g_interrupted.exchange(false)) engine_.cancel(id);
+      engine_.step();
+    }
+    emit(detokenizer.finish());
+    if (finish == FinishReason::error) return Error{ErrorCode::internal, error, {}};
+    if (flags_.stats) {
+      const double prefill_s = static_cast<double>(first - start) / 1e9, decode_s = static_cast<double>(stack_.clock->now() - first) / 1e9;
+      std::fputs(fmt::format("\n[{} prompt tokens ({} cached) in {:.2f} s, {} generated at {:.1f} tok/s, ended by {}{}]\n", prompt_tokens, cached,
+                             prefill_s, generated, generated > 1 ? (generated - 1) / decode_s : 0.0, finish_reason_name(finish),
+                             shortened && finish == FinishReason::length ? ": the context is full" : "").c_str(), stderr);
+    }
+    return all;
+  }
+
+ private:
+  EngineStack& stack_;
+  Engine& engine_;
+  const ModelText& text_;
+  const Flags& flags_;
+  SamplingParams sampling_;
+  std::vector<TokenId> eos_;
+};
+
+Result<std::vector<TokenId>> render(const ModelText& text, const nlohmann::ordered_json& messages) {
+  if (text.chat == nullptr)
+    return invalid_argument("this model has no chat template; give a prompt (-p TEXT) to have it continued, or name a template (--chat-template chatml)");
+  const nlohmann::ordered_json no_tools;
+  ChatInputs inputs;
+  inputs.messages = &messages;
+  inputs.tools = &no_tools;
+  const auto spelled = [&](std::optional<TokenId> id) { return id ? std::string(text.tokenizer->token_bytes(*id)) : std::string(); };
+  inputs.bos_token = spelled(text.tokenizer->bos());
+  inputs.eos_token = spelled(text.tokenizer->eos());
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  inputs.now_local_s = now + local.tm_gmtoff;
+  SLUICE_TRY(const RenderedChat rendered, text.chat->render(inputs));
+  std::vector<TextSegment> segments;
+  for (const RenderedChat::Segment& s : rendered.segments) segments.push_back({s.text, s.trusted});
+  return text.tokenizer->encode_segments(segments, false);
+}
+
+Result<int> chat_in_terminal(Generator& generator, const ModelText& text, const Flags& flags) {
+  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  const auto reset = [&] {
+    messages = nlohmann::ordered_json::array();
+    if (!flags.system.empty()) messages.push_back({{"role", "system"}, {"content", flags.system}});
+  };
+  reset();
+  std::signal(SIGINT, [](int) { g_interrupted = true; });
+  std::fputs("Chat; /reset starts anew, /exit or Ctrl-D ends, Ctrl-C stops an answer.\n", stderr);
+  for (std::string line;;) {
+    std::fputs("\n> ", stderr);
+    if (!std::getline(std::cin, line) || line == "/exit") return 0;
+    g_interrupted = false;
+    if (line == "/reset") {
+      reset();
+      continue;
+    }
+    if (line.empty()) continue;
+    messages.push_back({{"role", "user"}, {"content", line}});
+    SLUICE_TRY(auto prompt, render(text, messages));
+    const Result<std::string> answer = generator.generate(std::move(prompt), false);
+    if (!answer.ok()) {
+      std::fputs((answer.error().message + "\n").c_str(), stderr);
+      messages.erase(messages.size() - 1);
+      continue;
+    }
+    messages.push_back({{"role", "assistant"}, {"content", *answer}});
+  }
+}
+
+}  // namespace
+
+Result<int> run_main(const std::vector<std::string>& args) {
+  EngineFlags engine_flags;
+  Flags flags;
+  OptionSet options("sluice run", "Generates text from a prompt, or, without one on a terminal, chats.");
+  options.add("-p,--prompt", flags.prompt, "text to continue; from standard input when absent and no terminal");
+  options.add("--chat", flags.chat, "treat the prompt as a user's message: apply the chat template");
+  options.add("--system", flags.system, "system message of a chat");
+  options.add("--chat-template", flags.chat_template, "a built-in template's name or a file; default: the model's");
+  options.add("--stats", flags.stats, "print token counts and speed to standard error");
+  options.group("Sampling (defaults: the model's generation_config.json)");
+  options.add("-n,--max-tokens", flags.max_tokens, "most tokens to generate");
+  options.add("--temp,--temperature", flags.temperature, "0 is greedy; negative: the model's default");
+  options.add("--top-k", flags.top_k, "keep the k likeliest; 0: off");
+  options.add("--top-p", flags.top_p, "keep the likeliest that make up this mass");
+  options.add("--min-p", flags.min_p, "drop tokens below this share of the likeliest");
+  options.add("--repetition-penalty", flags.repetition_penalty, "1: off");
+  options.add("-s,--seed", flags.seed, "of the random numbers; negative: a fresh one");
+  options.add("--ignore-eos", flags.ignore_eos, "go on after the end of text");
+  engine_flags.declare(options);
+  engine_flags.engine.max_num_seqs = 4;
+  SLUICE_TRY(const auto outcome, options.parse(args));
+  if (outcome == OptionSet::Outcome::done) return 0;
+  set_log_level("warn");
+  if (flags.max_tokens < 1) return invalid_argument(fmt::format("--max-tokens is {}; it must be at least 1", flags.max_tokens));
+
+  SLUICE_TRY(const auto stack, load_engine_stack(engine_flags));
+  SLUICE_TRY(const ModelText text, load_model_text(engine_flags.model, *stack->source, flags.chat_template));
+  SLUICE_TRY(const GenerationDefaults defaults, load_generation_defaults(engine_flags.model, *text.tokenizer));
+  SLUICE_TRY(const auto engine, stack->make_engine());
+  Generator generator(*stack, *engine, text, defaults, flags);
+  if (!options.given("prompt") && isatty(0)) return chat_in_terminal(generator, text, flags);
+  if (!options.given("prompt")) flags.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+
+  std::vector<TokenId> prompt;
+  if (flags.chat) {
+    nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+    if (!flags.system.empty()) messages.push_back({{"role", "system"}, {"content", flags.system}});
+    messages.push_back({{"role", "user"}, {"content", flags.prompt}});
+    SLUICE_TRY(prompt, render(text, messages));
+  } else {
+    prompt = text.tokenizer->encode(flags.prompt);
+    if (prompt.empty()) return invalid_argument("the prompt is empty, and this model has no token that starts a text");
+    std::fputs(flags.prompt.c_str(), stdout);
+  }
+  SLUICE_TRY([[maybe_unused]] const std::string generated, generator.generate(std::move(prompt), !flags.chat && !flags.prompt.empty()));
+  std::fputs("\n", stdout);
+  return 0;
+}
+
+}  // namespace sluice

@@ -1,0 +1,143 @@
+// sluice serve: the model over the OpenAI API, until SIGINT or SIGTERM.
+
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <thread>
+
+#include "apps/command.h"
+#include "apps/engine_stack.h"
+#include "apps/model_text.h"
+#include "base/log.h"
+#include "base/mapped_file.h"
+#include "serve/openai/api_server.h"
+
+namespace sluice {
+namespace {
+
+struct Flags {
+  std::string host = "127.0.0.1", chat_template, log_level = "info", cors_origin;
+  int port = 8000, max_connections = 1024;
+  std::vector<std::string> api_keys, served_names;
+  ByteSize max_body{16 << 20};
+  double request_timeout_s = 0, health_timeout_s = 60, drain_timeout_s = 30;
+  bool show_config = false, self_check = true;
+};
+
+/// One line about the text side: what a wrong tokenizer or template would break first.
+std::string self_check(const ModelText& text) {
+  std::string odd;
+  for (const char* sample : {"Hello, world!", "  two  spaces\n\tand a tab", "naïve café — 東京 🙂", "x = 3.14159; // 42"}) {
+    const std::string back = text.tokenizer->decode(text.tokenizer->encode(sample, {.add_special = false}));
+    if (back != sample) odd += fmt::format("; '{}' decodes as '{}'", sample, back);
+  }
+  return odd.empty() ? "tokenizer round-trips" : "tokenizer does not round-trip" + odd;
+}
+
+Nanos seconds(double s) { return static_cast<Nanos>(s * 1e9); }
+
+/// Blocks SIGINT and SIGTERM in every thread made from now on, so that one place waits for them.
+sigset_t block_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  return set;
+}
+
+}  // namespace
+
+Result<int> serve_main(const std::vector<std::string>& args) {
+  EngineFlags engine_flags;
+  Flags flags;
+  OptionSet options("sluice serve", "Serves a model over the OpenAI API: /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize,\n"
+                                    "/health, /version and /metrics.");
+  engine_flags.declare(options);
+  options.group("Server");
+  options.add("--host", flags.host, "address to listen on");
+  options.add("--port", flags.port, "port; 0 takes a free one and prints it");
+  options.add("--served-model-name", flags.served_names, "names that clients may use; the first is reported. Default: the file's");
+  options.add("--api-key", flags.api_keys, "keys of which clients must send one as a bearer token");
+  options.add("--chat-template", flags.chat_template, "a built-in template's name or a file; default: the model's");
+  options.add("--max-body-size", flags.max_body, "most bytes of a request");
+  options.add("--max-connections", flags.max_connections, "most open connections");
+  options.add("--request-timeout", flags.request_timeout_s, "seconds that one request may take; 0: no limit");
+  options.add("--health-timeout", flags.health_timeout_s, "/health is 503 after so many seconds of work without a step");
+  options.add("--drain-timeout", flags.drain_timeout_s, "seconds that running requests get after SIGTERM");
+  options.add("--cors-origin", flags.cors_origin, "Access-Control-Allow-Origin; empty: no CORS");
+  options.add("--log-level", flags.log_level, "debug, info, warn, error or off");
+  options.add("--show-config", flags.show_config, "print every flag, its value and where it came from, and stop");
+  SLUICE_TRY(const auto outcome, options.parse(args));
+  if (outcome == OptionSet::Outcome::done) return 0;
+  if (flags.show_config) {
+    std::fputs(options.show().c_str(), stdout);
+    return 0;
+  }
+  if (!set_log_level(flags.log_level)) return invalid_argument(fmt::format("--log-level '{}' is none of debug, info, warn, error, off", flags.log_level));
+  if (flags.port < 0 || flags.port > 65535) return invalid_argument(fmt::format("--port is {}; it must be from 0 to 65535", flags.port));
+  if (engine_flags.model.empty()) return invalid_argument("no model given: name a .gguf file or a Hugging Face directory");
+
+  const RealClock clock;
+  const Nanos begin = clock.now();
+  const sigset_t signals = block_signals();
+  ApiOptions api;
+  api.host = flags.host;
+  api.port = flags.port;
+  api.api_keys = flags.api_keys;
+  api.cors_origin = flags.cors_origin;
+  api.request_timeout = std::chrono::nanoseconds(seconds(flags.request_timeout_s));
+  api.health_timeout = std::chrono::nanoseconds(seconds(flags.health_timeout_s));
+  api.version = SLUICE_VERSION;
+  api.http.max_body_bytes = static_cast<size_t>(flags.max_body.bytes);
+  api.http.max_connections = flags.max_connections;
+  // The engine outlives the server, and the server listens before the model is there.
+  std::unique_ptr<EngineStack> stack;
+  ModelText text;
+  std::unique_ptr<Engine> engine;
+  SLUICE_TRY(auto server, ApiServer::start(api));
+  log_info("listening on http://{}:{}; loading {}", flags.host, server->port(), engine_flags.model);
+
+  SLUICE_TRY(stack, load_engine_stack(engine_flags));
+  SLUICE_TRY(text, load_model_text(engine_flags.model, *stack->source, flags.chat_template));
+  SLUICE_TRY(const GenerationDefaults defaults, load_generation_defaults(engine_flags.model, *text.tokenizer));
+  SLUICE_TRY(engine, stack->make_engine());
+  for (const std::string& note : stack->notes) log_info("{}", note);
+  log_info("text: {} tokens, {}, chat template: {}", text.tokenizer->vocab_size(), self_check(text), text.chat ? text.chat_origin : "none");
+  if (text.tokenizer->vocab_size() > stack->model->info().vocab_size)
+    log_warn("the tokenizer has {} tokens, the model {}: the ids above are refused", text.tokenizer->vocab_size(), stack->model->info().vocab_size);
+  const EngineOptions& o = stack->options;
+  log_info("scheduling: {}, {}, {}, prefix cache {}, at most {} sequences and {} tokens a step", o.scheduling_policy, o.chunk_policy, o.batching,
+           o.prefix_cache, o.max_num_seqs, o.max_num_batched_tokens);
+
+  std::vector<std::string> names = flags.served_names;
+  if (names.empty()) {
+    std::filesystem::path path(engine_flags.model);
+    if (path.filename().empty()) path = path.parent_path();
+    names.push_back(is_directory(engine_flags.model) ? path.filename().string() : path.stem().string());
+  }
+  server->set_ready({*engine, *text.tokenizer, text.chat.get(), *stack->clock, names, engine_flags.model, std::time(nullptr), defaults.sampling,
+                     defaults.max_tokens, defaults.eos_token_ids, 0});
+  std::jthread loop([&](std::stop_token stop) { engine->run(stop); });
+  log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0], flags.host, server->port());
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  log_info("{}: draining, at most {} s", signal == SIGINT ? "SIGINT" : "SIGTERM", flags.drain_timeout_s);
+  // A second signal ends the wait.
+  std::jthread impatient([signals](std::stop_token) {
+    int again = 0;
+    sigwait(&signals, &again);
+    std::_Exit(130);
+  });
+  impatient.detach();
+  const bool drained = server->drain(std::chrono::milliseconds(static_cast<int64_t>(flags.drain_timeout_s * 1000)));
+  if (!drained) log_warn("some requests had not ended and are cut off");
+  loop.request_stop();
+  loop.join();
+  server.reset();
+  return 0;
+}
+
+}  // namespace sluice

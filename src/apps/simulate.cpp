@@ -1,0 +1,75 @@
+// sluice simulate: a trace through the real engine and scheduler, on a virtual clock and a step-time model.
+
+#include <cstdio>
+#include <fstream>
+
+#include "apps/bench/workload.h"
+#include "apps/command.h"
+#include "apps/progress.h"
+#include "base/mapped_file.h"
+#include "base/options.h"
+#include "engine/build_engine.h"
+#include "sim/replay.h"
+#include "sim/sim_executor.h"
+
+namespace sluice {
+
+Result<int> simulate_main(const std::vector<std::string>& args) {
+  WorkloadFlags workload;
+  EngineOptions engine;
+  std::string cost_path, result_path;
+  int64_t kv_tokens = 0;
+  engine.max_model_len = 0;
+  OptionSet options("sluice simulate",
+                    "Replays a trace through the same engine, scheduler and policies that serve, with a step-time model in place of\n"
+                    "the computation, and prints the report of 'sluice bench serve'.");
+  options.add("--cost", cost_path, "step-time model, as 'sluice bench calibrate' writes it");
+  workload.declare(options);
+  options.group("Engine");
+  options.add("--num-kv-tokens", kv_tokens, "tokens that the KV cache holds; 0: what --max-num-seqs full contexts need");
+  options.add("-c,--max-model-len", engine.max_model_len, "context: most tokens of one sequence; 0: the longest request");
+  options.add("--block-size", engine.block_tokens, "tokens per KV block, 1 to 256");
+  options.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
+  options.add("--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
+  options.add("--scheduling-policy", engine.scheduling_policy, "fcfs or priority");
+  options.add("--chunk-policy", engine.chunk_policy, "stall-free, split-and-fuse or prefill-first");
+  options.add("--long-prefill-token-threshold", engine.prefill_chunk_tokens, "most prefill tokens beside decodes in one step; 0: a quarter of the budget");
+  options.add("--batching", engine.batching, "continuous or static");
+  options.add("--prefix-cache", engine.prefix_cache, "radix, hash or none");
+  options.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
+  options.group("Output");
+  options.add("--result-file", result_path, "write the report as JSON too");
+  SLUICE_TRY(const auto outcome, options.parse(args));
+  if (outcome == OptionSet::Outcome::done) return 0;
+  if (cost_path.empty()) return invalid_argument("a step-time model is needed: --cost FILE, made by 'sluice bench calibrate'", "--cost");
+  SLUICE_TRY(const std::string cost_text, read_file(cost_path));
+  SLUICE_TRY(const StepCost cost, StepCost::from_json(cost_text, cost_path));
+  SLUICE_TRY(const Workload load, make_workload(workload, 1 << 20));
+
+  int longest = 2;
+  for (const Request& r : load.requests) longest = std::max(longest, static_cast<int>(r.prompt.size()) + r.max_tokens);
+  if (engine.max_model_len == 0) engine.max_model_len = longest;
+  if (kv_tokens == 0) kv_tokens = int64_t{engine.max_model_len} * engine.max_num_seqs;
+  engine.kv_blocks = static_cast<int>(std::min<int64_t>(kv_tokens / std::max(1, engine.block_tokens) + 1, 1 << 26));
+  engine.max_waiting = 1 << 24;
+
+  VirtualClock clock;
+  SimExecutor executor(cost, clock);
+  SLUICE_TRY(const auto sim, build_engine(engine, executor, clock));
+  RealClock wall;
+  const Nanos start = wall.now();
+  Progress progress("simulating");
+  const auto records = replay(*sim, load.requests, load.arrivals, {clock, [&](Nanos t) { clock.advance_to(t); }},
+                              [&](size_t done, size_t all) { progress.update(static_cast<double>(done), static_cast<double>(all)); });
+  const ServingReport report = make_report(records, workload.goodput);
+  const EngineStats stats = sim->stats();
+  std::fputs(report.to_text().c_str(), stdout);
+  std::fputs(fmt::format("simulated {:.1f} s in {:.2f} s: {} steps, {} preemptions, prefix cache hit {:.1f} % of {} prompt tokens\n",
+                         report.duration_s, static_cast<double>(wall.now() - start) / 1e9, stats.steps, stats.preemptions,
+                         stats.prefix_queries_tokens > 0 ? 100.0 * static_cast<double>(stats.prefix_hits_tokens) / static_cast<double>(stats.prefix_queries_tokens) : 0.0,
+                         stats.prefix_queries_tokens).c_str(), stdout);
+  if (!result_path.empty()) std::ofstream(result_path) << report.to_json();
+  return report.failed == 0 ? 0 : 1;
+}
+
+}  // namespace sluice
