@@ -1,0 +1,187 @@
+// Exact by construction: on one path (instruction set, weight pack, KV format) a request's tokens and logprobs are the same
+// bits alone or in any batch, under any chunking, block size, thread count, with the prefix cache on or off, and after
+// preemption. Each test runs real weights through the real engine.
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <map>
+
+#include "backend/op_table.h"
+#include "base/rng.h"
+#include "engine/build_engine.h"
+#include "exec/local_executor.h"
+#include "tests/support/memory_source.h"
+
+namespace sluice {
+namespace {
+
+/// Tokens and the bits of their logprobs.
+struct Trace {
+  std::vector<TokenId> tokens;
+  std::vector<uint32_t> logprobs;
+  bool operator==(const Trace&) const = default;
+};
+using Traces = std::map<std::pair<size_t, int>, Trace>;  // (request, sample)
+
+struct Way {
+  EngineOptions engine;
+  int threads = 1;
+  DType kv = DType::f32;
+  bool one_at_a_time = false;
+};
+
+EngineOptions roomy() {
+  EngineOptions o;
+  o.kv_blocks = 400;
+  o.block_tokens = 16;
+  o.max_model_len = 400;
+  o.max_num_seqs = 64;
+  o.max_num_batched_tokens = 512;
+  return o;
+}
+
+struct Run { Traces traces; EngineStats stats; };
+
+Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const Way& way, const std::vector<Request>& requests) {
+  ThreadPool pool(way.threads);
+  const Ops ops(table, pool);
+  WeightStore weights(source, ops);
+  auto model = build_model(weights, ops);
+  EXPECT_TRUE(model.ok()) << model.error().message;
+  auto arena = KvArena::allocate((*model)->kv(), way.kv, way.engine.kv_blocks, way.engine.block_tokens);
+  LocalExecutor executor(**model, ops, std::move(*arena));
+  RealClock clock;
+  auto engine = build_engine(way.engine, executor, clock);
+  EXPECT_TRUE(engine.ok()) << engine.error().message;
+  Run result;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const auto id = (*engine)->add(requests[i], [&result, i](const Output& out) {
+      EXPECT_NE(out.finish, FinishReason::error) << out.error;
+      Trace& trace = result.traces[{i, out.sample}];
+      for (const SampledToken& t : out.tokens) {
+        trace.tokens.push_back(t.token);
+        trace.logprobs.push_back(std::bit_cast<uint32_t>(t.logprob));
+        for (const TokenLogprob& top : t.top) trace.logprobs.push_back(std::bit_cast<uint32_t>(top.logprob));
+      }
+    });
+    EXPECT_TRUE(id.ok()) << id.error().message;
+    if (way.one_at_a_time)
+      while ((*engine)->step()) {
+      }
+  }
+  while ((*engine)->step()) {
+  }
+  std::string why;
+  EXPECT_TRUE((*engine)->consistent(&why)) << why;
+  result.stats = (*engine)->stats();
+  return result;
+}
+
+std::vector<Request> mixed_requests(int64_t vocab, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<TokenId> shared;
+  for (int i = 0; i < 300; ++i) shared.push_back(static_cast<TokenId>(rng.below(static_cast<uint64_t>(vocab))));
+  std::vector<Request> requests;
+  for (const int length : {1, 7, 16, 33, 64, 120, 270, 50, 90}) {
+    Request r;
+    if (length >= 33) r.prompt.assign(shared.begin(), shared.begin() + length * 2 / 3);
+    while (static_cast<int>(r.prompt.size()) < length) r.prompt.push_back(static_cast<TokenId>(rng.below(static_cast<uint64_t>(vocab))));
+    r.max_tokens = static_cast<int>(rng.between(16, 40));
+    r.n = length == 50 ? 3 : 1;
+    r.sampling.temperature = length % 2 == 0 ? 0.0f : 1.0f;
+    r.sampling.seed = seed + static_cast<uint64_t>(length);
+    r.sampling.logprobs = 3;
+    r.sampling.repetition_penalty = length == 33 ? 1.3f : 1.0f;
+    requests.push_back(std::move(r));
+  }
+  return requests;
+}
+
+struct Named { std::string name; Way way; };
+
+std::vector<Named> ways() {
+  std::vector<Named> list;
+  auto add = [&](std::string name, auto change) {
+    Way way{roomy(), 1, DType::f32, false};
+    change(way);
+    list.push_back({std::move(name), way});
+  };
+  add("batched", [](Way&) {});
+  add("two threads", [](Way& w) { w.threads = 2; });
+  add("three threads", [](Way& w) { w.threads = 3; });
+  add("chunks of one token", [](Way& w) { w.engine.max_num_batched_tokens = 1; });
+  add("chunks of seven", [](Way& w) { w.engine.max_num_batched_tokens = 7, w.engine.chunk_policy = "split-and-fuse"; });
+  add("prefill first", [](Way& w) { w.engine.chunk_policy = "prefill-first", w.threads = 2; });
+  add("static batches", [](Way& w) { w.engine.batching = "static"; });
+  add("block size 1", [](Way& w) { w.engine.block_tokens = 1, w.engine.kv_blocks = 6400; });
+  add("block size 5", [](Way& w) { w.engine.block_tokens = 5, w.engine.kv_blocks = 1280; });
+  add("block size 256", [](Way& w) { w.engine.block_tokens = 256, w.engine.kv_blocks = 40; });
+  add("prefix cache off", [](Way& w) { w.engine.prefix_cache = "none"; });
+  add("hash prefix cache, one at a time", [](Way& w) { w.engine.prefix_cache = "hash", w.one_at_a_time = true; });
+  add("radix prefix cache, one at a time", [](Way& w) { w.one_at_a_time = true; });
+  add("a pool so small that sequences are preempted", [](Way& w) { w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.engine.prefix_cache = "none"; });
+  add("the same with the prefix cache", [](Way& w) { w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312; });
+  return list;
+}
+
+void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, int64_t vocab, DType kv, uint64_t seed) {
+  const std::vector<Request> requests = mixed_requests(vocab, seed);
+  for (const OpTable* table : op_tables()) {
+    if (!table->lacks().empty()) continue;
+    SCOPED_TRACE(std::string(table->isa));
+    Way alone{roomy(), 1, kv, true};
+    alone.engine.prefix_cache = "none";
+    const Run reference = run(source, *table, alone, requests);
+    ASSERT_EQ(reference.traces.size(), requests.size() + 2);
+    bool preempted = false, hit = false;
+    for (Named named : ways()) {
+      // The portable table is slow, and the order of its sums is that of the others.
+      if (table->isa == "ref" && named.way.threads == 1 && named.way.engine.batching == "continuous" &&
+          named.way.engine.block_tokens == 16 && named.name != "batched")
+        continue;
+      SCOPED_TRACE(named.name);
+      named.way.kv = kv;
+      const Run other = run(source, *table, named.way, requests);
+      ASSERT_EQ(other.traces, reference.traces);
+      preempted |= other.stats.preemptions > 0;
+      hit |= other.stats.prefix_hits_tokens > 0;
+    }
+    EXPECT_TRUE(preempted) << "no way led to a preemption: the test tests less than it says";
+    EXPECT_TRUE(hit) << "no way led to a prefix hit";
+  }
+}
+
+TEST(Exactness, TrainedModel) {
+  auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  expect_all_ways_equal(*source, 512, DType::f32, 1);
+  expect_all_ways_equal(*source, 512, DType::f16, 2);
+}
+
+TEST(Exactness, RandomShapesInEveryFormat) {
+  // Odd sizes reach every tail: heads of 24 in groups of 3, a feed-forward width and a vocabulary that no tile divides.
+  struct Case { test::RandomDecoder model; DType kv; };
+  const auto shape = [](DType dtype, int64_t hidden, int64_t ffn, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t vocab) {
+    test::RandomDecoder d;
+    d.dtype = dtype, d.hidden = hidden, d.ffn = ffn, d.heads = heads, d.kv_heads = kv_heads, d.head_dim = head_dim, d.vocab = vocab;
+    return d;
+  };
+  const Case cases[] = {
+      {shape(DType::f32, 72, 100, 3, 1, 24, 261), DType::f32},   {shape(DType::f16, 64, 96, 8, 8, 8, 97), DType::f16},
+      {shape(DType::bf16, 80, 112, 5, 5, 16, 131), DType::bf16}, {shape(DType::q8_0, 96, 160, 6, 2, 32, 263), DType::f16},
+      {shape(DType::q4_0, 160, 224, 4, 1, 80, 199), DType::f32}, {shape(DType::q4_k, 256, 512, 4, 2, 64, 301), DType::f16},
+      {shape(DType::q6_k, 256, 256, 14, 2, 64, 177), DType::bf16},
+  };
+  uint64_t seed = 10;
+  for (const Case& c : cases) {
+    SCOPED_TRACE(fmt::format("{} with KV {}", dtype_name(c.model.dtype), dtype_name(c.kv)));
+    test::RandomDecoder model = c.model;
+    model.seed = seed;
+    expect_all_ways_equal(test::random_decoder(model), model.vocab, c.kv, seed++);
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,292 @@
+// Thousands of random schedules through the real engine, scheduler, policies, pool and prefix caches. After every step the
+// books are recounted; every output must equal what the request produces alone.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/rng.h"
+#include "engine/engine.h"
+#include "sched/chunk/catalog.h"
+#include "sched/gate/catalog.h"
+#include "sched/parallel_sampling.h"
+#include "sched/preempt/catalog.h"
+#include "sched/queue/catalog.h"
+#include "tests/support/shadow_executor.h"
+
+namespace sluice {
+namespace {
+
+using test::ShadowExecutor;
+
+struct EngineSetup {
+  int block_tokens, blocks, max_num_seqs, budget, max_model_len;
+  const QueuePolicyEntry* queue;
+  const ChunkPolicyEntry* chunk;
+  const BatchingEntry* batching;
+  const PrefixCacheEntry* cache;
+  std::string text() const {
+    return fmt::format("block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}", block_tokens, blocks, max_num_seqs,
+                       budget, max_model_len, queue->name, chunk->name, batching->name, cache->name);
+  }
+};
+
+template <class Entries>
+auto pick(Rng& rng, Entries entries) {
+  return &entries[rng.below(entries.size())];
+}
+
+EngineSetup random_setup(Rng& rng) {
+  EngineSetup s;
+  constexpr int kSizes[] = {1, 2, 3, 4, 7, 16, 64, 256};
+  s.block_tokens = kSizes[rng.below(std::size(kSizes))];
+  const int pool_tokens = static_cast<int>(rng.between(24, 400));
+  s.blocks = std::max(2, pool_tokens / s.block_tokens);
+  s.max_model_len = static_cast<int>(rng.between(8, std::min(200, s.blocks * s.block_tokens)));
+  s.max_num_seqs = static_cast<int>(rng.between(1, 12));
+  s.budget = static_cast<int>(rng.between(1, 64));
+  s.queue = pick(rng, queue_catalog());
+  s.chunk = pick(rng, chunk_catalog());
+  s.batching = pick(rng, batching_catalog());
+  s.cache = pick(rng, prefix_cache_catalog());
+  return s;
+}
+
+struct World {
+  World(const EngineSetup& s, int vocab) : setup(s), vocab(vocab), executor(s.blocks, s.block_tokens, vocab, clock) {
+    auto pool = std::make_unique<BlockPool>(s.blocks, s.block_tokens);
+    auto cache = s.cache->make(*pool);
+    SchedulerPolicies policies;
+    policies.queue = s.queue->make();
+    policies.chunk = s.chunk->make({s.budget, 0});
+    policies.gates = s.batching->make({0.01, s.cache->name != "none"});
+    policies.preempt = preempt_catalog()[0].make(*policies.queue);
+    policies.branching = std::make_unique<ParallelSampling>();
+    EngineConfig config;
+    config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len};
+    config.kv_blocks = s.blocks;
+    config.block_tokens = s.block_tokens;
+    config.vocab_size = vocab;
+    engine = std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock);
+  }
+
+  struct Track {
+    Request request;
+    std::map<int, std::vector<TokenId>> tokens;
+    std::map<int, FinishReason> finish;
+    bool done = false, cancelled = false;
+    int samples_ended = 0;
+  };
+
+  RequestId add(Request request) {
+    auto track = std::make_shared<Track>();
+    track->request = request;
+    auto id = engine->add(std::move(request), [track](const Output& o) {
+      ASSERT_FALSE(track->done) << "news after the end";
+      for (const SampledToken& t : o.tokens) track->tokens[o.sample].push_back(t.token);
+      if (o.finish != FinishReason::none) {
+        ASSERT_FALSE(track->finish.contains(o.sample));
+        track->finish[o.sample] = o.finish;
+      }
+      track->done = o.request_done;
+    });
+    EXPECT_TRUE(id.ok()) << id.error().message;
+    tracks[*id] = track;
+    return *id;
+  }
+
+  void check_output(const Track& t) const {
+    for (const auto& [sample, finish] : t.finish) {
+      const auto want = ShadowExecutor::expected(t.request, sample, vocab, setup.max_model_len);
+      const auto it = t.tokens.find(sample);
+      const std::vector<TokenId> got = it == t.tokens.end() ? std::vector<TokenId>{} : it->second;
+      if (finish == FinishReason::cancelled) {
+        ASSERT_LE(got.size(), want.size());
+        ASSERT_TRUE(std::equal(got.begin(), got.end(), want.begin()));
+      } else {
+        ASSERT_EQ(got, want) << "sample " << sample;
+      }
+    }
+  }
+
+  VirtualClock clock;
+  EngineSetup setup;
+  int vocab;
+  ShadowExecutor executor;
+  std::unique_ptr<Engine> engine;
+  std::map<RequestId, std::shared_ptr<Track>> tracks;
+};
+
+Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vector<std::vector<TokenId>>& prefixes) {
+  Request r;
+  const int length = static_cast<int>(rng.between(1, s.max_model_len - 1));
+  if (rng.below(2) == 0) r.prompt = prefixes[rng.below(prefixes.size())];
+  r.prompt.resize(std::min<size_t>(r.prompt.size(), length));
+  if (rng.below(4) != 0)
+    while (static_cast<int>(r.prompt.size()) < length) r.prompt.push_back(static_cast<TokenId>(rng.below(vocab)));
+  if (r.prompt.empty()) r.prompt.push_back(0);
+  r.max_tokens = static_cast<int>(rng.between(1, s.max_model_len - static_cast<int>(r.prompt.size())));
+  r.n = rng.below(4) == 0 ? static_cast<int>(rng.between(2, 5)) : 1;
+  r.priority = static_cast<int>(rng.between(-2, 2));
+  r.salt = rng.below(8) == 0 ? 1 : 0;
+  if (rng.below(3) == 0) r.stop_token_ids = {static_cast<TokenId>(rng.below(vocab))};
+  return r;
+}
+
+void run_schedule(uint64_t seed) {
+  Rng rng(seed);
+  const EngineSetup setup = random_setup(rng);
+  SCOPED_TRACE(fmt::format("seed {}: {}", seed, setup.text()));
+  const int vocab = static_cast<int>(rng.between(2, 40));
+  World world(setup, vocab);
+  std::vector<std::vector<TokenId>> prefixes(3);
+  for (auto& p : prefixes)
+    for (int i = 0; i < setup.max_model_len; ++i) p.push_back(static_cast<TokenId>(rng.below(vocab)));
+
+  const int requests = static_cast<int>(rng.between(1, 16));
+  int added = 0;
+  uint64_t needed_steps = 0;
+  int steps = 0;
+  while (true) {
+    while (added < requests && rng.below(3) == 0) {
+      Request r = random_request(rng, setup, vocab, prefixes);
+      needed_steps += static_cast<uint64_t>(r.n) * (r.prompt.size() + r.max_tokens);
+      world.add(std::move(r));
+      ++added;
+    }
+    if (!world.tracks.empty() && rng.below(24) == 0) {
+      auto it = world.tracks.begin();
+      std::advance(it, rng.below(world.tracks.size()));
+      it->second->cancelled = true;
+      world.engine->cancel(it->first);
+    }
+    const bool worked = world.engine->step();
+    std::string why;
+    ASSERT_TRUE(world.engine->consistent(&why)) << why;
+    if (::testing::Test::HasFailure()) return;
+    if (!worked && added == requests) break;
+    // Every running order makes progress: even with recomputation the work is bounded by far less than this.
+    ASSERT_LT(steps++, 200000) << "the engine makes no progress";
+  }
+  EXPECT_LE(world.executor.max_step_tokens, setup.budget);
+  for (const auto& [id, track] : world.tracks) {
+    ASSERT_TRUE(track->done) << "request " << id << " was lost";
+    for (const auto& [sample, finish] : track->finish) {
+      ASSERT_NE(finish, FinishReason::error) << "request " << id << " failed though it could finish";
+      if (finish == FinishReason::cancelled) {
+        ASSERT_TRUE(track->cancelled);
+      }
+    }
+    if (!track->cancelled) {
+      ASSERT_EQ(static_cast<int>(track->finish.size()), track->request.n);
+    }
+    world.check_output(*track);
+  }
+  const EngineStats stats = world.engine->stats();
+  EXPECT_EQ(stats.running + stats.waiting, 0);
+  EXPECT_EQ(stats.free_blocks + stats.cached_idle_blocks, stats.total_blocks) << "blocks leaked";
+}
+
+TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
+  for (uint64_t seed = 0; seed < 3000; ++seed) {
+    run_schedule(seed);
+    if (HasFailure()) return;
+  }
+}
+
+EngineSetup plain_setup() {
+  return {4, 64, 8, 64, 200, &queue_catalog()[0], &chunk_catalog()[0], &batching_catalog()[0], &prefix_cache_catalog()[0]};
+}
+
+TEST(Schedule, OldestNeverStarvesUnderFcfs) {
+  // A pool that holds two long sequences, and a steady stream of short ones: the long one that came first ends first.
+  EngineSetup s = plain_setup();
+  s.blocks = 20;
+  s.max_model_len = 70;
+  World world(s, 11);
+  Request big;
+  big.prompt.assign(40, 3);
+  big.max_tokens = 30;
+  big.ignore_eos = true;
+  const RequestId first = world.add(big);
+  Rng rng(5);
+  for (int i = 0; i < 4000 && !world.tracks[first]->done; ++i) {
+    Request small;
+    for (int k = 0; k < 12; ++k) small.prompt.push_back(static_cast<TokenId>(rng.below(11)));
+    small.max_tokens = 20;
+    if (i % 2 == 0) world.add(small);
+    world.engine->step();
+  }
+  EXPECT_TRUE(world.tracks[first]->done);
+  EXPECT_EQ(world.tracks[first]->finish[0], FinishReason::length);
+}
+
+TEST(Schedule, PrefixThatIsBeingComputedIsComputedOnce) {
+  for (const PrefixCacheEntry& cache : prefix_cache_catalog()) {
+    if (cache.name == "none") continue;
+    EngineSetup s = plain_setup();
+    s.blocks = 600;
+    s.max_model_len = 1200;
+    s.max_num_seqs = 64;
+    s.budget = 256;
+    s.cache = &cache;
+    World world(s, 50);
+    Rng rng(1);
+    std::vector<TokenId> prefix;
+    for (int i = 0; i < 1000; ++i) prefix.push_back(static_cast<TokenId>(rng.below(50)));
+    int own = 0;
+    for (int r = 0; r < 32; ++r) {
+      Request request;
+      request.prompt = prefix;
+      for (int i = 0; i < 8; ++i) request.prompt.push_back(static_cast<TokenId>(rng.below(50)));
+      own += 8;
+      request.max_tokens = 4;
+      world.add(request);
+    }
+    while (world.engine->step()) {
+    }
+    for (auto& [id, track] : world.tracks) world.check_output(*track);
+    EXPECT_EQ(world.engine->stats().prompt_tokens_computed, static_cast<uint64_t>(1000 + own)) << cache.name;
+  }
+}
+
+TEST(Schedule, SamplesSharePromptBlocksAndCopyOnlyTheLast) {
+  EngineSetup s = plain_setup();
+  s.cache = &prefix_cache_catalog()[2];
+  ASSERT_EQ(s.cache->name, "none");
+  World world(s, 50);
+  Request request;
+  request.prompt.assign(38, 7);  // nine blocks and a half
+  request.max_tokens = 3;
+  request.n = 8;
+  world.add(request);
+  world.engine->step();
+  world.engine->step();
+  // Ten blocks of the prompt, of which the last is copied by the seven who write beside its first holder.
+  EXPECT_EQ(world.engine->stats().total_blocks - world.engine->stats().free_blocks, 10 + 7);
+  EXPECT_EQ(world.engine->stats().copied_blocks, 7u);
+  while (world.engine->step()) {
+  }
+  world.check_output(*world.tracks.begin()->second);
+}
+
+TEST(Schedule, RefusesWhatCanNeverFitAndFullQueues) {
+  World world(plain_setup(), 50);
+  Request request;
+  request.prompt.assign(300, 1);
+  const auto refused = world.engine->add(request, [](const Output&) {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("300"), std::string::npos);
+  EXPECT_NE(refused.error().message.find("200"), std::string::npos);
+  request.prompt = {51};
+  EXPECT_FALSE(world.engine->add(request, [](const Output&) {}).ok());
+  request.prompt = {1};
+  for (int i = 0; i < 1024; ++i) ASSERT_TRUE(world.engine->add(request, [](const Output&) {}).ok());
+  const auto full = world.engine->add(request, [](const Output&) {});
+  ASSERT_FALSE(full.ok());
+  EXPECT_EQ(full.error().code, ErrorCode::resource_exhausted);
+}
+
+}  // namespace
+}  // namespace sluice

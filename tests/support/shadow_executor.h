@@ -1,0 +1,90 @@
+#pragma once
+// An executor without a model that checks every promise of docs/contracts/kv.md. It remembers, for each slot of the pool,
+// which exact token prefix was computed into it. An item whose earlier positions do not hold the KV of its own tokens is
+// a failure: a block was shared, evicted, copied or overwritten wrongly. The "model" samples a hash of the whole prefix,
+// so one wrong token anywhere changes everything after it.
+
+#include <gtest/gtest.h>
+
+#include <unordered_set>
+
+#include "base/clock.h"
+#include "sched/executor.h"
+
+namespace sluice::test {
+
+class ShadowExecutor final : public Executor {
+ public:
+  ShadowExecutor(int blocks, int block_tokens, int vocab, VirtualClock& clock)
+      : block_tokens_(block_tokens), vocab_(vocab), clock_(clock), slots_(blocks * block_tokens, 0) {}
+
+  static uint64_t extend(uint64_t prefix, TokenId token) {
+    uint64_t h = prefix ^ (static_cast<uint64_t>(token) + 0x9e3779b97f4a7c15ull);
+    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ull;
+    h = (h ^ (h >> 27)) * 0x94d049bb133111ebull;
+    return (h ^ (h >> 31)) | 1;  // never 0: that marks an empty slot
+  }
+  static TokenId next_token(uint64_t prefix, int vocab, int sample) {
+    return static_cast<TokenId>(extend(prefix, 77 + sample) % static_cast<uint64_t>(vocab));
+  }
+  /// What a request must produce, alone or in any company.
+  static std::vector<TokenId> expected(const Request& request, int sample, int vocab, int max_model_len) {
+    std::vector<TokenId> out;
+    uint64_t prefix = 0;
+    for (TokenId t : request.prompt) prefix = extend(prefix, t);
+    while (static_cast<int>(out.size()) < request.max_tokens &&
+           static_cast<int>(request.prompt.size() + out.size()) < max_model_len) {
+      out.push_back(next_token(prefix, vocab, sample));
+      prefix = extend(prefix, out.back());
+      const auto& stop = request.stop_token_ids;
+      if (std::find(stop.begin(), stop.end(), out.back()) != stop.end()) break;
+    }
+    return out;
+  }
+
+  Ticket submit(const StepPlan& plan) override {
+    result_.items.clear();
+    for (const KvCopy& copy : plan.copies)
+      for (int i = 0; i < copy.tokens; ++i) slots_[slot(copy.dst, i)] = slots_[slot(copy.src, i)];
+    std::unordered_set<int> written;
+    for (const PlanItem& item : plan.items) {
+      EXPECT_EQ(item.tokens.size(), static_cast<size_t>(item.first_pos + item.n_tokens));
+      EXPECT_GE(item.blocks.size() * block_tokens_, item.tokens.size());
+      uint64_t prefix = 0;
+      for (int pos = 0; pos < item.first_pos + item.n_tokens; ++pos) {
+        prefix = extend(prefix, item.tokens[pos]);
+        const int at = slot(item.blocks[pos / block_tokens_], pos % block_tokens_);
+        if (pos < item.first_pos) {
+          EXPECT_EQ(slots_[at], prefix) << "sequence " << item.seq << " position " << pos << " holds foreign KV";
+        } else {
+          EXPECT_TRUE(written.insert(at).second) << "two sequences write slot " << at;
+          slots_[at] = prefix;
+        }
+      }
+      ItemResult done{item.seq, item.samples, {}};
+      if (item.samples) done.token.token = next_token(prefix, vocab_, item.sample);
+      result_.items.push_back(done);
+    }
+    max_step_tokens = std::max(max_step_tokens, plan.tokens());
+    ++steps;
+    clock_.advance_to(clock_.now() + 1000 + 10 * plan.tokens());
+    return ++ticket_;
+  }
+  std::optional<StepResult> poll(Ticket ticket) override {
+    EXPECT_EQ(ticket, ticket_);
+    return result_;
+  }
+
+  int max_step_tokens = 0, steps = 0;
+
+ private:
+  int slot(BlockId block, int offset) const { return static_cast<int>(block) * block_tokens_ + offset; }
+
+  int block_tokens_, vocab_;
+  VirtualClock& clock_;
+  std::vector<uint64_t> slots_;
+  StepResult result_;
+  Ticket ticket_ = 0;
+};
+
+}  // namespace sluice::test
