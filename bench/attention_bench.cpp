@@ -1,0 +1,103 @@
+// Attention over paged KV in the shapes of a 0.5B (14 heads, 2 KV heads, dim 64) and a 1B model (32, 8, 64).
+// Decode: one row of a long context, in GB/s of K and V read; the caches of several layers take turns, so that they
+// come from memory as in a model. Prefill: 512 rows, in GFLOP/s of the causal half that is computed.
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "backend/ops.h"
+#include "base/check.h"
+#include "base/machine.h"
+#include "base/rng.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kBlockTokens = 16, kHeadDim = 64;
+
+struct Layers {
+  int heads, kv_heads, context, blocks;
+  DType dtype;
+  size_t layer_bytes;  // of K, and of V
+  Buffer memory;       // per layer K, then V
+  std::vector<BlockId> table;
+
+  Layers(int heads, int kv_heads, int context, DType dtype, int layers)
+      : heads(heads),
+        kv_heads(kv_heads),
+        context(context),
+        blocks((context + kBlockTokens - 1) / kBlockTokens),
+        dtype(dtype) {
+    Rng rng(1);
+    layer_bytes = row_bytes(dtype, int64_t{blocks} * kBlockTokens * kv_heads * kHeadDim);
+    memory = Buffer::allocate(2 * layer_bytes * static_cast<size_t>(layers)).value();
+    uint8_t* values = memory.data();
+    for (size_t i = 0; i < layer_bytes; i += dtype == DType::f32 ? 4 : 2) {
+      const float x = static_cast<float>(rng.next_double() - 0.5);
+      const uint16_t bits = dtype == DType::f16 ? f32_to_f16(x) : f32_to_bf16(x);
+      if (dtype == DType::f32)
+        std::memcpy(values + i, &x, 4);
+      else
+        std::memcpy(values + i, &bits, 2);
+    }
+    for (size_t i = 1; i < 2 * static_cast<size_t>(layers); ++i)
+      std::memcpy(values + i * layer_bytes, values, layer_bytes);
+    table.resize(static_cast<size_t>(blocks));
+    std::iota(table.begin(), table.end(), BlockId{0});
+    for (size_t i = table.size(); i > 1; --i) std::swap(table[i - 1], table[rng.below(i)]);
+  }
+
+  KvLayerView view(size_t layer) {
+    uint8_t* k = memory.data() + 2 * layer * layer_bytes;
+    return {dtype, kBlockTokens, kv_heads, kHeadDim, k, k + layer_bytes};
+  }
+};
+
+void attention(benchmark::State& state) {
+  const bool small = state.range(0) == 0;
+  const int heads = small ? 14 : 32, kv_heads = small ? 2 : 8;
+  const int context = static_cast<int>(state.range(1)), rows = static_cast<int>(state.range(2));
+  const auto dtype = static_cast<DType>(state.range(3));
+  const auto table = select_op_table();
+  CHECK(table.ok(), "SLUICE_ISA names no table of this machine");
+  ThreadPool pool(static_cast<int>(state.range(4)));
+  const Ops ops(**table, pool);
+  const size_t layer_bytes = 2 * row_bytes(dtype, int64_t{context} * kv_heads * kHeadDim);
+  const size_t layers = rows > 1 ? 1 : std::max<size_t>(2, (size_t{192} << 20) / layer_bytes);
+  Layers kv(heads, kv_heads, context, dtype, static_cast<int>(layers));
+  std::vector<float> q(static_cast<size_t>(rows) * static_cast<size_t>(heads) * kHeadDim, 0.5f), out(q.size());
+  const AttendSegment segment{0, rows, context - rows, kv.table.data()};
+  size_t layer = 0;
+  for (auto _ : state) {
+    ops.attend({q.data(), out.data(), heads, 0.125f, 0, kv.view(layer), {&segment, 1}});
+    layer = (layer + 1) % layers;
+    benchmark::DoNotOptimize(out.data());
+  }
+  const double pairs = 0.5 * rows * (2.0 * context - rows + 1);
+  state.counters["KV_GB/s"] =
+      benchmark::Counter(static_cast<double>(layer_bytes) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(pairs * heads * kHeadDim * 4e-9, benchmark::Counter::kIsIterationInvariantRate);
+  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B " : " 1B ") + std::string(dtype_name(dtype)));
+}
+
+void shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"model", "context", "rows", "dtype", "threads"})->UseRealTime();
+  for (int model : {0, 1})
+    for (int threads = 1; threads <= usable_cores(); threads *= 2) {
+      for (int context : {2048, 8192})
+        for (DType dtype : {DType::f32, DType::f16, DType::bf16})
+          b->Args({model, context, 1, static_cast<int>(dtype), threads});
+      for (int context : {512, 4096}) b->Args({model, context, 512, static_cast<int>(DType::f16), threads});
+    }
+}
+
+BENCHMARK(attention)->Apply(shapes);
+
+}  // namespace
+}  // namespace sluice

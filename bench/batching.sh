@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Continuous against static batching: 200 requests spread over the conversation trace, their lengths scaled by 0.1, arriving at
+# nine tenths of the rate that this machine sustains (measured first). On the real engine and in the simulator.
+#   bench/batching.sh [SLUICE] [MODEL]     defaults: build/release/sluice, random weights in the shape of qwen2.5-0.5b, Q8_0
+set -euo pipefail
+cd "$(dirname "$0")/.."
+sluice=${1:-build/release/sluice}
+model=${2:-build/bench/qwen2.5-0.5b-q8_0.gguf}
+trace=tests/data/traces/azure_conv_2023.csv
+mkdir -p build/bench
+[ -f "$model" ] || "$sluice" convert --random --like qwen2.5-0.5b --type q8_0 "$model"
+engine=(--max-model-len 2048 --max-num-seqs 16 --max-num-batched-tokens 512 --prefix-cache none)
+scale=(--trace $trace --length-scale 0.1 --max-input-len 512 --max-output-len 64)
+
+"$sluice" bench throughput "$model" "${engine[@]}" "${scale[@]}" --num-prompts 40 --result-file build/bench/probe.json >/dev/null
+rate=$(python3 -c 'import json; print(f"{0.9 * json.load(open("build/bench/probe.json"))["request_throughput"]:.3f}")')
+echo "arrivals: $rate requests per second"
+exec "$sluice" bench batching "$model" "${engine[@]}" "${scale[@]}" --num-prompts 200 --request-rate "$rate" \
+  --result-file build/bench/batching.json
