@@ -1,9 +1,11 @@
 """Starts the real server (SLUICE_BIN) with the embedded model; the tests are real clients of it."""
+import concurrent.futures
 import os
 import re
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -37,6 +39,23 @@ class Server:
         found = re.findall(rf"^sluice:{name}(?:_total)?(?:{{[^}}]*}})? (\S+)$", text, re.M)
         assert found, f"no metric {name} in\n{text[:2000]}"
         return sum(map(float, found))
+
+    def burst(self, calls):
+        """Runs the calls in threads of their own, and lets the server see the first bytes of them all at the same moment."""
+        with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+            self.process.send_signal(signal.SIGSTOP)
+            try:
+                futures = [pool.submit(call) for call in calls]
+                deadline = time.monotonic() + 60
+                while self.unread_connections() < len(calls) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            finally:
+                self.process.send_signal(signal.SIGCONT)
+            return [f.result() for f in futures]
+
+    def unread_connections(self):
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(int(r[1].split(":")[1], 16) == self.port and r[3] == "01" and r[4].split(":")[1] != "00000000" for r in rows)
 
     def stop(self):
         if self.process.poll() is None:

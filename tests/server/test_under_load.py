@@ -21,8 +21,7 @@ def test_64_streams_over_a_pool_for_a_quarter_of_them(start):
     server = start("--kv-cache-memory-bytes", str(1600 * 1280), "--max-model-len", "512")
     client = server.client()
     alone = [client.completions.create(**request(i)).choices[0].text for i in range(64)]
-    with concurrent.futures.ThreadPoolExecutor(64) as pool:
-        together = list(pool.map(lambda i: stream_text(client, request(i)), range(64)))
+    together = server.burst([lambda i=i: stream_text(client, request(i)) for i in range(64)])
     assert together == alone
     assert server.metric("num_preemptions") > 0
     assert server.metric("num_requests_running") == 0 and server.metric("num_requests_waiting") == 0
@@ -42,16 +41,14 @@ def test_a_shared_prefix_is_computed_once(start):
     computed = server.metric("prompt_tokens_computed")
     assert computed == 403 + 7 * 3
     other = prefix[::-1]
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda i: ask(i, other), range(16)))
+    server.burst([lambda i=i: ask(i, other) for i in range(16)])
     assert server.metric("prompt_tokens_computed") - computed == 400 + 16 * 3
 
 
 def test_a_full_queue_answers_429(start):
     server = start("--max-num-seqs", "1", "--max-waiting", "1", "--max-model-len", "512")
     body = {"prompt": "Once", "max_tokens": 500, "ignore_eos": True, "temperature": 0}
-    with concurrent.futures.ThreadPoolExecutor(24) as pool:
-        answers = list(pool.map(lambda _: httpx.post(server.url + "/v1/completions", json=body, timeout=120), range(24)))
+    answers = server.burst([lambda: httpx.post(server.url + "/v1/completions", json=body, timeout=120)] * 24)
     codes = {a.status_code for a in answers}
     assert codes == {200, 429}
     refused = next(a for a in answers if a.status_code == 429)
