@@ -42,12 +42,12 @@ Result<GgufPlan> make_plan(const Flags& flags) {
   const std::string name = !flags.name.empty() ? flags.name : stem;
   if (flags.input.ends_with(".bin")) {
     SLUICE_TRY(const GgufVocab vocab, llama2c_vocabulary(flags));
-    return plan_llama2c(flags.input, name, to_gguf_vocabulary(vocab), *recipe);
+    return plan_llama2c(flags.input, name, vocab, *recipe);
   }
   SLUICE_TRY(const auto source, open_tensor_source(flags.input));
   const std::string directory = is_directory(flags.input) ? flags.input : std::filesystem::path(flags.input).parent_path().string();
   SLUICE_TRY(const GgufVocab vocab, read_huggingface_vocab(directory));
-  return plan_huggingface(source, name, to_gguf_vocabulary(vocab), *recipe);
+  return plan_huggingface(source, name, vocab, *recipe);
 }
 
 }  // namespace

@@ -4,58 +4,16 @@
 
 #include "base/mapped_file.h"
 #include "text/tokenizer/load_tokenizer.h"
+#include "weights/gguf_model_keys.h"
 #include "weights/hf_config.h"
 
 namespace sluice {
-
-Result<GgufVocab> gguf_vocab(const Metadata& metadata) {
-  GgufVocab vocab;
-  const std::string prefix = "tokenizer.ggml.";
-  SLUICE_TRY(vocab.model, metadata.string(prefix + "model"));
-  vocab.pre = metadata.string_or(prefix + "pre", "");
-  const std::vector<std::string>* tokens = metadata.strings(prefix + "tokens");
-  if (tokens == nullptr)
-    return corrupt_data(fmt::format("{}: tokenizer.ggml.tokens is missing or is no array of strings", metadata.origin()));
-  vocab.tokens = *tokens;
-  if (const auto* merges = metadata.strings(prefix + "merges")) vocab.merges = *merges;
-  if (metadata.has(prefix + "scores")) {
-    SLUICE_TRY(const std::vector<double> scores, metadata.numbers(prefix + "scores"));
-    vocab.scores.assign(scores.begin(), scores.end());
-  }
-  if (metadata.has(prefix + "token_type")) {
-    SLUICE_TRY(const std::vector<double> types, metadata.numbers(prefix + "token_type"));
-    for (const double type : types) vocab.token_types.push_back(static_cast<int32_t>(type));
-  }
-  auto id = [&](const char* key) -> std::optional<TokenId> {
-    const int64_t value = metadata.integer_or(prefix + key, -1);
-    return value < 0 || value > INT32_MAX ? std::nullopt : std::optional(static_cast<TokenId>(value));
-  };
-  auto flag = [&](const char* key) -> std::optional<bool> {
-    return metadata.has(prefix + key) ? std::optional(metadata.boolean_or(prefix + key, false)) : std::nullopt;
-  };
-  vocab.bos = id("bos_token_id");
-  vocab.eos = id("eos_token_id");
-  vocab.unk = id("unknown_token_id");
-  vocab.pad = id("padding_token_id");
-  vocab.eot = id("eot_token_id");
-  vocab.add_bos = flag("add_bos_token");
-  vocab.add_eos = flag("add_eos_token");
-  vocab.add_space_prefix = flag("add_space_prefix");
-  vocab.remove_extra_whitespaces = flag("remove_extra_whitespaces");
-  vocab.chat_template = metadata.string_or("tokenizer.chat_template", "");
-  return vocab;
-}
-
-GgufVocabulary to_gguf_vocabulary(const GgufVocab& v) {
-  return {v.model, v.pre, v.tokens, v.scores, v.token_types, v.merges, v.bos, v.eos, v.unk, v.pad, v.eot,
-          v.add_bos, v.add_eos, v.add_space_prefix, v.remove_extra_whitespaces, v.chat_template};
-}
 
 namespace {
 
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& path, const TensorSource& source) {
   if (source.metadata().kind() == MetadataKind::gguf) {
-    SLUICE_TRY(const GgufVocab vocab, gguf_vocab(source.metadata()));
+    SLUICE_TRY(const GgufVocab vocab, read_gguf_vocab(source.metadata()));
     return make_gguf_tokenizer(vocab);
   }
   return load_tokenizer_directory(is_directory(path) ? path : std::filesystem::path(path).parent_path().string());

@@ -8,9 +8,7 @@
 #include "base/result.h"
 #include "sched/request.h"
 #include "text/chat/chat_template.h"
-#include "text/tokenizer/gguf_vocab.h"
 #include "text/tokenizer/tokenizer.h"
-#include "weights/gguf_model_keys.h"
 #include "weights/tensor_source.h"
 
 namespace sluice {
@@ -23,11 +21,6 @@ struct ModelText {
 
 /// `chat_template`: "" takes the model's own, else the name of a built-in one or a file.
 Result<ModelText> load_model_text(const std::string& path, const TensorSource& source, const std::string& chat_template);
-
-/// The vocabulary in a GGUF's metadata.
-Result<GgufVocab> gguf_vocab(const Metadata& metadata);
-/// The same, as the converters write it.
-GgufVocabulary to_gguf_vocabulary(const GgufVocab& vocab);
 
 /// generation_config.json as request defaults: temperature, top_k, top_p, min_p, repetition_penalty, and the ends of
 /// generation in addition to the tokenizer's. Fields that the file does not have keep OpenAI's defaults.

@@ -18,14 +18,14 @@ namespace sluice {
 /// llama2.c's .bin (github.com/karpathy/llama2.c, export.py): version 0 (float32 with freq_cis tables), 1 (float32) and
 /// 2 (Q8_0 groups). Its q and k rows are in interleaved rope order, which is GGUF llama's own. The file does not say
 /// which activation the model was trained with; SwiGLU is assumed, as in llama2.c.
-Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, const GgufVocabulary& vocabulary,
+Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, const GgufVocab& vocabulary,
                               const QuantRecipe& recipe);
 
 /// A Hugging Face source of the Llama, Mistral, Qwen2 or Qwen3 family. Llama's q and k rows are reordered from half to
 /// interleaved rope pairs; llama3's rope scaling becomes rope_freqs.weight. A tensor that has no place in GGUF, or one
 /// that is missing, is an error that names it.
 Result<GgufPlan> plan_huggingface(std::shared_ptr<TensorSource> source, const std::string& name,
-                                  const GgufVocabulary& vocabulary, const QuantRecipe& recipe);
+                                  const GgufVocab& vocabulary, const QuantRecipe& recipe);
 
 /// A GGUF with its matrices in other types. Vectors and tensors that have the wanted type already are copied.
 Result<GgufPlan> plan_requantize(const std::string& path, const QuantRecipe& recipe);

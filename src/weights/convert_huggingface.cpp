@@ -232,7 +232,7 @@ class Planner {
 }  // namespace
 
 Result<GgufPlan> plan_huggingface(std::shared_ptr<TensorSource> source, const std::string& name,
-                                  const GgufVocabulary& vocabulary, const QuantRecipe& recipe) {
+                                  const GgufVocab& vocabulary, const QuantRecipe& recipe) {
   const Metadata& metadata = source->metadata();
   if (metadata.kind() != MetadataKind::huggingface)
     return invalid_argument(fmt::format("{}: not a Hugging Face model", metadata.origin()));

@@ -137,7 +137,7 @@ struct Kind {
 
 }  // namespace
 
-Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, const GgufVocabulary& vocabulary,
+Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, const GgufVocab& vocabulary,
                               const QuantRecipe& recipe) {
   SLUICE_TRY(const std::shared_ptr<MappedFile> file, MappedFile::open(path));
   size_t data_at = 0;

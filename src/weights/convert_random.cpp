@@ -97,8 +97,8 @@ std::string utf8(uint32_t code) {
 
 // The 256 byte tokens of GPT-2's alphabet in their usual order, then fillers, then ChatML's control tokens. One merge,
 // since some loaders refuse an empty list.
-GgufVocabulary synthetic_vocabulary(int64_t size) {
-  GgufVocabulary v;
+GgufVocab synthetic_vocabulary(int64_t size) {
+  GgufVocab v;
   v.model = "gpt2";
   v.pre = "gpt-2";
   auto printable = [](uint32_t b) { return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174; };

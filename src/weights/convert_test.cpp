@@ -18,8 +18,8 @@ namespace {
 
 const QuantRecipe& recipe(std::string_view name) { return **find_quant_recipe(name); }
 
-GgufVocabulary vocabulary(size_t size) {
-  GgufVocabulary v;
+GgufVocab vocabulary(size_t size) {
+  GgufVocab v;
   v.model = "llama";
   for (size_t i = 0; i < size; ++i) v.tokens.push_back(fmt::format("t{}", i));
   v.scores.assign(size, -1.0f);

@@ -34,7 +34,7 @@ void add_architecture(std::vector<GgufKey>& keys, const GgufHyperparameters& m) 
   if (rope.beta_slow) keys.push_back(GgufKey::f32(at + "rope.scaling.yarn_beta_slow", *rope.beta_slow));
 }
 
-void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocabulary& v, size_t rows) {
+void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocab& v, size_t rows) {
   const std::string at = "tokenizer.ggml.";
   std::vector<std::string> tokens = v.tokens;
   std::vector<int64_t> types(v.token_types.begin(), v.token_types.end());
@@ -71,7 +71,45 @@ void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocabulary& v, size_t 
 
 }  // namespace
 
-Result<std::vector<GgufKey>> gguf_model_keys(const GgufHyperparameters& model, const GgufVocabulary& vocabulary,
+Result<GgufVocab> read_gguf_vocab(const Metadata& metadata) {
+  GgufVocab vocab;
+  const std::string prefix = "tokenizer.ggml.";
+  SLUICE_TRY(vocab.model, metadata.string(prefix + "model"));
+  vocab.pre = metadata.string_or(prefix + "pre", "");
+  const std::vector<std::string>* tokens = metadata.strings(prefix + "tokens");
+  if (tokens == nullptr)
+    return corrupt_data(fmt::format("{}: tokenizer.ggml.tokens is missing or is no array of strings", metadata.origin()));
+  vocab.tokens = *tokens;
+  if (const auto* merges = metadata.strings(prefix + "merges")) vocab.merges = *merges;
+  if (metadata.has(prefix + "scores")) {
+    SLUICE_TRY(const std::vector<double> scores, metadata.numbers(prefix + "scores"));
+    vocab.scores.assign(scores.begin(), scores.end());
+  }
+  if (metadata.has(prefix + "token_type")) {
+    SLUICE_TRY(const std::vector<double> types, metadata.numbers(prefix + "token_type"));
+    for (const double type : types) vocab.token_types.push_back(static_cast<int32_t>(type));
+  }
+  auto id = [&](const char* key) -> std::optional<TokenId> {
+    const int64_t value = metadata.integer_or(prefix + key, -1);
+    return value < 0 || value > INT32_MAX ? std::nullopt : std::optional(static_cast<TokenId>(value));
+  };
+  auto flag = [&](const char* key) -> std::optional<bool> {
+    return metadata.has(prefix + key) ? std::optional(metadata.boolean_or(prefix + key, false)) : std::nullopt;
+  };
+  vocab.bos = id("bos_token_id");
+  vocab.eos = id("eos_token_id");
+  vocab.unk = id("unknown_token_id");
+  vocab.pad = id("padding_token_id");
+  vocab.eot = id("eot_token_id");
+  vocab.add_bos = flag("add_bos_token");
+  vocab.add_eos = flag("add_eos_token");
+  vocab.add_space_prefix = flag("add_space_prefix");
+  vocab.remove_extra_whitespaces = flag("remove_extra_whitespaces");
+  vocab.chat_template = metadata.string_or("tokenizer.chat_template", "");
+  return vocab;
+}
+
+Result<std::vector<GgufKey>> gguf_model_keys(const GgufHyperparameters& model, const GgufVocab& vocabulary,
                                              const QuantRecipe& recipe) {
   const auto rows = static_cast<size_t>(model.vocab);
   if (vocabulary.tokens.size() > rows)

@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "base/ids.h"
+#include "base/gguf_vocab.h"
 #include "weights/gguf.h"
+#include "weights/metadata.h"
 #include "weights/quant_recipe.h"
 
 namespace sluice {
@@ -29,22 +30,12 @@ struct GgufHyperparameters {
   std::optional<GgufRopeScaling> rope_scaling;
 };
 
-/// A tokenizer as GGUF holds it ("tokenizer.ggml.*").
-struct GgufVocabulary {
-  std::string model;                 // "llama" (sentencepiece BPE) or "gpt2" (byte-level BPE)
-  std::string pre;                   // names the pre-tokenizer of "gpt2"
-  std::vector<std::string> tokens;   // by id
-  std::vector<float> scores;         // "llama": by id
-  std::vector<int32_t> token_types;  // by id; 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
-  std::vector<std::string> merges;   // "gpt2": "left right", best first
-  std::optional<TokenId> bos, eos, unk, pad, eot;
-  std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
-  std::string chat_template;
-};
+/// The vocabulary in a GGUF's metadata. An error names the file and the key.
+Result<GgufVocab> read_gguf_vocab(const Metadata& metadata);
 
 /// general.*, the architecture's own keys and tokenizer.*. A vocabulary shorter than the embedding is filled up with
 /// unused tokens; a longer one is an error.
-Result<std::vector<GgufKey>> gguf_model_keys(const GgufHyperparameters& model, const GgufVocabulary& vocabulary,
+Result<std::vector<GgufKey>> gguf_model_keys(const GgufHyperparameters& model, const GgufVocab& vocabulary,
                                              const QuantRecipe& recipe);
 
 /// The divisors of llama3's rope frequencies, [head_dim / 2], which GGUF stores as rope_freqs.weight. (transformers,

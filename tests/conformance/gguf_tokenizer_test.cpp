@@ -10,35 +10,10 @@
 #include "base/mapped_file.h"
 #include "text/tokenizer/load_tokenizer.h"
 #include "weights/gguf_file.h"
+#include "weights/gguf_model_keys.h"
 
 namespace sluice {
 namespace {
-
-GgufVocab vocab_from(const Metadata& metadata) {
-  const auto id = [&](const char* key) -> std::optional<TokenId> {
-    const auto value = metadata.integer(key);
-    return value.ok() ? std::optional<TokenId>(static_cast<TokenId>(*value)) : std::nullopt;
-  };
-  const auto flag = [&](const char* key) -> std::optional<bool> {
-    const auto value = metadata.boolean(key);
-    return value.ok() ? std::optional<bool>(*value) : std::nullopt;
-  };
-  GgufVocab vocab;
-  vocab.model = metadata.string_or("tokenizer.ggml.model", "");
-  vocab.pre = metadata.string_or("tokenizer.ggml.pre", "");
-  if (const auto* tokens = metadata.strings("tokenizer.ggml.tokens")) vocab.tokens = *tokens;
-  if (const auto* merges = metadata.strings("tokenizer.ggml.merges")) vocab.merges = *merges;
-  if (const auto* scores = metadata.doubles("tokenizer.ggml.scores")) vocab.scores.assign(scores->begin(), scores->end());
-  if (const auto* types = metadata.integers("tokenizer.ggml.token_type"))
-    vocab.token_types.assign(types->begin(), types->end());
-  vocab.bos = id("tokenizer.ggml.bos_token_id");
-  vocab.eos = id("tokenizer.ggml.eos_token_id");
-  vocab.unk = id("tokenizer.ggml.unknown_token_id");
-  vocab.add_bos = flag("tokenizer.ggml.add_bos_token");
-  vocab.add_eos = flag("tokenizer.ggml.add_eos_token");
-  vocab.add_space_prefix = flag("tokenizer.ggml.add_space_prefix");
-  return vocab;
-}
 
 class GgufTokenizer : public ::testing::TestWithParam<const char*> {};
 
@@ -48,7 +23,9 @@ TEST_P(GgufTokenizer, EqualsTheGoldenIds) {
   const std::string base = std::string(data) + "/llama-cpp-vocab/ggml-vocab-" + GetParam() + ".gguf";
   const auto source = open_gguf(base);
   ASSERT_TRUE(source.ok()) << source.error().message;
-  const auto tokenizer = make_gguf_tokenizer(vocab_from((*source)->metadata()));
+  const auto vocab = read_gguf_vocab((*source)->metadata());
+  ASSERT_TRUE(vocab.ok()) << vocab.error().message;
+  const auto tokenizer = make_gguf_tokenizer(*vocab);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
 
   const auto inputs = read_file(base + ".inp");

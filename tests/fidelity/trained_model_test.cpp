@@ -78,7 +78,7 @@ void expect_converted(const std::string& folder, const std::string& model, int v
   const char* data = std::getenv("SLUICE_TEST_DATA");
   if (data == nullptr) GTEST_SKIP() << "SLUICE_TEST_DATA is not set: no " << folder;
   const std::string directory = std::string(data) + "/" + folder + "/";
-  GgufVocabulary vocabulary;
+  GgufVocab vocabulary;
   vocabulary.model = "llama";
   for (int i = 0; i < vocab; ++i) vocabulary.tokens.push_back("t" + std::to_string(i));
   vocabulary.scores.resize(vocabulary.tokens.size());

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "text/tokenizer/gguf_vocab.h"
+#include "base/gguf_vocab.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace sluice {

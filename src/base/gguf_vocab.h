@@ -1,6 +1,6 @@
 #pragma once
-// A vocabulary as GGUF metadata holds it. It is also what the sentencepiece and llama2.c readers return, so that a
-// converter can write GGUF from them.
+// A vocabulary as GGUF metadata holds it ("tokenizer.ggml.*"). Every tokenizer file can be read into one, a tokenizer is
+// built from one, and a converter writes one: it stands here because text/ and weights/ both speak of it.
 
 #include <cstdint>
 #include <optional>
