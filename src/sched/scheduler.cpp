@@ -76,19 +76,40 @@ const Sequence* Scheduler::find(SeqId id) const {
 
 // --- decide ------------------------------------------------------------------------------------------------------
 
-std::vector<const Sequence*> Scheduler::in_order(Nanos now) const {
-  using Key = std::tuple<int, double, Nanos, SeqId>;
-  std::vector<std::pair<Key, const Sequence*>> keyed;
-  keyed.reserve(running_.size() + waiting_.size());
-  for (const auto* list : {&running_, &waiting_})
-    for (const Sequence* s : *list)
-      keyed.push_back({{policies_.chunk->band(*s), policies_.queue->rank(*s, now), s->arrival, s->id}, s});
-  std::sort(keyed.begin(), keyed.end());
-  std::vector<const Sequence*> order;
-  order.reserve(keyed.size());
-  for (const auto& [key, seq] : keyed) order.push_back(seq);
-  return order;
-}
+/// Hands out the sequences in order of (band, rank, arrival, id). Of a long queue a step takes few, so those that wait
+/// stand in a heap: n to build, log n for each one taken.
+class Scheduler::Order {
+ public:
+  Order(const Scheduler& scheduler, Nanos now) {
+    auto keyed = [&](const std::vector<const Sequence*>& sequences) {
+      std::vector<Entry> entries;
+      entries.reserve(sequences.size());
+      for (const Sequence* s : sequences)
+        entries.push_back({{scheduler.policies_.chunk->band(*s), scheduler.policies_.queue->rank(*s, now), s->arrival, s->id}, s});
+      std::ranges::make_heap(entries, std::ranges::greater{});
+      return entries;
+    };
+    running_ = keyed(scheduler.running_);
+    waiting_ = keyed(scheduler.waiting_);
+  }
+
+  /// Null at the end.
+  const Sequence* next() {
+    if (running_.empty() && waiting_.empty()) return nullptr;
+    const bool waits = running_.empty() || (!waiting_.empty() && waiting_.front() < running_.front());
+    std::vector<Entry>& heap = waits ? waiting_ : running_;
+    std::ranges::pop_heap(heap, std::ranges::greater{});
+    const Sequence* seq = heap.back().second;
+    heap.pop_back();
+    return seq;
+  }
+
+  void skip_waiting() { waiting_.clear(); }
+
+ private:
+  using Entry = std::pair<std::tuple<int, double, Nanos, SeqId>, const Sequence*>;
+  std::vector<Entry> running_, waiting_;
+};
 
 SeqId Scheduler::oldest_waiting(Nanos now) const {
   const Sequence* first = nullptr;
@@ -117,11 +138,12 @@ Decision Scheduler::decide(Nanos now) const {
   Draft draft;
   draft.left = {config_.max_num_batched_tokens, config_.max_num_seqs - running()};
   const View start{now, waiting_, running_, 0, pool_.total(), pool_.block_tokens()};
-  for (const Sequence* seq : in_order(now)) {
-    if (draft.left.tokens == 0) break;
+  Order order(*this, now);
+  for (const Sequence* seq = order.next(); seq != nullptr && draft.left.tokens > 0; seq = order.next()) {
     if (draft.preempted.contains(seq->id)) continue;
     if (seq->state == Sequence::State::running) consider_running(*seq, draft, now);
-    else if (!draft.admissions_closed) consider_waiting(*seq, draft, start);
+    else consider_waiting(*seq, draft, start);
+    if (draft.admissions_closed) order.skip_waiting();
   }
   return std::move(draft.decision);
 }
@@ -159,7 +181,10 @@ void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) c
 }
 
 void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& start) const {
-  if (draft.left.seqs <= 0) return;
+  if (draft.left.seqs <= 0) {
+    draft.admissions_closed = true;
+    return;
+  }
   const int length = static_cast<int>(seq.tokens.size());
   PrefixHit hit = cache_.match(seq.request->salt, seq.tokens);
   auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };

@@ -82,7 +82,7 @@ class Scheduler {
   struct Draft;
   Sequence& at(SeqId id) { return *sequences_.at(id); }
   void emit(Event::Kind kind, SeqId seq, int tokens, Nanos now, SeqId other = kNoSeq);
-  std::vector<const Sequence*> in_order(Nanos now) const;
+  class Order;
   void consider_running(const Sequence& seq, Draft& draft, Nanos now) const;
   void consider_waiting(const Sequence& seq, Draft& draft, const View& start) const;
   int blocks_for(const BlockTable& table, int computed, int end) const;
