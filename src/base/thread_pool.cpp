@@ -12,44 +12,52 @@
 
 namespace sluice {
 
+namespace {
+
+// The job's tasks and the next one to take, in one word: whoever raises it has claimed a task of the job that runs now,
+// which cannot end before that task is done. A worker that wakes late, or never, holds nobody up.
+constexpr uint64_t ticket_of(int n_tasks) { return static_cast<uint64_t>(n_tasks) << 32; }
+constexpr uint32_t tasks_in(uint64_t ticket) { return static_cast<uint32_t>(ticket >> 32); }
+constexpr uint32_t next_in(uint64_t ticket) { return static_cast<uint32_t>(ticket); }
+constexpr bool has_work(uint64_t ticket) { return next_in(ticket) < tasks_in(ticket); }
+
+}  // namespace
+
 struct ThreadPool::State {
-  // A job is published by raising `generation`; each worker takes part in every job exactly once.
-  std::atomic<uint64_t> generation{0};
-  std::atomic<int> next{0};
-  std::atomic<int> working{0};
+  alignas(64) std::atomic<uint64_t> ticket{0};
+  alignas(64) std::atomic<int> done{0};
+  std::atomic<const TaskRef*> task{nullptr};
   std::atomic<bool> stop{false};
   std::atomic<int> parked{0};
-  int n_tasks = 0;
-  const TaskRef* task = nullptr;
   std::mutex mutex;
   std::condition_variable wake;
   std::vector<std::thread> threads;
 
   void take_tasks(int worker) {
-    for (int i = next.fetch_add(1, std::memory_order_relaxed); i < n_tasks;
-         i = next.fetch_add(1, std::memory_order_relaxed))
-      (*task)(i, worker);
+    uint64_t now = ticket.load(std::memory_order_acquire);
+    while (has_work(now)) {
+      if (!ticket.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      (*task.load(std::memory_order_relaxed))(static_cast<int>(next_in(now)), worker);
+      done.fetch_add(1, std::memory_order_release);
+      now = ticket.load(std::memory_order_acquire);
+    }
   }
 
   void worker_loop(int worker) {
     constexpr int kSpins = 4000;  // some tens of microseconds: longer than the gap between two operators of a step
-    uint64_t seen = 0;
-    for (;;) {
-      int spins = 0;
-      while (generation.load(std::memory_order_acquire) == seen && !stop.load(std::memory_order_relaxed)) {
-        if (++spins < kSpins) {
-          _mm_pause();
-          continue;
-        }
+    for (int spins = 0; !stop.load(std::memory_order_relaxed);) {
+      if (has_work(ticket.load(std::memory_order_relaxed))) {
+        take_tasks(worker);
+        spins = 0;
+      } else if (++spins < kSpins) {
+        _mm_pause();
+      } else {
         std::unique_lock lock(mutex);
         parked.fetch_add(1);
-        wake.wait(lock, [&] { return generation.load() != seen || stop.load(); });
+        wake.wait(lock, [&] { return has_work(ticket.load()) || stop.load(); });
         parked.fetch_sub(1);
+        spins = 0;
       }
-      if (stop.load(std::memory_order_relaxed)) return;
-      seen = generation.load(std::memory_order_acquire);
-      take_tasks(worker);
-      working.fetch_sub(1, std::memory_order_release);
     }
   }
 };
@@ -76,20 +84,18 @@ void ThreadPool::run(int n_tasks, TaskRef f) {
     for (int i = 0; i < n_tasks; ++i) f(i, 0);
     return;
   }
-  s.task = &f;
-  s.n_tasks = n_tasks;
-  s.next.store(0, std::memory_order_relaxed);
-  s.working.store(static_cast<int>(s.threads.size()), std::memory_order_relaxed);
-  // The seq_cst pair (generation here, parked in the worker) makes sure that a worker which is about to park is seen,
-  // or itself sees the new generation under the mutex.
-  s.generation.fetch_add(1);
+  s.task.store(&f, std::memory_order_relaxed);
+  s.done.store(0, std::memory_order_relaxed);
+  // The seq_cst pair (ticket here, parked in the worker) makes sure that a worker which is about to park is seen, or
+  // itself sees the new job under the mutex.
+  s.ticket.store(ticket_of(n_tasks));
   if (s.parked.load() > 0) {
     std::lock_guard lock(s.mutex);
     s.wake.notify_all();
   }
   s.take_tasks(0);
-  for (int spins = 0; s.working.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < 20000) _mm_pause();
+  for (int spins = 0; s.done.load(std::memory_order_acquire) != n_tasks; ++spins) {
+    if (spins < 4000) _mm_pause();
     else std::this_thread::yield();
   }
 }
