@@ -89,22 +89,32 @@ Result<GgufVocab> read_gguf_vocab(const Metadata& metadata) {
     SLUICE_TRY(const std::vector<double> types, metadata.numbers(prefix + "token_type"));
     for (const double type : types) vocab.token_types.push_back(static_cast<int32_t>(type));
   }
-  auto id = [&](const char* key) -> std::optional<TokenId> {
-    const int64_t value = metadata.integer_or(prefix + key, -1);
-    return value < 0 || value > INT32_MAX ? std::nullopt : std::optional(static_cast<TokenId>(value));
+  // -1, in 32 bits with or without a sign, is how converters write that there is none.
+  auto id = [&](const char* name) -> Result<std::optional<TokenId>> {
+    const std::string key = prefix + name;
+    if (!metadata.has(key)) return std::optional<TokenId>();
+    SLUICE_TRY(const int64_t value, metadata.integer(key));
+    if (value == -1 || value == UINT32_MAX) return std::optional<TokenId>();
+    if (value < 0 || value >= static_cast<int64_t>(vocab.tokens.size()))
+      return corrupt_data(fmt::format("{}: {} is {}; it must be from 0 to {}, or -1 for none", metadata.origin(), key,
+                                      value, static_cast<int64_t>(vocab.tokens.size()) - 1));
+    return std::optional(static_cast<TokenId>(value));
   };
-  auto flag = [&](const char* key) -> std::optional<bool> {
-    return metadata.has(prefix + key) ? std::optional(metadata.boolean_or(prefix + key, false)) : std::nullopt;
+  auto flag = [&](const char* name) -> Result<std::optional<bool>> {
+    const std::string key = prefix + name;
+    if (!metadata.has(key)) return std::optional<bool>();
+    SLUICE_TRY(const bool value, metadata.boolean(key));
+    return std::optional(value);
   };
-  vocab.bos = id("bos_token_id");
-  vocab.eos = id("eos_token_id");
-  vocab.unk = id("unknown_token_id");
-  vocab.pad = id("padding_token_id");
-  vocab.eot = id("eot_token_id");
-  vocab.add_bos = flag("add_bos_token");
-  vocab.add_eos = flag("add_eos_token");
-  vocab.add_space_prefix = flag("add_space_prefix");
-  vocab.remove_extra_whitespaces = flag("remove_extra_whitespaces");
+  SLUICE_TRY(vocab.bos, id("bos_token_id"));
+  SLUICE_TRY(vocab.eos, id("eos_token_id"));
+  SLUICE_TRY(vocab.unk, id("unknown_token_id"));
+  SLUICE_TRY(vocab.pad, id("padding_token_id"));
+  SLUICE_TRY(vocab.eot, id("eot_token_id"));
+  SLUICE_TRY(vocab.add_bos, flag("add_bos_token"));
+  SLUICE_TRY(vocab.add_eos, flag("add_eos_token"));
+  SLUICE_TRY(vocab.add_space_prefix, flag("add_space_prefix"));
+  SLUICE_TRY(vocab.remove_extra_whitespaces, flag("remove_extra_whitespaces"));
   vocab.chat_template = metadata.string_or("tokenizer.chat_template", "");
   return vocab;
 }
