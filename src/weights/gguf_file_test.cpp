@@ -1,6 +1,7 @@
 #include "weights/gguf_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <limits>
 
@@ -155,6 +156,22 @@ TEST(GgufFile, AFailedWriteLeavesNothingBehind) {
   EXPECT_NE(size.error().message.find("tensor a [3, 63] cannot be stored as Q8_0"), std::string::npos);
   EXPECT_FALSE(write_gguf(dir.file("missing/x.gguf"), small_plan(), pool).ok());
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+}
+
+TEST(GgufFile, OnlyARegularFileIsReplaced) {
+  TempDir dir;
+  ThreadPool pool(1);
+  std::filesystem::create_directory(dir.file("folder"));
+  ASSERT_EQ(::mkfifo(dir.file("pipe").c_str(), 0600), 0);
+  std::filesystem::create_symlink(dir.file("pipe"), dir.file("link"));
+  for (const char* name : {"folder", "pipe", "link"}) {
+    const auto size = write_gguf(dir.file(name), small_plan(), pool);
+    ASSERT_FALSE(size.ok()) << name;
+    EXPECT_NE(size.error().message.find(dir.file(name) + " exists and is no regular file"), std::string::npos);
+  }
+  EXPECT_TRUE(std::filesystem::is_fifo(dir.file("pipe")));
+  written(dir, small_plan());
+  written(dir, small_plan());  // a model may be written again
 }
 
 TEST(GgufFile, VersionTwoReadsLikeThree) {

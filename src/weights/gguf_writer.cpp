@@ -1,6 +1,7 @@
 #include "weights/gguf_writer.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,6 +31,10 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
 
   Status open() {
+    // A rename would put the file in the place of a device, a socket or a directory.
+    struct stat at {};
+    if (::stat(path_.c_str(), &at) == 0 && !S_ISREG(at.st_mode))
+      return invalid_argument(fmt::format("{} exists and is no regular file; a model cannot be written there", path_));
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     return fd_ >= 0 ? Status() : refused("create");
   }

@@ -34,7 +34,8 @@ struct GgufPlan {
 /// Called after each piece with the bytes of tensor data done so far, of all, and the tensor's name.
 using GgufProgress = std::function<void(size_t done_bytes, size_t total_bytes, const std::string& tensor)>;
 
-/// Writes beside `path` and renames when complete, so that `path` never holds half a model. Returns the file's size.
+/// Writes beside `path` and renames when complete, so that `path` never holds half a model; a `path` that exists must be
+/// a regular file. Returns the file's size.
 Result<size_t> write_gguf(const std::string& path, const GgufPlan& plan, ThreadPool& pool,
                           const GgufProgress& progress = {});
 
