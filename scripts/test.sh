@@ -17,7 +17,8 @@ fi
 failed_step() { echo "FAILED: $1"; echo "0 passed, 1 failed"; exit 1; }
 install_packages "${build_packages[@]}" "${test_packages[@]}" || failed_step "installing packages"
 summary="$(mktemp)"
-trap 'rm -f "$summary"' EXIT
+failures="$(mktemp)"
+trap 'rm -f "$summary" "$failures"' EXIT
 status=0
 
 build() {  # preset, targets...
@@ -33,12 +34,13 @@ server_tests() {  # path of the binary
   $venv/bin/pip install -q --disable-pip-version-check -r tests/server/requirements.txt || failed_step "installing the Python clients"
   local report=build/server_tests.xml
   SLUICE_BIN="$1" $venv/bin/python -m pytest -q --junitxml=$report tests/server || status=1
-  python3 - $report <<'PY' >>"$summary"
+  python3 - $report "$failures" <<'PY' >>"$summary"
 import sys, xml.etree.ElementTree as tree
-suite = tree.parse(sys.argv[1]).getroot().find("testsuite")
-bad = int(suite.get("failures")) + int(suite.get("errors"))
-skipped = int(suite.get("skipped"))
-print(int(suite.get("tests")) - bad - skipped, bad, skipped)
+cases = list(tree.parse(sys.argv[1]).getroot().iter("testcase"))
+bad = [c for c in cases if c.find("failure") is not None or c.find("error") is not None]
+skipped = [c for c in cases if c.find("skipped") is not None]
+print(len(cases) - len(bad) - len(skipped), len(bad), len(skipped))
+open(sys.argv[2], "a").writelines(f"server {c.get('classname')}.{c.get('name')}\n" for c in bad)
 PY
 }
 
@@ -51,13 +53,14 @@ python3 tools/check_layers.py || failed_step "tools/check_layers.py"
 if [ "$mode" = --sanitize ]; then
   build asan
   build tsan "${concurrent[@]}"
-  python3 tools/run_tests.py build/asan "build/tsan:$(IFS=,; echo "${concurrent[*]}")" --summary "$summary" || status=1
+  python3 tools/run_tests.py build/asan "build/tsan:$(IFS=,; echo "${concurrent[*]}")" --summary "$summary" --failures "$failures" || status=1
 else
   build release
   build asan "${careful[@]}"
-  python3 tools/run_tests.py build/release "build/asan:$(IFS=,; echo "${careful[*]}")" --summary "$summary" || status=1
+  python3 tools/run_tests.py build/release "build/asan:$(IFS=,; echo "${careful[*]}")" --summary "$summary" --failures "$failures" || status=1
   server_tests "$PWD/build/release/sluice"
 fi
 
+[ -s "$failures" ] && echo "failed:" && sed 's/^/  /' "$failures"
 awk '{p += $1; f += $2; s += $3} END {printf "%d passed, %d failed, %d skipped\n", p, f, s}' "$summary"
 exit $status
