@@ -14,12 +14,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODEL = ROOT / "models" / "stories260K.gguf"
+BINARY = os.environ.get("SLUICE_BIN", str(ROOT / "build/release/sluice"))
+
+
+def sluice(*arguments, **options):
+    """Runs a command to its end; its output as text."""
+    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL, **options)
 
 
 class Server:
     def __init__(self, *flags, model=MODEL):
-        binary = os.environ.get("SLUICE_BIN", str(ROOT / "build/release/sluice"))
-        self.process = subprocess.Popen([binary, "serve", str(model), "--port", "0", *flags], stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([BINARY, "serve", str(model), "--port", "0", *flags], stderr=subprocess.PIPE, text=True)
         self.log = []
         self.port = None
         for line in self.process.stderr:

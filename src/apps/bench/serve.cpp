@@ -187,12 +187,32 @@ Status parse_url(const std::string& url, Target& target) {
   return {};
 }
 
+constexpr int kChatWords = 1000;  // chat has no token ids: a message is made of that many words
+
+/// Fills in the model's name and the size of its vocabulary where they are not known yet: the sizes that the server
+/// lists under meta.n_vocab, as ours and llama.cpp's do.
+Status ask_server(Shared& shared, int64_t& vocab_size) {
+  SLUICE_TRY(const json models, get_json(shared, "/v1/models"));
+  if (!models.is_object() || !models.contains("data") || !models["data"].is_array()) return unavailable("GET /v1/models: the answer has no array \"data\"");
+  for (const json& model : models["data"]) {
+    if (!model.is_object() || !model.contains("id") || !model["id"].is_string()) continue;
+    if (shared.target.model.empty()) shared.target.model = model["id"];
+    if (model["id"] != shared.target.model) continue;
+    if (const json size = model.value(json::json_pointer("/meta/n_vocab"), json()); vocab_size == 0 && size.is_number_integer()) vocab_size = size;
+  }
+  if (shared.target.model.empty()) return unavailable("the server lists no model; name it with --model");
+  if (vocab_size < 1)
+    return invalid_argument(fmt::format("the server does not say how many tokens the vocabulary of {} has; give it with --vocab-size", shared.target.model),
+                            "--vocab-size");
+  return {};
+}
+
 std::string request_body(const Target& target, const Request& request) {
   json body;
   body["model"] = target.model;
   if (target.chat) {
     std::string text;
-    for (const TokenId t : request.prompt) text += fmt::format(" {}", t % 1000);  // words; their tokens are the server's to count
+    for (const TokenId t : request.prompt) text += fmt::format(" {}", t % kChatWords);  // words; their tokens are the server's to count
     body["messages"] = json::array({{{"role", "user"}, {"content", text}}});
   } else {
     body["prompt"] = request.prompt;
@@ -232,15 +252,8 @@ Result<int> bench_serve(const std::vector<std::string>& args) {
   } catch (const std::exception& e) {
     return unavailable(fmt::format("cannot find {}: {}", url, e.what()));
   }
-  if (shared.target.model.empty() || vocab_size == 0) {
-    SLUICE_TRY(const json models, get_json(shared, "/v1/models"));
-    if (!models.contains("data") || !models["data"].is_array() || models["data"].empty())
-      return unavailable("the server lists no model; name it with --model");
-    const json& first = models["data"][0];
-    if (shared.target.model.empty()) shared.target.model = first.value("id", "");
-    if (vocab_size == 0 && first.contains("meta") && first["meta"].is_object()) vocab_size = first["meta"].value("n_vocab", int64_t{0});
-    if (vocab_size == 0) return invalid_argument("the server does not say how many tokens its vocabulary has: --vocab-size", "--vocab-size");
-  }
+  if (shared.target.chat && vocab_size == 0) vocab_size = kChatWords;
+  if (shared.target.model.empty() || vocab_size == 0) SLUICE_TRY_STATUS(ask_server(shared, vocab_size));
   SLUICE_TRY(const Workload load, make_workload(workload, vocab_size));
   std::vector<RequestRecord> records(load.requests.size());
   std::vector<std::string> bodies;

@@ -308,13 +308,17 @@ HttpResponse ServedModel::detokenize(const HttpRequest& http) const {
 }
 
 Json ServedModel::model_json(const std::string& name) const {
+  // As llama.cpp's server says it; a prompt may hold the ids below it.
+  const int64_t known = context_.engine.config().vocab_size, spelled = context_.tokenizer.vocab_size();
+  const int64_t vocab_size = known > 0 ? std::min(known, spelled) : spelled;
   return {{"id", name},
           {"object", "model"},
           {"created", context_.created},
           {"owned_by", "sluice"},
           {"root", context_.root},
           {"parent", nullptr},
-          {"max_model_len", context_tokens()}};
+          {"max_model_len", context_tokens()},
+          {"meta", {{"n_vocab", vocab_size}}}};
 }
 
 HttpResponse ServedModel::models() const {
