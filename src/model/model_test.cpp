@@ -258,6 +258,26 @@ TEST(ModelConfig, QwenWindowsBeginAtTheirLayer) {
   EXPECT_GT(test::max_abs_diff(upper, both), 1e-3);
 }
 
+// MistralConfig's window is 4096 where config.json does not name it; null switches it off.
+TEST(ModelConfig, AMissingWindowIsNotANullOne) {
+  std::vector<TokenId> tokens;
+  for (int i = 0; i < 4100; ++i) tokens.push_back(i * 7 % 96);
+  const auto with = [&](auto edit) {
+    RandomDecoder shape;
+    shape.arch = "MistralForCausalLM", shape.layers = 1, shape.positions = 8192;
+    const auto source = random_decoder(shape);
+    edit(source->metadata());
+    auto loaded = LoadedModel::open(source, {}, 1);
+    EXPECT_TRUE(loaded.ok()) << (loaded.ok() ? "" : loaded.error().message);
+    return test::TestSequence(*(*loaded)->model, 4112).feed(tokens, true);
+  };
+  const std::vector<float> missing = with([](Metadata&) {});
+  const std::vector<float> null = with([](Metadata& m) { m.set_null("sliding_window"); });
+  EXPECT_TRUE(test::same_bits(missing, with([](Metadata& m) { m.set("sliding_window", int64_t{4096}); })));
+  EXPECT_TRUE(test::same_bits(null, with([](Metadata& m) { m.set("sliding_window", int64_t{0}); })));
+  EXPECT_FALSE(test::same_bits(missing, null));
+}
+
 // Qwen3 leaves head_dim out where it is 128.
 TEST(ModelConfig, DefaultsAreTheFamilys) {
   RandomDecoder shape;

@@ -43,7 +43,8 @@ std::optional<MetadataValue> typed_array(std::vector<JsonLeaf>& leaves) {
 }
 
 void set_scalar(Metadata& metadata, std::string key, JsonLeaf& leaf) {
-  if (auto* flag = std::get_if<bool>(&leaf)) metadata.set(std::move(key), *flag);
+  if (std::holds_alternative<JsonNull>(leaf)) metadata.set_null(std::move(key));
+  else if (auto* flag = std::get_if<bool>(&leaf)) metadata.set(std::move(key), *flag);
   else if (auto* integer = std::get_if<int64_t>(&leaf)) metadata.set(std::move(key), *integer);
   else if (auto* number = std::get_if<double>(&leaf)) metadata.set(std::move(key), *number);
   else if (auto* text = std::get_if<std::string>(&leaf)) metadata.set(std::move(key), std::move(*text));

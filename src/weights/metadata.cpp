@@ -25,6 +25,16 @@ const T* get_if(const std::map<std::string, MetadataValue, std::less<>>& values,
 
 }  // namespace
 
+void Metadata::set(std::string key, MetadataValue value) {
+  nulls_.erase(key);
+  values_[std::move(key)] = std::move(value);
+}
+
+void Metadata::set_null(std::string key) {
+  values_.erase(key);
+  nulls_.insert(std::move(key));
+}
+
 std::string Metadata::architecture() const {
   if (kind_ == MetadataKind::gguf) return string_or("general.architecture", "");
   const auto* names = strings("architectures");

@@ -3,12 +3,13 @@
 // Nested JSON objects are reached with dots: "rope_scaling.factor".
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
-#include <map>
 
 #include "base/result.h"
 
@@ -31,9 +32,12 @@ class Metadata {
   /// config.json's architectures[0] ("LlamaForCausalLM"), or GGUF's general.architecture ("llama").
   std::string architecture() const;
 
-  void set(std::string key, MetadataValue value) { values_[std::move(key)] = std::move(value); }
+  void set(std::string key, MetadataValue value);
+  /// Notes that the file gives null for `key`, where that differs from not naming it.
+  void set_null(std::string key);
   const std::map<std::string, MetadataValue, std::less<>>& values() const { return values_; }
   bool has(std::string_view key) const { return values_.find(key) != values_.end(); }
+  bool is_null(std::string_view key) const { return nulls_.find(key) != nulls_.end(); }
 
   /// Typed reads. A missing key or a wrong type gives an error naming origin, key and the type wanted; a JSON null
   /// counts as missing. Integers are accepted where a double is wanted.
@@ -57,6 +61,7 @@ class Metadata {
   MetadataKind kind_ = MetadataKind::huggingface;
   std::string origin_;
   std::map<std::string, MetadataValue, std::less<>> values_;
+  std::set<std::string, std::less<>> nulls_;
 };
 
 }  // namespace sluice

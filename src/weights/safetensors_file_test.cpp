@@ -144,6 +144,8 @@ TEST(HfConfig, FlattensWithDots) {
   EXPECT_EQ(*metadata->integer("objects.1.x"), 2);
   EXPECT_TRUE(*metadata->boolean("flag"));
   EXPECT_FALSE(metadata->has("none"));
+  EXPECT_TRUE(metadata->is_null("none"));
+  EXPECT_FALSE(metadata->is_null("other"));
   EXPECT_FALSE(metadata->has("mixed"));
   EXPECT_GT(*metadata->number("big"), 1.8e19);
   EXPECT_NE(flatten_json("{\"a\": 1", "here.json").error().message.find("here.json: byte"), std::string::npos);

@@ -1,4 +1,4 @@
-// Mistral: Llama's shape without biases, and attention over a window of positions where sliding_window is set.
+// Mistral: Llama's shape without biases, and attention over a window of positions unless sliding_window is null.
 // Jiang et al. 2023, "Mistral 7B".
 
 #include "model/layers/decoder_model.h"
@@ -7,7 +7,8 @@ namespace sluice {
 namespace {
 
 Result<DecoderConfig> parse(const ConfigReader& config, const TensorSource& source) {
-  return read_decoder_config(config, source, {.name = "mistral", .window = WindowRule::all_layers});
+  return read_decoder_config(config, source,
+                             {.name = "mistral", .window = WindowRule::all_layers, .sliding_window = 4096});
 }
 
 constexpr DecoderFamily kFamily{parse, decoder_tensors};

@@ -8,7 +8,11 @@ namespace {
 
 Result<DecoderConfig> parse(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(DecoderConfig out,
-             read_decoder_config(config, source, {.name = "qwen2", .window = WindowRule::from_layer}));
+             read_decoder_config(config, source,
+                                 {.name = "qwen2",
+                                  .window = WindowRule::from_layer,
+                                  .sliding_window = 4096,
+                                  .max_window_layers = 28}));
   out.qkv_bias = Presence::required;
   return out;
 }

@@ -8,7 +8,12 @@ namespace {
 
 Result<DecoderConfig> parse(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(DecoderConfig out,
-             read_decoder_config(config, source, {.name = "qwen3", .head_dim = 128, .window = WindowRule::from_layer}));
+             read_decoder_config(config, source,
+                                 {.name = "qwen3",
+                                  .head_dim = 128,
+                                  .window = WindowRule::from_layer,
+                                  .sliding_window = 4096,
+                                  .max_window_layers = 28}));
   SLUICE_TRY(out.qkv_bias, read_bias(config, "attention_bias"));
   out.output_bias = out.qkv_bias;
   return out;

@@ -36,6 +36,8 @@ bool ConfigReader::has(ConfigKey key) const {
   return !full.empty() && metadata_.has(full);
 }
 
+bool ConfigReader::is_null(ConfigKey key) const { return metadata_.is_null(name(key)); }
+
 Error ConfigReader::invalid(ConfigKey key, std::string_view problem) const {
   return corrupt_data(fmt::format("{}: {} {}", metadata_.origin(), name(key), problem));
 }

@@ -26,6 +26,8 @@ class ConfigReader {
   /// The key as it stands in this file: "hidden_size", "llama.embedding_length"; empty when this kind has none.
   std::string name(ConfigKey key) const;
   bool has(ConfigKey key) const;
+  /// Whether the file says null: "none", where a missing key may mean a default.
+  bool is_null(ConfigKey key) const;
 
   /// An integer in [lo, hi]; an error when missing.
   Result<int64_t> integer(ConfigKey key, int64_t lo, int64_t hi) const;

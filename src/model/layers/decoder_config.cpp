@@ -80,9 +80,9 @@ Result<int64_t> read_vocab(const ConfigReader& config, const TensorSource& sourc
   return rows;
 }
 
-Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, WindowRule rule) {
+Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, const DecoderDefaults& defaults) {
   std::vector<int> windows(static_cast<size_t>(layers), 0);
-  if (config.is_gguf()) rule = WindowRule::all_layers;
+  const WindowRule rule = config.is_gguf() ? WindowRule::all_layers : defaults.window;
   bool in_use = rule == WindowRule::all_layers;
   if (rule == WindowRule::from_layer) {
     SLUICE_TRY(in_use, config.boolean_or(kUseWindow, false));
@@ -97,9 +97,10 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, Wi
                               fmt::format("has \"{}\"; this model family knows full_attention{}", type.substr(0, 100),
                                           rule == WindowRule::none ? "" : " and sliding_attention"));
   }
-  SLUICE_TRY(const int64_t window, config.integer_or(kWindow, 0, 0, kMaxPositions));
+  const int64_t unsaid = config.is_gguf() || config.is_null(kWindow) ? 0 : defaults.sliding_window;
+  SLUICE_TRY(const int64_t window, config.integer_or(kWindow, unsaid, 0, kMaxPositions));
   if (!in_use || window == 0) return windows;
-  SLUICE_TRY(const int64_t first, config.integer_or(kWindowLayers, 0, 0, kMaxPositions));
+  SLUICE_TRY(const int64_t first, config.integer_or(kWindowLayers, defaults.max_window_layers, 0, kMaxPositions));
   for (size_t l = 0; l < windows.size(); ++l) {
     const bool slides = types != nullptr ? (*types)[l] == "sliding_attention"
                                          : rule == WindowRule::all_layers || static_cast<int64_t>(l) >= first;
@@ -169,7 +170,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   const RopeStyle style = config.is_gguf() ? defaults.gguf_rope : RopeStyle::half;
   SLUICE_TRY(out.rope, read_rope(config, defaults.rope_theta, info.head_dim, positions, style));
   info.max_positions = std::min(out.rope.max_positions, kMaxPositions);
-  SLUICE_TRY(out.windows, read_windows(config, info.layers, defaults.window));
+  SLUICE_TRY(out.windows, read_windows(config, info.layers, defaults));
   SLUICE_TRY(out.head, read_head(config));
   return out;
 }

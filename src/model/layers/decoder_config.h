@@ -30,6 +30,8 @@ struct DecoderDefaults {
   double rope_theta = 10000;
   int64_t head_dim = 0;  // 0: hidden / heads
   WindowRule window = WindowRule::none;
+  int64_t sliding_window = 0;     // positions, under a rule; null in config.json means none
+  int64_t max_window_layers = 0;  // under from_layer
 };
 
 struct DecoderConfig {
