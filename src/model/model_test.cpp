@@ -213,6 +213,31 @@ TEST(ModelConfig, MissingTensorsAreNamed) {
   const auto gguf = as_gguf(biased, "llama");
   gguf->remove("blk.1.attn_q.bias");
   EXPECT_NE(error_of(gguf).find("blk.1.attn_q.bias"), std::string::npos);
+  const auto upper = as_gguf(biased, "llama");
+  upper->remove("blk.0.attn_q.bias");
+  EXPECT_NE(error_of(upper).find("blk.0.attn_q.bias"), std::string::npos);
+}
+
+TEST(ModelConfig, ThePlanMissesWhatTheModelWould) {
+  const auto source = as_gguf({}, "llama");
+  source->metadata().set("llama.vocab_size", int64_t{96});
+  EXPECT_TRUE(plan_model(*source).ok());
+  const auto tensors = source->tensors();
+  for (const TensorInfo& t : tensors) source->remove(t.name);
+  const auto plan = plan_model(*source);
+  ASSERT_FALSE(plan.ok());
+  EXPECT_EQ(plan.error().message, "model.gguf: tensor token_embd.weight [96, 64] is missing, and 19 others");
+}
+
+TEST(ModelConfig, LayersPastTheCountAreNamed) {
+  EXPECT_NE(gguf_error_with("llama.block_count", int64_t{1})
+                .find("is of layer 1, but llama.block_count is 1, so that the last is 0"),
+            std::string::npos);
+  EXPECT_NE(error_with("num_hidden_layers", int64_t{1}).find("config.json: tensor model.layers.1."), std::string::npos)
+      << error_with("num_hidden_layers", int64_t{1});
+  const auto source = as_gguf({}, "llama");
+  source->add("blk.99999999999999999999.attn_q.weight", {64, 64}, std::vector<float>(64 * 64));
+  EXPECT_NE(error_of(source).find("blk.99999999999999999999.attn_q.weight is of layer"), std::string::npos);
 }
 
 TEST(ModelConfig, TensorsWithoutUseAreReportedOnce) {

@@ -14,6 +14,8 @@ struct ParsedDecoder {
 Result<ParsedDecoder> parse(const DecoderFamily& family, const Metadata& metadata, const TensorSource& source) {
   SLUICE_TRY(DecoderConfig config, family.parse(ConfigReader(metadata), source));
   std::vector<NamedTensor> tensors = list_tensors(family.tensors(config), config, source, metadata.kind());
+  // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
+  SLUICE_TRY_STATUS(check_tensors(tensors, config, source));
   for (const NamedTensor& t : tensors) config.info.parameters += t.shape.elems();
   return ParsedDecoder{std::move(config), std::move(tensors)};
 }

@@ -1,7 +1,10 @@
 #include "model/layers/tensor_spec.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <limits>
+#include <optional>
 
 #include "base/log.h"
 
@@ -27,6 +30,22 @@ std::string name_of(std::string_view pattern, int layer) {
   const size_t at = pattern.find("{}");
   if (at == std::string_view::npos) return std::string(pattern);
   return fmt::format("{}{}{}", pattern.substr(0, at), layer, pattern.substr(at + 2));
+}
+
+// The layer that a tensor's name says it is of; nothing for the model's own.
+std::optional<int64_t> layer_of(std::string_view name, MetadataKind kind) {
+  const std::string_view prefix = kind == MetadataKind::gguf ? "blk." : "model.layers.";
+  if (!name.starts_with(prefix)) return {};
+  int64_t layer = 0;
+  const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
+  if (error == std::errc::result_out_of_range) return std::numeric_limits<int64_t>::max();
+  return error == std::errc() && end != name.data() + name.size() && *end == '.' ? std::optional(layer) : std::nullopt;
+}
+
+bool any_layer_has(const TensorSource& source, std::string_view pattern, int layers) {
+  for (int layer = 0; layer < layers; ++layer)
+    if (source.find(name_of(pattern, layer)) != nullptr) return true;
+  return false;
 }
 
 // Tensors that files carry although nothing needs them: a buffer that old checkpoints saved, and the head of a model
@@ -100,22 +119,46 @@ std::vector<NamedTensor> list_tensors(std::span<const TensorSpec> table, const D
   for (const TensorSpec& spec : table) {
     const std::string_view pattern = kind == MetadataKind::gguf ? spec.gguf : spec.hf;
     if (spec.presence == Presence::absent || pattern.empty()) continue;
-    if (spec.presence == Presence::if_present && source.find(name_of(pattern, 0)) == nullptr) continue;
+    const int count = per_layer(spec.slot) ? config.info.layers : 1;
+    if (spec.presence == Presence::if_present && !any_layer_has(source, pattern, count)) continue;
     const int64_t rows = size_of(spec.rows, config.info);
     const Shape shape = is_vector(spec.slot) ? Shape{rows} : Shape{rows, size_of(spec.cols, config.info)};
-    const int count = per_layer(spec.slot) ? config.info.layers : 1;
     for (int layer = 0; layer < count; ++layer) out.push_back({spec.slot, layer, name_of(pattern, layer), shape});
   }
   return out;
 }
 
+Status check_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config, const TensorSource& source) {
+  const Metadata& metadata = source.metadata();
+  const NamedTensor* missing = nullptr;
+  int others = -1;
+  for (const NamedTensor& t : tensors) {
+    const TensorInfo* info = source.find(t.name);
+    if (info != nullptr && info->shape != t.shape)
+      return corrupt_data(fmt::format("{}: tensor {} has shape {}, but the model's configuration asks for {}",
+                                      source.files()[info->file_index], t.name, info->shape.text(), t.shape.text()));
+    if (info != nullptr) continue;
+    if (missing == nullptr) missing = &t;
+    ++others;
+  }
+  if (missing != nullptr)
+    return not_found(fmt::format("{}: tensor {} {} is missing{}", metadata.origin(), missing->name,
+                                 missing->shape.text(), others > 0 ? fmt::format(", and {} others", others) : ""));
+  // A file with more layers than its configuration counts would run as a model cut short.
+  for (const TensorInfo& info : source.tensors()) {
+    const auto layer = layer_of(info.name, metadata.kind());
+    if (layer && *layer >= config.info.layers)
+      return corrupt_data(fmt::format("{}: tensor {} is of layer {}, but {} is {}, so that the last is {}",
+                                      source.files()[info.file_index], info.name, *layer,
+                                      metadata.kind() == MetadataKind::gguf ? metadata.architecture() + ".block_count"
+                                                                            : "num_hidden_layers",
+                                      config.info.layers, config.info.layers - 1));
+  }
+  return {};
+}
+
 Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config,
                                     WeightStore& store) {
-  // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
-  for (const NamedTensor& t : tensors)
-    if (store.source().find(t.name) == nullptr)
-      return not_found(
-          fmt::format("{}: tensor {} {} is missing", store.source().metadata().origin(), t.name, t.shape.text()));
   DecoderWeights weights;
   weights.layers.resize(static_cast<size_t>(config.info.layers));
   std::span<const std::string> embedding_name;

@@ -65,12 +65,15 @@ struct NamedTensor {
   Shape shape;
 };
 
-/// The table written out for all layers. A row that a file may lack counts when its first layer has it, and is then
-/// required in all.
+/// The table written out for all layers. A row that a file may lack counts when any layer has it, and is then required
+/// in all.
 std::vector<NamedTensor> list_tensors(std::span<const TensorSpec> table, const DecoderConfig& config,
                                       const TensorSource& source, MetadataKind kind);
 
-/// Loads them, and warns once of tensors in the file that the model does not use. A missing head is the embedding.
+/// Fails when one of them is missing or has another shape, and when the file holds a layer past the configuration's.
+Status check_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config, const TensorSource& source);
+
+/// Loads checked tensors, and warns once of tensors in the file that the model does not use. A missing head is the embedding.
 Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config,
                                     WeightStore& store);
 
