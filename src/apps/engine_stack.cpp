@@ -4,16 +4,20 @@
 
 #include "base/log.h"
 #include "base/machine.h"
+#include "model/layers/decoder_model.h"
 #include "weights/memory_check.h"
 
 namespace sluice {
 namespace {
 
-// Activations, logits and scratch of a step; measured generously, since the machine has other needs too.
+// What a step works in: activations of a piece of rows, the logits of all that sample, and for attention's partial results,
+// samplers and text a sum that no model has exceeded.
 size_t work_bytes(const ModelInfo& info, const EngineOptions& options) {
-  const size_t row = static_cast<size_t>(4 * (6 * info.hidden + 3 * info.ffn));
-  const size_t logits = static_cast<size_t>(info.vocab_size) * 4 * static_cast<size_t>(std::min(options.max_num_seqs, options.max_num_batched_tokens));
-  return row * static_cast<size_t>(options.max_num_batched_tokens) + logits + (size_t{64} << 20);
+  constexpr size_t kRest = size_t{64} << 20;
+  const int64_t rows = std::clamp<int64_t>(options.max_num_batched_tokens, 1, kPieceRows);
+  const int64_t samples = std::clamp(std::min(options.max_num_seqs, options.max_num_batched_tokens), 1, 1 << 16);
+  const int64_t row_floats = 2 * info.hidden + 2 * int64_t{info.heads} * info.head_dim + 2 * int64_t{info.kv_heads} * info.head_dim + 3 * info.ffn;
+  return static_cast<size_t>(rows * row_floats + samples * info.vocab_size) * sizeof(float) + kRest;
 }
 
 Result<DType> kv_dtype(const std::string& name, const TensorSource& source) {
@@ -61,47 +65,45 @@ void EngineFlags::declare(OptionSet& o) {
   o.add("--max-waiting", engine.max_waiting, "most requests in the queue; one more is refused");
 }
 
-Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelInfo& info, const KvSpec& spec,
-                               size_t weight_bytes_to_come) {
+Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan) {
   KvSizing sizing;
   SLUICE_TRY(sizing.dtype, kv_dtype(flags.kv_cache_dtype, source));
   const EngineOptions& o = flags.engine;
+  const int64_t positions = plan.info.max_positions;
   if (o.block_tokens < 1 || o.block_tokens > 256)
     return invalid_argument(fmt::format("--block-size is {}; it must be from 1 to 256", o.block_tokens), "--block-size");
   if (!(flags.memory_utilization > 0 && flags.memory_utilization <= 1))
-    return invalid_argument(fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", flags.memory_utilization));
-  if (o.max_model_len < 0 || o.max_model_len > info.max_positions)
-    return invalid_argument(fmt::format("--max-model-len is {}, but this model was made for at most {} positions",
-                                        o.max_model_len, info.max_positions), "--max-model-len");
-  sizing.block_bytes = KvArena::block_bytes(spec, sizing.dtype, o.block_tokens);
-  const int64_t wanted_len = o.max_model_len > 0 ? o.max_model_len : info.max_positions;
-  const MemoryLimit limit = memory_limit();
-  const double share = flags.memory_utilization * static_cast<double>(limit.available_bytes);
-  const size_t work = work_bytes(info, o);
-  const double left = share - static_cast<double>(weight_bytes_to_come) - static_cast<double>(work);
-  const auto blocks_for_tokens = [&](int64_t tokens) { return (tokens + o.block_tokens - 1) / o.block_tokens; };
-  double budget = static_cast<double>(flags.kv_cache_memory.bytes);
-  if (flags.kv_cache_memory.bytes == 0) {
-    const double all_contexts = static_cast<double>(blocks_for_tokens(wanted_len)) * std::max(1, o.max_num_seqs) * static_cast<double>(sizing.block_bytes);
-    budget = std::min(all_contexts, left);
+    return invalid_argument(fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", flags.memory_utilization), "--memory-utilization");
+  if (o.max_model_len != 0 && (o.max_model_len < 2 || o.max_model_len > positions))
+    return invalid_argument(fmt::format("--max-model-len is {}; it must be from 2 to the {} positions that this model was made for, or 0 for as many as fit",
+                                        o.max_model_len, positions), "--max-model-len");
+  sizing.block_bytes = KvArena::block_bytes(plan.kv, sizing.dtype, o.block_tokens);
+  const auto bytes_for = [&](int64_t tokens) { return static_cast<size_t>((tokens + o.block_tokens - 1) / o.block_tokens) * sizing.block_bytes; };
+  // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there is.
+  const size_t weights = owned_weight_bytes(source), work = work_bytes(plan.info, o);
+  const size_t given = static_cast<size_t>(flags.kv_cache_memory.bytes), least = bytes_for(std::max(2, o.max_model_len));
+  MemoryLimit limit = memory_limit();
+  if (given == 0) limit.available_bytes = static_cast<size_t>(flags.memory_utilization * static_cast<double>(limit.available_bytes));
+  if (const Status fits = check_fits(source, given > 0 ? given : least, work, limit); !fits.ok()) {
+    Error error = fits.error();
+    if (given == 0) error.message += fmt::format(" (--memory-utilization {} of what is free may be taken)", flags.memory_utilization);
+    return error;
   }
-  const int64_t blocks = std::min<int64_t>(static_cast<int64_t>(std::max(0.0, budget) / static_cast<double>(sizing.block_bytes)), 1 << 28);
+  if (given > 0 && given < least)
+    return invalid_argument(fmt::format("--kv-cache-memory-bytes is {}; it must be at least {}, which {} tokens take in blocks of {}{}", given, least,
+                                        std::max(2, o.max_model_len), o.block_tokens, o.max_model_len > 0 ? " (--max-model-len)" : ""),
+                            "--kv-cache-memory-bytes");
+  const int64_t wanted_len = o.max_model_len > 0 ? o.max_model_len : positions;
+  const double all_contexts = static_cast<double>(bytes_for(wanted_len)) * std::max(1, o.max_num_seqs);
+  const double budget = given > 0 ? static_cast<double>(given) : std::min(all_contexts, static_cast<double>(limit.available_bytes - weights - work));
+  const int64_t blocks = std::min<int64_t>(static_cast<int64_t>(budget / static_cast<double>(sizing.block_bytes)), 1 << 28);
   const int64_t tokens = blocks * o.block_tokens;
-  if (tokens < 2) {
-    const std::string sum = fmt::format("{} available x {:.2f} - {} weights - {} working memory leaves {} for the KV cache",
-                                        format_bytes(static_cast<double>(limit.available_bytes)), flags.memory_utilization,
-                                        format_bytes(static_cast<double>(weight_bytes_to_come)), format_bytes(static_cast<double>(work)),
-                                        format_bytes(std::max(0.0, flags.kv_cache_memory.bytes > 0 ? budget : left)));
-    return resource_exhausted(fmt::format("the model does not fit: {}, and one block of {} tokens takes {}", sum, o.block_tokens,
-                                          format_bytes(static_cast<double>(sizing.block_bytes))));
-  }
   sizing.blocks = static_cast<int>(blocks);
-  sizing.max_model_len = static_cast<int>(o.max_model_len > 0 ? o.max_model_len : std::min(wanted_len, tokens));
+  sizing.max_model_len = static_cast<int>(std::min(wanted_len, tokens));
   sizing.note = fmt::format("KV cache: {} ({} blocks of {} tokens, {}): {} tokens, {:.1f} sequences of {} tokens",
                             format_bytes(static_cast<double>(blocks) * static_cast<double>(sizing.block_bytes)), blocks, o.block_tokens,
                             dtype_name(sizing.dtype), tokens, static_cast<double>(tokens) / sizing.max_model_len, sizing.max_model_len);
-  if (o.max_model_len == 0 && sizing.max_model_len < wanted_len)
-    sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
+  if (sizing.max_model_len < wanted_len) sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
   return sizing;
 }
 
@@ -115,8 +117,8 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
   stack->pool = std::make_unique<ThreadPool>(threads);
   SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
   stack->ops = std::make_unique<Ops>(*table, *stack->pool);
-  const size_t to_come = owned_weight_bytes(*stack->source);
-  SLUICE_TRY_STATUS(check_fits(*stack->source, static_cast<size_t>(flags.kv_cache_memory.bytes), size_t{64} << 20));
+  SLUICE_TRY(const ModelPlan plan, plan_model(*stack->source));
+  SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, plan));
   const Nanos start = stack->clock->now();
   stack->weights = std::make_unique<WeightStore>(stack->source, *stack->ops);
   SLUICE_TRY(stack->model, build_model(*stack->weights, *stack->ops));
@@ -124,9 +126,6 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
   stack->notes.push_back(fmt::format("model: {} ({} parameters), weights {} in {:.2f} s, {} threads, {}", stack->model->info().arch,
                                      stack->model->info().parameters, format_bytes(static_cast<double>(owned)),
                                      static_cast<double>(stack->clock->now() - start) / 1e9, threads, stack->ops->isa()));
-  // What was packed is in memory now, so that only what is still to come counts.
-  const size_t left_to_come = to_come > owned ? to_come - owned : 0;
-  SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, stack->model->info(), stack->model->kv(), left_to_come));
   stack->notes.push_back(sizing.note);
   stack->kv_dtype = sizing.dtype;
   stack->options = flags.engine;

@@ -47,7 +47,7 @@ struct EngineStack {
 /// Opens the source, checks that everything fits, builds the model and sizes the KV cache.
 Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags);
 
-/// How the KV cache would be sized for a model: shared by the loader and by inspect.
+/// How memory is divided: asked before the weights are loaded, by the loader and by inspect alike.
 struct KvSizing {
   DType dtype = DType::f32;
   int blocks = 0;
@@ -55,7 +55,8 @@ struct KvSizing {
   size_t block_bytes = 0;
   std::string note;
 };
-Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelInfo& info, const KvSpec& spec,
-                               size_t weight_bytes_to_come);
+/// resource_exhausted, with the sum, when weights, working memory and the KV cache that is given, or else the least that can
+/// run, do not fit together.
+Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan);
 
 }  // namespace sluice

@@ -82,7 +82,7 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
     const size_t weights = owned_weight_bytes(*source);
     row("memory", fmt::format("{} free of {}; weights take {}", format_bytes(static_cast<double>(limit.available_bytes)),
                               format_bytes(static_cast<double>(limit.total_bytes)), format_bytes(static_cast<double>(weights))));
-    const auto sizing = size_kv_cache(flags, *source, described->info, described->kv, weights);
+    const auto sizing = size_kv_cache(flags, *source, *described);
     if (sizing.ok()) {
       row("KV per token", format_bytes(static_cast<double>(sizing->block_bytes) / flags.engine.block_tokens));
       row("", sizing->note);

@@ -1,11 +1,14 @@
 #include "weights/memory_check.h"
 
+#include <cmath>
+
 #include "backend/ops.h"
 
 namespace sluice {
 namespace {
 
-double gib(size_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+// Rounded to the hundredths that are printed, so that the printed sum adds up.
+double gib(size_t bytes) { return std::round(static_cast<double>(bytes) / (1 << 30) * 100) / 100; }
 
 }  // namespace
 
@@ -30,7 +33,8 @@ Status check_fits(const TensorSource& source, size_t kv_bytes, size_t work_bytes
                   "GiB are available (of {:.2f} GiB that this process may use); take a smaller model, fewer bits per "
                   "weight, or a smaller "
                   "KV cache",
-                  source.metadata().origin(), gib(weights), gib(kv_bytes), gib(work_bytes), gib(need),
+                  source.metadata().origin(), gib(weights), gib(kv_bytes), gib(work_bytes),
+                  gib(weights) + gib(kv_bytes) + gib(work_bytes),
                   gib(limit.available_bytes), gib(limit.total_bytes)));
 }
 

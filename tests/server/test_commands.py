@@ -1,0 +1,30 @@
+"""The commands as a user types them: what they refuse, and in which words."""
+import re
+
+import pytest
+from conftest import MODEL, sluice
+
+
+def refused(*arguments, **options):
+    """The message of a command that must fail with exit code 1."""
+    done = sluice(*map(str, arguments), **options)
+    assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
+    return done.stderr
+
+
+@pytest.mark.parametrize("flags, numbers", [
+    (["--kv-cache-memory-bytes", "500T"], r"KV cache 512000\.00 GiB"),
+    (["--kv-cache-memory-bytes", "10"], r"--kv-cache-memory-bytes is 10; it must be at least 20480\b"),
+    (["--kv-cache-memory-bytes", "50K", "-c", "100"], r"is 51200; it must be at least 143360, which 100 tokens"),
+    (["--memory-utilization", "0.000001"], r"--memory-utilization 1e-06 of what is free"),
+    (["-c", "1"], r"--max-model-len is 1; it must be from 2 to the 512 positions"),
+    (["-c", "513"], r"--max-model-len is 513; it must be from 2 to the 512 positions"),
+])
+def test_run_and_inspect_refuse_memory_alike_with_sums_that_add_up(flags, numbers):
+    message = refused("run", MODEL, "-p", "x", *flags).removeprefix("sluice run: ").strip()
+    available = re.compile(r"but \S+ GiB are available \(of \S+ GiB")  # changes from run to run
+    assert available.sub("", message) in available.sub("", sluice("inspect", str(MODEL), *flags).stdout)
+    assert re.search(numbers, message)
+    if "=" in message:
+        *terms, total = map(float, re.findall(r"(\S+) GiB", message.split(", but")[0]))
+        assert sum(terms) == pytest.approx(total, abs=1e-6)
