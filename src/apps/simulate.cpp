@@ -1,11 +1,11 @@
 // sluice simulate: a trace through the real engine and scheduler, on a virtual clock and a step-time model.
 
 #include <cstdio>
-#include <fstream>
 
 #include "apps/bench/workload.h"
 #include "apps/command.h"
 #include "apps/progress.h"
+#include "apps/text_file.h"
 #include "base/mapped_file.h"
 #include "base/options.h"
 #include "engine/build_engine.h"
@@ -68,7 +68,7 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
                          report.duration_s, static_cast<double>(wall.now() - start) / 1e9, stats.steps, stats.preemptions,
                          stats.prefix_queries_tokens > 0 ? 100.0 * static_cast<double>(stats.prefix_hits_tokens) / static_cast<double>(stats.prefix_queries_tokens) : 0.0,
                          stats.prefix_queries_tokens).c_str(), stdout);
-  if (!result_path.empty()) std::ofstream(result_path) << report.to_json();
+  if (!result_path.empty()) SLUICE_TRY_STATUS(write_text_file(result_path, report.to_json()));
   return report.failed == 0 ? 0 : 1;
 }
 

@@ -28,3 +28,22 @@ def test_run_and_inspect_refuse_memory_alike_with_sums_that_add_up(flags, number
     if "=" in message:
         *terms, total = map(float, re.findall(r"(\S+) GiB", message.split(", but")[0]))
         assert sum(terms) == pytest.approx(total, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def cost(tmp_path_factory):
+    """A step-time model fitted here."""
+    path = tmp_path_factory.mktemp("cost") / "cost.json"
+    done = sluice("bench", "calibrate", str(MODEL), "--num-prompts", "10", "-o", str(path))
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+FEW = ["--num-prompts", "3", "--random-input-len", "20", "--random-output-len", "5"]
+
+
+@pytest.mark.parametrize("path", ["/nonexistent/x", "/dev/full"])
+def test_a_result_that_cannot_be_written_is_an_error(cost, server, path):
+    for command in (["bench", "calibrate", MODEL, "--num-prompts", "10", "-o"], ["bench", "throughput", MODEL, *FEW, "--result-file"],
+                    ["bench", "serve", "--base-url", server.url, *FEW, "--result-file"], ["simulate", "--cost", cost, *FEW, "--result-file"]):
+        assert f"cannot write {path}: " in refused(*command, path)

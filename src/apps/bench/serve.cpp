@@ -12,13 +12,13 @@
 #include <boost/beast/http.hpp>
 #include <cstdio>
 #include <deque>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "apps/bench/bench.h"
 #include "apps/bench/roofline.h"
 #include "apps/bench/workload.h"
 #include "apps/progress.h"
+#include "apps/text_file.h"
 
 namespace sluice {
 namespace {
@@ -270,7 +270,7 @@ Result<int> bench_serve(const std::vector<std::string>& args) {
   }
   const ServingReport report = make_report(records, workload.goodput, shared.clock.now() - start);
   std::fputs(report.to_text().c_str(), stdout);
-  if (!result_path.empty()) std::ofstream(result_path) << report.to_json();
+  if (!result_path.empty()) SLUICE_TRY_STATUS(write_text_file(result_path, report.to_json()));
   return report.failed == 0 ? 0 : 1;
 }
 

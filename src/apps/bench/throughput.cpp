@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <thread>
 
 #include "apps/bench/bench.h"
@@ -11,7 +10,7 @@
 #include "apps/bench/workload.h"
 #include "apps/engine_stack.h"
 #include "apps/progress.h"
-#include "base/mapped_file.h"
+#include "apps/text_file.h"
 #include "sim/replay.h"
 #include "sim/sim_executor.h"
 
@@ -107,7 +106,7 @@ Result<int> bench_throughput(const std::vector<std::string>& args) {
                                         static_cast<double>(times.sampled) / steps, context, static_cast<double>(times.sampled) / steps);
   std::fputs(fmt::format("{} steps: forward {:.2f} s ({:.1f} % of the roofline of the mean step), sampling {:.2f} s, preemptions {}\n", times.steps, forward_s,
                          100 * demand.seconds(roofline) * steps / forward_s, static_cast<double>(times.sample) / 1e9, stats.preemptions).c_str(), stdout);
-  if (!result_path.empty()) std::ofstream(result_path) << report.to_json();
+  if (!result_path.empty()) SLUICE_TRY_STATUS(write_text_file(result_path, report.to_json()));
   return report.failed == 0 ? 0 : 1;
 }
 
@@ -130,7 +129,7 @@ Result<int> bench_calibrate(const std::vector<std::string>& args) {
   SLUICE_TRY(const auto held_out, record_steps(*stack, engine, test_load, "held-out steps"));
   SLUICE_TRY(const StepCost cost, fit_and_report(*stack, flags.model, std::move(steps), held_out));
   if (!output.empty()) {
-    std::ofstream(output) << cost.to_json();
+    SLUICE_TRY_STATUS(write_text_file(output, cost.to_json()));
     std::fputs(fmt::format("wrote {}\n", output).c_str(), stdout);
   }
   return 0;
@@ -192,11 +191,10 @@ Result<int> bench_batching(const std::vector<std::string>& args) {
                          "TTFT {:.2f}x on the engine, {:.2f}x simulated ({:.1f} % apart)\n",
                          real_throughput, sim_throughput, apart(sim_throughput, real_throughput), real_ttft, sim_ttft, apart(sim_ttft, real_ttft)).c_str(), stdout);
   if (!result_path.empty()) {
-    std::ofstream out(result_path);
-    out << "{";
+    std::string text = "{";
     for (const Run& run : runs)
-      out << fmt::format("{}\"{}\": {{\"engine\": {}, \"simulator\": {}}}", &run == runs ? "" : ", ", run.name, run.real.to_json(), run.simulated.to_json());
-    out << "}\n";
+      text += fmt::format("{}\"{}\": {{\"engine\": {}, \"simulator\": {}}}", &run == runs ? "" : ", ", run.name, run.real.to_json(), run.simulated.to_json());
+    SLUICE_TRY_STATUS(write_text_file(result_path, text + "}\n"));
   }
   return 0;
 }
