@@ -203,6 +203,16 @@ TEST(ApiServer, SeedsDecide) {
   EXPECT_EQ(text({{"seed", 5}}), text({{"seed", 5}}));
   EXPECT_NE(text({{"seed", 5}}), text({{"seed", -5}}));
   EXPECT_NE(text(Json::object()), text(Json::object()));
+  // Equal prompts of one request are equal draws only where a seed was asked for.
+  const auto both = [&](Json body) {
+    body.update({{"prompt", {"seed", "seed"}}, {"temperature", 1}});
+    const Json choices = complete(server, body)["choices"];
+    return std::pair(choices[0]["text"], choices[1]["text"]);
+  };
+  const auto [first, second] = both(Json::object());
+  EXPECT_NE(first, second);
+  const auto [seeded, again] = both({{"seed", 5}});
+  EXPECT_EQ(seeded, again);
 }
 
 TEST(ApiServer, StreamsTheSameText) {

@@ -198,9 +198,9 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
 
   const auto generation =
       std::make_shared<Generation>(std::move(spec), context_.engine, context_.tokenizer, metrics_, writer);
-  const uint64_t seed = fields.seed ? static_cast<uint64_t>(*fields.seed) : random_u64();
   std::vector<RequestId> ids;
   for (size_t i = 0; i < input.prompts.size(); ++i) {
+    const uint64_t seed = fields.seed ? static_cast<uint64_t>(*fields.seed) : random_u64();
     // On the engine's thread: copies and goes.
     const Sink sink = [generation, output = output_, clock = &context_.clock,
                        prompt = static_cast<int>(i)](const Output& o) {
