@@ -250,7 +250,7 @@ def greedy(model, ids, count):
     return ids[-count:], margins
 
 
-def write_golden(out, tokenizer, validation, held_out_prose):
+def write_golden(out, golden_out, tokenizer, validation, held_out_prose):
     """Everything below is measured on the saved file, read back and widened to float32."""
     import transformers
     model = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
@@ -269,7 +269,7 @@ def write_golden(out, tokenizer, validation, held_out_prose):
     ids = windows[0]["ids"][:64]
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([ids])).logits[0].float().numpy()
-    logits.astype("<f4").tofile(out / "golden.logits.f32")
+    logits.astype("<f4").tofile(golden_out / "golden.logits.f32")
     golden["teacher_forced"] = {"ids": ids, "shape": list(logits.shape), "logits_std": round(float(logits.std()), 6),
                                 "logits": "golden.logits.f32"}
 
@@ -294,7 +294,7 @@ def write_golden(out, tokenizer, validation, held_out_prose):
                  "margin": round((top.values[0] - top.values[1]).item(), 6)})
     text = json.dumps(golden, indent=1, ensure_ascii=False)
     text = re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m.group(1)) + "]", text)
-    (out / "golden.json").write_text(text + "\n")
+    (golden_out / "golden.json").write_text(text + "\n")
     print("perplexity per token", golden["perplexity"]["per_token"])
     print("retrieval", accuracy)
     for sample in golden["greedy"]:
@@ -333,7 +333,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", nargs="+", type=pathlib.Path, required=True, help="text, .txt or .txt.gz")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("models/sluice-tiny-2m"))
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--golden", type=pathlib.Path, default=pathlib.Path("tests/data/sluice-tiny-2m"))
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--tokens-per-step", type=int, default=2048)
     parser.add_argument("--rate", type=float, default=3e-3)
     args = parser.parse_args()
@@ -367,7 +368,8 @@ def main():
     model.to(torch.bfloat16).save_pretrained(args.out)
     size = (args.out / "model.safetensors").stat().st_size
     assert size <= 4_000_000, f"model.safetensors has {size} bytes, more than 4,000,000"
-    write_golden(args.out, tokenizer, validation, validation)
+    args.golden.mkdir(parents=True, exist_ok=True)
+    write_golden(args.out, args.golden, tokenizer, validation, validation)
 
 
 if __name__ == "__main__":
