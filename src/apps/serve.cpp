@@ -1,9 +1,11 @@
 // sluice serve: the model over the OpenAI API, until SIGINT or SIGTERM.
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <semaphore>
 #include <thread>
 
 #include "apps/command.h"
@@ -37,15 +39,50 @@ std::string self_check(const ModelText& text) {
 
 Nanos seconds(double s) { return static_cast<Nanos>(s * 1e9); }
 
-/// Blocks SIGINT and SIGTERM in every thread made from now on, so that one place waits for them.
-sigset_t block_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  return set;
-}
+/// SIGINT and SIGTERM, taken from every thread that is made later. Until serving() either ends the process at once, since
+/// there is nothing to drain; then the first is what wait() returns, and a second ends the process.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    thread_ = std::thread([this] { run(); });
+  }
+  ~StopSignals() {
+    leaving_ = true;
+    pthread_kill(thread_.native_handle(), SIGTERM);  // out of sigwait
+    thread_.join();
+  }
+  void serving() { serving_ = true; }
+  int wait() {
+    came_.acquire();
+    return first_;
+  }
+  static const char* name(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM"; }
+
+ private:
+  void run() {
+    while (true) {
+      int signal = 0;
+      sigwait(&set_, &signal);
+      if (leaving_) return;
+      if (!serving_ || first_ != 0) {
+        log_info("{}: stopping at once", name(signal));
+        std::_Exit(128 + signal);  // as a shell reports a process that a signal ended
+      }
+      first_ = signal;
+      came_.release();
+    }
+  }
+
+  sigset_t set_;
+  std::atomic<bool> serving_{false}, leaving_{false};
+  std::atomic<int> first_{0};
+  std::binary_semaphore came_{0};
+  std::thread thread_;
+};
 
 }  // namespace
 
@@ -81,7 +118,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
 
   const RealClock clock;
   const Nanos begin = clock.now();
-  const sigset_t signals = block_signals();
+  StopSignals signals;
   ApiOptions api;
   api.host = flags.host;
   api.port = flags.port;
@@ -117,21 +154,14 @@ Result<int> serve_main(const std::vector<std::string>& args) {
     if (path.filename().empty()) path = path.parent_path();
     names.push_back(is_directory(engine_flags.model) ? path.filename().string() : path.stem().string());
   }
+  signals.serving();
   server->set_ready({*engine, *text.tokenizer, text.chat.get(), *stack->clock, names, engine_flags.model, std::time(nullptr), defaults.sampling,
                      defaults.max_tokens, defaults.eos_token_ids, 0});
   std::jthread loop([&](std::stop_token stop) { engine->run(stop); });
   log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0], flags.host, server->port());
 
-  int signal = 0;
-  sigwait(&signals, &signal);
-  log_info("{}: draining, at most {} s", signal == SIGINT ? "SIGINT" : "SIGTERM", flags.drain_timeout_s);
-  // A second signal ends the wait.
-  std::jthread impatient([signals](std::stop_token) {
-    int again = 0;
-    sigwait(&signals, &again);
-    std::_Exit(130);
-  });
-  impatient.detach();
+  const int signal = signals.wait();
+  log_info("{}: draining, at most {} s", StopSignals::name(signal), flags.drain_timeout_s);
   const bool drained = server->drain(std::chrono::milliseconds(static_cast<int64_t>(flags.drain_timeout_s * 1000)));
   if (!drained) log_warn("some requests had not ended and are cut off");
   loop.request_stop();
