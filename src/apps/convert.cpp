@@ -3,12 +3,14 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "apps/catalog_help.h"
 #include "apps/command.h"
 #include "apps/model_text.h"
 #include "apps/progress.h"
 #include "base/machine.h"
 #include "base/mapped_file.h"
 #include "base/options.h"
+#include "model/model.h"
 #include "text/tokenizer/load_tokenizer.h"
 #include "weights/convert.h"
 
@@ -20,12 +22,6 @@ struct Flags {
   bool random = false;
   uint64_t seed = 0;
 };
-
-std::string catalog_help(const char* text, auto entries) {
-  std::string names;
-  for (const auto& e : entries) names += (names.empty() ? "" : ", ") + std::string(e.name);
-  return fmt::format("{}: {}", text, names);
-}
 
 Result<GgufVocab> llama2c_vocabulary(const Flags& flags) {
   if (flags.tokenizer.empty())

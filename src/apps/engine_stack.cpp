@@ -2,9 +2,14 @@
 
 #include <algorithm>
 
-#include "base/log.h"
+#include "apps/catalog_help.h"
+#include "backend/op_table.h"
 #include "base/machine.h"
 #include "model/layers/decoder_model.h"
+#include "sched/chunk/catalog.h"
+#include "sched/gate/catalog.h"
+#include "sched/preempt/catalog.h"
+#include "sched/queue/catalog.h"
 #include "weights/memory_check.h"
 
 namespace sluice {
@@ -38,31 +43,35 @@ Result<DType> kv_dtype(const std::string& name, const TensorSource& source) {
 
 }  // namespace
 
+void declare_scheduling(OptionSet& o, EngineOptions& engine) {
+  o.add("--block-size", engine.block_tokens, "tokens per KV block, 1 to 256");
+  o.add("--prefix-cache", engine.prefix_cache, catalog_help("how prefixes are found", prefix_cache_catalog()));
+  o.group("Scheduling");
+  o.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
+  o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
+  o.add("--scheduling-policy", engine.scheduling_policy, catalog_help("order of the queue", queue_catalog()));
+  o.add("--chunk-policy", engine.chunk_policy, catalog_help("how prefill and decode share a step", chunk_catalog()));
+  o.add("--long-prefill-token-threshold", engine.prefill_chunk_tokens,
+        "most prefill tokens beside decodes in one step (stall-free); 0: a quarter of the budget");
+  o.add("--batching", engine.batching, catalog_help("who may join", batching_catalog()));
+  o.add("--preemption-policy", engine.preemption_policy, catalog_help("what gives way when the KV cache is full", preempt_catalog()));
+  o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
+  o.add("--max-waiting", engine.max_waiting, "most requests in the queue; one more is refused");
+}
+
 void EngineFlags::declare(OptionSet& o) {
   engine.max_model_len = 0;
   o.group("Model");
   o.add("-m,--model,model", model, "a .gguf file, or a Hugging Face directory");
   o.add("-t,--threads", threads, "compute threads; 0: the cores that this process may use");
-  o.add("--isa", isa, "force a kernel table: ref, avx2, avx512, ...; also SLUICE_ISA. Default: the best here");
+  o.add("--isa", isa, catalog_help("force a kernel table, also by SLUICE_ISA; the best here when absent", op_tables()));
   o.group("KV cache");
   o.add("-c,--max-model-len", engine.max_model_len, "context: most tokens of one sequence; 0: the model's, or what fits");
   o.add("--kv-cache-memory-bytes", kv_cache_memory, "size of the KV cache; 0: what full contexts need, within --memory-utilization");
   o.add("--memory-utilization", memory_utilization, "share of the memory that is free at start which weights and KV cache may take");
-  o.add("--block-size", engine.block_tokens, "tokens per KV block, 1 to 256");
   o.add("--kv-cache-dtype", kv_cache_dtype, "auto, f32, f16 or bf16; auto follows the weights");
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
-  o.add("--prefix-cache", engine.prefix_cache, "how: radix, hash or none");
-  o.group("Scheduling");
-  o.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
-  o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
-  o.add("--scheduling-policy", engine.scheduling_policy, "order of the queue: fcfs or priority");
-  o.add("--chunk-policy", engine.chunk_policy, "how prefill and decode share a step: stall-free, split-and-fuse or prefill-first");
-  o.add("--long-prefill-token-threshold", engine.prefill_chunk_tokens,
-        "most prefill tokens beside decodes in one step (stall-free); 0: a quarter of the budget");
-  o.add("--batching", engine.batching, "continuous, or static as a baseline");
-  o.add("--preemption-policy", engine.preemption_policy, "what gives way when the KV cache is full: recompute");
-  o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
-  o.add("--max-waiting", engine.max_waiting, "most requests in the queue; one more is refused");
+  declare_scheduling(o, engine);
 }
 
 Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan) {

@@ -14,6 +14,10 @@
 
 namespace sluice {
 
+/// The flags of scheduling and prefix caching, for everything that builds an engine, real or simulated. The policies' names
+/// come from their catalogs.
+void declare_scheduling(OptionSet& options, EngineOptions& engine);
+
 /// The flags that every command running a model shares. Names are vLLM's; short ones are llama.cpp's.
 struct EngineFlags {
   std::string model;

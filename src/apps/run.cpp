@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "apps/catalog_help.h"
 #include "apps/command.h"
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
@@ -162,7 +163,7 @@ Result<int> run_main(const std::vector<std::string>& args) {
   options.add("-p,--prompt", flags.prompt, "text to continue; from standard input when absent and no terminal");
   options.add("--chat", flags.chat, "treat the prompt as a user's message: apply the chat template");
   options.add("--system", flags.system, "system message of a chat");
-  options.add("--chat-template", flags.chat_template, "a built-in template's name or a file; default: the model's");
+  options.add("--chat-template", flags.chat_template, catalog_help("a file, or a built-in template; the model's when absent", builtin_chat_templates()));
   options.add("--stats", flags.stats, "print token counts and speed to standard error");
   options.group("Sampling (defaults: the model's generation_config.json)");
   options.add("-n,--max-tokens", flags.max_tokens, "most tokens to generate");

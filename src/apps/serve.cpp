@@ -8,6 +8,7 @@
 #include <semaphore>
 #include <thread>
 
+#include "apps/catalog_help.h"
 #include "apps/command.h"
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
@@ -97,7 +98,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   options.add("--port", flags.port, "port; 0 takes a free one and prints it");
   options.add("--served-model-name", flags.served_names, "names that clients may use; the first is reported. Default: the file's");
   options.add("--api-key", flags.api_keys, "keys of which clients must send one as a bearer token");
-  options.add("--chat-template", flags.chat_template, "a built-in template's name or a file; default: the model's");
+  options.add("--chat-template", flags.chat_template, catalog_help("a file, or a built-in template; the model's when absent", builtin_chat_templates()));
   options.add("--max-body-size", flags.max_body, "most bytes of a request");
   options.add("--max-connections", flags.max_connections, "most open connections");
   options.add("--request-timeout", flags.request_timeout_s, "seconds that one request may take; 0: no limit");

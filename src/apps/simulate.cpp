@@ -4,11 +4,10 @@
 
 #include "apps/bench/workload.h"
 #include "apps/command.h"
+#include "apps/engine_stack.h"
 #include "apps/progress.h"
 #include "apps/text_file.h"
 #include "base/mapped_file.h"
-#include "base/options.h"
-#include "engine/build_engine.h"
 #include "sim/replay.h"
 #include "sim/sim_executor.h"
 
@@ -20,6 +19,7 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   std::string cost_path, result_path;
   int64_t kv_tokens = 0;
   engine.max_model_len = 0;
+  engine.max_waiting = kEveryRequest;
   OptionSet options("sluice simulate",
                     "Replays a trace through the same engine, scheduler and policies that serve, with a step-time model in place of\n"
                     "the computation, and prints the report of 'sluice bench serve'.");
@@ -28,15 +28,7 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   options.group("Engine");
   options.add("--num-kv-tokens", kv_tokens, "tokens that the KV cache holds; 0: what --max-num-seqs full contexts need");
   options.add("-c,--max-model-len", engine.max_model_len, "context: most tokens of one sequence; 0: the longest request");
-  options.add("--block-size", engine.block_tokens, "tokens per KV block, 1 to 256");
-  options.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
-  options.add("--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
-  options.add("--scheduling-policy", engine.scheduling_policy, "fcfs or priority");
-  options.add("--chunk-policy", engine.chunk_policy, "stall-free, split-and-fuse or prefill-first");
-  options.add("--long-prefill-token-threshold", engine.prefill_chunk_tokens, "most prefill tokens beside decodes in one step; 0: a quarter of the budget");
-  options.add("--batching", engine.batching, "continuous or static");
-  options.add("--prefix-cache", engine.prefix_cache, "radix, hash or none");
-  options.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
+  declare_scheduling(options, engine);
   options.group("Output");
   options.add("--result-file", result_path, "write the report as JSON too");
   SLUICE_TRY(const auto outcome, options.parse(args));
@@ -51,7 +43,6 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   if (engine.max_model_len == 0) engine.max_model_len = longest;
   if (kv_tokens == 0) kv_tokens = int64_t{engine.max_model_len} * engine.max_num_seqs;
   engine.kv_blocks = static_cast<int>(std::min<int64_t>(kv_tokens / std::max(1, engine.block_tokens) + 1, 1 << 26));
-  engine.max_waiting = 1 << 24;
 
   VirtualClock clock;
   SimExecutor executor(cost, clock);

@@ -32,6 +32,11 @@ Status parse_number(const std::string& text, T& target) {
   return {};
 }
 
+template <class T>
+std::string text_of(const std::optional<T>& value) {
+  return value ? fmt::format("{}", *value) : "";
+}
+
 Status parse_bool(const std::string& text, bool& target) {
   if (text == "true" || text == "1" || text == "yes" || text == "on" || text.empty()) target = true;
   else if (text == "false" || text == "0" || text == "no" || text == "off") target = false;
@@ -87,7 +92,6 @@ void OptionSet::add_option(const std::string& names, const std::string& help, st
   option.type = std::move(type);
   option.set = std::move(set);
   option.get = std::move(get);
-  option.default_text = option.get();
   options_.push_back(std::move(option));
 }
 
@@ -105,6 +109,15 @@ void OptionSet::add(const std::string& names, uint64_t& target, const std::strin
 }
 void OptionSet::add(const std::string& names, double& target, const std::string& help) {
   add_option(names, help, "NUMBER", [&target](const auto& v) { return parse_number(v.back(), target); }, [&target] { return fmt::format("{}", target); });
+}
+void OptionSet::add(const std::string& names, std::optional<int>& target, const std::string& help) {
+  add_option(names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target.emplace()); }, [&target] { return text_of(target); });
+}
+void OptionSet::add(const std::string& names, std::optional<int64_t>& target, const std::string& help) {
+  add_option(names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target.emplace()); }, [&target] { return text_of(target); });
+}
+void OptionSet::add(const std::string& names, std::optional<double>& target, const std::string& help) {
+  add_option(names, help, "NUMBER", [&target](const auto& v) { return parse_number(v.back(), target.emplace()); }, [&target] { return text_of(target); });
 }
 void OptionSet::add(const std::string& names, ByteSize& target, const std::string& help) {
   add_option(
@@ -257,9 +270,10 @@ std::string OptionSet::help() const {
     if (const std::string position = position_of(option); !position.empty()) names.resize(names.size() - position.size() - 1);
     std::string left;
     for (const char c : names) left += c == ',' ? std::string(", ") : std::string(1, c);
+    if (option.is_flag) left.insert(left.find("--") + 2, "[no-]");
     if (!option.type.empty()) left += " " + option.type;
     std::string text = option.help;
-    if (!option.default_text.empty() && option.default_text != "0" && !option.is_flag) text += " [" + option.default_text + "]";
+    if (const std::string value = option.get(); !value.empty()) text += " [" + value + "]";
     // Wrapped at 100 columns behind a margin of 38.
     constexpr size_t kMargin = 38, kWidth = 66;
     out += fmt::format("  {:<{}}", left, kMargin - 2);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ class OptionSet {
 
   /// Shown in --help as a heading for the options added after it.
   void group(std::string name) { group_ = std::move(name); }
-  /// `names` is CLI11's form: "-m,--model,model" is a short and a long name and a position. The target holds the default.
+  /// `names` is CLI11's form: "-m,--model,model" is a short and a long name and a position. The target holds the default,
+  /// and may be given another until parse().
   void add(const std::string& names, std::string& target, const std::string& help);
   void add(const std::string& names, int& target, const std::string& help);
   void add(const std::string& names, int64_t& target, const std::string& help);
@@ -33,6 +35,10 @@ class OptionSet {
   void add(const std::string& names, double& target, const std::string& help);
   void add(const std::string& names, ByteSize& target, const std::string& help);
   void add(const std::string& names, std::vector<std::string>& target, const std::string& help);
+  /// Empty unless given.
+  void add(const std::string& names, std::optional<int>& target, const std::string& help);
+  void add(const std::string& names, std::optional<int64_t>& target, const std::string& help);
+  void add(const std::string& names, std::optional<double>& target, const std::string& help);
   /// --name, --name=false and --no-name.
   void add(const std::string& names, bool& target, const std::string& help);
 
@@ -44,6 +50,7 @@ class OptionSet {
   std::string show() const;
   /// Whether the value came from anywhere but the default.
   bool given(const std::string& long_name) const;
+  /// Every option with its value as the default: meant before parse(), which prints it for --help.
   std::string help() const;
 
  private:
@@ -53,7 +60,6 @@ class OptionSet {
     bool is_flag = false, is_list = false;
     std::function<Status(const std::vector<std::string>&)> set;
     std::function<std::string()> get;
-    std::string default_text;
     std::string source = "default";
   };
   void add_option(const std::string& names, const std::string& help, std::string type,

@@ -61,6 +61,29 @@ TEST(Options, FlagsAndLists) {
   EXPECT_FALSE(h.cache);
 }
 
+TEST(Options, HelpShowsTheDefaultsInEffectAndHowToTurnFlagsOff) {
+  Flags f;
+  std::optional<double> temperature;
+  f.set.add("--temperature", temperature, "heat");
+  f.context = 4;  // after add(), as a command does that has another default than the others
+  const std::string help = f.set.help();
+  for (const char* line : {"-c, -ctx, --max-model-len INT       the context [4]\n", "--[no-]prefix-cache                 share prefixes [true]\n",
+                           "size [1.00 KiB]\n", "names\n", "--temperature NUMBER                heat\n"})
+    EXPECT_NE(help.find(line), std::string::npos) << line << "is not in\n" << help;
+}
+
+TEST(Options, AnOptionalIsEmptyUnlessGiven) {
+  OptionSet set("tool", "A tool.");
+  std::optional<double> number;
+  std::optional<int> count;
+  set.add("--number", number, "a number");
+  set.add("--count", count, "a count");
+  ASSERT_TRUE(set.parse({"--number", "-0.5"}).ok());
+  EXPECT_EQ(number, -0.5);
+  EXPECT_EQ(count, std::nullopt);
+  EXPECT_FALSE(set.parse({"--count", "1.5"}).ok());
+}
+
 TEST(Options, ErrorsNameTheFlag) {
   for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
            {"--max-model-len", "many"}, {"--max-model-len", "99999999999999"}, {"--max-model-len"}}) {

@@ -47,3 +47,21 @@ def test_a_result_that_cannot_be_written_is_an_error(cost, server, path):
     for command in (["bench", "calibrate", MODEL, "--num-prompts", "10", "-o"], ["bench", "throughput", MODEL, *FEW, "--result-file"],
                     ["bench", "serve", "--base-url", server.url, *FEW, "--result-file"], ["simulate", "--cost", cost, *FEW, "--result-file"]):
         assert f"cannot write {path}: " in refused(*command, path)
+
+
+def help_of(*command):
+    return " ".join(sluice(*command, "--help").stdout.split())
+
+
+def test_help_shows_the_defaults_in_effect():
+    assert "most sequences that run at once [4]" in help_of("run")
+    assert "most sequences that run at once [64]" in help_of("bench", "latency")
+    assert "--[no-]enable-prefix-caching share the KV of common prefixes between requests [true]" in help_of("serve")
+
+
+@pytest.mark.parametrize("flag", ["scheduling-policy", "chunk-policy", "batching", "preemption-policy", "prefix-cache"])
+def test_help_names_what_the_catalogs_have(cost, flag):
+    known = refused("simulate", "--cost", cost, f"--{flag}", "none-such").strip().split("it knows: ")[1].split(", ")
+    for command in (["run"], ["simulate"], ["bench", "latency"]):
+        described = help_of(*command).split(f"--{flag} TEXT")[1].split(" --")[0]
+        assert [name for name in known if f"{name} (" not in described] == []

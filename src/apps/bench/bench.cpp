@@ -3,7 +3,8 @@
 #include <cstdio>
 
 #include "apps/bench/roofline.h"
-#include "apps/engine_stack.h"
+#include "apps/catalog_help.h"
+#include "base/options.h"
 #include "base/machine.h"
 
 namespace sluice {
@@ -37,7 +38,7 @@ Result<int> bench_roofline(const std::vector<std::string>& args) {
   std::string isa;
   OptionSet options("sluice bench roofline", "Measures what this machine can do at most.");
   options.add("-t,--threads", threads, "threads; 0: the cores that this process may use");
-  options.add("--isa", isa, "kernel table whose instructions are measured; default: the best here");
+  options.add("--isa", isa, catalog_help("kernel table whose instructions are measured; the best here when absent", op_tables()));
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
   SLUICE_TRY(const OpTable* table, select_op_table(isa));

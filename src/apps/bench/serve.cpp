@@ -30,7 +30,7 @@ using asio::ip::tcp;
 using nlohmann::json;
 
 struct Target {
-  std::string host, port, endpoint, model, api_key;
+  std::string host, port, endpoint = "/v1/completions", model, api_key;
   bool chat = false;
   double timeout_s = 600;
 };
@@ -234,7 +234,7 @@ Result<int> bench_serve(const std::vector<std::string>& args) {
   int64_t vocab_size = 0;
   OptionSet options("sluice bench serve", "Sends a workload to an OpenAI-compatible server, streaming, and reports latencies and throughput.");
   options.add("--base-url", url, "the server");
-  options.add("--endpoint", shared.target.endpoint, "path of the request; default /v1/completions, with token ids as prompts");
+  options.add("--endpoint", shared.target.endpoint, "path of the request; prompts are token ids, or words where it has \"chat\" in it");
   options.add("--model", shared.target.model, "model name; default: the first that the server lists");
   options.add("--api-key", shared.target.api_key, "sent as a bearer token");
   options.add("--vocab-size", vocab_size, "prompts are drawn from ids below this; 0: ask the server (/v1/models, meta.n_vocab)");
@@ -244,7 +244,6 @@ Result<int> bench_serve(const std::vector<std::string>& args) {
   workload.declare(options);
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
-  if (shared.target.endpoint.empty()) shared.target.endpoint = "/v1/completions";
   shared.target.chat = shared.target.endpoint.find("chat") != std::string::npos;
   SLUICE_TRY_STATUS(parse_url(url, shared.target));
   try {

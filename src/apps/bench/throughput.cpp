@@ -80,6 +80,7 @@ Result<int> bench_throughput(const std::vector<std::string>& args) {
   OptionSet options("sluice bench throughput", "Runs a workload through the engine in this process and prints the report of 'bench serve'.");
   options.add("--result-file", result_path, "write the report as JSON too");
   workload.declare(options);
+  flags.engine.max_waiting = kEveryRequest;
   flags.declare(options);
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
@@ -89,10 +90,8 @@ Result<int> bench_throughput(const std::vector<std::string>& args) {
   const Roofline roofline = measure_roofline(*table, *stack->pool);
   std::fputs(("# " + to_text(roofline)).c_str(), stdout);
   SLUICE_TRY(const Workload load, make_workload(workload, stack->model->info().vocab_size));
-  EngineOptions engine = stack->options;
-  engine.max_waiting = 1 << 24;
   EngineStats stats;
-  SLUICE_TRY(const auto records, run_real(*stack, engine, load, nullptr, &stats, "requests"));
+  SLUICE_TRY(const auto records, run_real(*stack, stack->options, load, nullptr, &stats, "requests"));
   const ServingReport report = make_report(records, workload.goodput);
   std::fputs(report.to_text().c_str(), stdout);
   const StepTimes& times = stack->executor->times();
@@ -117,16 +116,15 @@ Result<int> bench_calibrate(const std::vector<std::string>& args) {
   OptionSet options("sluice bench calibrate", "Measures steps of a model on this machine and fits the step-time model of the simulator to them.");
   options.add("-o,--output", output, "the file to write; 'sluice simulate --cost' reads it");
   options.add("--num-prompts", requests, "requests of the calibration workload");
+  flags.engine.max_waiting = kEveryRequest;
   flags.declare(options);
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
   SLUICE_TRY(const auto stack, load_engine_stack(flags));
-  EngineOptions engine = stack->options;
-  engine.max_waiting = 1 << 24;
   SLUICE_TRY(const Workload fit_load, calibration_workload(*stack, 1, requests));
   SLUICE_TRY(const Workload test_load, calibration_workload(*stack, 2, std::max(10, requests / 3)));
-  SLUICE_TRY(auto steps, record_steps(*stack, engine, fit_load, "calibrating"));
-  SLUICE_TRY(const auto held_out, record_steps(*stack, engine, test_load, "held-out steps"));
+  SLUICE_TRY(auto steps, record_steps(*stack, stack->options, fit_load, "calibrating"));
+  SLUICE_TRY(const auto held_out, record_steps(*stack, stack->options, test_load, "held-out steps"));
   SLUICE_TRY(const StepCost cost, fit_and_report(*stack, flags.model, std::move(steps), held_out));
   if (!output.empty()) {
     SLUICE_TRY_STATUS(write_text_file(output, cost.to_json()));
@@ -145,6 +143,7 @@ Result<int> bench_batching(const std::vector<std::string>& args) {
                     "model fitted on the spot. Prints the gain in throughput and TTFT of both, and how well they agree.");
   options.add("--result-file", result_path, "write all four reports as JSON too");
   workload.declare(options);
+  flags.engine.max_waiting = kEveryRequest;
   flags.declare(options);
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
@@ -152,7 +151,6 @@ Result<int> bench_batching(const std::vector<std::string>& args) {
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
   SLUICE_TRY(const Workload load, make_workload(workload, stack->model->info().vocab_size));
   EngineOptions continuous = stack->options;
-  continuous.max_waiting = 1 << 24;
   continuous.batching = "continuous";
   EngineOptions fixed = continuous;
   fixed.batching = "static";

@@ -12,6 +12,9 @@
 
 namespace sluice {
 
+/// --max-waiting of a benchmark: a workload is not refused because it comes all at once.
+constexpr int kEveryRequest = 1 << 24;
+
 struct WorkloadFlags {
   std::string trace;
   int num_prompts = 100;
