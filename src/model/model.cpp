@@ -22,14 +22,22 @@ Result<const ModelArch*> find_arch(const Metadata& metadata) {
 }  // namespace
 
 Result<std::unique_ptr<Model>> build_model(WeightStore& weights, const Ops& ops) {
-  const Metadata& metadata = weights.source().metadata();
-  SLUICE_TRY(const ModelArch* arch, find_arch(metadata));
-  return arch->build(metadata, weights, ops);
+  SLUICE_TRY(const ModelArch* arch, find_arch(weights.source().metadata()));
+  return arch->build(weights, ops);
 }
 
 Result<ModelPlan> plan_model(const TensorSource& source) {
   SLUICE_TRY(const ModelArch* arch, find_arch(source.metadata()));
-  return arch->plan(source.metadata(), source);
+  return arch->plan(source);
+}
+
+Result<GgufPlan> plan_huggingface(std::shared_ptr<TensorSource> source, const std::string& name,
+                                  const GgufVocab& vocabulary, const QuantRecipe& recipe) {
+  const Metadata& metadata = source->metadata();
+  if (metadata.kind() != MetadataKind::huggingface)
+    return invalid_argument(fmt::format("{}: not a Hugging Face model", metadata.origin()));
+  SLUICE_TRY(const ModelArch* arch, find_arch(metadata));
+  return arch->convert(std::move(source), {name, vocabulary, recipe});
 }
 
 }  // namespace sluice

@@ -12,7 +12,10 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "kv/kv_spec.h"
+#include "weights/gguf_model_keys.h"
+#include "weights/gguf_writer.h"
 #include "weights/metadata.h"
+#include "weights/quant_recipe.h"
 #include "weights/weight_store.h"
 
 namespace sluice {
@@ -50,13 +53,21 @@ struct ModelPlan {
   KvSpec kv;
 };
 
+/// What a GGUF says that its model does not: general.name, the vocabulary, and the types of its tensors.
+struct GgufIdentity {
+  const std::string& name;
+  const GgufVocab& vocabulary;
+  const QuantRecipe& recipe;
+};
+
 /// One architecture family: one file in model/arch/ and one line in its catalog.
 struct ModelArch {
   std::string_view name;
   std::vector<std::string_view> hf_names;    // config.json "architectures"
   std::vector<std::string_view> gguf_names;  // general.architecture
-  Result<std::unique_ptr<Model>> (*build)(const Metadata&, WeightStore&, const Ops&);
-  Result<ModelPlan> (*plan)(const Metadata&, const TensorSource&);  // reads names and shapes only
+  Result<std::unique_ptr<Model>> (*build)(WeightStore&, const Ops&);
+  Result<ModelPlan> (*plan)(const TensorSource&);  // reads names and shapes only
+  Result<GgufPlan> (*convert)(std::shared_ptr<TensorSource>, const GgufIdentity&);  // from Hugging Face
 };
 
 /// All families that this build knows (model/arch/catalog.cpp).
@@ -67,5 +78,12 @@ Result<ModelPlan> plan_model(const TensorSource& source);
 
 /// Finds the family that the source's metadata names and builds it; the error lists the known ones.
 Result<std::unique_ptr<Model>> build_model(WeightStore& weights, const Ops& ops);
+
+/// A Hugging Face source as a GGUF, for write_gguf(); the plan keeps the source mapped. The GGUF is made of the model
+/// that build_model() makes of the source, from the same settings and tensors: what that refuses is refused here, and
+/// so is a setting or a tensor that has no place in a GGUF. Llama's q and k rows are reordered from half to interleaved
+/// rope pairs; llama3's rope scaling becomes rope_freqs.weight.
+Result<GgufPlan> plan_huggingface(std::shared_ptr<TensorSource> source, const std::string& name,
+                                  const GgufVocab& vocabulary, const QuantRecipe& recipe);
 
 }  // namespace sluice

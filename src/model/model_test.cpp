@@ -226,7 +226,7 @@ TEST(ModelConfig, ThePlanMissesWhatTheModelWould) {
   for (const TensorInfo& t : tensors) source->remove(t.name);
   const auto plan = plan_model(*source);
   ASSERT_FALSE(plan.ok());
-  EXPECT_EQ(plan.error().message, "model.gguf: tensor token_embd.weight [96, 64] is missing, and 19 others");
+  EXPECT_EQ(plan.error().message, "model.gguf: tensor token_embd.weight [96, 64] is missing, and 19 more");
 }
 
 TEST(ModelConfig, LayersPastTheCountAreNamed) {

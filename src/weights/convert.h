@@ -1,6 +1,6 @@
 #pragma once
 // Conversions to GGUF. Each gives a plan for write_gguf(); nothing is computed before that, and the plan keeps its
-// sources mapped.
+// sources mapped. Hugging Face models are converted by model/, which knows what they compute (plan_huggingface()).
 
 #include <memory>
 #include <span>
@@ -20,12 +20,6 @@ namespace sluice {
 /// which activation the model was trained with; SwiGLU is assumed, as in llama2.c.
 Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, const GgufVocab& vocabulary,
                               const QuantRecipe& recipe);
-
-/// A Hugging Face source of the Llama, Mistral, Qwen2 or Qwen3 family. Llama's q and k rows are reordered from half to
-/// interleaved rope pairs; llama3's rope scaling becomes rope_freqs.weight. A tensor that has no place in GGUF, or one
-/// that is missing, is an error that names it.
-Result<GgufPlan> plan_huggingface(std::shared_ptr<TensorSource> source, const std::string& name,
-                                  const GgufVocab& vocabulary, const QuantRecipe& recipe);
 
 /// A GGUF with its matrices in other types. Vectors and tensors that have the wanted type already are copied.
 Result<GgufPlan> plan_requantize(const std::string& path, const QuantRecipe& recipe);

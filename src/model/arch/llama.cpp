@@ -9,7 +9,7 @@ namespace {
 
 Result<DecoderConfig> parse(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(DecoderConfig out,
-             read_decoder_config(config, source, {.name = "llama", .gguf_rope = RopeStyle::interleaved}));
+             read_decoder_config(config, source, {.name = "llama", .gguf = {"llama", RopeStyle::interleaved}}));
   SLUICE_TRY(out.qkv_bias, read_bias(config, "attention_bias"));
   SLUICE_TRY(out.mlp_bias, read_bias(config, "mlp_bias"));
   out.output_bias = out.qkv_bias;

@@ -8,7 +8,10 @@ namespace {
 
 Result<DecoderConfig> parse(const ConfigReader& config, const TensorSource& source) {
   return read_decoder_config(config, source,
-                             {.name = "mistral", .window = WindowRule::all_layers, .sliding_window = 4096});
+                             {.name = "mistral",
+                              .gguf = {"llama", RopeStyle::interleaved},
+                              .window = WindowRule::all_layers,
+                              .sliding_window = 4096});
 }
 
 constexpr DecoderFamily kFamily{parse, decoder_tensors};

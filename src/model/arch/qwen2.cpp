@@ -10,6 +10,7 @@ Result<DecoderConfig> parse(const ConfigReader& config, const TensorSource& sour
   SLUICE_TRY(DecoderConfig out,
              read_decoder_config(config, source,
                                  {.name = "qwen2",
+                                  .gguf = {"qwen2"},
                                   .window = WindowRule::from_layer,
                                   .sliding_window = 4096,
                                   .max_window_layers = 28}));

@@ -129,6 +129,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   DecoderConfig out;
   ModelInfo& info = out.info;
   info.arch = defaults.name;
+  out.gguf = defaults.gguf;
   SLUICE_TRY(info.hidden, config.integer(kHidden, 1, kMaxWidth));
   SLUICE_TRY(info.ffn, config.integer(kFfn, 1, kMaxWidth * 4));
   SLUICE_TRY(const int64_t layers, config.integer(kLayers, 1, kMaxLayers));
@@ -167,7 +168,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
     return config.invalid(kScale, fmt::format("is {}; it must be from 1e-06 to 1e+06", scale));
   if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(head_dim));
   out.attention_scale = static_cast<float>(scale);
-  const RopeStyle style = config.is_gguf() ? defaults.gguf_rope : RopeStyle::half;
+  const RopeStyle style = config.is_gguf() ? defaults.gguf.rope : RopeStyle::half;
   SLUICE_TRY(out.rope, read_rope(config, defaults.rope_theta, info.head_dim, positions, style));
   info.max_positions = std::min(out.rope.max_positions, kMaxPositions);
   SLUICE_TRY(out.windows, read_windows(config, info.layers, defaults));

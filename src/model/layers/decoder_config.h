@@ -23,10 +23,16 @@ enum class WindowRule : uint8_t {
   from_layer,  // layers from max_window_layers on, where use_sliding_window is true (Qwen)
 };
 
+/// What a GGUF of the family is: its general.architecture, and the order of its Q and K rows (Hugging Face's is half).
+struct GgufForm {
+  std::string_view arch;
+  RopeStyle rope = RopeStyle::half;
+};
+
 /// What a family fixes, and what its settings are when a file leaves them out.
 struct DecoderDefaults {
-  std::string_view name;                  // catalog name
-  RopeStyle gguf_rope = RopeStyle::half;  // order of a GGUF file's Q and K rows; Hugging Face's is always half
+  std::string_view name;  // catalog name
+  GgufForm gguf;
   double rope_theta = 10000;
   int64_t head_dim = 0;  // 0: hidden / heads
   WindowRule window = WindowRule::none;
@@ -36,6 +42,7 @@ struct DecoderDefaults {
 
 struct DecoderConfig {
   ModelInfo info;
+  GgufForm gguf;
   float norm_eps = 0;
   float attention_scale = 0;
   RopeConfig rope;

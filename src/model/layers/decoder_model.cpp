@@ -6,20 +6,6 @@
 namespace sluice {
 namespace {
 
-struct ParsedDecoder {
-  DecoderConfig config;
-  std::vector<NamedTensor> tensors;
-};
-
-Result<ParsedDecoder> parse(const DecoderFamily& family, const Metadata& metadata, const TensorSource& source) {
-  SLUICE_TRY(DecoderConfig config, family.parse(ConfigReader(metadata), source));
-  std::vector<NamedTensor> tensors = list_tensors(family.tensors(config), config, source, metadata.kind());
-  // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
-  SLUICE_TRY_STATUS(check_tensors(tensors, config, source));
-  for (const NamedTensor& t : tensors) config.info.parameters += t.shape.elems();
-  return ParsedDecoder{std::move(config), std::move(tensors)};
-}
-
 // The parts of `segments` in rows [first, first + rows), counted from `first`.
 void cut_segments(std::span<const AttendSegment> segments, int64_t first, int64_t rows,
                   std::vector<AttendSegment>& out) {
@@ -129,15 +115,24 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
   ops_.matmul(w.normed, count, {&head, 1});
 }
 
-Result<std::unique_ptr<Model>> build_decoder(const DecoderFamily& family, const Metadata& metadata, WeightStore& store,
-                                             const Ops& ops) {
-  SLUICE_TRY(ParsedDecoder parsed, parse(family, metadata, store.source()));
+Result<ParsedDecoder> parse_decoder(const DecoderFamily& family, const TensorSource& source) {
+  const Metadata& metadata = source.metadata();
+  SLUICE_TRY(DecoderConfig config, family.parse(ConfigReader(metadata), source));
+  std::vector<NamedTensor> tensors = list_tensors(family.tensors(config), config, source, metadata.kind());
+  // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
+  SLUICE_TRY_STATUS(check_tensors(tensors, config, source));
+  for (const NamedTensor& t : tensors) config.info.parameters += t.shape.elems();
+  return ParsedDecoder{std::move(config), std::move(tensors)};
+}
+
+Result<std::unique_ptr<Model>> build_decoder(const DecoderFamily& family, WeightStore& store, const Ops& ops) {
+  SLUICE_TRY(ParsedDecoder parsed, parse_decoder(family, store.source()));
   SLUICE_TRY(DecoderWeights weights, load_tensors(parsed.tensors, parsed.config, store));
   return DecoderModel::create(std::move(parsed.config), std::move(weights), ops);
 }
 
-Result<ModelPlan> plan_decoder(const DecoderFamily& family, const Metadata& metadata, const TensorSource& source) {
-  SLUICE_TRY(ParsedDecoder parsed, parse(family, metadata, source));
+Result<ModelPlan> plan_decoder(const DecoderFamily& family, const TensorSource& source) {
+  SLUICE_TRY(ParsedDecoder parsed, parse_decoder(family, source));
   return ModelPlan{parsed.config.info, decoder_kv(parsed.config)};
 }
 

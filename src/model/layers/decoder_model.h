@@ -46,18 +46,29 @@ struct DecoderFamily {
   std::vector<TensorSpec> (*tensors)(const DecoderConfig&);
 };
 
+/// A model file's settings and tensors, both checked.
+struct ParsedDecoder {
+  DecoderConfig config;
+  std::vector<NamedTensor> tensors;
+};
+Result<ParsedDecoder> parse_decoder(const DecoderFamily& family, const TensorSource& source);
+
 /// What ModelArch asks of a family, for all that are decoders.
-Result<std::unique_ptr<Model>> build_decoder(const DecoderFamily& family, const Metadata& metadata, WeightStore& store,
-                                             const Ops& ops);
-Result<ModelPlan> plan_decoder(const DecoderFamily& family, const Metadata& metadata, const TensorSource& source);
+Result<std::unique_ptr<Model>> build_decoder(const DecoderFamily& family, WeightStore& store, const Ops& ops);
+Result<ModelPlan> plan_decoder(const DecoderFamily& family, const TensorSource& source);
+Result<GgufPlan> convert_decoder(const DecoderFamily& family, std::shared_ptr<TensorSource> source,
+                                 const GgufIdentity& identity);
 
 /// A ModelArch whose functions are a DecoderFamily's.
 template <const DecoderFamily& family>
 ModelArch decoder_arch(std::string_view name, std::vector<std::string_view> hf_names,
                        std::vector<std::string_view> gguf_names) {
   return {name, std::move(hf_names), std::move(gguf_names),
-          [](const Metadata& m, WeightStore& store, const Ops& ops) { return build_decoder(family, m, store, ops); },
-          [](const Metadata& m, const TensorSource& source) { return plan_decoder(family, m, source); }};
+          [](WeightStore& store, const Ops& ops) { return build_decoder(family, store, ops); },
+          [](const TensorSource& source) { return plan_decoder(family, source); },
+          [](std::shared_ptr<TensorSource> source, const GgufIdentity& identity) {
+            return convert_decoder(family, std::move(source), identity);
+          }};
 }
 
 }  // namespace sluice

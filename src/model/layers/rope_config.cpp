@@ -68,6 +68,7 @@ Status scale_linear(const ConfigReader& config, RopeConfig& rope) {
   if (factor < 1e-6)
     return config.invalid(kFactor, fmt::format("is {}; it must be from 1e-06 to {}", factor, kMaxFactor));
   for (float& f : rope.inv_freq) f = static_cast<float>(f / factor);
+  rope.settings.factor = factor;
   return {};
 }
 
@@ -78,6 +79,10 @@ Status scale_llama3(const ConfigReader& config, RopeConfig& rope) {
   SLUICE_TRY(const double original, config.number(kOriginal, 1.0, kMaxPositions));
   if (!(high > low))
     return config.invalid(kHighFreq, fmt::format("is {}; it must be above low_freq_factor, {}", high, low));
+  rope.settings.factor = factor;
+  rope.settings.original_positions = original;
+  rope.settings.low_freq = low;
+  rope.settings.high_freq = high;
   for (float& f : rope.inv_freq) {
     const double wavelength = 2 * std::numbers::pi / f;
     if (wavelength < original / high) continue;
@@ -106,7 +111,9 @@ Result<double> yarn_magnitude(const ConfigReader& config, double factor) {
   return yarn_mscale(factor, 1.0);
 }
 
-Status scale_yarn(const ConfigReader& config, double theta, int head_dim, int64_t trained_positions, RopeConfig& rope) {
+Status scale_yarn(const ConfigReader& config, int head_dim, RopeConfig& rope) {
+  const double theta = rope.settings.theta;
+  const int64_t trained_positions = rope.settings.trained_positions;
   SLUICE_TRY_STATUS(config.only({"", "rope.scaling.yarn_ext_factor"}, 1.0));
   SLUICE_TRY_STATUS(config.only({"", "rope.scaling.yarn_log_multiplier"}, 0.0));
   SLUICE_TRY(const double factor, config.number(kFactor, 1.0, kMaxFactor));
@@ -131,6 +138,12 @@ Status scale_yarn(const ConfigReader& config, double theta, int head_dim, int64_
     rope.inv_freq[i] = static_cast<float>(f / factor * stretch + f * (1 - stretch));
   }
   rope.magnitude = static_cast<float>(magnitude);
+  rope.settings.factor = factor;
+  rope.settings.original_positions = original;
+  rope.settings.beta_fast = beta_fast;
+  rope.settings.beta_slow = beta_slow;
+  rope.settings.truncate = truncate;
+  rope.settings.magnitude = magnitude / yarn_mscale(factor, 1.0);
   rope.max_positions = std::max(trained_positions, static_cast<int64_t>(std::min(original * factor, kMaxPositions)));
   return {};
 }
@@ -140,11 +153,14 @@ Status scale_yarn(const ConfigReader& config, double theta, int head_dim, int64_
 Result<RopeConfig> read_rope(const ConfigReader& config, double default_theta, int head_dim, int64_t trained_positions,
                              RopeStyle style) {
   SLUICE_TRY(const double theta, config.number_or(kTheta, default_theta, 1.0 + 1e-6, 1e12));
-  RopeConfig rope{plain_frequencies(theta, head_dim), 1.0f, style, trained_positions};
+  RopeConfig rope{plain_frequencies(theta, head_dim), 1.0f, style, trained_positions, {}};
+  rope.settings.theta = theta;
+  rope.settings.trained_positions = trained_positions;
 
   // GGUF files that only carry a factor mean linear; "type" is the older spelling in config.json.
   SLUICE_TRY(const std::string old_type, config.string_or(kOldType, config.is_gguf() ? "linear" : "default"));
   SLUICE_TRY(const std::string type, config.string_or(kType, old_type));
+  rope.settings.type = type == "none" ? "default" : type;
 
   if (type == "default" || type == "none") {
     SLUICE_TRY_STATUS(check_keys(config, type, {}));
@@ -164,7 +180,7 @@ Result<RopeConfig> read_rope(const ConfigReader& config, double default_theta, i
   } else if (type == "yarn") {
     SLUICE_TRY_STATUS(check_keys(
         config, type, {kFactor, kOriginal, kBetaFast, kBetaSlow, kAttentionFactor, kMscale, kMscaleAllDim, kTruncate}));
-    SLUICE_TRY_STATUS(scale_yarn(config, theta, head_dim, trained_positions, rope));
+    SLUICE_TRY_STATUS(scale_yarn(config, head_dim, rope));
   } else {
     const ConfigKey at = config.has(kType) || config.is_gguf() ? kType : kOldType;
     return config.refused(

@@ -2,6 +2,7 @@
 // Rotary position embedding (Su et al. 2021, "RoFormer") and the ways to stretch it to longer contexts.
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "backend/ops.h"
@@ -10,11 +11,25 @@
 
 namespace sluice {
 
+/// What a file asks for, as it was understood; a converter writes it down again.
+struct RopeSettings {
+  std::string type = "default";  // or linear, dynamic, llama3, yarn
+  double theta = 0;
+  int64_t trained_positions = 0;
+  double factor = 1;
+  double original_positions = 0;        // llama3, yarn
+  double low_freq = 0, high_freq = 0;   // llama3
+  double beta_fast = 0, beta_slow = 0;  // yarn
+  double magnitude = 1;                 // yarn: as a multiple of its own 0.1 ln(factor) + 1
+  bool truncate = true;                 // yarn: the ramp begins and ends at whole pairs
+};
+
 struct RopeConfig {
   std::vector<float> inv_freq;  // [head_dim / 2], radians per position
   float magnitude = 1;          // what cos and sin are multiplied by
   RopeStyle style = RopeStyle::half;
   int64_t max_positions = 0;  // the context after scaling
+  RopeSettings settings;
 };
 
 /// Computes the frequencies that the file asks for:

@@ -48,12 +48,6 @@ bool any_layer_has(const TensorSource& source, std::string_view pattern, int lay
   return false;
 }
 
-// Tensors that files carry although nothing needs them: a buffer that old checkpoints saved, and the head of a model
-// whose head is its embedding.
-bool is_harmless(std::string_view name, const DecoderConfig& config) {
-  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.head == Presence::absent);
-}
-
 void report_unused(const WeightStore& store, const DecoderConfig& config) {
   std::vector<std::string> names = store.unused();
   std::erase_if(names, [&](const std::string& n) { return is_harmless(n, config); });
@@ -73,6 +67,11 @@ Status check_factors(const float* factors, const DecoderConfig& config, const We
 }
 
 }  // namespace
+
+// A buffer that old checkpoints saved, and the head of a model whose head is its embedding.
+bool is_harmless(std::string_view name, const DecoderConfig& config) {
+  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.head == Presence::absent);
+}
 
 int64_t size_of(Dim dim, const ModelInfo& info) {
   switch (dim) {
@@ -123,7 +122,8 @@ std::vector<NamedTensor> list_tensors(std::span<const TensorSpec> table, const D
     if (spec.presence == Presence::if_present && !any_layer_has(source, pattern, count)) continue;
     const int64_t rows = size_of(spec.rows, config.info);
     const Shape shape = is_vector(spec.slot) ? Shape{rows} : Shape{rows, size_of(spec.cols, config.info)};
-    for (int layer = 0; layer < count; ++layer) out.push_back({spec.slot, layer, name_of(pattern, layer), shape});
+    for (int layer = 0; layer < count; ++layer)
+      out.push_back({spec.slot, layer, name_of(pattern, layer), name_of(spec.gguf, layer), shape});
   }
   return out;
 }
@@ -143,7 +143,7 @@ Status check_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& 
   }
   if (missing != nullptr)
     return not_found(fmt::format("{}: tensor {} {} is missing{}", metadata.origin(), missing->name,
-                                 missing->shape.text(), others > 0 ? fmt::format(", and {} others", others) : ""));
+                                 missing->shape.text(), others > 0 ? fmt::format(", and {} more", others) : ""));
   // A file with more layers than its configuration counts would run as a model cut short.
   for (const TensorInfo& info : source.tensors()) {
     const auto layer = layer_of(info.name, metadata.kind());

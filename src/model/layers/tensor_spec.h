@@ -61,7 +61,7 @@ std::vector<TensorSpec> decoder_tensors(const DecoderConfig& config);
 struct NamedTensor {
   TensorSlot slot;
   int layer = 0;
-  std::string name;
+  std::string name, gguf_name;  // in this file; in a GGUF, empty where that never has it
   Shape shape;
 };
 
@@ -69,6 +69,9 @@ struct NamedTensor {
 /// in all.
 std::vector<NamedTensor> list_tensors(std::span<const TensorSpec> table, const DecoderConfig& config,
                                       const TensorSource& source, MetadataKind kind);
+
+/// A tensor that files carry although nothing needs it.
+bool is_harmless(std::string_view name, const DecoderConfig& config);
 
 /// Fails when one of them is missing or has another shape, and when the file holds a layer past the configuration's.
 Status check_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config, const TensorSource& source);
