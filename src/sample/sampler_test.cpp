@@ -46,7 +46,8 @@ std::vector<double> reference(const std::vector<float>& logits, const SamplingPa
   return prob;
 }
 
-/// Pearson's statistic over the 50 likeliest tokens and a rest bin, and the 1 % critical value (Wilson-Hilferty).
+/// Pearson's statistic over the 50 likeliest tokens, a bin for the rest and one for what can never be drawn, and the 1 %
+/// critical value (Wilson-Hilferty).
 struct ChiSquare { double statistic, critical; };
 template <class Draw>
 ChiSquare chi_square(const std::vector<double>& prob, int draws, Draw draw) {
@@ -56,20 +57,16 @@ ChiSquare chi_square(const std::vector<double>& prob, int draws, Draw draw) {
   std::map<int, int> bin_of;
   for (size_t i = 0; i < std::min<size_t>(50, order.size()); ++i)
     if (prob[order[i]] * draws >= 5) bin_of[order[i]] = static_cast<int>(i);
-  const int rest = 50;
-  std::vector<double> expected(51, 0), seen(51, 0);
-  for (size_t i = 0; i < prob.size(); ++i) expected[bin_of.contains(i) ? bin_of[i] : rest] += prob[i] * draws;
-  for (int i = 0; i < draws; ++i) {
-    const int id = draw(i);
-    seen[bin_of.contains(id) ? bin_of[id] : rest] += 1;
-  }
+  const int rest = 50, never = 51;
+  auto bin = [&](int id) { return prob[id] == 0 ? never : bin_of.contains(id) ? bin_of[id] : rest; };
+  std::vector<double> expected(52, 0), seen(52, 0);
+  for (size_t i = 0; i < prob.size(); ++i) expected[bin(static_cast<int>(i))] += prob[i] * draws;
+  for (int i = 0; i < draws; ++i) seen[bin(draw(i))] += 1;
   double statistic = 0;
   int bins = 0;
-  for (int b = 0; b <= 50; ++b) {
-    if (expected[b] < 5) {
-      if (expected[b] == 0) statistic += seen[b] * 1e6;  // a token that can never be drawn was drawn
-      continue;
-    }
+  for (int b = 0; b <= never; ++b) {
+    if (b == never) statistic += seen[b] * 1e6;
+    if (expected[b] < 5) continue;
     statistic += (seen[b] - expected[b]) * (seen[b] - expected[b]) / expected[b];
     ++bins;
   }
@@ -98,25 +95,35 @@ TEST(Sampler, DrawsFollowTheDistributionAndBrokenSamplersDoNot) {
   cases[6].top_k = 300, cases[6].top_p = 0.999f;
   constexpr int kDraws = 100000;
   const std::vector<TokenId> tokens(kDraws + 1, 0);
+  int truncating = 0;
   for (size_t c = 0; c < cases.size(); ++c) {
     Request request;
     request.sampling = cases[c];
     request.sampling.seed = 99 + c;
     const std::vector<double> prob = reference(logits, cases[c]);
-    std::vector<TokenId> drawn;
-    for (int i = 0; i < kDraws; ++i) {
-      std::vector<float> scratch = logits;
-      drawn.push_back(sampler.sample(request, {std::span(tokens).first(i + 1), 1, 0}, scratch).token);
-    }
-    auto draw = [&](int i) { return drawn[i]; };
-    const ChiSquare good = chi_square(prob, kDraws, draw);
+    auto draws = [&](const Request& r, int count) {
+      std::vector<TokenId> drawn;
+      for (int i = 0; i < count; ++i) {
+        std::vector<float> scratch = logits;
+        drawn.push_back(sampler.sample(r, {std::span(tokens).first(i + 1), 1, 0}, scratch).token);
+      }
+      return [drawn = std::move(drawn)](int i) { return drawn[i]; };
+    };
+    const auto drawn = draws(request, kDraws);
+    const ChiSquare good = chi_square(prob, kDraws, drawn);
     EXPECT_LT(good.statistic, good.critical) << "case " << c;
     // Planted faults: the test must see a temperature that is 5 % off, and a truncation that is not applied.
     SamplingParams wrong = cases[c];
     wrong.temperature *= 1.05f;
-    const ChiSquare bad = chi_square(reference(logits, wrong), kDraws, draw);
-    EXPECT_GT(bad.statistic, bad.critical) << "case " << c << ": a wrong temperature passes unnoticed";
+    const ChiSquare off = chi_square(reference(logits, wrong), kDraws, drawn);
+    EXPECT_GT(off.statistic, off.critical) << "case " << c << ": a wrong temperature passes unnoticed";
+    if (std::ranges::count(prob, 0.0) == 0) continue;
+    request.sampling.top_k = 0, request.sampling.top_p = 1, request.sampling.min_p = 0;
+    const ChiSquare whole = chi_square(prob, kDraws / 10, draws(request, kDraws / 10));
+    EXPECT_GT(whole.statistic, whole.critical) << "case " << c << ": a truncation that is not applied passes unnoticed";
+    ++truncating;
   }
+  EXPECT_EQ(truncating, 5);
 }
 
 TEST(Sampler, NeighbouringSeedsSamplesAndPositionsAreIndependent) {
@@ -167,7 +174,7 @@ TEST(Sampler, PenaltiesBiasAndMinimumLengthFollowTheirFormulas) {
     std::vector<float> z = {0, 9, 0, 8, 7};
     const std::vector<TokenId> t(2 + outputs, 0);
     apply_min_tokens(request, {t, 2, 0}, z);
-    EXPECT_EQ(argmax(z), outputs + 1 < 3 ? 4 : 1) << outputs;  // the third output may be a stop token
+    EXPECT_EQ(argmax(z), outputs < 3 ? 4 : 1) << outputs;  // three outputs, then a stop token may come
   }
 }
 
