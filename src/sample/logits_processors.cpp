@@ -8,8 +8,7 @@ namespace sluice {
 
 void apply_min_tokens(const Request& request, const SampleContext& context, std::span<float> logits) {
   const int outputs = static_cast<int>(context.tokens.size()) - context.prompt_tokens;
-  // The token that is drawn now is output number outputs + 1; it may stop when that number reaches min_tokens.
-  if (outputs + 1 >= request.sampling.min_tokens) return;
+  if (outputs >= request.sampling.min_tokens) return;
   auto forbid = [&](const std::vector<TokenId>& ids) {
     for (const TokenId id : ids)
       if (id >= 0 && static_cast<size_t>(id) < logits.size()) logits[id] = -std::numeric_limits<float>::infinity();

@@ -14,7 +14,7 @@ struct SampleContext {
   int sample = 0;  // which of the request's n
 };
 
-/// Stop tokens cannot be drawn before min_tokens outputs: their logits become -inf.
+/// A stop token cannot be among the first min_tokens outputs, as in vLLM: until then their logits become -inf.
 void apply_min_tokens(const Request& request, const SampleContext& context, std::span<float> logits);
 /// OpenAI's logit_bias: added to the logits; ids outside the vocabulary were refused before.
 void apply_logit_bias(const SamplingParams& params, std::span<float> logits);

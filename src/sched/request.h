@@ -24,7 +24,7 @@ struct SamplingParams {
   std::vector<std::pair<TokenId, float>> logit_bias;
   uint64_t seed = 0;
   int logprobs = -1;  // -1: none; k >= 0: the sampled token's and the top k
-  int min_tokens = 0;  // no stop token before that many
+  int min_tokens = 0;  // no stop token among the first so many outputs
 };
 
 struct Request {

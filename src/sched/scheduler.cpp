@@ -302,7 +302,7 @@ namespace {
 FinishReason finish_of(const Sequence& seq, TokenId token, int max_model_len) {
   const Request& request = *seq.request;
   auto listed = [&](const std::vector<TokenId>& ids) { return std::ranges::find(ids, token) != ids.end(); };
-  if (seq.output_tokens() >= request.sampling.min_tokens &&
+  if (seq.output_tokens() > request.sampling.min_tokens &&
       ((!request.ignore_eos && listed(request.eos_token_ids)) || listed(request.stop_token_ids)))
     return FinishReason::stop;
   if (seq.output_tokens() >= request.max_tokens || static_cast<int>(seq.tokens.size()) >= max_model_len)

@@ -336,7 +336,15 @@ TEST(ApiServer, StopTokens) {
   const Json answer = complete(server, {{"prompt", "stop"}, {"max_tokens", 20}, {"stop_token_ids", {id}}});
   EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
   EXPECT_EQ(answer["choices"][0]["stop_reason"], id);
-  EXPECT_LE(answer["usage"]["completion_tokens"], 7);
+  const int at = answer["usage"]["completion_tokens"];
+  EXPECT_LE(at, 7);
+  // It stops nothing among the first min_tokens, and what follows them at once.
+  const auto tokens = [&](int min_tokens) {
+    const Json body = {{"prompt", "stop"}, {"max_tokens", 20}, {"stop_token_ids", {id}}, {"min_tokens", min_tokens}};
+    return complete(server, body)["usage"]["completion_tokens"].get<int>();
+  };
+  EXPECT_EQ(tokens(at - 1), at);
+  EXPECT_GT(tokens(at), at);
 }
 
 TEST(ApiServer, NamesWhatItIgnores) {
@@ -367,6 +375,11 @@ TEST(ApiServer, TooLongNamesBothNumbers) {
   EXPECT_EQ(error["param"], "prompt");
   error = complete(server, {{"prompt", "x"}, {"min_tokens", 9}, {"max_tokens", 8}}, 400)["error"];
   EXPECT_EQ(error["param"], "min_tokens");
+  error = complete(server, {{"prompt", "x"}, {"min_tokens", 17}}, 400)["error"];
+  EXPECT_EQ(error["param"], "min_tokens");
+  EXPECT_NE(error["message"].get<std::string>().find("16"), std::string::npos) << error;
+  complete(server, {{"prompt", "x"}, {"min_tokens", 16}});
+  EXPECT_EQ(chat(server, {{"min_tokens", 256}}, 400)["error"]["param"], "min_tokens");
   error = complete(server, {{"prompt", Json::array({Json::array()})}}, 400)["error"];
   EXPECT_EQ(error["param"], "prompt");
 }

@@ -111,7 +111,8 @@ int ServedModel::max_tokens(ApiKind kind, const GenerationFields& fields, size_t
   return kind == ApiKind::chat ? rest : std::min(rest, kDefaultCompletionTokens);
 }
 
-ServedModel::Refusal ServedModel::check_limits(const GenerationFields& fields, const Tokenized& input) const {
+ServedModel::Refusal ServedModel::check_limits(ApiKind kind, const GenerationFields& fields,
+                                               const Tokenized& input) const {
   constexpr char kTooLong[] = "context_length_exceeded";
   const int64_t context = context_tokens();
   for (const std::vector<TokenId>& prompt : input.prompts) {
@@ -129,6 +130,11 @@ ServedModel::Refusal ServedModel::check_limits(const GenerationFields& fields, c
           fmt::format("the prompt has {} tokens and {} is {}, together {}, but this model's context holds {}", size,
                       fields.max_tokens_param, *fields.max_tokens, size + *fields.max_tokens, context),
           kTooLong, fields.max_tokens_param);
+    if (const int most = max_tokens(kind, fields, prompt.size()); fields.sampling.min_tokens > most)
+      return ApiError(invalid_argument(
+          fmt::format("min_tokens is {}; it must not exceed {}, which is {}{}", fields.sampling.min_tokens,
+                      fields.max_tokens_param, most, fields.max_tokens ? "" : " where the request does not give it"),
+          "min_tokens"));
   }
   const int64_t vocab =
       context_.engine.config().vocab_size > 0 ? context_.engine.config().vocab_size : context_.tokenizer.vocab_size();
@@ -140,11 +146,6 @@ ServedModel::Refusal ServedModel::check_limits(const GenerationFields& fields, c
     if (id >= vocab)
       return ApiError(invalid_argument(
           fmt::format("stop_token_ids names token {}; this model's ids are below {}", id, vocab), "stop_token_ids"));
-  if (fields.max_tokens && fields.sampling.min_tokens > *fields.max_tokens)
-    return ApiError(
-        invalid_argument(fmt::format("min_tokens is {}; it must not exceed {}, which is {}", fields.sampling.min_tokens,
-                                     fields.max_tokens_param, *fields.max_tokens),
-                         "min_tokens"));
   return std::nullopt;
 }
 
@@ -169,7 +170,7 @@ Request ServedModel::engine_request(ApiKind kind, const GenerationFields& fields
 
 ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields& fields, Tokenized input,
                                            const HttpHeaders& headers, const std::shared_ptr<ResponseWriter>& writer) {
-  if (Refusal refusal = check_limits(fields, input)) return refusal;
+  if (Refusal refusal = check_limits(kind, fields, input)) return refusal;
   if (writer->disconnected()) return std::nullopt;
 
   GenerationSpec spec;

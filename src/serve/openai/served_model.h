@@ -66,7 +66,7 @@ class ServedModel : public std::enable_shared_from_this<ServedModel> {
   Refusal generate(ApiKind kind, const GenerationFields& fields, Tokenized input, const HttpHeaders& headers,
                    const std::shared_ptr<ResponseWriter>& writer);
   Refusal check_model(const std::string& name) const;
-  Refusal check_limits(const GenerationFields& fields, const Tokenized& input) const;
+  Refusal check_limits(ApiKind kind, const GenerationFields& fields, const Tokenized& input) const;
   Request engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt,
                          uint64_t seed) const;
   int max_tokens(ApiKind kind, const GenerationFields& fields, size_t prompt_tokens) const;
