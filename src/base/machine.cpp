@@ -75,6 +75,25 @@ int usable_cores() {
   return std::max(1, static_cast<int>(cores));
 }
 
+std::optional<MemoryLimit> cgroup_memory(const std::string& dir) {
+  constexpr size_t kUnlimited = size_t{1} << 60;  // v1 says "none" with a huge number
+  size_t max = read_bytes_or_max(dir + "/memory.max"), used = read_bytes_or_max(dir + "/memory.current");
+  if (max >= kUnlimited) {
+    max = read_bytes_or_max(dir + "/memory.limit_in_bytes");
+    used = read_bytes_or_max(dir + "/memory.usage_in_bytes");
+  }
+  if (max >= kUnlimited) return std::nullopt;
+  if (used > max) return MemoryLimit{max, 0};
+  size_t cache = 0, cache_with_children = 0;  // v1 counts the children under names of their own
+  std::ifstream in(dir + "/memory.stat");
+  std::string key;
+  for (size_t bytes; in >> key >> bytes;) {
+    if (key == "inactive_file" || key == "active_file") cache += bytes;
+    if (key == "total_inactive_file" || key == "total_active_file") cache_with_children += bytes;
+  }
+  return MemoryLimit{max, max - used + std::min(used, std::max(cache, cache_with_children))};
+}
+
 MemoryLimit memory_limit() {
   MemoryLimit limit;
   limit.total_bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
@@ -86,14 +105,12 @@ MemoryLimit memory_limit() {
     size_t kib = 0;
     if (words >> key >> kib && key == "MemAvailable:") limit.available_bytes = kib * 1024;
   }
-  auto apply = [&](const std::string& dir, const char* max_file, const char* used_file) {
-    const size_t max = read_bytes_or_max(dir + max_file), used = read_bytes_or_max(dir + used_file);
-    if (max >= limit.total_bytes && max >= (size_t{1} << 60)) return;
-    limit.total_bytes = std::min(limit.total_bytes, max);
-    if (used <= max) limit.available_bytes = std::min(limit.available_bytes, max - used);
-  };
-  for (const auto& dir : cgroup_dirs("")) apply(dir, "/memory.max", "/memory.current");
-  for (const auto& dir : cgroup_dirs("memory")) apply(dir, "/memory.limit_in_bytes", "/memory.usage_in_bytes");
+  for (const char* controller : {"", "memory"})
+    for (const std::string& dir : cgroup_dirs(controller))
+      if (const auto group = cgroup_memory(dir)) {
+        limit.total_bytes = std::min(limit.total_bytes, group->total_bytes);
+        limit.available_bytes = std::min(limit.available_bytes, group->available_bytes);
+      }
   return limit;
 }
 

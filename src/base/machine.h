@@ -2,6 +2,8 @@
 // What this process may use: cores and memory, as affinity, cgroup v1/v2 and the kernel limit them.
 
 #include <cstddef>
+#include <optional>
+#include <string>
 
 namespace sluice {
 
@@ -11,5 +13,9 @@ int usable_cores();
 /// Bytes of memory that this process may use: min(physical, cgroup limits), and what of that is available now.
 struct MemoryLimit { size_t total_bytes = 0, available_bytes = 0; };
 MemoryLimit memory_limit();
+
+/// The same of one cgroup directory (v1 or v2); nothing when it has no limit. Cached file pages count as available: the
+/// kernel gives them up before it refuses memory.
+std::optional<MemoryLimit> cgroup_memory(const std::string& dir);
 
 }  // namespace sluice

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 #include <vector>
 
@@ -44,6 +46,21 @@ TEST(Machine, LimitsAreSane) {
   const MemoryLimit limit = memory_limit();
   EXPECT_GT(limit.total_bytes, size_t{64} << 20);
   EXPECT_LE(limit.available_bytes, limit.total_bytes);
+}
+
+TEST(Machine, CachedFilePagesOfACgroupAreAvailable) {
+  const std::string dir = testing::TempDir() + "sluice_cgroup";
+  std::filesystem::create_directory(dir);
+  const auto write = [&](const char* file, const char* text) { std::ofstream(dir + "/" + file) << text; };
+  EXPECT_FALSE(cgroup_memory(dir).has_value());
+  write("memory.max", "max\n");
+  write("memory.current", "900\n");
+  EXPECT_FALSE(cgroup_memory(dir).has_value());
+  write("memory.max", "1000\n");
+  write("memory.stat", "anon 250\ninactive_file 400\nactive_file 200\n");
+  EXPECT_EQ(cgroup_memory(dir)->total_bytes, 1000u);
+  EXPECT_EQ(cgroup_memory(dir)->available_bytes, 700u);
+  std::filesystem::remove_all(dir);
 }
 
 }  // namespace
