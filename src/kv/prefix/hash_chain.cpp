@@ -43,38 +43,37 @@ void HashChain::touch(uint64_t key, Entry& entry) {
   if (entry.children == 0) ends_.insert({entry.last_used, key});
 }
 
-void HashChain::commit(CacheSalt salt, const PrefixHit& hit, std::span<const TokenId> tokens) {
+void HashChain::commit(CacheSalt, const PrefixHit& hit, std::span<const TokenId>) {
+  if (hit.blocks.empty()) return;
   ++tick_;
-  const size_t block_tokens = static_cast<size_t>(pool_.block_tokens());
-  uint64_t parent = root_key(salt);
-  for (size_t i = 0; i < hit.blocks.size(); ++i) {
-    parent = next_key(parent, tokens.subspan(i * block_tokens, block_tokens));
-    touch(parent, entries_.at(parent));
-  }
+  const uint64_t key = key_of_[hit.blocks.back().id()];
+  touch(key, entries_.at(key));
 }
 
 void HashChain::insert(CacheSalt salt, std::span<const TokenId> tokens, int full_blocks, BlockTable& table) {
   ++tick_;
   const size_t block_tokens = static_cast<size_t>(pool_.block_tokens());
-  uint64_t parent = root_key(salt);
-  for (int i = 0; i < full_blocks; ++i) {
+  // The sequence pins the chain below its own blocks: what follows the last block that is cached is new.
+  int known = full_blocks;
+  while (known > 0 && !pool_.is_cached(table[known - 1].id())) --known;
+  uint64_t last = known > 0 ? key_of_[table[known - 1].id()] : root_key(salt);
+  for (int i = known; i < full_blocks; ++i) {
     const auto block = tokens.subspan(i * block_tokens, block_tokens);
-    const uint64_t key = next_key(parent, block);
-    auto it = entries_.find(key);
-    if (it != entries_.end()) {
-      if (find(key, parent, block) == nullptr) return;  // a true collision: the newcomer stays private
-      if (it->second.block.id() != table[i].id()) table.replace(i, it->second.block);
-      touch(key, it->second);
+    const uint64_t key = next_key(last, block);
+    if (const auto it = entries_.find(key); it != entries_.end()) {
+      if (find(key, last, block) == nullptr) break;  // a true collision: the newcomer stays private
+      table.replace(i, it->second.block);
     } else {
-      if (pool_.is_cached(table[i].id())) return;  // already published elsewhere on the chain of another sequence
-      entries_.emplace(key, Entry{table[i], {block.begin(), block.end()}, parent, 0, tick_});
+      entries_.emplace(key, Entry{table[i], {block.begin(), block.end()}, last, 0, tick_});
+      key_of_[table[i].id()] = key;
       pool_.set_cached(table[i].id(), true);
       ends_.insert({tick_, key});
-      if (const auto up = entries_.find(parent); up != entries_.end() && ++up->second.children == 1)
-        ends_.erase({up->second.last_used, parent});
+      if (const auto up = entries_.find(last); up != entries_.end() && ++up->second.children == 1)
+        ends_.erase({up->second.last_used, last});
     }
-    parent = key;
+    last = key;
   }
+  if (const auto it = entries_.find(last); it != entries_.end()) touch(last, it->second);
 }
 
 int HashChain::evict(int blocks) {
@@ -87,13 +86,16 @@ int HashChain::evict(int blocks) {
       continue;
     }
     it = ends_.erase(it);
-    const uint64_t parent = entry.parent;
+    const uint64_t parent = entry.parent, last_used = entry.last_used;
     pool_.set_cached(entry.block.id(), false);
     entries_.erase(key);
     ++freed;
-    if (const auto up = entries_.find(parent); up != entries_.end() && --up->second.children == 0) {
+    const auto up = entries_.find(parent);
+    if (up == entries_.end()) continue;
+    up->second.last_used = std::max(up->second.last_used, last_used);
+    if (--up->second.children == 0) {
       const auto added = ends_.insert({up->second.last_used, parent}).first;
-      // The parent is at least as old as its child was, so it may be next in line.
+      // The parent may be next in line.
       if (it == ends_.end() || *added < *it) it = added;
     }
   }
@@ -104,7 +106,7 @@ bool HashChain::consistent() const {
   std::unordered_map<uint64_t, int> children;
   for (const auto& [key, entry] : entries_) {
     if (!pool_.is_cached(entry.block.id()) || entry.block.count() < 1) return false;
-    if (next_key(entry.parent, entry.tokens) != key) return false;
+    if (next_key(entry.parent, entry.tokens) != key || key_of_[entry.block.id()] != key) return false;
     if (entries_.contains(entry.parent)) ++children[entry.parent];
   }
   size_t ends = 0;

@@ -12,7 +12,7 @@ namespace sluice {
 
 class HashChain final : public PrefixCache {
  public:
-  explicit HashChain(BlockPool& pool) : pool_(pool) {}
+  explicit HashChain(BlockPool& pool) : pool_(pool), key_of_(static_cast<size_t>(pool.total())) {}
   ~HashChain() override;
 
   PrefixHit match(CacheSalt salt, std::span<const TokenId> tokens) const override;
@@ -29,7 +29,7 @@ class HashChain final : public PrefixCache {
     std::vector<TokenId> tokens;
     uint64_t parent;    // its key, or root_key(salt)
     int children = 0;
-    uint64_t last_used = 0;
+    uint64_t last_used = 0;  // of itself and of those below it that are gone: a use of a chain touches its last block only
   };
 
   static uint64_t root_key(CacheSalt salt);
@@ -39,6 +39,7 @@ class HashChain final : public PrefixCache {
 
   BlockPool& pool_;
   std::unordered_map<uint64_t, Entry> entries_;
+  std::vector<uint64_t> key_of_;  // by block, of those that are cached
   std::set<std::pair<uint64_t, uint64_t>> ends_;  // (last_used, key) of the entries without children
   uint64_t tick_ = 0;
 };

@@ -7,17 +7,14 @@ namespace sluice {
 RadixTree::RadixTree(BlockPool& pool) : pool_(pool) {}
 
 RadixTree::~RadixTree() {
-  for (auto& [salt, root] : roots_) unmark(*root);
-}
-
-void RadixTree::unmark(Node& node) {
-  // Depth follows the number of branchings of one prefix, not its length; still, no recursion on data from outside.
-  std::vector<Node*> open{&node};
+  // Clients choose how deep the tree gets: it is taken apart without recursion.
+  std::vector<std::unique_ptr<Node>> open;
+  for (auto& [salt, root] : roots_) open.push_back(std::move(root));
   while (!open.empty()) {
-    Node* n = open.back();
+    const std::unique_ptr<Node> node = std::move(open.back());
     open.pop_back();
-    for (BlockRef& block : n->blocks) pool_.set_cached(block.id(), false);
-    for (auto& [first, below] : n->children) open.push_back(below.get());
+    for (BlockRef& block : node->blocks) pool_.set_cached(block.id(), false);
+    for (auto& [first, below] : node->children) open.push_back(std::move(below));
   }
 }
 
@@ -166,31 +163,35 @@ int RadixTree::evict(int blocks) {
   return freed;
 }
 
-bool RadixTree::node_consistent(const Node& node, int& blocks, size_t& leaves) const {
+bool RadixTree::node_consistent(const Node& node) const {
   const size_t block_tokens = static_cast<size_t>(pool_.block_tokens());
   if (node.tokens.size() != node.blocks.size() * block_tokens) return false;
   if (node.parent != nullptr && node.blocks.empty()) return false;
   for (const BlockRef& block : node.blocks)
     if (!pool_.is_cached(block.id()) || block.count() < 1) return false;
-  blocks += static_cast<int>(node.blocks.size());
-  if (node.parent != nullptr && node.children.empty()) {
-    ++leaves;
-    if (!leaves_.contains({node.last_used, const_cast<Node*>(&node)})) return false;
-  }
-  for (const auto& [first, below] : node.children) {
-    if (below->parent != &node || below->tokens.size() < block_tokens) return false;
-    if (!std::equal(first.begin(), first.end(), below->tokens.begin())) return false;
-    if (!node_consistent(*below, blocks, leaves)) return false;
-  }
-  return true;
+  if (node.parent != nullptr && node.children.empty() && !leaves_.contains({node.last_used, const_cast<Node*>(&node)})) return false;
+  return std::ranges::all_of(node.children, [&](const auto& entry) {
+    const auto& [first, below] = entry;
+    return below->parent == &node && below->tokens.size() >= block_tokens && std::equal(first.begin(), first.end(), below->tokens.begin());
+  });
 }
 
 bool RadixTree::consistent() const {
-  int blocks = 0;
-  size_t leaves = 0;
-  for (const auto& [salt, root] : roots_)
-    if (root->parent != nullptr || !node_consistent(*root, blocks, leaves)) return false;
-  return blocks == blocks_ && leaves == leaves_.size();
+  size_t blocks = 0, leaves = 0;
+  std::vector<const Node*> open;
+  for (const auto& [salt, root] : roots_) {
+    if (root->parent != nullptr) return false;
+    open.push_back(root.get());
+  }
+  while (!open.empty()) {
+    const Node& node = *open.back();
+    open.pop_back();
+    if (!node_consistent(node)) return false;
+    blocks += node.blocks.size();
+    leaves += node.parent != nullptr && node.children.empty();
+    for (const auto& [first, below] : node.children) open.push_back(below.get());
+  }
+  return blocks == static_cast<size_t>(blocks_) && leaves == leaves_.size();
 }
 
 }  // namespace sluice

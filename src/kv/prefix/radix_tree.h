@@ -40,8 +40,7 @@ class RadixTree final : public PrefixCache {
   int common_blocks(const Node& node, std::span<const TokenId> tokens) const;
   void split(Node& node, int keep_blocks);
   void touch(Node& node);
-  bool node_consistent(const Node& node, int& blocks, size_t& leaves) const;
-  void unmark(Node& node);
+  bool node_consistent(const Node& node) const;
 
   BlockPool& pool_;
   std::map<CacheSalt, std::unique_ptr<Node>> roots_;
