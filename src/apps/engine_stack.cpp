@@ -51,8 +51,9 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
   o.add("--scheduling-policy", engine.scheduling_policy, catalog_help("order of the queue", queue_catalog()));
   o.add("--chunk-policy", engine.chunk_policy, catalog_help("how prefill and decode share a step", chunk_catalog()));
-  o.add("--long-prefill-token-threshold", engine.prefill_chunk_tokens,
-        "most prefill tokens beside decodes in one step (stall-free); 0: a quarter of the budget");
+  o.add("--long-prefill-token-threshold", engine.long_prefill_token_threshold, "most prefill tokens of one sequence in one step; 0: no limit");
+  o.add("--chunked-prefill-size", engine.chunked_prefill_size,
+        "most prefill tokens beside decodes in one step, under stall-free; 0: a quarter of the budget");
   o.add("--batching", engine.batching, catalog_help("who may join", batching_catalog()));
   o.add("--preemption-policy", engine.preemption_policy, catalog_help("what gives way when the KV cache is full", preempt_catalog()));
   o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");

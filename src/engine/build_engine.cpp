@@ -36,6 +36,10 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   SLUICE_TRY_STATUS(check_range("--max-num-seqs", options.max_num_seqs, 1, 1 << 16));
   SLUICE_TRY_STATUS(check_range("--max-num-batched-tokens", options.max_num_batched_tokens, 1, 1 << 20));
   SLUICE_TRY_STATUS(check_range("--max-waiting", options.max_waiting, 1, 1 << 24));
+  SLUICE_TRY_STATUS(check_range("--long-prefill-token-threshold", options.long_prefill_token_threshold, 0, 1 << 20));
+  SLUICE_TRY_STATUS(check_range("--chunked-prefill-size", options.chunked_prefill_size, 0, 1 << 20));
+  if (options.chunked_prefill_size > 0 && !chunk->reads_chunk_tokens)
+    return invalid_argument(fmt::format("--chunk-policy {} has no use for --chunked-prefill-size", chunk->name), "--chunked-prefill-size");
   const int64_t pool_tokens = int64_t{options.kv_blocks} * options.block_tokens;
   if (options.max_model_len < 2 || options.max_model_len > pool_tokens)
     return invalid_argument(fmt::format("a context of {} tokens (--max-model-len) does not fit a KV cache of {} blocks x {} "
@@ -49,12 +53,12 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   auto cache = cache_entry->make(*pool);
   SchedulerPolicies policies;
   policies.queue = queue->make();
-  policies.chunk = chunk->make({options.max_num_batched_tokens, options.prefill_chunk_tokens});
+  policies.chunk = chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
   policies.gates = batching->make({options.watermark, options.prefix_cache != "none"});
   policies.preempt = preempt->make(*policies.queue);
   policies.branching = std::make_unique<ParallelSampling>();
   EngineConfig config;
-  config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len};
+  config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len, options.long_prefill_token_threshold};
   config.kv_blocks = options.kv_blocks;
   config.block_tokens = options.block_tokens;
   config.vocab_size = options.vocab_size;

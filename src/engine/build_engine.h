@@ -16,7 +16,8 @@ struct EngineOptions {
   std::string preemption_policy = "recompute";
   std::string prefix_cache = "radix";
   double watermark = 0.01;
-  int prefill_chunk_tokens = 0;
+  int chunked_prefill_size = 0;
+  int long_prefill_token_threshold = 0;
   int max_num_seqs = 256;
   int max_num_batched_tokens = 2048;
   int max_model_len = 2048;

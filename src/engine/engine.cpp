@@ -1,6 +1,8 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <ranges>
+#include <set>
 
 #include "base/log.h"
 
@@ -11,15 +13,21 @@ struct Engine::Accountant : Observer {
   EngineStats counts;
   std::map<SeqId, int> high_water;  // positions that a sequence had computed before: what is computed below is a repeat
   std::map<SeqId, std::pair<int, int>> reach;  // computed now, prompt length
+  std::set<SeqId> first_admission;             // has not been yet
 
   void on(const Event& e) override {
     switch (e.kind) {
       case Event::Kind::arrived:
         counts.prompt_tokens += e.tokens;
         reach[e.seq] = {0, e.tokens};
+        first_admission.insert(e.seq);
         break;
       case Event::Kind::admitted:
-        counts.prefix_hits_tokens += e.tokens;
+        // Once a request: what a preempted sequence finds of its own, and a late sample of its prompt, are no hits.
+        if (first_admission.erase(e.seq) > 0) {
+          counts.prefix_queries_tokens += reach[e.seq].second;
+          counts.prefix_hits_tokens += e.tokens;
+        }
         reach[e.seq].first = e.tokens;
         break;
       case Event::Kind::ran: {
@@ -45,6 +53,7 @@ struct Engine::Accountant : Observer {
       case Event::Kind::finished:
         reach.erase(e.seq);
         high_water.erase(e.seq);
+        first_admission.erase(e.seq);
         break;
     }
   }
@@ -138,23 +147,28 @@ void Engine::take_inbox() {
     Live live{arrival.id, arrival.request, std::move(arrival.sink), {{0, seq}}, arrival.request->n - 1, -1};
     owner_[seq] = {arrival.id, 0};
     live_.emplace(arrival.id, std::move(live));
+    ++never_admitted_;
   }
   for (const Cancellation& c : cancellations) {
     const auto it = live_.find(c.id);
     if (it == live_.end()) continue;
     Live& live = it->second;
-    if (c.sample <= 0) live.unborn = 0;  // sample 0 carries the prompt until the others have split off
     std::vector<std::pair<int, SeqId>> ended;
     for (const auto& [sample, seq] : live.samples)
       if (c.sample < 0 || c.sample == sample) ended.emplace_back(sample, seq);
-    for (const auto& [sample, seq] : ended) {
+    // Sample 0 carries the prompt until the others have split off, so it goes last: `live` goes with it.
+    for (const auto& [sample, seq] : std::views::reverse(ended)) {
       scheduler_.drop(seq, clock_.now());
       owner_.erase(seq);
-      const bool last = live.samples.size() == 1 && live.unborn == 0;
-      end_sample(live, sample, FinishReason::cancelled, {});
-      if (last) break;
+      end_with_unborn(live, sample, FinishReason::cancelled, {});
     }
   }
+}
+
+void Engine::end_with_unborn(Live& live, int sample, FinishReason reason, std::string_view error) {
+  if (sample == 0)
+    for (; live.unborn > 0; --live.unborn) end_sample(live, live.request->n - live.unborn, reason, error);
+  end_sample(live, sample, reason, error);
 }
 
 void Engine::end_sample(Live& live, int sample, FinishReason reason, std::string_view error) {
@@ -168,6 +182,7 @@ void Engine::end_sample(Live& live, int sample, FinishReason reason, std::string
   output.error = error;
   live.sink(output);
   if (output.request_done) {
+    if (live.cached_tokens < 0) --never_admitted_;
     ++accountant_->counts.finished_requests;
     live_.erase(live.id);
   }
@@ -181,15 +196,19 @@ void Engine::fail_oldest() {
   log_error("request {} cannot run: no step can be planned for it", request);
   scheduler_.drop(victim, clock_.now());
   owner_.erase(victim);
-  Live& live = live_.at(request);
-  if (sample == 0) live.unborn = 0;
-  end_sample(live, sample, FinishReason::error, "no step could be planned for this request with the KV cache that there is");
+  end_with_unborn(live_.at(request), sample, FinishReason::error, "no step could be planned for this request with the KV cache that there is");
 }
 
 void Engine::deliver(const std::vector<Outcome>& outcomes) {
   for (const Outcome& outcome : outcomes) {
     const auto [request, sample] = owner_.at(outcome.seq);
     Live& live = live_.at(request);
+    if (outcome.finish == FinishReason::error) {
+      log_error("request {}: {}", request, outcome.error);
+      owner_.erase(outcome.seq);
+      end_with_unborn(live, sample, FinishReason::error, outcome.error);
+      continue;
+    }
     for (const SeqId child : outcome.forks) {
       const Sequence* seq = scheduler_.find(child);
       live.samples[seq->sample] = child;
@@ -232,15 +251,14 @@ bool Engine::step() {
                                             seq->tokens.size(), pool_->total());
       scheduler_.drop(id, now);
       owner_.erase(id);
-      Live& live = live_.at(request);
-      if (sample == 0) live.unborn = 0;
-      end_sample(live, sample, FinishReason::error, error);
+      end_with_unborn(live_.at(request), sample, FinishReason::error, error);
     }
     for (const Decision::Admission& a : decision.admit) {
       const auto [request, sample] = owner_.at(a.seq);
       Live& live = live_.at(request);
-      accountant_->counts.prefix_queries_tokens += scheduler_.find(a.seq)->tokens.size();
-      if (live.cached_tokens < 0) live.cached_tokens = a.computed;
+      if (live.cached_tokens >= 0) continue;
+      live.cached_tokens = a.computed;
+      --never_admitted_;
     }
     const StepPlan plan = scheduler_.commit(std::move(decision), now);
     if (plan.items.empty()) {
@@ -264,7 +282,7 @@ bool Engine::step() {
   stats_.free_blocks = pool_->free();
   stats_.cached_idle_blocks = pool_->idle_cached();
   stats_.last_progress = progress;
-  queued_requests_ = static_cast<int>(arrivals_.size()) + scheduler_.waiting();
+  queued_requests_ = static_cast<int>(arrivals_.size()) + never_admitted_;
   busy_ = !live_.empty();
   return worked;
 }

@@ -91,13 +91,15 @@ class Engine {
     Sink sink;
     std::map<int, SeqId> samples;  // those that have not finished
     int unborn = 0;                // samples that will fork later
-    int cached_tokens = -1;        // of its first admission
+    int cached_tokens = -1;        // of its first admission; -1: not admitted yet
   };
   struct Arrival { RequestId id; std::shared_ptr<const Request> request; Sink sink; };
   struct Cancellation { RequestId id; int sample; };
 
   void take_inbox();
   void end_sample(Live& live, int sample, FinishReason reason, std::string_view error);
+  /// Ends the sample, and with sample 0 those that would have split off from it.
+  void end_with_unborn(Live& live, int sample, FinishReason reason, std::string_view error);
   void fail_oldest();
   void deliver(const std::vector<Outcome>& outcomes);
 
@@ -120,6 +122,7 @@ class Engine {
   bool busy_ = false;
 
   std::map<RequestId, Live> live_;
+  int never_admitted_ = 0;    // of live_
   std::map<SeqId, std::pair<RequestId, int>> owner_;
   std::unique_ptr<Accountant> accountant_;
   RequestId next_request_ = 1;

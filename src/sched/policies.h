@@ -22,7 +22,6 @@ struct View {
   int block_tokens = 1;
 };
 
-
 /// One decision of the step in the making: `seq` computes n_tokens from first_pos.
 struct Decided {
   const Sequence* seq = nullptr;
@@ -37,13 +36,16 @@ struct Budget {
 /// Orders sequences: low runs first; ties go to the earlier arrival, then to the lower id.
 struct QueuePolicy : Observer {
   virtual double rank(const Sequence& seq, Nanos now) const = 0;
+  /// False promises that the rank of a waiting sequence never changes: the queue is then kept in order, and a step costs
+  /// by what it admits instead of by what waits.
+  virtual bool rank_moves() const { return true; }
 };
 
 /// How many positions a sequence computes in this step. `computed` is where it stands: for a waiting sequence the
 /// length of its prefix hit.
 struct ChunkPolicy {
   virtual ~ChunkPolicy() = default;
-  /// Ordered before rank: all of band 0 is decided before any of band 1.
+  /// Ordered before rank: all of band 0 is decided before any of band 1. Constant while a sequence waits.
   virtual int band(const Sequence& seq) const = 0;
   /// 0 leaves the sequence out of this step. The scheduler clips the answer to what remains and to the budget.
   virtual int tokens_for(const Sequence& seq, int remaining, std::span<const Decided> plan, Budget left) const = 0;

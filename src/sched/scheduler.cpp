@@ -31,8 +31,8 @@ Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache
     : config_(config), pool_(pool), cache_(cache), policies_(std::move(policies)) {
   CHECK(policies_.queue && policies_.chunk && policies_.preempt && policies_.branching && !policies_.gates.empty());
   CHECK(config_.max_num_seqs >= 1 && config_.max_num_batched_tokens >= 1);
-  CHECK(config_.max_model_len <= pool_.total() * pool_.block_tokens(), "a context of {} tokens in a pool of {}",
-        config_.max_model_len, pool_.total() * pool_.block_tokens());
+  const int64_t pool_tokens = int64_t{pool_.total()} * pool_.block_tokens();
+  CHECK(config_.max_model_len <= pool_tokens, "a context of {} tokens in a pool of {}", config_.max_model_len, pool_tokens);
   observers_ = {policies_.queue.get(), policies_.preempt.get(), policies_.branching.get(), &cache_};
   for (auto& gate : policies_.gates) observers_.push_back(gate.get());
 }
@@ -52,7 +52,7 @@ SeqId Scheduler::add(std::shared_ptr<const Request> request, Nanos now) {
   seq->request = std::move(request);
   CHECK(!seq->tokens.empty() && static_cast<int>(seq->tokens.size()) < config_.max_model_len + 1);
   const SeqId id = seq->id;
-  waiting_.push_back(seq.get());
+  enqueue(*seq, now);
   const int prompt_tokens = seq->prompt_tokens();
   sequences_.emplace(id, std::move(seq));
   emit(Event::Kind::arrived, id, prompt_tokens, now);
@@ -63,7 +63,8 @@ bool Scheduler::drop(SeqId id, Nanos now) {
   const auto it = sequences_.find(id);
   if (it == sequences_.end()) return false;
   const int output_tokens = it->second->output_tokens();
-  release(*it->second, Sequence::State::finished);
+  release(*it->second, now);
+  it->second->state = Sequence::State::finished;
   sequences_.erase(it);
   emit(Event::Kind::finished, id, output_tokens, now);
   return true;
@@ -76,39 +77,51 @@ const Sequence* Scheduler::find(SeqId id) const {
 
 // --- decide ------------------------------------------------------------------------------------------------------
 
-/// Hands out the sequences in order of (band, rank, arrival, id). Of a long queue a step takes few, so those that wait
-/// stand in a heap: n to build, log n for each one taken.
+Scheduler::Key Scheduler::key(const Sequence& seq, Nanos now) const {
+  return {policies_.chunk->band(seq), policies_.queue->rank(seq, now), seq.arrival, seq.id};
+}
+
+/// Hands out the sequences in order. Of a long queue a step takes few: those that wait stand in order already, or, if
+/// their ranks move, in a heap (n to build, log n for each one taken).
 class Scheduler::Order {
  public:
-  Order(const Scheduler& scheduler, Nanos now) {
-    auto keyed = [&](const std::vector<const Sequence*>& sequences) {
-      std::vector<Entry> entries;
-      entries.reserve(sequences.size());
-      for (const Sequence* s : sequences)
-        entries.push_back({{scheduler.policies_.chunk->band(*s), scheduler.policies_.queue->rank(*s, now), s->arrival, s->id}, s});
-      std::ranges::make_heap(entries, std::ranges::greater{});
-      return entries;
-    };
-    running_ = keyed(scheduler.running_);
-    waiting_ = keyed(scheduler.waiting_);
+  Order(const Scheduler& scheduler, Nanos now) : sorted_(scheduler.waiting_order_.begin()), sorted_end_(scheduler.waiting_order_.end()) {
+    running_ = heap(scheduler, scheduler.running_, now);
+    if (scheduler.policies_.queue->rank_moves()) waiting_ = heap(scheduler, scheduler.waiting_, now);
   }
 
   /// Null at the end.
   const Sequence* next() {
-    if (running_.empty() && waiting_.empty()) return nullptr;
-    const bool waits = running_.empty() || (!waiting_.empty() && waiting_.front() < running_.front());
-    std::vector<Entry>& heap = waits ? waiting_ : running_;
+    const Entry* waits = sorted_ != sorted_end_ ? &*sorted_ : waiting_.empty() ? nullptr : &waiting_.front();
+    if (running_.empty() && waits == nullptr) return nullptr;
+    if (!running_.empty() && (waits == nullptr || running_.front() < *waits)) return pop(running_);
+    return sorted_ != sorted_end_ ? (sorted_++)->second : pop(waiting_);
+  }
+
+  void skip_waiting() {
+    sorted_ = sorted_end_;
+    waiting_.clear();
+  }
+
+ private:
+  using Entry = std::pair<Key, const Sequence*>;
+
+  static std::vector<Entry> heap(const Scheduler& scheduler, const std::vector<const Sequence*>& sequences, Nanos now) {
+    std::vector<Entry> entries;
+    entries.reserve(sequences.size());
+    for (const Sequence* s : sequences) entries.emplace_back(scheduler.key(*s, now), s);
+    std::ranges::make_heap(entries, std::ranges::greater{});
+    return entries;
+  }
+  static const Sequence* pop(std::vector<Entry>& heap) {
     std::ranges::pop_heap(heap, std::ranges::greater{});
     const Sequence* seq = heap.back().second;
     heap.pop_back();
     return seq;
   }
 
-  void skip_waiting() { waiting_.clear(); }
-
- private:
-  using Entry = std::pair<std::tuple<int, double, Nanos, SeqId>, const Sequence*>;
   std::vector<Entry> running_, waiting_;
+  std::set<Entry>::const_iterator sorted_, sorted_end_;
 };
 
 SeqId Scheduler::oldest_waiting(Nanos now) const {
@@ -134,11 +147,17 @@ int Scheduler::blocks_released(const Sequence& seq) const {
   return released;
 }
 
+int Scheduler::clip(int asked, int remaining, Budget left) const {
+  const int threshold = config_.long_prefill_token_threshold;
+  return std::min({asked, remaining, left.tokens, threshold > 0 ? threshold : remaining});
+}
+
 Decision Scheduler::decide(Nanos now) const {
   Draft draft;
   draft.left = {config_.max_num_batched_tokens, config_.max_num_seqs - running()};
   const View start{now, waiting_, running_, 0, pool_.total(), pool_.block_tokens()};
   Order order(*this, now);
+  if (draft.left.seqs <= 0) order.skip_waiting();
   for (const Sequence* seq = order.next(); seq != nullptr && draft.left.tokens > 0; seq = order.next()) {
     if (draft.preempted.contains(seq->id)) continue;
     if (seq->state == Sequence::State::running) consider_running(*seq, draft, now);
@@ -150,7 +169,7 @@ Decision Scheduler::decide(Nanos now) const {
 
 void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) const {
   const int asked = policies_.chunk->tokens_for(seq, seq.remaining(), draft.decision.run, draft.left);
-  const int n = std::min({asked, seq.remaining(), draft.left.tokens});
+  const int n = clip(asked, seq.remaining(), draft.left);
   if (n <= 0) return;
   const int needed = blocks_for(seq.table, seq.computed, seq.computed + n);
   auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };
@@ -210,7 +229,7 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
   }
   const int remaining = length - computed;
   const int asked = policies_.chunk->tokens_for(seq, remaining, draft.decision.run, draft.left);
-  const int n = std::min({asked, remaining, draft.left.tokens});
+  const int n = clip(asked, remaining, draft.left);
   if (n <= 0) {
     draft.admissions_closed = true;
     return;
@@ -230,17 +249,29 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
 
 // --- commit ------------------------------------------------------------------------------------------------------
 
-void Scheduler::release(Sequence& seq, Sequence::State state) {
-  std::erase(seq.state == Sequence::State::running ? running_ : waiting_, &seq);
+void Scheduler::enqueue(Sequence& seq, Nanos now) {
+  seq.state = Sequence::State::waiting;
+  waiting_.push_back(&seq);
+  if (!policies_.queue->rank_moves()) waiting_order_.emplace(key(seq, now), &seq);
+}
+
+void Scheduler::dequeue(Sequence& seq, Nanos now) {
+  waiting_order_.erase({key(seq, now), &seq});
+  std::erase(waiting_, &seq);
+}
+
+/// Out of its list, and without blocks.
+void Scheduler::release(Sequence& seq, Nanos now) {
+  if (seq.state == Sequence::State::running) std::erase(running_, &seq);
+  else dequeue(seq, now);
   seq.table.clear();
   seq.computed = 0;
-  seq.state = state;
-  if (state == Sequence::State::waiting) waiting_.push_back(&seq);
 }
 
 void Scheduler::preempt(Sequence& seq, Nanos now) {
   const int given_up = seq.computed;
-  release(seq, Sequence::State::waiting);
+  release(seq, now);
+  enqueue(seq, now);
   emit(Event::Kind::preempted, seq.id, given_up, now);
 }
 
@@ -266,11 +297,11 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
   for (const SeqId id : decision.preempt) preempt(at(id), now);
   for (Decision::Admission& admission : decision.admit) {
     Sequence& seq = at(admission.seq);
+    dequeue(seq, now);
     cache_.commit(seq.request->salt, admission.hit, seq.tokens);
     for (BlockRef& block : admission.hit.blocks) seq.table.push(std::move(block));
     seq.computed = admission.computed;
     seq.cached = admission.computed;
-    std::erase(waiting_, &seq);
     seq.state = Sequence::State::running;
     running_.push_back(&seq);
     emit(Event::Kind::admitted, seq.id, seq.cached, now);
@@ -329,7 +360,7 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
     child->state = Sequence::State::running;
     running_.push_back(child.get());
   } else {
-    waiting_.push_back(child.get());
+    enqueue(*child, now);
   }
   outcome.forks.push_back(child->id);
   emit(Event::Kind::forked, parent.id, fork.tokens, now, child->id);
@@ -343,10 +374,16 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     const PlanItem& item = plan.items[i];
     const ItemResult& done = result.items[i];
     Sequence& seq = at(item.seq);
-    CHECK(done.seq == item.seq && done.sampled == item.samples && seq.computed == item.first_pos);
+    const bool failed = !done.error.empty();
+    CHECK(done.seq == item.seq && done.sampled == (item.samples && !failed) && seq.computed == item.first_pos);
     const int full_before = seq.computed / pool_.block_tokens();
     seq.computed += item.n_tokens;
     emit(Event::Kind::ran, seq.id, item.n_tokens, now);
+    if (failed) {
+      drop(item.seq, now);
+      outcomes.push_back({item.seq, false, {}, FinishReason::error, {}, done.error});
+      continue;
+    }
     const int full = seq.computed / pool_.block_tokens();
     if (full > full_before) cache_.insert(seq.request->salt, seq.tokens, full, seq.table);
 
@@ -385,6 +422,9 @@ bool Scheduler::consistent(std::string* why) const {
     for (const BlockRef& block : seq->table.refs()) ++held[block.id()];
   }
   if (waiting_.size() + running_.size() != sequences_.size()) return fail("a list holds an unknown sequence");
+  if (!policies_.queue->rank_moves() && waiting_order_.size() != waiting_.size()) return fail("the queue's order has lost a sequence");
+  for (const auto& [key_then, seq] : waiting_order_)
+    if (seq->state != Sequence::State::waiting || key_then != key(*seq, 0)) return fail(fmt::format("sequence {} stands in the wrong place of the queue", seq->id));
   int in_use = 0;
   for (int b = 0; b < pool_.total(); ++b) {
     const BlockId id = static_cast<BlockId>(b);

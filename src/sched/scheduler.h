@@ -6,6 +6,8 @@
 
 #include <map>
 #include <memory>
+#include <set>
+#include <tuple>
 #include <vector>
 
 #include "base/event.h"
@@ -20,6 +22,7 @@ struct SchedulerConfig {
   int max_num_seqs = 256;
   int max_num_batched_tokens = 2048;
   int max_model_len = 2048;  // at most the pool's tokens
+  int long_prefill_token_threshold = 0;  // most positions of one sequence in one step; 0: no such limit
 };
 
 struct SchedulerPolicies {
@@ -49,6 +52,7 @@ struct Outcome {
   SampledToken token;
   FinishReason finish = FinishReason::none;
   std::vector<SeqId> forks;  // children, in the order of their sample number
+  std::string error = {};    // under FinishReason::error
 };
 
 class Scheduler {
@@ -83,13 +87,19 @@ class Scheduler {
   Sequence& at(SeqId id) { return *sequences_.at(id); }
   void emit(Event::Kind kind, SeqId seq, int tokens, Nanos now, SeqId other = kNoSeq);
   class Order;
+  /// Sequences are considered in ascending order of (band, rank, arrival, id).
+  using Key = std::tuple<int, double, Nanos, SeqId>;
+  Key key(const Sequence& seq, Nanos now) const;
+  void enqueue(Sequence& seq, Nanos now);
+  void dequeue(Sequence& seq, Nanos now);
   void consider_running(const Sequence& seq, Draft& draft, Nanos now) const;
   void consider_waiting(const Sequence& seq, Draft& draft, const View& start) const;
+  int clip(int asked, int remaining, Budget left) const;
   int blocks_for(const BlockTable& table, int computed, int end) const;
   int blocks_released(const Sequence& seq) const;
   void preempt(Sequence& seq, Nanos now);
   void make_writable(Sequence& seq, int end, StepPlan& plan);
-  void release(Sequence& seq, Sequence::State state);
+  void release(Sequence& seq, Nanos now);
   void fork(const Fork& fork, Outcome& outcome, Nanos now);
 
   SchedulerConfig config_;
@@ -99,6 +109,7 @@ class Scheduler {
   std::vector<Observer*> observers_;
   std::map<SeqId, std::unique_ptr<Sequence>> sequences_;
   std::vector<const Sequence*> waiting_, running_;
+  std::set<std::pair<Key, const Sequence*>> waiting_order_;  // of waiting_, when the queue policy's ranks do not move
   SeqId next_id_ = 1;
 };
 

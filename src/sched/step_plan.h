@@ -2,6 +2,7 @@
 // What one step computes, and what came of it. The contract is docs/contracts/step.md.
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/ids.h"
@@ -30,11 +31,13 @@ struct StepPlan {
   bool empty() const { return items.empty() && copies.empty(); }
 };
 
-/// One entry per item of the plan, in its order.
+/// One entry per item of the plan, in its order. It samples where the item does, unless there is an error: then this
+/// sequence cannot go on, and the others do.
 struct ItemResult {
   SeqId seq = kNoSeq;
   bool sampled = false;
   SampledToken token;
+  std::string error = {};
 };
 
 struct StepResult {

@@ -26,9 +26,13 @@ struct EngineSetup {
   const ChunkPolicyEntry* chunk;
   const BatchingEntry* batching;
   const PrefixCacheEntry* cache;
+  const PreemptPolicyEntry* preempt = &preempt_catalog()[0];
+  double watermark = 0.01;
+  int long_prefill_token_threshold = 0;
   std::string text() const {
-    return fmt::format("block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}", block_tokens, blocks, max_num_seqs,
-                       budget, max_model_len, queue->name, chunk->name, batching->name, cache->name);
+    return fmt::format("block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time", block_tokens,
+                       blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name, cache->name, preempt->name,
+                       watermark, long_prefill_token_threshold);
   }
 };
 
@@ -50,6 +54,9 @@ EngineSetup random_setup(Rng& rng) {
   s.chunk = pick(rng, chunk_catalog());
   s.batching = pick(rng, batching_catalog());
   s.cache = pick(rng, prefix_cache_catalog());
+  s.preempt = pick(rng, preempt_catalog());
+  s.watermark = rng.below(3) == 0 ? 0.3 : rng.below(2) == 0 ? 0 : 0.01;
+  s.long_prefill_token_threshold = rng.below(4) == 0 ? static_cast<int>(rng.between(1, 20)) : 0;
   return s;
 }
 
@@ -60,11 +67,11 @@ struct World {
     SchedulerPolicies policies;
     policies.queue = s.queue->make();
     policies.chunk = s.chunk->make({s.budget, 0});
-    policies.gates = s.batching->make({0.01, s.cache->name != "none"});
-    policies.preempt = preempt_catalog()[0].make(*policies.queue);
+    policies.gates = s.batching->make({s.watermark, s.cache->name != "none"});
+    policies.preempt = s.preempt->make(*policies.queue);
     policies.branching = std::make_unique<ParallelSampling>();
     EngineConfig config;
-    config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len};
+    config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold};
     config.kv_blocks = s.blocks;
     config.block_tokens = s.block_tokens;
     config.vocab_size = vocab;
@@ -131,10 +138,16 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
   r.priority = static_cast<int>(rng.between(-2, 2));
   r.salt = rng.below(8) == 0 ? 1 : 0;
   if (rng.below(3) == 0) r.stop_token_ids = {static_cast<TokenId>(rng.below(vocab))};
+  if (rng.below(3) == 0) r.eos_token_ids = {static_cast<TokenId>(rng.below(vocab))};
+  r.ignore_eos = rng.below(3) == 0;
+  if (rng.below(3) == 0) r.sampling.min_tokens = static_cast<int>(rng.between(0, r.max_tokens));
   return r;
 }
 
-void run_schedule(uint64_t seed) {
+/// What all schedules together have reached.
+struct Reached { uint64_t preemptions = 0, copies = 0, hits = 0, recomputed = 0; };
+
+void run_schedule(uint64_t seed, Reached& reached) {
   Rng rng(seed);
   const EngineSetup setup = random_setup(rng);
   SCOPED_TRACE(fmt::format("seed {}: {}", seed, setup.text()));
@@ -158,8 +171,9 @@ void run_schedule(uint64_t seed) {
     if (!world.tracks.empty() && rng.below(24) == 0) {
       auto it = world.tracks.begin();
       std::advance(it, rng.below(world.tracks.size()));
+      // All of the request, or one sample, born or not.
       it->second->cancelled = true;
-      world.engine->cancel(it->first);
+      world.engine->cancel(it->first, rng.below(2) == 0 ? -1 : static_cast<int>(rng.below(it->second->request.n)));
     }
     const bool worked = world.engine->step();
     std::string why;
@@ -178,21 +192,29 @@ void run_schedule(uint64_t seed) {
         ASSERT_TRUE(track->cancelled);
       }
     }
-    if (!track->cancelled) {
-      ASSERT_EQ(static_cast<int>(track->finish.size()), track->request.n);
-    }
+    ASSERT_EQ(static_cast<int>(track->finish.size()), track->request.n) << "a sample ended unheard";
     world.check_output(*track);
   }
   const EngineStats stats = world.engine->stats();
   EXPECT_EQ(stats.running + stats.waiting, 0);
   EXPECT_EQ(stats.free_blocks + stats.cached_idle_blocks, stats.total_blocks) << "blocks leaked";
+  EXPECT_LE(stats.prefix_queries_tokens, stats.prompt_tokens) << "a request asked the prefix cache twice";
+  reached.preemptions += stats.preemptions;
+  reached.copies += stats.copied_blocks;
+  reached.hits += stats.prefix_hits_tokens;
+  reached.recomputed += stats.tokens_recomputed;
 }
 
 TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
+  Reached reached;
   for (uint64_t seed = 0; seed < 3000; ++seed) {
-    run_schedule(seed);
+    run_schedule(seed, reached);
     if (HasFailure()) return;
   }
+  EXPECT_GT(reached.preemptions, 1000u);
+  EXPECT_GT(reached.copies, 1000u);
+  EXPECT_GT(reached.hits, 10000u);
+  EXPECT_GT(reached.recomputed, 10000u);
 }
 
 EngineSetup plain_setup() {
@@ -249,6 +271,85 @@ TEST(Schedule, PrefixThatIsBeingComputedIsComputedOnce) {
     for (auto& [id, track] : world.tracks) world.check_output(*track);
     EXPECT_EQ(world.engine->stats().prompt_tokens_computed, static_cast<uint64_t>(1000 + own)) << cache.name;
   }
+}
+
+TEST(Schedule, EqualPromptsThatAreCachedStartAtOnce) {
+  // Of a full hit nothing is left to wait for: not even when the prompt ends with its last block.
+  for (const PrefixCacheEntry& cache : prefix_cache_catalog())
+    for (const int block_tokens : {1, 4, 16}) {
+      if (cache.name == "none") continue;
+      EngineSetup s = plain_setup();
+      s.block_tokens = block_tokens;
+      s.blocks = 1024 / block_tokens + 64;
+      s.cache = &cache;
+      World world(s, 50);
+      Request request;
+      for (int i = 0; i < 64; ++i) request.prompt.push_back(i % 50);
+      request.max_tokens = 8;
+      request.ignore_eos = true;
+      world.add(request);
+      while (world.engine->step()) {
+      }
+      for (int i = 0; i < 8; ++i) world.add(request);
+      world.engine->step();
+      EXPECT_EQ(world.engine->stats().running, 8) << cache.name << ", blocks of " << block_tokens;
+    }
+}
+
+TEST(Schedule, AnUrgentRequestDoesNotWaitForALessUrgentOnesPrefix) {
+  EngineSetup s = plain_setup();
+  s.queue = &queue_catalog()[1];
+  ASSERT_EQ(s.queue->name, "priority");
+  s.chunk = &chunk_catalog()[1];
+  ASSERT_EQ(s.chunk->name, "split-and-fuse");
+  s.blocks = 1000;
+  s.max_model_len = 600;
+  s.budget = 16;
+  World world(s, 50);
+  const auto request = [&](int first_token, int length, int priority) {
+    Request r;
+    for (int i = 0; i < length; ++i) r.prompt.push_back((first_token + i) % 50);
+    r.max_tokens = 2;
+    r.ignore_eos = true;
+    r.priority = priority;
+    return world.add(r);
+  };
+  request(0, 500, 5);
+  world.engine->step();
+  const RequestId urgent = request(0, 200, 0);
+  int others = 0;
+  for (; !world.tracks[urgent]->done && others < 500; ++others) {
+    request(1 + others % 49, 16, 1);
+    world.engine->step();
+  }
+  EXPECT_LE(others, 200 / 16 + 4) << "it was overtaken by those of lower priority";
+}
+
+TEST(Schedule, StaticBatchesAreFilledOverSeveralSteps) {
+  EngineSetup s = plain_setup();
+  s.batching = &batching_catalog()[1];
+  ASSERT_EQ(s.batching->name, "static");
+  s.chunk = &chunk_catalog()[2];
+  ASSERT_EQ(s.chunk->name, "prefill-first");
+  s.blocks = 400;
+  s.budget = 32;
+  s.max_num_seqs = 6;
+  World world(s, 50);
+  Request request;
+  request.max_tokens = 20;
+  request.ignore_eos = true;
+  for (int i = 0; i < 10; ++i) {
+    request.prompt.assign(30, i);
+    world.add(request);
+  }
+  for (int i = 0; i < 8; ++i) world.engine->step();
+  EXPECT_EQ(world.engine->stats().running, 6) << "six seats, taken within the budget of several steps";
+  while (world.engine->stats().finished_requests == 0) world.engine->step();
+  world.engine->step();
+  EXPECT_LT(world.engine->stats().running, 6) << "an empty seat stays empty until the batch has ended";
+  while (world.engine->step()) {
+  }
+  EXPECT_EQ(world.engine->stats().finished_requests, 10u);
 }
 
 TEST(Schedule, SamplesSharePromptBlocksAndCopyOnlyTheLast) {

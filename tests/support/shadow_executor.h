@@ -36,8 +36,10 @@ class ShadowExecutor final : public Executor {
            static_cast<int>(request.prompt.size() + out.size()) < max_model_len) {
       out.push_back(next_token(prefix, vocab, sample));
       prefix = extend(prefix, out.back());
-      const auto& stop = request.stop_token_ids;
-      if (std::find(stop.begin(), stop.end(), out.back()) != stop.end()) break;
+      const auto ends = [&](const std::vector<TokenId>& ids) { return std::find(ids.begin(), ids.end(), out.back()) != ids.end(); };
+      if (static_cast<int>(out.size()) > request.sampling.min_tokens &&
+          (ends(request.stop_token_ids) || (!request.ignore_eos && ends(request.eos_token_ids))))
+        break;
     }
     return out;
   }

@@ -8,14 +8,14 @@ namespace sluice {
 
 std::span<const ChunkPolicyEntry> chunk_catalog() {
   static constexpr ChunkPolicyEntry kEntries[] = {
-      {"stall-free", "all decodes in every step, prefill beside them capped at one chunk",
+      {"stall-free", "all decodes in every step, prefill beside them capped at one chunk", true,
        [](const ChunkOptions& o) -> std::unique_ptr<ChunkPolicy> {
-         const int chunk = o.prefill_chunk_tokens > 0 ? o.prefill_chunk_tokens : std::max(1, o.token_budget / 4);
+         const int chunk = o.chunk_tokens > 0 ? o.chunk_tokens : std::max(1, o.token_budget / 4);
          return std::make_unique<StallFree>(chunk);
        }},
-      {"split-and-fuse", "decode first, prompts split and fused to fill the token budget exactly",
+      {"split-and-fuse", "decode first, prompts split and fused to fill the token budget exactly", false,
        [](const ChunkOptions&) -> std::unique_ptr<ChunkPolicy> { return std::make_unique<SplitAndFuse>(); }},
-      {"prefill-first", "prompts before decodes, which pause meanwhile",
+      {"prefill-first", "prompts before decodes, which pause meanwhile", false,
        [](const ChunkOptions&) -> std::unique_ptr<ChunkPolicy> { return std::make_unique<PrefillFirst>(); }},
   };
   return kEntries;

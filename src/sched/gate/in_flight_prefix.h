@@ -1,5 +1,5 @@
 #pragma once
-// Waits for a prefix that is being computed right now: when a running sequence is about to compute blocks that the
+// Waits for a prefix that is being computed right now: when a sequence of this step computes blocks that the
 // candidate needs too, admitting the candidate would compute them twice. Others may pass it meanwhile. Lossless.
 // The idea is RadixAttention's (Zheng et al., NeurIPS 2024): one prefill serves all who share it, also when they arrive
 // at once.
@@ -13,22 +13,24 @@ namespace sluice {
 class InFlightPrefix final : public AdmissionGate {
  public:
   Verdict admit(const Candidate& candidate, const View& view, std::span<const Decided> plan) const override {
-    for (const Sequence* running : view.running)
-      if (computes_for(*running, candidate, view.block_tokens)) return Verdict::pass_over;
+    // A full hit has all but the last token, which is computed anyway.
+    const int length = static_cast<int>(candidate.seq.tokens.size());
+    if (candidate.cached_tokens + 1 >= length) return Verdict::yes;
+    const int next_block_end = (candidate.cached_tokens / view.block_tokens + 1) * view.block_tokens;
+    if (next_block_end > length) return Verdict::yes;
+    // Only those that compute in this step count: to wait for one that stands still itself could be for ever.
     for (const Decided& decided : plan)
-      if (computes_for(*decided.seq, candidate, view.block_tokens)) return Verdict::pass_over;
+      if (computes(decided, candidate.seq, next_block_end)) return Verdict::pass_over;
     return Verdict::yes;
   }
 
  private:
-  /// Will `other` publish, while it catches up, a block that the candidate lacks?
-  static bool computes_for(const Sequence& other, const Candidate& candidate, int block_tokens) {
-    if (other.request->salt != candidate.seq.request->salt) return false;
-    // Only what it computes beyond the present hit counts, and the candidate's last token is computed anyway.
-    const int next_block_end = (candidate.cached_tokens / block_tokens + 1) * block_tokens;
-    const int useful = std::min(static_cast<int>(candidate.seq.tokens.size()), static_cast<int>(other.tokens.size()));
-    if (next_block_end > useful || other.computed >= next_block_end) return false;
-    return std::equal(other.tokens.begin(), other.tokens.begin() + next_block_end, candidate.seq.tokens.begin());
+  /// Is the block that ends at `end` ahead of that sequence, and the candidate's too?
+  static bool computes(const Decided& decided, const Sequence& candidate, int end) {
+    const Sequence& other = *decided.seq;
+    return other.request->salt == candidate.request->salt && decided.first_pos < end &&
+           end <= static_cast<int>(other.tokens.size()) &&
+           std::equal(other.tokens.begin(), other.tokens.begin() + end, candidate.tokens.begin());
   }
 };
 

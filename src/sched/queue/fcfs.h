@@ -8,6 +8,7 @@ namespace sluice {
 class Fcfs final : public QueuePolicy {
  public:
   double rank(const Sequence&, Nanos) const override { return 0; }  // the tie-break is arrival order
+  bool rank_moves() const override { return false; }
 };
 
 }  // namespace sluice

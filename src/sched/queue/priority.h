@@ -9,6 +9,7 @@ namespace sluice {
 class Priority final : public QueuePolicy {
  public:
   double rank(const Sequence& seq, Nanos) const override { return seq.request->priority; }
+  bool rank_moves() const override { return false; }
 };
 
 }  // namespace sluice

@@ -64,7 +64,7 @@ constexpr EngineMetric kEngineMetrics[] = {
      [](const EngineStats& s) { return double(s.generation_tokens); }},
     {"sluice:prompt_tokens_computed_total", "Prompt tokens computed, not found in the prefix cache.", kCounter,
      [](const EngineStats& s) { return double(s.prompt_tokens_computed); }},
-    {"sluice:tokens_recomputed_total", "Tokens computed again after a preemption.", kCounter,
+    {"sluice:tokens_recomputed_total", "Positions computed again: after a preemption, and the last one of a prompt for each further sample.", kCounter,
      [](const EngineStats& s) { return double(s.tokens_recomputed); }},
     {"sluice:steps_total", "Steps run.", kCounter, [](const EngineStats& s) { return double(s.steps); }},
     {"sluice:step_tokens_total", "Positions computed in all steps.", kCounter,
