@@ -1,8 +1,10 @@
 #include "apps/model_text.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/mapped_file.h"
+#include "sched/sampling_limits.h"
 #include "text/tokenizer/load_tokenizer.h"
 #include "weights/gguf_model_keys.h"
 #include "weights/hf_config.h"
@@ -51,21 +53,17 @@ Result<GenerationDefaults> load_generation_defaults(const std::string& path, con
   defaults.eos_token_ids = tokenizer.end_of_generation();
   SLUICE_TRY(const Metadata config, load_generation_config(path));
   SamplingParams& s = defaults.sampling;
-  s.temperature = static_cast<float>(config.number_or("temperature", 1.0));
-  s.top_k = static_cast<int>(config.integer_or("top_k", 0));
-  s.top_p = static_cast<float>(config.number_or("top_p", 1.0));
-  s.min_p = static_cast<float>(config.number_or("min_p", 0.0));
-  s.repetition_penalty = static_cast<float>(config.number_or("repetition_penalty", 1.0));
+  const std::pair<const NumberLimits*, float*> numbers[] = {{&kTemperatureLimits, &s.temperature}, {&kTopPLimits, &s.top_p}, {&kMinPLimits, &s.min_p},
+                                                            {&kRepetitionPenaltyLimits, &s.repetition_penalty}};
+  for (const auto& [limits, target] : numbers) {
+    const double value = config.number_or(limits->name, *target);
+    if (!limits->allow(value)) return corrupt_data(fmt::format("{}: {} is {}; it must be {}", config.origin(), limits->name, value, limits->text()));
+    *target = static_cast<float>(value);
+  }
+  s.top_k = static_cast<int>(std::clamp<int64_t>(config.integer_or("top_k", 0), 0, INT32_MAX));
   if (config.has("do_sample") && !config.boolean_or("do_sample", true)) s.temperature = 0;
-  if (config.has("max_new_tokens")) defaults.max_tokens = static_cast<int>(config.integer_or("max_new_tokens", 16));
-  auto wrong = [&](const char* field, double value, const char* range) {
-    return corrupt_data(fmt::format("{}: {} is {}; it must be {}", config.origin(), field, value, range));
-  };
-  if (!(s.temperature >= 0)) return wrong("temperature", s.temperature, "at least 0");
-  if (!(s.top_p > 0 && s.top_p <= 1)) return wrong("top_p", s.top_p, "above 0 and at most 1");
-  if (!(s.min_p >= 0 && s.min_p <= 1)) return wrong("min_p", s.min_p, "from 0 to 1");
-  if (!(s.repetition_penalty > 0)) return wrong("repetition_penalty", s.repetition_penalty, "above 0");
-  if (s.top_k < 0) s.top_k = 0;
+  settle_sampling(s);
+  if (config.has("max_new_tokens")) defaults.max_tokens = static_cast<int>(std::clamp<int64_t>(config.integer_or("max_new_tokens", 16), 1, INT32_MAX));
   return defaults;
 }
 

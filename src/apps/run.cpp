@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
 #include "base/log.h"
+#include "sched/sampling_limits.h"
 #include "text/tokenizer/detokenizer.h"
 
 namespace sluice {
@@ -25,30 +27,48 @@ struct Flags {
   std::string prompt, system, chat_template;
   bool chat = false, stats = true, ignore_eos = false;
   int max_tokens = 256;
-  double temperature = -1, top_p = -1, min_p = -1, repetition_penalty = -1;
-  int top_k = -1;
-  int64_t seed = -1;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
+  std::optional<int> top_k;
+  std::optional<int64_t> seed;
 };
+
+/// Puts the flags that were given in place of the model's defaults; they may be what a request's fields may be.
+Status apply(const Flags& flags, SamplingParams& sampling) {
+  struct Number {
+    const NumberLimits& limits;
+    const std::optional<double>& given;
+    float& target;
+  };
+  for (const Number& n : {Number{kTemperatureLimits, flags.temperature, sampling.temperature}, Number{kTopPLimits, flags.top_p, sampling.top_p},
+                          Number{kMinPLimits, flags.min_p, sampling.min_p}, Number{kRepetitionPenaltyLimits, flags.repetition_penalty, sampling.repetition_penalty},
+                          Number{kPresencePenaltyLimits, flags.presence_penalty, sampling.presence_penalty},
+                          Number{kFrequencyPenaltyLimits, flags.frequency_penalty, sampling.frequency_penalty}}) {
+    if (!n.given) continue;
+    std::string flag = std::string("--") + n.limits.name;
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    if (!n.limits.allow(*n.given)) return invalid_argument(fmt::format("{} is {}; it must be {}", flag, *n.given, n.limits.text()), flag);
+    n.target = static_cast<float>(*n.given);
+  }
+  if (flags.top_k && *flags.top_k < kLowestTopK)
+    return invalid_argument(fmt::format("--top-k is {}; it must be an integer of at least {}", *flags.top_k, kLowestTopK), "--top-k");
+  sampling.top_k = flags.top_k.value_or(sampling.top_k);
+  settle_sampling(sampling);
+  return {};
+}
 
 std::atomic<bool> g_interrupted{false};
 
 /// Generates from prompt tokens and prints as it goes; returns the text.
 class Generator {
  public:
-  Generator(EngineStack& stack, Engine& engine, const ModelText& text, const GenerationDefaults& defaults, const Flags& flags)
-      : stack_(stack), engine_(engine), text_(text), flags_(flags), sampling_(defaults.sampling), eos_(defaults.eos_token_ids) {
-    if (flags.temperature >= 0) sampling_.temperature = static_cast<float>(flags.temperature);
-    if (flags.top_p >= 0) sampling_.top_p = static_cast<float>(flags.top_p);
-    if (flags.min_p >= 0) sampling_.min_p = static_cast<float>(flags.min_p);
-    if (flags.repetition_penalty >= 0) sampling_.repetition_penalty = static_cast<float>(flags.repetition_penalty);
-    if (flags.top_k >= 0) sampling_.top_k = flags.top_k;
-  }
+  Generator(EngineStack& stack, Engine& engine, const ModelText& text, const GenerationDefaults& defaults, const SamplingParams& sampling, const Flags& flags)
+      : stack_(stack), engine_(engine), text_(text), flags_(flags), sampling_(sampling), eos_(defaults.eos_token_ids) {}
 
   Result<std::string> generate(std::vector<TokenId> prompt, bool continues_text) {
     Request request;
     request.prompt = std::move(prompt);
     request.sampling = sampling_;
-    request.sampling.seed = flags_.seed >= 0 ? static_cast<uint64_t>(flags_.seed) : std::random_device{}();
+    request.sampling.seed = flags_.seed ? static_cast<uint64_t>(*flags_.seed) : std::random_device{}();
     request.eos_token_ids = eos_;
     request.ignore_eos = flags_.ignore_eos;
     const int room = stack_.options.max_model_len - static_cast<int>(request.prompt.size());
@@ -167,25 +187,31 @@ Result<int> run_main(const std::vector<std::string>& args) {
   options.add("--stats", flags.stats, "print token counts and speed to standard error");
   options.group("Sampling (defaults: the model's generation_config.json)");
   options.add("-n,--max-tokens", flags.max_tokens, "most tokens to generate");
-  options.add("--temp,--temperature", flags.temperature, "0 is greedy; negative: the model's default");
+  options.add("--temp,--temperature", flags.temperature, "0 is greedy");
   options.add("--top-k", flags.top_k, "keep the k likeliest; 0: off");
   options.add("--top-p", flags.top_p, "keep the likeliest that make up this mass");
   options.add("--min-p", flags.min_p, "drop tokens below this share of the likeliest");
   options.add("--repetition-penalty", flags.repetition_penalty, "1: off");
-  options.add("-s,--seed", flags.seed, "of the random numbers; negative: a fresh one");
+  options.add("--presence-penalty", flags.presence_penalty, "0: off");
+  options.add("--frequency-penalty", flags.frequency_penalty, "0: off");
+  options.add("-s,--seed", flags.seed, "of the random numbers; a fresh one when absent");
   options.add("--ignore-eos", flags.ignore_eos, "go on after the end of text");
   engine_flags.declare(options);
   engine_flags.engine.max_num_seqs = 4;
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
   set_log_level("warn");
-  if (flags.max_tokens < 1) return invalid_argument(fmt::format("--max-tokens is {}; it must be at least 1", flags.max_tokens));
+  if (flags.max_tokens < 1) return invalid_argument(fmt::format("--max-tokens is {}; it must be at least 1", flags.max_tokens), "--max-tokens");
+  SamplingParams sampling;
+  SLUICE_TRY_STATUS(apply(flags, sampling));  // before the model is loaded, to refuse early
 
   SLUICE_TRY(const auto stack, load_engine_stack(engine_flags));
   SLUICE_TRY(const ModelText text, load_model_text(engine_flags.model, *stack->source, flags.chat_template));
   SLUICE_TRY(const GenerationDefaults defaults, load_generation_defaults(engine_flags.model, *text.tokenizer));
+  sampling = defaults.sampling;
+  SLUICE_TRY_STATUS(apply(flags, sampling));
   SLUICE_TRY(const auto engine, stack->make_engine());
-  Generator generator(*stack, *engine, text, defaults, flags);
+  Generator generator(*stack, *engine, text, defaults, sampling, flags);
   if (!options.given("prompt") && isatty(0)) return chat_in_terminal(generator, text, flags);
   if (!options.given("prompt")) flags.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
 

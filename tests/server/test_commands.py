@@ -1,6 +1,7 @@
 """The commands as a user types them: what they refuse, and in which words."""
 import re
 
+import httpx
 import pytest
 from conftest import MODEL, sluice
 
@@ -65,3 +66,20 @@ def test_help_names_what_the_catalogs_have(cost, flag):
     for command in (["run"], ["simulate"], ["bench", "latency"]):
         described = help_of(*command).split(f"--{flag} TEXT")[1].split(" --")[0]
         assert [name for name in known if f"{name} (" not in described] == []
+
+
+@pytest.mark.parametrize("flag, value, want", [
+    ("--temperature", "-1", "--temperature is -1; it must be a number from 0 to 100"),
+    ("--temperature", "nan", "--temperature is nan; it must be a number from 0 to 100"),
+    ("--top-p", "0", "--top-p is 0; it must be a number from 0 to 1, above 0"),
+    ("--min-p", "1.5", "--min-p is 1.5; it must be a number from 0 to 1"),
+    ("--repetition-penalty", "0", "--repetition-penalty is 0; it must be a number from 0.001 to 10"),
+    ("--presence-penalty", "3", "--presence-penalty is 3; it must be a number from -2 to 2"),
+    ("--top-k", "-2", "--top-k is -2; it must be an integer of at least -1"),
+])
+def test_run_takes_the_sampling_values_that_the_server_takes(server, flag, value, want):
+    assert want in refused("run", MODEL, "-p", "x", flag, value)
+    if value != "nan":
+        field = flag[2:].replace("-", "_")
+        answer = httpx.post(server.url + "/v1/completions", json={"prompt": "x", field: float(value)})
+        assert answer.status_code == 400 and want.split("; ")[1] in answer.json()["error"]["message"]

@@ -8,9 +8,6 @@ namespace sluice {
 
 namespace {
 
-constexpr double kMaxTemperature = 100;
-constexpr float kGreedyBelow = 1e-5f;  // a temperature below it is greedy, as in vLLM
-
 struct Unhonoured {
   const char *name, *neutral, *why;
 };
@@ -118,16 +115,14 @@ void read_generation_fields(FieldReader& in, GenerationFields& out) {
   SamplingParams& s = out.sampling;
   in.string("model", out.model);
   in.string("request_id", out.request_id);
-  in.number("temperature", s.temperature, 0, kMaxTemperature);
-  if (s.temperature < kGreedyBelow) s.temperature = 0;
-  if (in.integer("top_k", s.top_k, -1, INT32_MAX) && s.top_k < 0) s.top_k = 0;
-  if (in.number("top_p", s.top_p, 0, 1) && s.top_p <= 0)
-    in.fail(invalid_argument("top_p is 0; it must be above 0 and at most 1", "top_p"));
-  in.number("min_p", s.min_p, 0, 1);
-  if (in.number("repetition_penalty", s.repetition_penalty, 0, 10) && s.repetition_penalty < 1e-3f)
-    in.fail(invalid_argument("repetition_penalty is below 0.001; it must be from 0.001 to 10", "repetition_penalty"));
-  in.number("presence_penalty", s.presence_penalty, -2, 2);
-  in.number("frequency_penalty", s.frequency_penalty, -2, 2);
+  in.number(kTemperatureLimits, s.temperature);
+  in.integer("top_k", s.top_k, kLowestTopK, INT32_MAX);
+  in.number(kTopPLimits, s.top_p);
+  in.number(kMinPLimits, s.min_p);
+  in.number(kRepetitionPenaltyLimits, s.repetition_penalty);
+  in.number(kPresencePenaltyLimits, s.presence_penalty);
+  in.number(kFrequencyPenaltyLimits, s.frequency_penalty);
+  settle_sampling(s);
   in.integer("min_tokens", s.min_tokens, 0, INT32_MAX);
   read_logit_bias(in, s);
   int64_t seed = 0;

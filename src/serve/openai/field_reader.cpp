@@ -65,11 +65,10 @@ bool FieldReader::integer(const char* name, int& target, int64_t low, int64_t hi
   return true;
 }
 
-bool FieldReader::number(const char* name, float& target, double low, double high) {
-  const Json* value = any(name);
+bool FieldReader::number(const NumberLimits& limits, float& target) {
+  const Json* value = any(limits.name);
   if (value == nullptr) return false;
-  if (!value->is_number() || !(value->get<double>() >= low && value->get<double>() <= high))
-    return fail(name, *value, fmt::format("a number from {:g} to {:g}", low, high)), false;
+  if (!value->is_number() || !limits.allow(value->get<double>())) return fail(limits.name, *value, limits.text()), false;
   target = value->get<float>();
   return true;
 }

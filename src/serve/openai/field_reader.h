@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "sched/sampling_limits.h"
 #include "serve/openai/json_text.h"
 
 namespace sluice {
@@ -23,7 +24,7 @@ class FieldReader {
   bool boolean(const char* name, bool& target);
   bool integer(const char* name, int& target, int64_t low, int64_t high);
   bool integer(const char* name, int64_t& target, int64_t low, int64_t high);
-  bool number(const char* name, float& target, double low, double high);
+  bool number(const NumberLimits& limits, float& target);
   bool string(const char* name, std::string& target);
   /// A string or an array of strings.
   bool strings(const char* name, std::vector<std::string>& target);
