@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Continuous against static batching: 200 requests spread over the conversation trace, their lengths scaled by 0.1, arriving at
 # nine tenths of the rate that this machine sustains (measured first). On the real engine and in the simulator.
-#   bench/batching.sh [SLUICE] [MODEL]     defaults: build/release/sluice, random weights in the shape of qwen2.5-0.5b, Q8_0
+#   bench/batching.sh [SLUICE] [MODEL]     defaults: build/release/sluice, or else build/quickstart/sluice; random weights in
+#                                          the shape of qwen2.5-0.5b, Q8_0
 set -euo pipefail
 cd "$(dirname "$0")/.."
-sluice=${1:-build/release/sluice}
+default=build/release/sluice
+[ -x $default ] || default=build/quickstart/sluice
+sluice=${1:-$default}
+[ -x "$sluice" ] || { echo "there is no $sluice: scripts/quickstart.sh --once builds it" >&2; exit 1; }
 model=${2:-build/bench/qwen2.5-0.5b-q8_0.gguf}
 trace=tests/data/traces/azure_conv_2023.csv
 mkdir -p build/bench

@@ -3,8 +3,9 @@
 
 usage: bench/shared_prefix.py [--sluice PATH] [--model PATH] [-n 32]
 
-Starts a server on a free port, prints TTFT of the first request and the median of the others, and what the server's metrics say
-was computed. Exits with 1 when a prefix was computed more than once.
+The binary is build/release/sluice, or else build/quickstart/sluice. Starts a server on a free port, prints TTFT of the first
+request and the median of the others, and what the server's metrics say was computed. Exits with 1 when a prefix was computed
+more than once.
 """
 import argparse
 import http.client
@@ -51,21 +52,25 @@ def ttft(port, prompt):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sluice", default=str(ROOT / "build/release/sluice"))
+    built = [path for path in (ROOT / "build/release/sluice", ROOT / "build/quickstart/sluice") if path.exists()]
+    parser.add_argument("--sluice", default=built[0] if built else None)
     parser.add_argument("--model", default=str(ROOT / "build/bench/qwen2.5-0.5b-q8_0.gguf"))
     parser.add_argument("-n", type=int, default=32)
     options = parser.parse_args()
+    if options.sluice is None:
+        sys.exit("there is neither build/release/sluice nor build/quickstart/sluice: scripts/quickstart.sh --once builds one")
     if not Path(options.model).exists():
         Path(options.model).parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([options.sluice, "convert", "--random", "--like", "qwen2.5-0.5b", "--type", "q8_0", options.model], check=True)
     server = subprocess.Popen([options.sluice, "serve", options.model, "--port", "0", "--max-model-len", "4096"], stderr=subprocess.PIPE, text=True)
-    port = None
+    port, log = None, []
     for line in server.stderr:
+        log.append(line)
         if "ready in" in line:
             port = int(re.search(r":(\d+)/v1", line).group(1))
             break
     if port is None:
-        sys.exit("the server did not start")
+        sys.exit("the server did not start:\n" + "".join(log))
     threading.Thread(target=lambda: [None for _ in server.stderr], daemon=True).start()
     try:
         rng = random.Random(1)
