@@ -40,8 +40,13 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   ops_.pool().run(static_cast<int>(sampling_items_.size()), [&](int i, int worker) {
     const PlanItem& item = plan.items[sampling_items_[i]];
     const std::span<float> row(logits_.data() + static_cast<size_t>(i) * vocab, vocab);
-    result_.items[sampling_items_[i]].token =
-        samplers_[worker].sample(*item.request, {item.tokens, item.prompt_tokens, item.sample}, row);
+    ItemResult& done = result_.items[sampling_items_[i]];
+    if (!all_finite(row)) {
+      done.sampled = false;
+      done.error = "the model's logits are not finite: its weights are damaged, or its activations overflow";
+      return;
+    }
+    done.token = samplers_[worker].sample(*item.request, {item.tokens, item.prompt_tokens, item.sample}, row);
   });
   const Nanos end = clock_.now();
   times_.copy += copied - start;

@@ -1,6 +1,7 @@
 #include "sample/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -18,6 +19,12 @@ TokenId argmax(std::span<const float> logits) {
     }
   }
   return best;
+}
+
+bool all_finite(std::span<const float> logits) {
+  uint32_t largest = 0;  // bits without the sign: those of an infinity or a NaN are above those of any number
+  for (const float z : logits) largest = std::max(largest, std::bit_cast<uint32_t>(z) & 0x7fffffffu);
+  return largest < 0x7f800000u;
 }
 
 double log_sum_exp(std::span<const float> logits) {

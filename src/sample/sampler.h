@@ -26,6 +26,8 @@ class Sampler {
   std::vector<float> raw_;
 };
 
+/// False when there is a NaN or an infinity: nothing can be drawn from such a row of a model's logits.
+bool all_finite(std::span<const float> logits);
 /// The id of the largest value, the lowest id among equals; NaN never wins.
 TokenId argmax(std::span<const float> logits);
 /// log(sum(exp(x))) in double precision, in index order.
