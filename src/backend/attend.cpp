@@ -113,16 +113,20 @@ struct Attention {
 }  // namespace
 
 void Ops::attend(const AttendArgs& args) const {
+  constexpr int64_t kSharedProducts = 131072;  // fewer multiplications are done sooner by one thread
   CHECK(args.kv.kv_heads > 0 && args.heads % args.kv.kv_heads == 0, "{} query heads over {} KV heads", args.heads,
         args.kv.kv_heads);
   CHECK(args.kv.head_dim > 0 && args.kv.block_tokens > 0 && args.scale > 0);
   static thread_local AttendPlan own_plan;
   static thread_local Buffer own_arena;
   const AttendPlan& plan = own_plan;  // the caller's, in every worker
-  plan_attention(args, pool_.size(), own_plan);
+  int64_t products = 0;
+  for (const AttendSegment& s : args.segments) products += int64_t{2} * s.rows * (s.first_pos + s.rows) * args.heads * args.kv.head_dim;
+  const bool shared = products >= kSharedProducts;
+  plan_attention(args, shared ? pool_.size() : 1, own_plan);
   const Attention attention{args, *table_.row, plan, grown(own_arena, plan.arena_floats)};
-  pool_.run(static_cast<int>(plan.units.size()),
-            [&](int task, int) { attention.run(plan.units[static_cast<size_t>(task)]); });
+  pool_.run_if(shared, static_cast<int>(plan.units.size()),
+               [&](int task, int) { attention.run(plan.units[static_cast<size_t>(task)]); });
   if (plan.split.empty()) return;
   pool_.run(static_cast<int>(plan.split.size()), [&](int task, int) {
     attention.merge(plan.blocks[static_cast<size_t>(plan.split[static_cast<size_t>(task)])]);

@@ -86,7 +86,8 @@ struct Job {
   int tasks_per_slice, first_task;
 };
 
-constexpr int64_t kInlineElems = 16384;  // fewer values than this are arranged faster by one thread than by a pool
+constexpr int64_t kSharedValues = 16384;     // fewer are arranged faster by one thread than by a pool
+constexpr int64_t kSharedProducts = 131072;  // and so are fewer multiplications
 constexpr int kTasksPerThread = 6;
 constexpr int64_t kPanelStep = 4;        // tasks hold whole register tiles, except the last
 
@@ -154,13 +155,11 @@ void Ops::matmul(const float* x, int64_t rows, std::span<const MatmulOut> outs) 
     if (i < block_groups) table_.quantize(from, k, g.rows, static_cast<ActBlock*>(const_cast<void*>(g.x)));
     else transpose_rows(from, k, g.rows, static_cast<float*>(const_cast<void*>(g.x)));
   };
-  if (rows * k < kInlineElems)
-    for (int i = 0; i < block_groups + float_groups; ++i) arrange(i, 0);
-  else
-    pool_.run(block_groups + float_groups, arrange);
+  pool_.run_if(rows * k >= kSharedValues, block_groups + float_groups, arrange);
 
   int64_t panels_in_all = 0;
   for (const MatmulOut& o : outs) panels_in_all += panel_count(o.w->n);
+  const bool shared = rows * k * panels_in_all * kPanelCols >= kSharedProducts;
   ws.jobs.clear();
   int tasks = 0;
   for (const MatmulOut& o : outs) {
@@ -176,7 +175,7 @@ void Ops::matmul(const float* x, int64_t rows, std::span<const MatmulOut> outs) 
     tasks += job.tasks_per_slice * static_cast<int>(arranged.slices.size());
     ws.jobs.push_back(job);
   }
-  pool_.run(tasks, [&, w](int task, int) {
+  pool_.run_if(shared, tasks, [&, w](int task, int) {
     size_t j = w->jobs.size() - 1;
     while (w->jobs[j].first_task > task) --j;
     const Job& job = w->jobs[j];

@@ -34,6 +34,11 @@ class ThreadPool {
   /// Runs f(task, worker) for task in [0, n_tasks), worker in [0, size()); returns when all are done. Tasks are handed
   /// out one at a time in ascending order. Not reentrant: one caller at a time, and no call from inside a task.
   void run(int n_tasks, TaskRef f);
+  /// The same, by the caller alone where `worthwhile` is false: some microseconds of work are done sooner than shared.
+  void run_if(bool worthwhile, int n_tasks, TaskRef f) {
+    if (worthwhile) return run(n_tasks, f);
+    for (int i = 0; i < n_tasks; ++i) f(i, 0);
+  }
 
  private:
   struct State;
