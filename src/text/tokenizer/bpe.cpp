@@ -147,6 +147,17 @@ std::optional<TokenId> BpeModel::find(std::string_view text) const {
   return it->second;
 }
 
+std::optional<size_t> BpeModel::longest_token_bytes() const {
+  for (size_t b = 0; b < 256; ++b) {
+    const TokenId id = single_byte_[b];
+    const bool is_symbol = spec_.unit == BpeSpec::Unit::byte && id >= 0 && id < spec_.internal_from;
+    if (!is_symbol && spec_.byte_fallback[b] < 0) return std::nullopt;
+  }
+  size_t longest = 1;
+  for (const auto& [text, id] : spec_.pieces) longest = std::max(longest, text.size());
+  return longest;
+}
+
 void BpeModel::split_into_symbols(std::string_view piece, Workspace& work) const {
   work.symbols.clear();
   for (size_t at = 0, n; at < piece.size(); at += n) {

@@ -64,6 +64,7 @@ class BpeModel final : public TokenModel {
   /// O(n log n) in the length of the piece.
   void encode(std::string_view piece, std::vector<TokenId>& out) const override;
   std::optional<TokenId> find(std::string_view text) const override;
+  std::optional<size_t> longest_token_bytes() const override;
 
  private:
   struct MergeTable;

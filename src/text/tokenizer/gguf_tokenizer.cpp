@@ -71,7 +71,7 @@ Status build_sentencepiece(const GgufVocab& vocab, const TokenizerConfig& config
   add_scored_merges(spec, scored);
   parts.model = std::make_unique<BpeModel>(std::move(spec));
 
-  if (vocab.remove_extra_whitespaces.value_or(false)) parts.normalizer.add(remove_extra_spaces());
+  if (vocab.remove_extra_whitespaces.value_or(false)) parts.normalizer.add(remove_extra_spaces(), kDropsText);
   const bool prefix_space = config.add_prefix_space.value_or(vocab.add_space_prefix.value_or(true));
   if (prefix_space) parts.normalizer.add(prepend_text(" ", !config.legacy.value_or(true)));
   parts.normalizer.add(replace_text(" ", kMetaspace));
@@ -95,7 +95,7 @@ Status build_byte_level(const GgufVocab& vocab, const PrePatterns& pre, Tokenize
   }
   SLUICE_TRY_STATUS(set_byte_level_bpe(parts, spelled, std::move(merges), pre.ignore_merges, vocab.unk));
   SLUICE_TRY(parts.pre_tokenizer, byte_level_pre_tokenizer(pre.patterns));
-  if (pre.nfc) parts.normalizer.add(normal_form(NormalForm::nfc));
+  if (pre.nfc) parts.normalizer.add(normal_form(NormalForm::nfc), kNormalFormShrinks);
   return {};
 }
 

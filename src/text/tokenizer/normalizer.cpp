@@ -53,30 +53,31 @@ Status parse_into(const json& description, int depth, Normalizer& out) {
     if (list == nullptr || !list->is_array()) return corrupt_data("normalizer Sequence: 'normalizers' is not a list");
     for (const json& entry : *list) SLUICE_TRY_STATUS(parse_into(entry, depth + 1, out));
   } else if (type == "NFC") {
-    out.add(normal_form(NormalForm::nfc));
+    out.add(normal_form(NormalForm::nfc), kNormalFormShrinks);
   } else if (type == "NFD") {
-    out.add(normal_form(NormalForm::nfd));
+    out.add(normal_form(NormalForm::nfd), kNormalFormShrinks);
   } else if (type == "NFKC") {
-    out.add(normal_form(NormalForm::nfkc));
+    out.add(normal_form(NormalForm::nfkc), kNormalFormShrinks);
   } else if (type == "NFKD") {
-    out.add(normal_form(NormalForm::nfkd));
+    out.add(normal_form(NormalForm::nfkd), kNormalFormShrinks);
   } else if (type == "Prepend") {
     SLUICE_TRY(std::string prefix, string_field(description, "prepend"));
     out.add(prepend_text(std::move(prefix), false));
   } else if (type == "Strip") {
     SLUICE_TRY(const bool left, bool_field(description, "strip_left", true));
     SLUICE_TRY(const bool right, bool_field(description, "strip_right", true));
-    out.add(strip_white_space(left, right));
+    out.add(strip_white_space(left, right), kDropsText);
   } else if (type == "Replace") {
     const json* pattern = find_field(description, "pattern");
     SLUICE_TRY(std::string to, string_field(description, "content"));
     if (pattern != nullptr && find_field(*pattern, "String") != nullptr) {
       SLUICE_TRY(std::string from, string_field(*pattern, "String"));
-      out.add(replace_text(std::move(from), std::move(to)));
+      const double shrinks = static_cast<double>(from.size()) / static_cast<double>(to.size());
+      out.add(replace_text(std::move(from), std::move(to)), std::max(1.0, shrinks));
     } else if (pattern != nullptr && find_field(*pattern, "Regex") != nullptr) {
       SLUICE_TRY(const std::string source, string_field(*pattern, "Regex"));
       SLUICE_TRY(Regex regex, Regex::compile(source));
-      out.add(replace_pattern(std::move(regex), std::move(to)));
+      out.add(replace_pattern(std::move(regex), std::move(to)), kDropsText);
     } else {
       return corrupt_data("normalizer Replace: 'pattern' has neither String nor Regex");
     }

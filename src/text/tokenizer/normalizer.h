@@ -4,6 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <functional>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,16 +18,27 @@ class Normalizer {
   /// `at_start`: the text stands at the very beginning of the input.
   using Step = std::function<void(std::string& text, bool at_start)>;
 
-  void add(Step step) { steps_.push_back(std::move(step)); }
+  /// `shrinks`: the most bytes of text of which the step makes one; infinite where it drops text.
+  void add(Step step, double shrinks = 1) {
+    steps_.push_back(std::move(step));
+    shrinks_ *= shrinks;
+  }
   bool empty() const { return steps_.empty(); }
   /// `text` must be valid UTF-8; so is the result.
   std::string apply(std::string_view text, bool at_start) const;
+  /// The most bytes of text of which all steps make one.
+  double shrinks() const { return shrinks_; }
 
  private:
+  double shrinks_ = 1;
   std::vector<Step> steps_;
 };
 
+inline constexpr double kDropsText = std::numeric_limits<double>::infinity();
+
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
+/// U+1D6CA with two accents, 8 bytes, becomes U+0390 of 2: no other character shrinks by more.
+inline constexpr double kNormalFormShrinks = 4;
 Normalizer::Step normal_form(NormalForm form);
 Normalizer::Step prepend_text(std::string prefix, bool only_at_start);
 Normalizer::Step replace_text(std::string from, std::string to);

@@ -139,6 +139,7 @@ Status parse_split(const json& description, PreTokenizer& out) {
   SLUICE_TRY(const bool invert, bool_field(description, "invert", false));
   SLUICE_TRY(Regex regex, Regex::compile(source));
   out.add(split_on(std::move(regex), behavior, invert));
+  out.drops_text |= behavior == SplitBehavior::removed;
   return {};
 }
 
@@ -171,6 +172,7 @@ Status parse_into(const json& description, int depth, PreTokenizer& out) {
   const auto isolate = [&](std::string_view pattern, SplitBehavior behavior) -> Status {
     SLUICE_TRY(Regex regex, Regex::compile(pattern));
     out.add(split_on(std::move(regex), behavior));
+    out.drops_text |= behavior == SplitBehavior::removed;
     return {};
   };
   if (type == "Sequence") {
@@ -204,6 +206,7 @@ Status parse_into(const json& description, int depth, PreTokenizer& out) {
   if (type == "Whitespace") {
     SLUICE_TRY(Regex regex, Regex::compile(R"([\p{L}\p{M}\p{N}\p{Pc}]+|[^\p{L}\p{M}\p{N}\p{Pc}\s]+)"));
     out.add(split_on(std::move(regex), SplitBehavior::removed, true));
+    out.drops_text = true;
     return {};
   }
   if (type == "WhitespaceSplit") return isolate(R"(\s)", SplitBehavior::removed);

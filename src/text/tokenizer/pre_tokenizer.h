@@ -30,6 +30,7 @@ class PreTokenizer {
   Pieces apply(std::string text, bool at_start) const;
   /// The pieces become bytes for a byte-level vocabulary: a ByteLevel step was among the described.
   bool byte_level = false;
+  bool drops_text = false;  // a step leaves its matches, or what is between them, out
 
  private:
   std::vector<Step> steps_;

@@ -1,6 +1,7 @@
 #include "text/tokenizer/tokenizer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "text/tokenizer/detokenizer.h"
 #include "text/tokenizer/tokenizer_parts.h"
@@ -14,6 +15,22 @@ struct Tokenizer::Matchers {
   std::map<std::string, TokenId, std::less<>> ids;
 };
 
+namespace {
+
+std::optional<size_t> longest_token_bytes(const TokenizerParts& parts) {
+  const std::optional<size_t> longest = parts.model->longest_token_bytes();
+  const double shrinks = parts.normalizer.shrinks();
+  if (!longest || !std::isfinite(shrinks) || parts.pre_tokenizer.drops_text) return std::nullopt;
+  size_t bytes = *longest;
+  for (const AddedToken& token : parts.added) {
+    if (token.lstrip || token.rstrip) return std::nullopt;
+    bytes = std::max(bytes, token.content.size());
+  }
+  return static_cast<size_t>(std::ceil(static_cast<double>(bytes) * shrinks));
+}
+
+}  // namespace
+
 Tokenizer::Tokenizer(TokenizerParts parts) {
   CHECK(parts.model != nullptr);
   std::vector<AddedToken> raw, normalized;
@@ -24,6 +41,7 @@ Tokenizer::Tokenizer(TokenizerParts parts) {
   }
   matchers_ = std::make_unique<Matchers>(
       Matchers{AddedTokenMatcher(std::move(raw)), AddedTokenMatcher(std::move(normalized)), std::move(ids)});
+  longest_token_bytes_ = sluice::longest_token_bytes(parts);
   parts_ = std::make_unique<TokenizerParts>(std::move(parts));
 }
 
@@ -93,6 +111,7 @@ std::string_view Tokenizer::token_bytes(TokenId id) const {
   return parts_->tokens[static_cast<size_t>(id)].bytes;
 }
 
+std::optional<size_t> Tokenizer::longest_token_bytes() const { return longest_token_bytes_; }
 int Tokenizer::vocab_size() const { return static_cast<int>(parts_->tokens.size()); }
 std::optional<TokenId> Tokenizer::bos() const { return parts_->bos; }
 std::optional<TokenId> Tokenizer::eos() const { return parts_->eos; }

@@ -55,6 +55,10 @@ class Tokenizer {
   /// The bytes that a token adds to a text when it is not the first; not always whole characters.
   std::string_view token_bytes(TokenId id) const;
 
+  /// The most bytes of a text that one token can stand for; nothing where there is no such bound, since white space or
+  /// unknown characters are dropped or run together.
+  std::optional<size_t> longest_token_bytes() const;
+
   /// Ids are [0, vocab_size()); some may be holes, which have no bytes.
   int vocab_size() const;
   std::optional<TokenId> bos() const;
@@ -78,6 +82,7 @@ class Tokenizer {
   struct Matchers;
   std::unique_ptr<const TokenizerParts> parts_;
   std::unique_ptr<const Matchers> matchers_;
+  std::optional<size_t> longest_token_bytes_;
 };
 
 }  // namespace sluice

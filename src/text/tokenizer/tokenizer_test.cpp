@@ -57,6 +57,34 @@ std::unique_ptr<Tokenizer> tok512() {
   return std::move(tokenizer).value();
 }
 
+TEST(Tokenizer, KnowsTheMostTextThatATokenStandsFor) {
+  json document = small_tokenizer_json();
+  EXPECT_EQ(load(document)->longest_token_bytes(), 7u);  // <|end|>
+  document["normalizer"] = {{"type", "NFC"}};
+  EXPECT_EQ(load(document)->longest_token_bytes(), 28u);
+  document["normalizer"] = {{"type", "Strip"}};
+  EXPECT_EQ(load(document)->longest_token_bytes(), std::nullopt);
+  document["normalizer"] = nullptr;
+  document["added_tokens"][1]["rstrip"] = true;
+  EXPECT_EQ(load(document)->longest_token_bytes(), std::nullopt);
+  document = small_tokenizer_json();
+  document["pre_tokenizer"] = {{"type", "Sequence"},
+                               {"pretokenizers", {{{"type", "WhitespaceSplit"}}, document["pre_tokenizer"]}}};
+  EXPECT_EQ(load(document)->longest_token_bytes(), std::nullopt);
+  document = small_tokenizer_json();
+  document["model"]["vocab"].erase("!");
+  EXPECT_EQ(load(document)->longest_token_bytes(), std::nullopt);
+
+  // A bound that holds: no text has fewer tokens than its bytes by it.
+  EXPECT_EQ(tok512()->longest_token_bytes(), std::nullopt);  // it makes one of many spaces
+  const test::ModelDirectory directory;
+  directory.link(test::repository_data("tok512/tokenizer.bin"), "tokenizer.bin");
+  const auto loaded = load_tokenizer_directory(directory.path());
+  ASSERT_TRUE(loaded.ok() && (*loaded)->longest_token_bytes());
+  for (const std::string text : {"\u2581\u2581\u2581\u2581 there was a little girl", "Once upon a time, there was"})
+    EXPECT_LE(text.size(), (*loaded)->encode(text).size() * *(*loaded)->longest_token_bytes());
+}
+
 TEST(Tokenizer, SpecialTokensComeFromTrustedTextOnly) {
   const auto tokenizer = load(small_tokenizer_json());
   ASSERT_TRUE(tokenizer);

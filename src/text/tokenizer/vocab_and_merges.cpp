@@ -69,7 +69,7 @@ Result<std::unique_ptr<Tokenizer>> load(const std::string& vocab_path, const std
     if (!config.unk_token.empty()) unknown = id_of(config.unk_token);
     SLUICE_TRY_STATUS(set_byte_level_bpe(parts, *vocabulary, std::move(merges), pre.ignore_merges, unknown));
     SLUICE_TRY(parts.pre_tokenizer, byte_level_pre_tokenizer(pre.patterns));
-    if (pre.nfc) parts.normalizer.add(normal_form(NormalForm::nfc));
+    if (pre.nfc) parts.normalizer.add(normal_form(NormalForm::nfc), kNormalFormShrinks);
     return finish_tokens(parts);
   };
   if (const Status built = build(); !built.ok()) return built.error().in(vocab_path + " with " + merges_path);
