@@ -67,8 +67,14 @@ TEST_P(QuantizedModelTest, SameBitsHoweverItIsFed) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, QuantizedModelTest,
-                         testing::Values(DType::q8_0, DType::q4_0, DType::q4_k, DType::q6_k),
+std::vector<DType> block_types() {
+  std::vector<DType> types;
+  for (const WeightFormat* format : weight_formats())
+    if (format->unpack != nullptr) types.push_back(format->dtype);
+  return types;
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, QuantizedModelTest, testing::ValuesIn(block_types()),
                          [](const auto& info) { return std::string(dtype_name(info.param)); });
 
 }  // namespace
