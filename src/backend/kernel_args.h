@@ -64,7 +64,7 @@ using MatmulFn = void(const MatmulTile& tile);
 /// Quantizes x[rows, k] (k a multiple of 32) to out[k / 32][rows].
 using QuantizeFn = void(const float* x, int64_t k, int rows, ActBlock* out);
 
-/// See OpTable::f32_peak.
+/// See Peak (op_table.h).
 using PeakFn = int64_t(int64_t rounds);
 
 }  // namespace sluice

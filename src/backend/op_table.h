@@ -13,6 +13,17 @@ namespace sluice {
 
 struct RowOps;  // attention, norms, rope, element-wise: row_ops.h
 
+/// Runs `rounds` of independent multiply-adds in registers, and returns the operations done, an add and a multiply
+/// counting two. Null where a table has no such instructions.
+struct Peak {
+  const char* instructions = "none";
+  PeakFn* run = nullptr;
+};
+/// bf16: the CPU's dot product where it has one, though no kernel takes it yet, else what the kernels do.
+struct Peaks {
+  Peak f32, bf16, int8;
+};
+
 struct OpTable {
   std::string_view isa;
   std::string (*lacks)();  // what this CPU misses for this table, comma-separated; empty when it can run
@@ -25,10 +36,7 @@ struct OpTable {
 
   const RowOps* row;
 
-  // For the roofline: runs `rounds` of independent fused multiply-adds (f32) or dot products (int8) in registers, and
-  // returns the operations done, an add and a multiply counting two. Null where the table has no such instruction.
-  PeakFn* f32_peak;
-  PeakFn* int8_peak;
+  Peaks (*peaks)();  // for the roofline
 };
 
 extern const RowOps kRefRowOps, kAvx2RowOps, kAvx512RowOps;

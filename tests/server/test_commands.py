@@ -83,3 +83,23 @@ def test_run_takes_the_sampling_values_that_the_server_takes(server, flag, value
         field = flag[2:].replace("-", "_")
         answer = httpx.post(server.url + "/v1/completions", json={"prompt": "x", field: float(value)})
         assert answer.status_code == 400 and want.split("; ")[1] in answer.json()["error"]["message"]
+
+
+def test_roofline_has_a_bandwidth_and_three_peaks():
+    lines = sluice("bench", "roofline", "-t", "1").stdout.splitlines()
+    figures = [float(word) for word in lines[1].split()]
+    assert len(figures) == 5 and all(f > 0 for f in figures)
+    assert re.search(r"f32 by .+; bf16 by .+; int8 by .+", lines[-1])
+
+
+def test_throughput_gives_its_share_of_the_roofline_or_says_that_nothing_ran():
+    done = sluice("bench", "throughput", str(MODEL), *FEW)
+    assert done.returncode == 0 and re.search(r"\d+ steps: forward \S+ s \(\d+\.\d % of the roofline", done.stdout)
+    failed = sluice("bench", "throughput", str(MODEL), "--num-prompts", "3", "--random-input-len", "5000")
+    assert failed.returncode == 1 and "no step was run" in failed.stdout and "inf" not in failed.stdout
+
+
+def test_batching_gives_shares_of_the_roofline():
+    done = sluice("bench", "batching", str(MODEL), "--num-prompts", "12")
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^(?:continuous|static): \d+ steps: forward \S+ s \(\d+\.\d % of the roofline", done.stdout, re.M)) == 2

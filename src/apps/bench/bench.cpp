@@ -45,12 +45,16 @@ Result<int> bench_roofline(const std::vector<std::string>& args) {
   std::vector<int> counts{1};
   const int all = threads > 0 ? threads : usable_cores();
   if (all > 1) counts.push_back(all);
-  std::fputs(fmt::format("{:>8} {:>14} {:>14} {:>14}   ({})\n", "threads", "read GB/s", "f32 GFLOP/s", "int8 GOP/s", table->isa).c_str(), stdout);
+  std::fputs(fmt::format("{:>8} {:>14} {:>14} {:>14} {:>14}\n", "threads", "read GB/s", "f32 GFLOP/s", "bf16 GFLOP/s", "int8 GOP/s").c_str(), stdout);
   for (const int n : counts) {
     ThreadPool pool(n);
     const Roofline r = measure_roofline(*table, pool);
-    std::fputs(fmt::format("{:>8} {:>14.1f} {:>14.0f} {:>14.0f}\n", n, r.memory_gbps, r.f32_gflops, r.int8_gops).c_str(), stdout);
+    std::fputs(fmt::format("{:>8} {:>14.1f} {:>14.0f} {:>14.0f} {:>14.0f}\n", n, r.memory_gbps, r.f32_gflops, r.bf16_gflops, r.int8_gops).c_str(), stdout);
+    std::fflush(stdout);
   }
+  const Peaks peaks = table->peaks();
+  std::fputs(fmt::format("{}: f32 by {}; bf16 by {}; int8 by {}\n", table->isa, peaks.f32.instructions, peaks.bf16.instructions, peaks.int8.instructions).c_str(),
+             stdout);
   return 0;
 }
 

@@ -28,39 +28,40 @@ Roofline measure_roofline(const OpTable& table, ThreadPool& pool) {
     const double seconds = static_cast<double>(clock.now() - start) / 1e9;
     roofline.memory_gbps = std::max(roofline.memory_gbps, static_cast<double>(data.size()) * 8 / seconds / 1e9);
   }
-  auto peak = [&](PeakFn* fn) {
+  auto measure = [&](const Peak& peak) {
     double best = 0;
-    if (fn == nullptr) return best;
+    if (peak.run == nullptr) return best;
     constexpr int64_t kRounds = 4'000'000;
     for (int run = 0; run < 5; ++run) {
       std::atomic<int64_t> operations{0};
       const Nanos start = clock.now();
-      pool.run(pool.size(), [&](int, int) { operations += fn(kRounds); });
+      pool.run(pool.size(), [&](int, int) { operations += peak.run(kRounds); });
       best = std::max(best, static_cast<double>(operations.load()) / static_cast<double>(clock.now() - start));
     }
     return best;
   };
-  roofline.f32_gflops = peak(table.f32_peak);
-  roofline.int8_gops = peak(table.int8_peak);
+  roofline.peaks = table.peaks();
+  roofline.f32_gflops = measure(roofline.peaks.f32);
+  roofline.bf16_gflops = measure(roofline.peaks.bf16);
+  roofline.int8_gops = measure(roofline.peaks.int8);
   return roofline;
 }
 
 std::string to_text(const Roofline& r) {
-  std::string text = fmt::format("roofline, {} threads: memory read {:.1f} GB/s, f32 {:.0f} GFLOP/s", r.threads, r.memory_gbps, r.f32_gflops);
-  if (r.int8_gops > 0) text += fmt::format(", int8 {:.0f} GOP/s", r.int8_gops);
+  std::string text = fmt::format("roofline, {} threads: memory read {:.1f} GB/s", r.threads, r.memory_gbps);
+  if (r.f32_gflops > 0) text += fmt::format(", f32 {:.0f} GFLOP/s, bf16 {:.0f} GFLOP/s, int8 {:.0f} GOP/s", r.f32_gflops, r.bf16_gflops, r.int8_gops);
   return text + "\n";
 }
 
 double StepDemand::seconds(const Roofline& r) const {
   const double memory = (weight_bytes + kv_bytes) / (r.memory_gbps * 1e9);
-  const double peak = int8 && r.int8_gops > 0 ? r.int8_gops : r.f32_gflops;
-  return std::max(memory, peak > 0 ? operations / (peak * 1e9) : 0);
+  return std::max(memory, r.*peak > 0 ? operations / (r.*peak * 1e9) : 0);
 }
 
 StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double kv_bytes_per_token, double rows, double sequences,
                        double context, double logit_rows) {
   StepDemand demand;
-  double matrix_elems = 0, head_elems = 0, quantized = 0;
+  double matrix_elems = 0, head_elems = 0, quantized = 0, bf16 = 0;
   const double vocab_elems = static_cast<double>(info.vocab_size) * static_cast<double>(info.hidden);
   bool untied = false;
   for (const TensorInfo& t : source.tensors()) untied |= t.name == "output.weight" || t.name == "lm_head.weight";
@@ -72,12 +73,14 @@ StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double
     if (head) head_elems = static_cast<double>(t.shape.elems());
     else matrix_elems += static_cast<double>(t.shape.elems());
     if (dtype_info(t.dtype).block_elems > 1) quantized += static_cast<double>(t.shape.elems());
+    if (t.dtype == DType::bf16) bf16 += static_cast<double>(t.shape.elems());
     if (!head || logit_rows > 0) demand.weight_bytes += static_cast<double>(t.size_bytes);
   }
   demand.operations = 2 * (matrix_elems * rows + head_elems * logit_rows) +
                       4.0 * info.layers * info.heads * info.head_dim * context * rows;
   demand.kv_bytes = kv_bytes_per_token * (context * sequences + rows);
-  demand.int8 = quantized > 0.5 * (matrix_elems + head_elems);
+  const double half = 0.5 * (matrix_elems + head_elems);
+  demand.peak = quantized > half ? &Roofline::int8_gops : bf16 > half ? &Roofline::bf16_gflops : &Roofline::f32_gflops;
   return demand;
 }
 

@@ -12,17 +12,18 @@ namespace sluice {
 struct Roofline {
   int threads = 1;
   double memory_gbps = 0;     // GB/s, reading
-  double f32_gflops = 0;      // fused multiply-adds count two
-  double int8_gops = 0;       // of the table's dot-product instruction; 0 where the table has none
+  double f32_gflops = 0, bf16_gflops = 0, int8_gops = 0;  // a multiply-add counts two; 0 where the table has none
+  Peaks peaks;                // which instructions they are
 };
 /// Takes about a second. Peaks are the best of several runs: a limit, not an average.
 Roofline measure_roofline(const OpTable& table, ThreadPool& pool);
+/// One line, with its end.
 std::string to_text(const Roofline& roofline);
 
 /// What one step of a model asks of the machine.
 struct StepDemand {
   double weight_bytes = 0, kv_bytes = 0, operations = 0;
-  bool int8 = false;  // the products run on the int8 units
+  double Roofline::*peak = &Roofline::f32_gflops;  // that most of the products run at
 
   /// Seconds at the roofline: the larger of the memory time and the arithmetic time.
   double seconds(const Roofline& roofline) const;

@@ -46,6 +46,29 @@ Result<std::vector<MeasuredStep>> record_steps(EngineStack& stack, const EngineO
   return recorder.steps();
 }
 
+/// What the executor did since `before`, and the share of the roofline that its forward passes reached: that of the mean step
+/// of this workload.
+std::string against_roofline(const EngineStack& stack, const Roofline& roofline, const Workload& load, const StepTimes& before) {
+  const StepTimes& now = stack.executor->times();
+  const double steps = static_cast<double>(now.steps - before.steps), forward_s = static_cast<double>(now.forward - before.forward) / 1e9;
+  if (steps == 0) return "no step was run";
+  const double rows = static_cast<double>(now.rows - before.rows) / steps, sampled = static_cast<double>(now.sampled - before.sampled) / steps;
+  double context = 0;
+  for (const Request& r : load.requests) context += (static_cast<double>(r.prompt.size()) + r.max_tokens / 2.0) / static_cast<double>(load.requests.size());
+  const double kv_bytes = static_cast<double>(stack.model->kv().token_bytes(static_cast<size_t>(dtype_info(stack.kv_dtype).block_bytes)));
+  const StepDemand demand = step_demand(stack.model->info(), *stack.source, kv_bytes, rows, sampled, context, sampled);
+  return fmt::format("{} steps: forward {:.2f} s ({:.1f} % of the roofline of the mean step), sampling {:.2f} s", steps, forward_s,
+                     100 * demand.seconds(roofline) * steps / forward_s, static_cast<double>(now.sample - before.sample) / 1e9);
+}
+
+/// The roofline of the stack's kernels and threads, printed.
+Result<Roofline> print_roofline(const EngineStack& stack, const std::string& isa) {
+  SLUICE_TRY(const OpTable* table, select_op_table(isa));
+  const Roofline roofline = measure_roofline(*table, *stack.pool);
+  std::fputs(("# " + to_text(roofline)).c_str(), stdout);
+  return roofline;
+}
+
 /// Mixed steps: lengths and arrivals spread widely, so that every feature varies by itself.
 Result<Workload> calibration_workload(const EngineStack& stack, uint64_t seed, int requests) {
   WorkloadFlags flags;
@@ -86,25 +109,13 @@ Result<int> bench_throughput(const std::vector<std::string>& args) {
   if (outcome == OptionSet::Outcome::done) return 0;
   SLUICE_TRY(const auto stack, load_engine_stack(flags));
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
-  SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
-  const Roofline roofline = measure_roofline(*table, *stack->pool);
-  std::fputs(("# " + to_text(roofline)).c_str(), stdout);
+  SLUICE_TRY(const Roofline roofline, print_roofline(*stack, flags.isa));
   SLUICE_TRY(const Workload load, make_workload(workload, stack->model->info().vocab_size));
   EngineStats stats;
   SLUICE_TRY(const auto records, run_real(*stack, stack->options, load, nullptr, &stats, "requests"));
   const ServingReport report = make_report(records, workload.goodput);
   std::fputs(report.to_text().c_str(), stdout);
-  const StepTimes& times = stack->executor->times();
-  const double forward_s = static_cast<double>(times.forward) / 1e9;
-  double context = 0;
-  for (const Request& r : load.requests) context += static_cast<double>(r.prompt.size()) + r.max_tokens / 2.0;
-  context /= static_cast<double>(load.requests.size());
-  const double kv_bytes = static_cast<double>(stack->model->kv().token_bytes(static_cast<size_t>(dtype_info(stack->kv_dtype).block_bytes)));
-  const double steps = static_cast<double>(std::max<uint64_t>(1, times.steps));
-  const StepDemand demand = step_demand(stack->model->info(), *stack->source, kv_bytes, static_cast<double>(times.rows) / steps,
-                                        static_cast<double>(times.sampled) / steps, context, static_cast<double>(times.sampled) / steps);
-  std::fputs(fmt::format("{} steps: forward {:.2f} s ({:.1f} % of the roofline of the mean step), sampling {:.2f} s, preemptions {}\n", times.steps, forward_s,
-                         100 * demand.seconds(roofline) * steps / forward_s, static_cast<double>(times.sample) / 1e9, stats.preemptions).c_str(), stdout);
+  std::fputs(fmt::format("{}, preemptions {}\n", against_roofline(*stack, roofline, load, {}), stats.preemptions).c_str(), stdout);
   if (!result_path.empty()) SLUICE_TRY_STATUS(write_text_file(result_path, report.to_json()));
   return report.failed == 0 ? 0 : 1;
 }
@@ -149,6 +160,7 @@ Result<int> bench_batching(const std::vector<std::string>& args) {
   if (outcome == OptionSet::Outcome::done) return 0;
   SLUICE_TRY(const auto stack, load_engine_stack(flags));
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
+  SLUICE_TRY(const Roofline roofline, print_roofline(*stack, flags.isa));
   SLUICE_TRY(const Workload load, make_workload(workload, stack->model->info().vocab_size));
   EngineOptions continuous = stack->options;
   continuous.batching = "continuous";
@@ -166,19 +178,25 @@ Result<int> bench_batching(const std::vector<std::string>& args) {
   for (size_t i = 0; i < steps.size(); ++i) (i % 4 == 0 ? held_out : fit_steps).push_back(steps[i]);
   SLUICE_TRY(const StepCost cost, fit_and_report(*stack, flags.model, std::move(fit_steps), held_out));
 
-  struct Run { const char* name; const EngineOptions* options; ServingReport real, simulated; };
-  Run runs[] = {{"continuous", &continuous, {}, {}}, {"static", &fixed, {}, {}}};
+  struct Run { const char* name; const EngineOptions* options; ServingReport real, simulated; std::string machine; };
+  Run runs[] = {{"continuous", &continuous, {}, {}, {}}, {"static", &fixed, {}, {}, {}}};
   for (Run& run : runs) {
+    const StepTimes before = stack->executor->times();
     SLUICE_TRY(const auto real, run_real(*stack, *run.options, load, nullptr, nullptr, run.name));
     SLUICE_TRY(const auto simulated, run_simulated(cost, *run.options, load));
+    run.machine = against_roofline(*stack, roofline, load, before);
     run.real = make_report(real, workload.goodput);
     run.simulated = make_report(simulated, workload.goodput);
+    for (const auto* report : {&run.real, &run.simulated})
+      if (report->completed == 0)
+        return unavailable(fmt::format("no request ended well under {} batching: {}", run.name, report->errors.empty() ? "there was none" : report->errors[0]));
   }
   std::fputs(fmt::format("\n{:<12} {:<10} {:>12} {:>14} {:>14} {:>14}\n", "batching", "where", "output tok/s", "mean TTFT ms", "p99 TTFT ms", "mean TPOT ms").c_str(), stdout);
   for (const Run& run : runs)
     for (const auto& [where, r] : {std::pair{"engine", &run.real}, std::pair{"simulator", &run.simulated}})
       std::fputs(fmt::format("{:<12} {:<10} {:>12.1f} {:>14.1f} {:>14.1f} {:>14.2f}\n", run.name, where, r->output_throughput, r->ttft_ms.mean,
                              r->ttft_ms.p99, r->tpot_ms.mean).c_str(), stdout);
+  for (const Run& run : runs) std::fputs(fmt::format("{}: {}\n", run.name, run.machine).c_str(), stdout);
   const auto gains = [&](auto part) {
     return std::pair{(runs[0].*part).output_throughput / (runs[1].*part).output_throughput, (runs[1].*part).ttft_ms.mean / (runs[0].*part).ttft_ms.mean};
   };
@@ -194,7 +212,7 @@ Result<int> bench_batching(const std::vector<std::string>& args) {
       text += fmt::format("{}\"{}\": {{\"engine\": {}, \"simulator\": {}}}", &run == runs ? "" : ", ", run.name, run.real.to_json(), run.simulated.to_json());
     SLUICE_TRY_STATUS(write_text_file(result_path, text + "}\n"));
   }
-  return 0;
+  return runs[0].real.failed + runs[1].real.failed == 0 ? 0 : 1;
 }
 
 }  // namespace sluice

@@ -35,9 +35,26 @@ std::string avx512_lacks() {
   return lacks;
 }
 
+constexpr const char* kMultiplyAdd = "vfmadd231ps";
+constexpr const char* kWidenedBf16 = "vpslld and vpand to f32, vfmadd231ps";
+constexpr const char* kByteDotInSteps = "vpmaddubsw, vpmaddwd, vpaddd";
+
+Peaks avx2_peaks() { return {{kMultiplyAdd, avx2::f32_peak}, {kWidenedBf16, avx2::bf16_peak}, {kByteDotInSteps, avx2::int8_peak}}; }
+
+Peaks avx512bw_peaks() {
+  const Peak dot{"vdpbf16ps", avx512bf16::bf16_peak}, widened{kWidenedBf16, avx512bw::bf16_peak};
+  return {{kMultiplyAdd, avx512bw::f32_peak}, __builtin_cpu_supports("avx512bf16") ? dot : widened, {kByteDotInSteps, avx512bw::int8_peak}};
+}
+
+Peaks avx512_peaks() {
+  Peaks peaks = avx512bw_peaks();
+  peaks.int8 = {"vpdpbusd", avx512vnni::int8_peak};
+  return peaks;
+}
+
 constexpr int at(DType dtype) { return static_cast<int>(dtype); }
 
-#define SLUICE_TABLE(isa_name, lacks_fn, ns, rows, f32_peak_fn, int8_peak_fn) \
+#define SLUICE_TABLE(isa_name, lacks_fn, ns, rows, peaks_fn)                   \
   constexpr OpTable make_##ns() {                                            \
     OpTable t{};                                                              \
     t.isa = isa_name;                                                         \
@@ -53,14 +70,13 @@ constexpr int at(DType dtype) { return static_cast<int>(dtype); }
     t.block_group_rows = ns::kBlockRows;                                     \
     t.quantize = ns::quantize;                                               \
     t.row = rows;                                                             \
-    t.f32_peak = f32_peak_fn;                                                 \
-    t.int8_peak = int8_peak_fn;                                               \
+    t.peaks = peaks_fn;                                                       \
     return t;                                                                 \
   }
 
-SLUICE_TABLE("avx2", avx2_lacks, avx2, &kAvx2RowOps, avx2::f32_peak, avx2::int8_peak)
-SLUICE_TABLE("avx512bw", avx512bw_lacks, avx512bw, &kAvx512RowOps, avx512bw::f32_peak, avx512bw::int8_peak)
-SLUICE_TABLE("avx512", avx512_lacks, avx512vnni, &kAvx512RowOps, avx512bw::f32_peak, avx512vnni::int8_peak)
+SLUICE_TABLE("avx2", avx2_lacks, avx2, &kAvx2RowOps, avx2_peaks)
+SLUICE_TABLE("avx512bw", avx512bw_lacks, avx512bw, &kAvx512RowOps, avx512bw_peaks)
+SLUICE_TABLE("avx512", avx512_lacks, avx512vnni, &kAvx512RowOps, avx512_peaks)
 
 }  // namespace
 

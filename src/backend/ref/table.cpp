@@ -24,6 +24,7 @@ constexpr OpTable make_table() {
   t.block_group_rows = 4;
   t.quantize = ref::quantize;
   t.row = &kRefRowOps;
+  t.peaks = [] { return Peaks{}; };
   return t;
 }
 
