@@ -130,6 +130,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   api.version = SLUICE_VERSION;
   api.http.max_body_bytes = static_cast<size_t>(flags.max_body.bytes);
   api.http.max_connections = flags.max_connections;
+  api.intake = {engine_flags.engine.max_waiting, 4 * api.http.max_body_bytes};
   // The engine outlives the server, and the server listens before the model is there.
   std::unique_ptr<EngineStack> stack;
   ModelText text;

@@ -9,7 +9,7 @@ namespace sluice {
 
 struct Event {
   enum class Kind : uint8_t {
-    arrived,    // tokens: prompt length
+    arrived,    // tokens: prompt length; at: when the request did, which may be before the scheduler saw it
     admitted,   // tokens: prompt tokens found in the prefix cache
     ran,        // tokens: positions computed in the step that just settled
     sampled,    // tokens: new tokens appended (1 without speculation)

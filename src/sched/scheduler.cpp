@@ -54,8 +54,9 @@ SeqId Scheduler::add(std::shared_ptr<const Request> request, Nanos now) {
   const SeqId id = seq->id;
   enqueue(*seq, now);
   const int prompt_tokens = seq->prompt_tokens();
+  const Nanos arrival = seq->arrival;
   sequences_.emplace(id, std::move(seq));
-  emit(Event::Kind::arrived, id, prompt_tokens, now);
+  emit(Event::Kind::arrived, id, prompt_tokens, arrival);
   return id;
 }
 

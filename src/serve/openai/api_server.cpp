@@ -26,23 +26,11 @@ bool equal_secrets(std::string_view given, std::string_view expected) {
 
 }  // namespace
 
-/// One request with the headers that its answer will carry, whatever it is.
-struct ApiServer::Exchange {
-  HttpRequest request;
-  HttpHeaders headers;
-  std::shared_ptr<ResponseWriter> writer;
-
-  void respond(HttpResponse response) const {
-    response.headers.insert(response.headers.end(), headers.begin(), headers.end());
-    writer->respond(std::move(response));
-  }
-};
-
 struct ApiServer::Route {
   const char *method, *path;
   enum class Kind { open, on_io, generates, on_intake } kind;  // open: without a key, and before a model is there
   HttpResponse (*answer)(const ApiServer&, ServedModel*, const HttpRequest&);
-  void (ServedModel::*generate)(const HttpRequest&, const HttpHeaders&, std::shared_ptr<ResponseWriter>);
+  void (ServedModel::*generate)(const Exchange&);
 };
 
 Result<std::unique_ptr<ApiServer>> ApiServer::start(ApiOptions options) {
@@ -56,11 +44,11 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(ApiOptions options) {
 }
 
 ApiServer::ApiServer(ApiOptions options)
-    : options_(std::move(options)), intake_(std::make_shared<Worker>()), output_(std::make_shared<Worker>()) {}
+    : options_(std::move(options)), intake_(options_.intake), output_(std::make_shared<Worker>()) {}
 
 ApiServer::~ApiServer() {
   http_.reset();  // no request comes after this; those that run are cancelled
-  intake_->stop();
+  intake_.stop();
   output_->stop();
 }
 
@@ -188,19 +176,16 @@ void ApiServer::dispatch(const Route& route, std::shared_ptr<Exchange> exchange)
     return exchange->respond(std::move(response));
   }
   if (served == nullptr) return exchange->respond(ApiError(unavailable("the model is not loaded yet")).response());
-  switch (route.kind) {
-    case Route::Kind::open: break;
-    case Route::Kind::on_io: return exchange->respond(route.answer(*this, served.get(), exchange->request));
-    case Route::Kind::on_intake:
-      return intake_->post([this, &route, served, exchange] {
-        if (!exchange->writer->disconnected()) exchange->respond(route.answer(*this, served.get(), exchange->request));
-      });
-    case Route::Kind::generates:
-      return intake_->post([&route, served, exchange] {
-        if (!exchange->writer->disconnected())
-          ((*served).*route.generate)(exchange->request, exchange->headers, exchange->writer);
-      });
-  }
+  if (route.kind == Route::Kind::on_io) return exchange->respond(route.answer(*this, served.get(), exchange->request));
+  exchange->arrival = served->clock().now();
+  const Status taken = intake_.post(exchange->request.body.size(), [this, &route, served, exchange] {
+    if (exchange->writer->disconnected()) return;
+    if (route.kind == Route::Kind::generates)
+      ((*served).*route.generate)(*exchange);
+    else
+      exchange->respond(route.answer(*this, served.get(), exchange->request));
+  });
+  if (!taken.ok()) exchange->respond(ApiError(taken.error()).response());
 }
 
 }  // namespace sluice

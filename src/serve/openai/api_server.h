@@ -2,8 +2,8 @@
 // The OpenAI-compatible server: HTTP, keys, routing, health, and the threads between the sockets and the engine.
 //
 // It listens before the model is loaded (/health answers 503) and serves from set_ready() on. Nothing but routing
-// happens on the I/O thread: one worker parses, renders and tokenizes, another detokenizes and formats what the engine
-// samples.
+// happens on the I/O thread: the intake parses, renders and tokenizes, and a worker detokenizes and formats what the
+// engine samples.
 
 #include <atomic>
 #include <chrono>
@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "serve/http/http_server.h"
+#include "serve/openai/intake.h"
 #include "serve/openai/served_model.h"
 
 namespace sluice {
@@ -23,10 +24,11 @@ struct ApiOptions {
   int port = 8000;                                          // 0: a free one
   std::vector<std::string> api_keys;                        // none: no key is asked for
   std::string cors_origin;                                  // Access-Control-Allow-Origin; empty: no CORS
-  std::chrono::nanoseconds request_timeout{0};              // of one whole request, then 504; 0: none
+  std::chrono::nanoseconds request_timeout{0};              // from a request's arrival, then 504; 0: none
   std::chrono::nanoseconds health_timeout{60'000'000'000};  // without a step while there is work: /health is 503
   std::string version = "0.1.0";
-  HttpOptions http;  // error_body is filled in
+  IntakeLimits intake;  // 429 above
+  HttpOptions http;     // error_body is filled in
 };
 
 class ApiServer {
@@ -44,7 +46,6 @@ class ApiServer {
 
  private:
   struct Route;
-  struct Exchange;
   explicit ApiServer(ApiOptions options);
   void handle(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
   void dispatch(const Route& route, std::shared_ptr<Exchange> exchange);
@@ -53,7 +54,8 @@ class ApiServer {
   std::shared_ptr<ServedModel> model() const;
 
   const ApiOptions options_;
-  std::shared_ptr<Worker> intake_, output_;
+  Intake intake_;
+  std::shared_ptr<Worker> output_;
   mutable std::mutex mutex_;  // guards model_
   std::shared_ptr<ServedModel> model_;
   std::atomic<bool> draining_{false};

@@ -455,6 +455,46 @@ TEST(ApiServer, RequestsTimeOut) {
   EXPECT_TRUE(server.eventually([&](const EngineStats&) { return server.engine->idle(); }));
 }
 
+TEST(ApiServer, WaitingToBeReadCountsFromTheArrival) {
+  ToyServerOptions options;
+  options.api.request_timeout = 50ms;
+  ToyServer server(options);
+  HttpClient busy(server.port());
+  busy.send(HttpClient::request("POST", "/tokenize", Json{{"prompt", std::string(3 << 20, 'x')}}.dump()));
+  // Behind megabytes that are being tokenized, it is too late before anybody sees that it is too long.
+  const std::string body = Json{{"prompt", std::string(100 << 10, 'x')}}.dump();
+  EXPECT_TRUE(server.eventually(
+      [&](const EngineStats&) { return server.call("POST", "/v1/completions", body).status == 504; }));
+  EXPECT_EQ(busy.answer().status, 200);
+}
+
+TEST(ApiServer, TimeInTheQueueCountsFromTheArrival) {
+  ToyServer server;
+  Request request;
+  request.prompt = {300};
+  request.arrival = server.clock.now() - 5'000'000'000;
+  ASSERT_TRUE(server.engine->add(request, [](const Output&) {}).ok());
+  ASSERT_TRUE(server.eventually([](const EngineStats& s) { return s.finished_requests == 1; }));
+  const std::string text = server.call("GET", "/metrics").body;
+  const std::string name = "sluice:request_queue_time_seconds_sum{model_name=\"toy\"} ";
+  EXPECT_GE(std::stod(text.substr(text.find(name) + name.size())), 5.0);
+}
+
+TEST(ApiServer, AFullIntakeSaysWhenToTryAgain) {
+  ToyServerOptions options;
+  options.api.intake.jobs = 1;
+  ToyServer server(options);
+  HttpAnswer refused;  // whichever of the two came second
+  EXPECT_TRUE(server.eventually([&](const EngineStats&) {
+    HttpClient busy(server.port());
+    busy.send(HttpClient::request("POST", "/tokenize", Json{{"prompt", std::string(1 << 20, 'x')}}.dump()));
+    refused = server.call("POST", "/v1/completions", R"({"prompt": "x"})");
+    if (const HttpAnswer first = busy.answer(); refused.status == 200) refused = first;
+    return refused.status == 429;
+  }));
+  EXPECT_EQ(refused.headers.count("retry-after"), 1u);
+}
+
 TEST(ApiServer, TokenizesAndBack) {
   ToyServer server;
   const Json tokens = post(server, "/tokenize", {{"prompt", "Once upon"}, {"return_token_strs", true}});

@@ -12,6 +12,7 @@ namespace sluice {
 namespace {
 
 constexpr int kDefaultCompletionTokens = 16;  // OpenAI's
+constexpr char kTooLong[] = "context_length_exceeded";
 
 uint64_t random_u64() {
   static thread_local std::random_device device;
@@ -35,27 +36,23 @@ ServedModel::ServedModel(ApiContext context, std::chrono::nanoseconds request_ti
 
 // --- generating -----------------------------------------------------------------------------------------------------
 
-void ServedModel::completions(const HttpRequest& request, const HttpHeaders& headers,
-                              std::shared_ptr<ResponseWriter> writer) {
-  if (const Refusal refusal = complete(request, headers, writer)) {
-    HttpResponse response = refusal->response();
-    response.headers.insert(response.headers.end(), headers.begin(), headers.end());
-    writer->respond(std::move(response));
-  }
+void ServedModel::completions(const Exchange& exchange) { answer(exchange, &ServedModel::complete); }
+
+void ServedModel::chat_completions(const Exchange& exchange) { answer(exchange, &ServedModel::chat); }
+
+void ServedModel::answer(const Exchange& exchange, Refusal (ServedModel::*generate)(const Exchange&)) {
+  const bool late = request_timeout_.count() > 0 && context_.clock.now() - exchange.arrival > request_timeout_.count();
+  if (const Refusal refusal = late ? too_late() : (this->*generate)(exchange)) exchange.respond(refusal->response());
 }
 
-void ServedModel::chat_completions(const HttpRequest& request, const HttpHeaders& headers,
-                                   std::shared_ptr<ResponseWriter> writer) {
-  if (const Refusal refusal = chat(request, headers, writer)) {
-    HttpResponse response = refusal->response();
-    response.headers.insert(response.headers.end(), headers.begin(), headers.end());
-    writer->respond(std::move(response));
-  }
+ApiError ServedModel::too_late() const {
+  return {ErrorCode::deadline_exceeded,
+          fmt::format("the request took longer than {:g} s (--request-timeout)", request_timeout_.count() * 1e-9),
+          "request_timeout"};
 }
 
-ServedModel::Refusal ServedModel::complete(const HttpRequest& http, const HttpHeaders& headers,
-                                           const std::shared_ptr<ResponseWriter>& writer) {
-  const Result<Json> body = parse_json(http.body);
+ServedModel::Refusal ServedModel::complete(const Exchange& exchange) {
+  const Result<Json> body = parse_json(exchange.request.body);
   if (!body.ok()) return ApiError(body.error());
   Result<CompletionRequest> parsed = parse_completion_request(*body, context_.default_sampling);
   if (!parsed.ok()) return ApiError(parsed.error());
@@ -68,6 +65,7 @@ ServedModel::Refusal ServedModel::complete(const HttpRequest& http, const HttpHe
   Tokenized input;
   for (const Prompt& prompt : parsed->prompts) {
     if (const auto* text = std::get_if<std::string>(&prompt)) {
+      if (Refusal refusal = check_bytes(text->size(), input.param)) return refusal;
       input.prompts.push_back(context_.tokenizer.encode(*text, {parsed->add_special_tokens, parsed->parse_special}));
       if (parsed->echo) input.echo.push_back(*text);
     } else {
@@ -76,22 +74,24 @@ ServedModel::Refusal ServedModel::complete(const HttpRequest& http, const HttpHe
         input.echo.push_back(context_.tokenizer.decode(input.prompts.back(), {parsed->skip_special_tokens}));
     }
   }
-  return generate(ApiKind::completion, *parsed, std::move(input), headers, writer);
+  return generate(ApiKind::completion, *parsed, std::move(input), exchange);
 }
 
-ServedModel::Refusal ServedModel::chat(const HttpRequest& http, const HttpHeaders& headers,
-                                       const std::shared_ptr<ResponseWriter>& writer) {
-  const Result<Json> body = parse_json(http.body);
+ServedModel::Refusal ServedModel::chat(const Exchange& exchange) {
+  const Result<Json> body = parse_json(exchange.request.body);
   if (!body.ok()) return ApiError(body.error());
   Result<ChatRequest> parsed = parse_chat_request(*body, context_.default_sampling);
   if (!parsed.ok()) return ApiError(parsed.error());
   if (Refusal refusal = check_model(parsed->model)) return refusal;
-  Result<std::vector<TokenId>> tokens = chat_prompt_.tokens(*parsed);
-  if (!tokens.ok()) return ApiError(tokens.error());
+  const Result<std::vector<TextSegment>> rendered = chat_prompt_.render(*parsed);
+  if (!rendered.ok()) return ApiError(rendered.error());
   Tokenized input;
-  input.prompts.push_back(std::move(*tokens));
   input.param = "messages";
-  return generate(ApiKind::chat, *parsed, std::move(input), headers, writer);
+  size_t bytes = 0;
+  for (const TextSegment& segment : *rendered) bytes += segment.text.size();
+  if (Refusal refusal = check_bytes(bytes, input.param)) return refusal;
+  input.prompts.push_back(context_.tokenizer.encode_segments(*rendered, parsed->add_special_tokens));
+  return generate(ApiKind::chat, *parsed, std::move(input), exchange);
 }
 
 ServedModel::Refusal ServedModel::check_model(const std::string& name) const {
@@ -104,6 +104,18 @@ ServedModel::Refusal ServedModel::check_model(const std::string& name) const {
                   "model_not_found", "model");
 }
 
+/// Before the work of tokenizing what cannot fit.
+ServedModel::Refusal ServedModel::check_bytes(size_t bytes, const char* param) const {
+  const auto longest = context_.tokenizer.longest_token_bytes();
+  if (!longest || bytes <= *longest * static_cast<size_t>(context_tokens())) return std::nullopt;
+  return ApiError(
+      ErrorCode::invalid_argument,
+      fmt::format("the prompt has {} bytes, but the {} tokens of this model's context stand for {} bytes at "
+                  "most",
+                  bytes, context_tokens(), *longest * static_cast<size_t>(context_tokens())),
+      kTooLong, param);
+}
+
 int ServedModel::max_tokens(ApiKind kind, const GenerationFields& fields, size_t prompt_tokens) const {
   if (fields.max_tokens) return *fields.max_tokens;
   const int rest = context_tokens() - static_cast<int>(prompt_tokens);
@@ -113,7 +125,6 @@ int ServedModel::max_tokens(ApiKind kind, const GenerationFields& fields, size_t
 
 ServedModel::Refusal ServedModel::check_limits(ApiKind kind, const GenerationFields& fields,
                                                const Tokenized& input) const {
-  constexpr char kTooLong[] = "context_length_exceeded";
   const int64_t context = context_tokens();
   for (const std::vector<TokenId>& prompt : input.prompts) {
     const int64_t size = static_cast<int64_t>(prompt.size());
@@ -150,8 +161,9 @@ ServedModel::Refusal ServedModel::check_limits(ApiKind kind, const GenerationFie
 }
 
 Request ServedModel::engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt,
-                                    uint64_t seed) const {
+                                    uint64_t seed, Nanos arrival) const {
   Request request;
+  request.arrival = arrival;
   request.max_tokens = max_tokens(kind, fields, prompt.size());
   request.prompt = std::move(prompt);
   request.sampling = fields.sampling;
@@ -169,8 +181,9 @@ Request ServedModel::engine_request(ApiKind kind, const GenerationFields& fields
 }
 
 ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields& fields, Tokenized input,
-                                           const HttpHeaders& headers, const std::shared_ptr<ResponseWriter>& writer) {
+                                           const Exchange& exchange) {
   if (Refusal refusal = check_limits(kind, fields, input)) return refusal;
+  const std::shared_ptr<ResponseWriter>& writer = exchange.writer;
   if (writer->disconnected()) return std::nullopt;
 
   GenerationSpec spec;
@@ -179,7 +192,7 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
       (kind == ApiKind::chat ? "chatcmpl-" : "cmpl-") + (fields.request_id.empty() ? random_id() : fields.request_id);
   spec.head.model = fields.model.empty() ? context_.served_names[0] : fields.model;
   spec.head.created = std::time(nullptr);
-  spec.headers = headers;
+  spec.headers = exchange.headers;
   if (!fields.warnings.empty()) spec.headers.emplace_back("X-Sluice-Warnings", warning_text(fields.warnings));
   spec.stream = fields.stream;
   spec.include_usage = fields.include_usage;
@@ -195,7 +208,7 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
   spec.choice.skip_special_tokens = fields.skip_special_tokens;
   spec.choice.min_tokens = fields.sampling.min_tokens;
   spec.choice.logprobs = fields.sampling.logprobs >= 0;
-  spec.arrival = context_.clock.now();
+  spec.arrival = exchange.arrival;
 
   const auto generation =
       std::make_shared<Generation>(std::move(spec), context_.engine, context_.tokenizer, metrics_, writer);
@@ -216,7 +229,7 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
       output->post([generation, news = std::move(news)] { generation->take(news); });
     };
     const Result<RequestId> id =
-        context_.engine.add(engine_request(kind, fields, std::move(input.prompts[i]), seed), sink);
+        context_.engine.add(engine_request(kind, fields, std::move(input.prompts[i]), seed, exchange.arrival), sink);
     if (!id.ok()) {
       for (const RequestId added : ids) context_.engine.cancel(added);
       ApiError error(id.error());
@@ -232,12 +245,9 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
     for (const RequestId id : ids) engine->cancel(id);
   });
   if (request_timeout_.count() > 0)
-    output_->post_after(request_timeout_,
-                        [weak = std::weak_ptr(generation), seconds = request_timeout_.count() * 1e-9] {
-                          if (const auto late = weak.lock())
-                            late->fail({ErrorCode::deadline_exceeded,
-                                        fmt::format("the request took longer than {:g} s (--request-timeout)", seconds),
-                                        "request_timeout"});
+    output_->post_after(request_timeout_ - std::chrono::nanoseconds(context_.clock.now() - exchange.arrival),
+                        [weak = std::weak_ptr(generation), error = too_late()] {
+                          if (const auto late = weak.lock()) late->fail(error);
                         });
   return std::nullopt;
 }

@@ -36,14 +36,27 @@ struct ApiContext {
   CacheSalt salt = 0;                  // of the model, for the prefix cache
 };
 
+/// One request with the headers that its answer will carry, whatever it is.
+struct Exchange {
+  HttpRequest request;
+  HttpHeaders headers;
+  std::shared_ptr<ResponseWriter> writer;
+  Nanos arrival = 0;  // when the server had all of it, by the engine's clock
+
+  void respond(HttpResponse response) const {
+    response.headers.insert(response.headers.end(), headers.begin(), headers.end());
+    writer->respond(std::move(response));
+  }
+};
+
 class ServedModel : public std::enable_shared_from_this<ServedModel> {
  public:
-  /// request_timeout 0: none. Registers its metrics with the engine, so it comes before the engine's first step.
+  /// request_timeout counts from a request's arrival; 0: none. Registers its metrics with the engine, so it comes
+  /// before the engine's first step.
   ServedModel(ApiContext context, std::chrono::nanoseconds request_timeout, std::shared_ptr<Worker> output);
 
-  // `headers` go into every answer.
-  void completions(const HttpRequest& request, const HttpHeaders& headers, std::shared_ptr<ResponseWriter> writer);
-  void chat_completions(const HttpRequest& request, const HttpHeaders& headers, std::shared_ptr<ResponseWriter> writer);
+  void completions(const Exchange& exchange);
+  void chat_completions(const Exchange& exchange);
   HttpResponse tokenize(const HttpRequest& request) const;
   HttpResponse detokenize(const HttpRequest& request) const;
   HttpResponse models() const;
@@ -52,6 +65,7 @@ class ServedModel : public std::enable_shared_from_this<ServedModel> {
   /// False when the engine has work and did not finish a step for that long.
   bool healthy(Nanos patience) const;
   Engine& engine() const { return context_.engine; }
+  const Clock& clock() const { return context_.clock; }
 
  private:
   struct Tokenized {
@@ -60,15 +74,16 @@ class ServedModel : public std::enable_shared_from_this<ServedModel> {
     const char* param = "prompt";
   };
   using Refusal = std::optional<ApiError>;
-  Refusal complete(const HttpRequest& request, const HttpHeaders& headers,
-                   const std::shared_ptr<ResponseWriter>& writer);
-  Refusal chat(const HttpRequest& request, const HttpHeaders& headers, const std::shared_ptr<ResponseWriter>& writer);
-  Refusal generate(ApiKind kind, const GenerationFields& fields, Tokenized input, const HttpHeaders& headers,
-                   const std::shared_ptr<ResponseWriter>& writer);
+  void answer(const Exchange& exchange, Refusal (ServedModel::*generate)(const Exchange&));
+  Refusal complete(const Exchange& exchange);
+  Refusal chat(const Exchange& exchange);
+  Refusal generate(ApiKind kind, const GenerationFields& fields, Tokenized input, const Exchange& exchange);
   Refusal check_model(const std::string& name) const;
+  Refusal check_bytes(size_t bytes, const char* param) const;
   Refusal check_limits(ApiKind kind, const GenerationFields& fields, const Tokenized& input) const;
-  Request engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt,
-                         uint64_t seed) const;
+  Request engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt, uint64_t seed,
+                         Nanos arrival) const;
+  ApiError too_late() const;
   int max_tokens(ApiKind kind, const GenerationFields& fields, size_t prompt_tokens) const;
   Json model_json(const std::string& name) const;
   int context_tokens() const { return context_.engine.config().scheduler.max_model_len; }
