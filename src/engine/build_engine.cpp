@@ -63,6 +63,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   config.block_tokens = options.block_tokens;
   config.vocab_size = options.vocab_size;
   config.max_waiting = options.max_waiting;
+  config.reads_priority = queue->reads_priority;
   return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock);
 }
 

@@ -30,6 +30,7 @@ struct EngineConfig {
   int block_tokens = 16;
   int64_t vocab_size = 0;      // prompt tokens are checked against it; 0: unchecked
   int max_waiting = 1024;      // requests in the queue; one more is refused
+  bool reads_priority = false;  // the queue's policy does: without, a request's priority changes nothing
 };
 
 /// News of one sample of a request. The spans live only during the call.

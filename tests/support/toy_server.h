@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -90,6 +91,7 @@ class ToyExecutor final : public Executor {
 struct ToyServerOptions {
   ApiOptions api;
   int kv_blocks = 512, block_tokens = 4, max_model_len = 256, max_num_seqs = 64, max_waiting = 128;
+  std::string queue = "fcfs";
   bool ready = true;
   std::string chat_template =
       "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -106,7 +108,8 @@ class ToyServer {
     auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens);
     auto cache = prefix_cache_catalog()[0].make(*pool);
     SchedulerPolicies policies;
-    policies.queue = queue_catalog()[0].make();
+    const auto queue = std::ranges::find(queue_catalog(), options.queue, &QueuePolicyEntry::name);
+    policies.queue = queue->make();
     policies.chunk = chunk_catalog()[0].make({256, 0});
     policies.gates = batching_catalog()[0].make({0.01, true});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);
@@ -117,6 +120,7 @@ class ToyServer {
     config.block_tokens = options.block_tokens;
     config.vocab_size = tokenizer->vocab_size();
     config.max_waiting = options.max_waiting;
+    config.reads_priority = queue->reads_priority;
     engine = std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), *executor, clock);
     if (!options.chat_template.empty()) {
       auto parsed = ChatTemplate::parse(options.chat_template, "toy");

@@ -9,7 +9,7 @@ std::span<const QueuePolicyEntry> queue_catalog() {
   static constexpr QueuePolicyEntry kEntries[] = {
       {"fcfs", "first come, first served", []() -> std::unique_ptr<QueuePolicy> { return std::make_unique<Fcfs>(); }},
       {"priority", "the request's priority field, low first, then arrival",
-       []() -> std::unique_ptr<QueuePolicy> { return std::make_unique<Priority>(); }},
+       []() -> std::unique_ptr<QueuePolicy> { return std::make_unique<Priority>(); }, true},
   };
   return kEntries;
 }

@@ -11,6 +11,7 @@ namespace sluice {
 struct QueuePolicyEntry {
   std::string_view name, help;
   std::unique_ptr<QueuePolicy> (*make)();
+  bool reads_priority = false;  // of requests; under the others the server refuses one that gives it
 };
 std::span<const QueuePolicyEntry> queue_catalog();
 

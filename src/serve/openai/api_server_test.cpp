@@ -355,6 +355,16 @@ TEST(ApiServer, NamesWhatItIgnores) {
   EXPECT_EQ(server.call("POST", "/v1/completions", R"({"prompt": "x"})").headers.count("x-sluice-warnings"), 0u);
 }
 
+TEST(ApiServer, APriorityIsTakenWhereTheQueueReadsIt) {
+  ToyServer fcfs;
+  EXPECT_EQ(complete(fcfs, {{"prompt", "x"}, {"priority", 1}}, 400)["error"]["param"], "priority");
+  complete(fcfs, {{"prompt", "x"}, {"priority", 0}});
+  ToyServerOptions options;
+  options.queue = "priority";
+  ToyServer priority(options);
+  complete(priority, {{"prompt", "x"}, {"priority", 1}});
+}
+
 TEST(ApiServer, TooLongNamesBothNumbers) {
   ToyServer server;
   const std::vector<TokenId> prompt(300, 300);

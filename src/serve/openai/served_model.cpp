@@ -147,6 +147,12 @@ ServedModel::Refusal ServedModel::check_limits(ApiKind kind, const GenerationFie
                       fields.max_tokens_param, most, fields.max_tokens ? "" : " where the request does not give it"),
           "min_tokens"));
   }
+  if (fields.priority != 0 && !context_.engine.config().reads_priority)
+    return ApiError(
+        unsupported(fmt::format("priority is {}, but the queue's policy does not read it; leave it out, set it "
+                                "to 0, or start the server with --scheduling-policy priority",
+                                fields.priority),
+                    "priority"));
   const int64_t vocab =
       context_.engine.config().vocab_size > 0 ? context_.engine.config().vocab_size : context_.tokenizer.vocab_size();
   for (const auto& [id, bias] : fields.sampling.logit_bias)
