@@ -1,0 +1,69 @@
+"""`sluice convert`: what it is given tells its format, and every flag takes effect or is refused."""
+import shutil
+import struct
+
+import pytest
+from conftest import MODEL, ROOT, sluice
+
+HF = ROOT / "models/sluice-tiny-2m"
+
+
+def convert(*arguments):
+    done = sluice("convert", *map(str, arguments))
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def name_in(path):
+    lines = sluice("inspect", str(path), "--metadata").stdout.splitlines()
+    return next(line.split()[-1] for line in lines if line.startswith("general.name "))
+
+
+def write_llama2c(path, tokenizer, longest=10):
+    """A model of version 0 and its tokenizer; the length of the longest token may look like sentencepiece's first byte."""
+    dim, ffn, layers, heads, vocab, context = 8, 16, 1, 2, 259, 16
+    floats = vocab * dim + layers * (2 * dim + 4 * dim * dim + 3 * dim * ffn) + dim + context * dim // heads
+    path.write_bytes(struct.pack("<7i", dim, ffn, layers, heads, heads, vocab, context) + struct.pack("<f", 0.01) * floats)
+    pieces = [b"<unk>", b"\n<s>\n", b"\n</s>\n"] + [b"<0x%02X>" % i for i in range(256)]
+    tokenizer.write_bytes(struct.pack("<i", longest) + b"".join(struct.pack("<fi", 0, len(p)) + p for p in pieces))
+
+
+def test_name_is_honoured_for_every_input(tmp_path):
+    random, again = tmp_path / "r.gguf", tmp_path / "again.gguf"
+    convert("--random", "--like", "tiny-llama", "--name", "made-up", random)
+    assert name_in(random) == "made-up"
+    convert(random, again)
+    assert name_in(again) == "made-up"
+    convert(random, again, "--name", "another")
+    assert name_in(again) == "another"
+    convert(f"{HF}/", again)
+    assert name_in(again) == HF.name
+
+
+def test_first_bytes_tell_the_format_not_the_suffix(tmp_path):
+    out = tmp_path / "out.gguf"
+    shutil.copy(MODEL, tmp_path / "a.bin")
+    convert(tmp_path / "a.bin", out, "--type", "q8_0")
+    folder = tmp_path / "b.gguf"
+    shutil.copytree(HF, folder)
+    convert(folder, out)
+    (folder / "model.safetensors").rename(folder / "weights.bin")
+    convert(folder / "weights.bin", out)
+    write_llama2c(tmp_path / "c.gguf", tmp_path / "c.model")
+    convert(tmp_path / "c.gguf", out, "--tokenizer", tmp_path / "c.model")
+    assert name_in(out) == "c"
+
+
+@pytest.mark.parametrize("arguments, want", [
+    (["--random", "--like", "tiny-llama", "in.gguf", "out.gguf"], "--random takes no input, but in.gguf is given"),
+    (["--random", "--like", "tiny-llama", "--tokenizer", "t.bin", "out.gguf"], "--tokenizer does not go with --random"),
+    (["--random", "out.gguf"], "--random needs --like"),
+    ([MODEL, "out.gguf", "--like", "tiny-llama"], "--like is of --random weights"),
+    ([MODEL, "out.gguf", "--seed", "0"], "--seed is of --random weights"),
+    ([MODEL, "out.gguf", "--tokenizer", "t.bin"], "--tokenizer is for llama2.c models"),
+    ([__file__, "out.gguf"], "is neither GGUF nor Hugging Face's; a llama2.c model needs its tokenizer"),
+    ([MODEL], "an input and an output are needed"),
+])
+def test_what_has_no_effect_is_refused(tmp_path, arguments, want):
+    done = sluice("convert", *map(str, arguments), cwd=tmp_path)
+    assert done.returncode == 1 and want in done.stderr and not list(tmp_path.iterdir())
