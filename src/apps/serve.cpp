@@ -157,8 +157,16 @@ Result<int> serve_main(const std::vector<std::string>& args) {
     names.push_back(is_directory(engine_flags.model) ? path.filename().string() : path.stem().string());
   }
   signals.serving();
-  server->set_ready({*engine, *text.tokenizer, text.chat.get(), *stack->clock, names, engine_flags.model, std::time(nullptr), defaults.sampling,
-                     defaults.max_tokens, defaults.eos_token_ids, 0});
+  server->set_ready({.engine = *engine,
+                     .tokenizer = *text.tokenizer,
+                     .chat_template = text.chat.get(),
+                     .clock = *stack->clock,
+                     .served_names = names,
+                     .root = engine_flags.model,
+                     .created = std::time(nullptr),
+                     .default_sampling = defaults.sampling,
+                     .default_max_tokens = defaults.max_tokens,
+                     .eos_token_ids = defaults.eos_token_ids});
   std::jthread loop([&](std::stop_token stop) { engine->run(stop); });
   log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0], flags.host, server->port());
 
