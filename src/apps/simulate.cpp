@@ -34,6 +34,9 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
   if (cost_path.empty()) return invalid_argument("a step-time model is needed: --cost FILE, made by 'sluice bench calibrate'", "--cost");
+  if (kv_tokens < 0) return invalid_argument(fmt::format("--num-kv-tokens is {}; it must be at least 0", kv_tokens), "--num-kv-tokens");
+  if (engine.max_model_len < 0 || engine.max_model_len == 1)
+    return invalid_argument(fmt::format("--max-model-len is {}; it must be at least 2, or 0 for the longest request", engine.max_model_len), "--max-model-len");
   SLUICE_TRY(const std::string cost_text, read_file(cost_path));
   SLUICE_TRY(const StepCost cost, StepCost::from_json(cost_text, cost_path));
   SLUICE_TRY(const Workload load, make_workload(workload, 1 << 20));

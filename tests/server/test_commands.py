@@ -103,3 +103,26 @@ def test_batching_gives_shares_of_the_roofline():
     done = sluice("bench", "batching", str(MODEL), "--num-prompts", "12")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^(?:continuous|static): \d+ steps: forward \S+ s \(\d+\.\d % of the roofline", done.stdout, re.M)) == 2
+
+
+@pytest.mark.parametrize("arguments, want", [
+    (["bench", "serve", "--base-url", "http://127.0.0.1:1"], "GET /v1/models from 127.0.0.1:1 (--base-url): Connection refused\n"),
+    (["bench", "serve", "--base-url", "http://127.0.0.1:x"], "http://HOST:PORT is wanted"),
+    (["bench", "serve", "--base-url", "http://127.0.0.1:1/api"], "the path /api belongs into --endpoint"),
+    (["bench", "serve", "--max-concurrency", "-1"], "--max-concurrency is -1; it must be at least 0"),
+    (["bench", "throughput", MODEL, "--request-rate", "4x"], "--request-rate is '4x'; it must be a number"),
+    (["bench", "throughput", MODEL, "--goodput", "ttft:5x"], "--goodput 'ttft:5x': ttft:MS,tpot:MS,e2el:MS is wanted"),
+    (["bench", "throughput", MODEL, "--num-prompts", "0"], "--num-prompts is 0; it must be at least 1"),
+    (["bench", "latency", MODEL, "-r", "0"], "--repetitions is 0; it must be at least 1"),
+    (["bench", "latency", MODEL, "-p", "0", "-n", "0"], "one of them above"),
+    (["bench", "calibrate", MODEL, "--num-prompts", "0"], "--num-prompts is 0; it must be at least 1"),
+    (["bench", "roofline", "-t", "-1"], "--threads is -1; it must be from 0 to 1024"),
+])
+def test_measurements_refuse_what_they_cannot_do(arguments, want):
+    assert want in refused(*arguments)
+
+
+def test_a_dead_server_is_named_without_boosts_sources(cost):
+    done = sluice("bench", "serve", "--base-url", "http://127.0.0.1:1", "--model", "m", "--vocab-size", "9", *FEW)
+    assert done.returncode == 1 and "error: Connection refused\n" in done.stdout and "boost" not in done.stdout
+    assert "--max-model-len is 1; it must be at least 2" in refused("simulate", "--cost", cost, "-c", "1")

@@ -41,6 +41,7 @@ Result<int> bench_roofline(const std::vector<std::string>& args) {
   options.add("--isa", isa, catalog_help("kernel table whose instructions are measured; the best here when absent", op_tables()));
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
+  if (threads < 0 || threads > 1024) return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", threads), "--threads");
   SLUICE_TRY(const OpTable* table, select_op_table(isa));
   std::vector<int> counts{1};
   const int all = threads > 0 ? threads : usable_cores();

@@ -107,6 +107,10 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   engine.engine.max_num_seqs = 64;
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
+  if (flags.repetitions < 1) return invalid_argument(fmt::format("--repetitions is {}; it must be at least 1", flags.repetitions), "--repetitions");
+  if (flags.prompt < 0 || flags.generate < 0 || flags.prompt + flags.generate == 0)
+    return invalid_argument(fmt::format("--n-prompt is {} and --n-gen {}; both must be at least 0, and one of them above", flags.prompt, flags.generate),
+                            flags.prompt < 0 ? "--n-prompt" : "--n-gen");
   SLUICE_TRY(const std::vector<int> depths, numbers(flags.depths, "--n-depth", 0));
   SLUICE_TRY(const std::vector<int> batches, numbers(flags.batches, "--batch", 1));
   SLUICE_TRY(const auto stack, load_engine_stack(engine));

@@ -10,6 +10,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <charconv>
 #include <cstdio>
 #include <deque>
 #include <nlohmann/json.hpp>
@@ -28,6 +29,12 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using asio::ip::tcp;
 using nlohmann::json;
+
+/// What went wrong, for people: Boost's what() adds the line of its own source.
+std::string reason(const std::exception& e) {
+  const auto* error = dynamic_cast<const boost::system::system_error*>(&e);
+  return error != nullptr ? error->code().message() : e.what();
+}
 
 struct Target {
   std::string host, port, endpoint = "/v1/completions", model, api_key;
@@ -131,7 +138,7 @@ asio::awaitable<void> send_one(Shared& shared, const std::string& body, RequestR
     record.ok = record.error.empty() && !record.token_times.empty();
     if (record.error.empty() && record.token_times.empty()) record.error = "no text came";
   } catch (const std::exception& e) {
-    record.error = e.what();
+    record.error = reason(e);
   }
 }
 
@@ -172,18 +179,24 @@ Result<json> get_json(Shared& shared, const std::string& path) {
     if (response.result_int() != 200 || j.is_discarded()) return unavailable(fmt::format("GET {} answered {}", path, response.result_int()));
     return j;
   } catch (const std::exception& e) {
-    return unavailable(fmt::format("GET {}: {}", path, e.what()));
+    return unavailable(fmt::format("GET {} from {}:{} (--base-url): {}", path, shared.target.host, shared.target.port, reason(e)));
   }
 }
 
 Status parse_url(const std::string& url, Target& target) {
   const std::string scheme = "http://";
   if (!url.starts_with(scheme)) return invalid_argument(fmt::format("--base-url '{}': only http:// is spoken here", url), "--base-url");
-  std::string rest = url.substr(scheme.size());
-  if (const size_t slash = rest.find('/'); slash != std::string::npos) rest.resize(slash);
-  const size_t colon = rest.rfind(':');
-  target.host = rest.substr(0, colon);
-  target.port = colon == std::string::npos ? "80" : rest.substr(colon + 1);
+  const std::string rest = url.substr(scheme.size()), server = rest.substr(0, rest.find('/')), path = rest.substr(server.size());
+  if (path != "" && path != "/" && path != "/v1" && path != "/v1/")
+    return invalid_argument(fmt::format("--base-url '{}': the path {} belongs into --endpoint", url, path), "--base-url");
+  const size_t colon = server.find(':', server.find(']') + 1);  // an IPv6 address stands in brackets
+  target.host = server.substr(0, colon);
+  if (target.host.starts_with('[') && target.host.ends_with(']')) target.host = target.host.substr(1, target.host.size() - 2);
+  target.port = colon == std::string::npos ? "80" : server.substr(colon + 1);
+  int port = 0;
+  const auto [end, error] = std::from_chars(target.port.data(), target.port.data() + target.port.size(), port);
+  if (target.host.empty() || error != std::errc() || end != target.port.data() + target.port.size() || port < 1 || port > 65535)
+    return invalid_argument(fmt::format("--base-url '{}': http://HOST:PORT is wanted, the port from 1 to 65535", url), "--base-url");
   return {};
 }
 
@@ -246,10 +259,13 @@ Result<int> bench_serve(const std::vector<std::string>& args) {
   if (outcome == OptionSet::Outcome::done) return 0;
   shared.target.chat = shared.target.endpoint.find("chat") != std::string::npos;
   SLUICE_TRY_STATUS(parse_url(url, shared.target));
+  if (shared.limit < 0) return invalid_argument(fmt::format("--max-concurrency is {}; it must be at least 0", shared.limit), "--max-concurrency");
+  if (!(shared.target.timeout_s > 0 && shared.target.timeout_s < 1e9))
+    return invalid_argument(fmt::format("--timeout is {}; it must be above 0 s and below 1e9", shared.target.timeout_s), "--timeout");
   try {
     shared.endpoints = tcp::resolver(shared.io).resolve(shared.target.host, shared.target.port);
   } catch (const std::exception& e) {
-    return unavailable(fmt::format("cannot find {}: {}", url, e.what()));
+    return unavailable(fmt::format("cannot find {} (--base-url): {}", url, reason(e)));
   }
   if (shared.target.chat && vocab_size == 0) vocab_size = kChatWords;
   if (shared.target.model.empty() || vocab_size == 0) SLUICE_TRY_STATUS(ask_server(shared, vocab_size));

@@ -131,6 +131,7 @@ Result<int> bench_calibrate(const std::vector<std::string>& args) {
   flags.declare(options);
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
+  if (requests < 1) return invalid_argument(fmt::format("--num-prompts is {}; it must be at least 1", requests), "--num-prompts");
   SLUICE_TRY(const auto stack, load_engine_stack(flags));
   SLUICE_TRY(const Workload fit_load, calibration_workload(*stack, 1, requests));
   SLUICE_TRY(const Workload test_load, calibration_workload(*stack, 2, std::max(10, requests / 3)));
