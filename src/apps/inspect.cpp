@@ -6,6 +6,7 @@
 #include "apps/command.h"
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
+#include "apps/printable.h"
 #include "base/machine.h"
 #include "weights/memory_check.h"
 
@@ -13,7 +14,15 @@ namespace sluice {
 namespace {
 
 void print(const std::string& text) { std::fputs(text.c_str(), stdout); }
-void row(const char* name, const std::string& value) { print(fmt::format("{:<18} {}\n", name, value)); }
+void row(const char* name, const std::string& value) { print(fmt::format("{:<18} {}\n", name, printable(value))); }
+
+/// The first 100 bytes or so, in whole characters.
+std::string beginning(const std::string& text) {
+  size_t end = 100;
+  if (text.size() <= end) return text;
+  while (end > 0 && (text[end] & 0xc0) == 0x80) --end;
+  return text.substr(0, end) + "...";
+}
 
 void print_types(const TensorSource& source) {
   std::map<std::string_view, std::pair<int, size_t>> by_type;
@@ -96,18 +105,18 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
       std::string text = std::visit(
           [](const auto& v) -> std::string {
             using T = std::decay_t<decltype(v)>;
-            if constexpr (std::is_same_v<T, std::string>) return v.size() > 100 ? v.substr(0, 100) + "..." : v;
+            if constexpr (std::is_same_v<T, std::string>) return printable(beginning(v));
             else if constexpr (requires { v.size(); }) return fmt::format("array of {}", v.size());
             else return fmt::format("{}", v);
           },
           value);
-      print(fmt::format("{:<44} {}\n", key, text));
+      print(fmt::format("{:<44} {}\n", printable(key), text));
     }
   }
   if (tensors) {
     print("\n");
     for (const TensorInfo& t : source->tensors())
-      print(fmt::format("{:<44} {:<6} {:<20} {:>12}\n", t.name, dtype_name(t.dtype), t.shape.text(), format_bytes(static_cast<double>(t.size_bytes))));
+      print(fmt::format("{:<44} {:<6} {:<20} {:>12}\n", printable(t.name), dtype_name(t.dtype), t.shape.text(), format_bytes(static_cast<double>(t.size_bytes))));
   }
   return 0;
 }

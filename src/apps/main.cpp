@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "apps/command.h"
+#include "apps/printable.h"
 
 namespace sluice {
 namespace {
@@ -38,10 +39,10 @@ int sluice_main(int argc, char** argv) {
     if (name != command.name) continue;
     const Result<int> result = command.main({argv + 2, argv + argc});
     if (result.ok()) return *result;
-    std::fputs(fmt::format("sluice {}: {}\n", name, result.error().message).c_str(), stderr);
+    std::fputs(fmt::format("sluice {}: {}\n", name, printable(result.error().message, true)).c_str(), stderr);
     return 1;
   }
-  if (!name.empty()) std::fputs(fmt::format("sluice: there is no command '{}'\n\n", name).c_str(), stderr);
+  if (!name.empty()) std::fputs(fmt::format("sluice: there is no command '{}'\n\n", printable(name)).c_str(), stderr);
   return usage(stderr);
 }
 

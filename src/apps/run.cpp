@@ -16,6 +16,7 @@
 #include "apps/command.h"
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
+#include "apps/printable.h"
 #include "base/log.h"
 #include "sched/sampling_limits.h"
 #include "text/tokenizer/detokenizer.h"
@@ -166,7 +167,7 @@ Result<int> chat_in_terminal(Generator& generator, const ModelText& text, const 
     SLUICE_TRY(auto prompt, render(text, messages));
     const Result<std::string> answer = generator.generate(std::move(prompt), false);
     if (!answer.ok()) {
-      std::fputs((answer.error().message + "\n").c_str(), stderr);
+      std::fputs((printable(answer.error().message, true) + "\n").c_str(), stderr);
       messages.erase(messages.size() - 1);
       continue;
     }

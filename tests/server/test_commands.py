@@ -1,5 +1,6 @@
 """The commands as a user types them: what they refuse, and in which words."""
 import re
+import struct
 
 import httpx
 import pytest
@@ -126,3 +127,21 @@ def test_a_dead_server_is_named_without_boosts_sources(cost):
     done = sluice("bench", "serve", "--base-url", "http://127.0.0.1:1", "--model", "m", "--vocab-size", "9", *FEW)
     assert done.returncode == 1 and "error: Connection refused\n" in done.stdout and "boost" not in done.stdout
     assert "--max-model-len is 1; it must be at least 2" in refused("simulate", "--cost", cost, "-c", "1")
+
+
+def test_strings_of_a_file_cannot_speak_to_the_terminal(tmp_path):
+    def text(value):
+        return struct.pack("<Q", len(value)) + value
+
+    evil = b"llama\x1b[31m\x00tail\xc2\x9b\xff"
+    keys = [(b"general.architecture", evil), (b"general.na\x1b[2Jme", "two\nlines of größe".encode()), (b"long", "é".encode() * 80)]
+    model = tmp_path / "evil.gguf"
+    model.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(keys)) + b"".join(text(k) + struct.pack("<I", 8) + text(v) for k, v in keys))
+    shown = sluice("inspect", str(model), "--metadata").stdout
+    said = refused("run", model, "-p", "x")
+    escaped = r"llama\x1b[31m\x00tail\xc2\x9b\xff"
+    assert escaped in shown and escaped in said and r"two\nlines of größe" in shown and r"general.na\x1b[2Jme" in shown
+    assert "é..." in shown
+    for output in (shown, said):
+        assert not [c for c in output if c != "\n" and (c < " " or "\x7f" <= c < "\xa0")]
+    assert said.index(escaped) + len(escaped) < len(said.strip())  # the message goes on after the NUL

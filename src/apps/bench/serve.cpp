@@ -18,6 +18,7 @@
 #include "apps/bench/bench.h"
 #include "apps/bench/roofline.h"
 #include "apps/bench/workload.h"
+#include "apps/printable.h"
 #include "apps/progress.h"
 #include "apps/text_file.h"
 
@@ -284,7 +285,7 @@ Result<int> bench_serve(const std::vector<std::string>& args) {
     progress.update(static_cast<double>(shared.finished), static_cast<double>(records.size()));
   }
   const ServingReport report = make_report(records, workload.goodput, shared.clock.now() - start);
-  std::fputs(report.to_text().c_str(), stdout);
+  std::fputs(printable(report.to_text(), true).c_str(), stdout);  // errors are quoted from the server
   if (!result_path.empty()) SLUICE_TRY_STATUS(write_text_file(result_path, report.to_json()));
   return report.failed == 0 ? 0 : 1;
 }
