@@ -13,9 +13,12 @@ std::string catalog_help(std::string_view what, const auto& catalog) {
   std::string text(what);
   const char* before = ": ";
   for (const auto& entry : catalog) {
-    if constexpr (requires { entry.help; }) text += fmt::format("{}{} ({})", before, entry.name, entry.help), before = "; ";
-    else if constexpr (requires { entry->isa; }) text += fmt::format("{}{}", before, entry->isa), before = ", ";
-    else text += fmt::format("{}{}", before, entry.name), before = ", ";
+    if constexpr (requires { entry.help; })
+      text += fmt::format("{}{} ({})", before, entry.name, entry.help), before = "; ";
+    else if constexpr (requires { entry->isa; })
+      text += fmt::format("{}{}", before, entry->isa), before = ", ";
+    else
+      text += fmt::format("{}{}", before, entry.name), before = ", ";
   }
   return text;
 }

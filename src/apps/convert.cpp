@@ -1,4 +1,5 @@
-// sluice convert: Hugging Face, llama2.c or GGUF to GGUF, in another type where asked; or random weights in a real shape.
+// sluice convert: Hugging Face, llama2.c or GGUF to GGUF, in another type where asked; or random weights in a real
+// shape.
 
 #include <cstdio>
 #include <cstring>
@@ -26,27 +27,34 @@ struct Flags {
 
 enum class Format { gguf, huggingface, llama2c };
 
-/// What a path holds, as its first bytes say. A llama2.c model of version 0 has no mark, so that what has none is taken for one.
+/// What a path holds, as its first bytes say. A llama2.c model of version 0 has no mark, so that what has none is taken
+/// for one.
 Result<Format> format_of(const std::string& path) {
   if (is_directory(path)) return Format::huggingface;
   SLUICE_TRY(const auto file, MappedFile::open(path));
   const std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
   if (bytes.starts_with("GGUF")) return Format::gguf;
-  // A .safetensors file is the length of a JSON object, in 8 bytes, and the object; the index of a sharded one is JSON itself.
+  // A .safetensors file is the length of a JSON object, in 8 bytes, and the object; the index of a sharded one is JSON
+  // itself.
   uint64_t length = bytes.size();
   if (bytes.size() > 8) std::memcpy(&length, bytes.data(), 8);
-  if ((length < bytes.size() && bytes[8] == '{') || (bytes.size() > 1 && bytes[0] == '{' && bytes[1] != '\0')) return Format::huggingface;
+  if ((length < bytes.size() && bytes[8] == '{') || (bytes.size() > 1 && bytes[0] == '{' && bytes[1] != '\0'))
+    return Format::huggingface;
   return Format::llama2c;
 }
 
 Result<GgufVocab> llama2c_vocabulary(const Flags& flags) {
   if (flags.tokenizer.empty())
-    return invalid_argument(fmt::format("{} is neither GGUF nor Hugging Face's; a llama2.c model needs its tokenizer: --tokenizer tokenizer.bin (or .model)",
-                                        flags.input), "--tokenizer");
+    return invalid_argument(fmt::format("{} is neither GGUF nor Hugging Face's; a llama2.c model needs its tokenizer: "
+                                        "--tokenizer tokenizer.bin (or .model)",
+                                        flags.input),
+                            "--tokenizer");
   SLUICE_TRY(const auto file, MappedFile::open(flags.tokenizer));
-  // sentencepiece's begins with a piece, of one byte at least; llama2.c's with the length of the longest token, in 4 bytes.
+  // sentencepiece's begins with a piece, of one byte at least; llama2.c's with the length of the longest token, in 4
+  // bytes.
   const auto bytes = file->bytes();
-  return bytes.size() > 1 && bytes[0] == 0x0a && bytes[1] != 0 ? read_sentencepiece_vocab(flags.tokenizer) : read_llama2c_vocab(flags.tokenizer);
+  return bytes.size() > 1 && bytes[0] == 0x0a && bytes[1] != 0 ? read_sentencepiece_vocab(flags.tokenizer)
+                                                               : read_llama2c_vocab(flags.tokenizer);
 }
 
 Result<GgufPlan> plan_input(const Flags& flags, Format format, const QuantRecipe& recipe) {
@@ -58,25 +66,35 @@ Result<GgufPlan> plan_input(const Flags& flags, Format format, const QuantRecipe
     return plan_llama2c(flags.input, name, vocab, recipe);
   }
   SLUICE_TRY(const auto source, open_safetensors(flags.input));
-  SLUICE_TRY(const GgufVocab vocab, read_huggingface_vocab((is_directory(flags.input) ? path : path.parent_path()).string()));
+  SLUICE_TRY(const GgufVocab vocab,
+             read_huggingface_vocab((is_directory(flags.input) ? path : path.parent_path()).string()));
   return plan_huggingface(source, name, vocab, recipe);
 }
 
 /// Every flag takes effect or is refused.
 Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
   GgufPlan plan;
-  SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe(!flags.type.empty() ? flags.type : flags.random ? "q8_0" : "f16"));
+  SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe(!flags.type.empty() ? flags.type
+                                                          : flags.random      ? "q8_0"
+                                                                              : "f16"));
   if (flags.random) {
     if (flags.like.empty()) return invalid_argument("--random needs --like SHAPE (see --help)", "--like");
-    if (!flags.input.empty()) return invalid_argument(fmt::format("--random takes no input, but {} is given before the output {}", flags.input, flags.output), "--input");
-    if (!flags.tokenizer.empty()) return invalid_argument("--tokenizer does not go with --random, which makes up a vocabulary", "--tokenizer");
+    if (!flags.input.empty())
+      return invalid_argument(
+          fmt::format("--random takes no input, but {} is given before the output {}", flags.input, flags.output),
+          "--input");
+    if (!flags.tokenizer.empty())
+      return invalid_argument("--tokenizer does not go with --random, which makes up a vocabulary", "--tokenizer");
     SLUICE_TRY(plan, plan_random(flags.like, flags.seed, *recipe));
   } else {
     if (!flags.like.empty() || seeded)
-      return invalid_argument(fmt::format("{} is of --random weights, and that is not given", seeded ? "--seed" : "--like"), seeded ? "--seed" : "--like");
+      return invalid_argument(
+          fmt::format("{} is of --random weights, and that is not given", seeded ? "--seed" : "--like"),
+          seeded ? "--seed" : "--like");
     SLUICE_TRY(const Format format, format_of(flags.input));
     if (!flags.tokenizer.empty() && format != Format::llama2c)
-      return invalid_argument(fmt::format("--tokenizer is for llama2.c models; {} brings its own", flags.input), "--tokenizer");
+      return invalid_argument(fmt::format("--tokenizer is for llama2.c models; {} brings its own", flags.input),
+                              "--tokenizer");
     SLUICE_TRY(plan, plan_input(flags, format, *recipe));
   }
   if (!flags.name.empty()) {
@@ -93,9 +111,12 @@ Result<int> convert_main(const std::vector<std::string>& args) {
   OptionSet options("sluice convert", "Converts a model to GGUF.");
   options.add("--input,input", flags.input, "a Hugging Face directory, a llama2.c model, or a GGUF to requantize");
   options.add("-o,--output,output", flags.output, "the .gguf to write");
-  options.add("--type", flags.type, catalog_help("type of the matrices, f16 (random: q8_0) when absent", quant_recipes()));
-  options.add("--tokenizer", flags.tokenizer, "of a llama2.c model: its tokenizer.bin, or sentencepiece's tokenizer.model");
-  options.add("--name", flags.name, "general.name; when absent that of a GGUF, the shape's, or the name of the input's file");
+  options.add("--type", flags.type,
+              catalog_help("type of the matrices, f16 (random: q8_0) when absent", quant_recipes()));
+  options.add("--tokenizer", flags.tokenizer,
+              "of a llama2.c model: its tokenizer.bin, or sentencepiece's tokenizer.model");
+  options.add("--name", flags.name,
+              "general.name; when absent that of a GGUF, the shape's, or the name of the input's file");
   options.add("--random", flags.random, "random weights; takes --like and the output only");
   options.add("--like", flags.like, catalog_help("shape of a random model", random_shapes()));
   options.add("--seed", flags.seed, "seed of the random weights");
@@ -108,10 +129,14 @@ Result<int> convert_main(const std::vector<std::string>& args) {
   SLUICE_TRY(const GgufPlan plan, make_plan(flags, options.given("seed")));
   ThreadPool pool(usable_cores());
   Progress progress("writing " + flags.output);
-  SLUICE_TRY(const size_t bytes, write_gguf(flags.output, plan, pool, [&](size_t done, size_t all, const std::string& tensor) {
-    progress.update(static_cast<double>(done), static_cast<double>(all), tensor);
-  }));
-  std::fputs(fmt::format("wrote {}: {} tensors, {}\n", flags.output, plan.tensors.size(), format_bytes(static_cast<double>(bytes))).c_str(), stderr);
+  SLUICE_TRY(const size_t bytes,
+             write_gguf(flags.output, plan, pool, [&](size_t done, size_t all, const std::string& tensor) {
+               progress.update(static_cast<double>(done), static_cast<double>(all), tensor);
+             }));
+  std::fputs(fmt::format("wrote {}: {} tensors, {}\n", flags.output, plan.tensors.size(),
+                         format_bytes(static_cast<double>(bytes)))
+                 .c_str(),
+             stderr);
   return 0;
 }
 

@@ -15,13 +15,14 @@
 namespace sluice {
 namespace {
 
-// What a step works in: activations of a piece of rows, the logits of all that sample, and for attention's partial results,
-// samplers and text a sum that no model has exceeded.
+// What a step works in: activations of a piece of rows, the logits of all that sample, and for attention's partial
+// results, samplers and text a sum that no model has exceeded.
 size_t work_bytes(const ModelInfo& info, const EngineOptions& options) {
   constexpr size_t kRest = size_t{64} << 20;
   const int64_t rows = std::clamp<int64_t>(options.max_num_batched_tokens, 1, kPieceRows);
   const int64_t samples = std::clamp(std::min(options.max_num_seqs, options.max_num_batched_tokens), 1, 1 << 16);
-  const int64_t row_floats = 2 * info.hidden + 2 * int64_t{info.heads} * info.head_dim + 2 * int64_t{info.kv_heads} * info.head_dim + 3 * info.ffn;
+  const int64_t row_floats = 2 * info.hidden + 2 * int64_t{info.heads} * info.head_dim +
+                             2 * int64_t{info.kv_heads} * info.head_dim + 3 * info.ffn;
   return static_cast<size_t>(rows * row_floats + samples * info.vocab_size) * sizeof(float) + kRest;
 }
 
@@ -30,8 +31,10 @@ Result<DType> kv_dtype(const std::string& name, const TensorSource& source) {
   if (name == "f16" || name == "float16" || name == "half") return DType::f16;
   if (name == "bf16" || name == "bfloat16") return DType::bf16;
   if (name != "auto")
-    return invalid_argument(fmt::format("--kv-cache-dtype '{}' is not known; it is auto, f32, f16 or bf16", name), "--kv-cache-dtype");
-  // As precise as the weights: float32 models keep float32, everything else has had less than f16's 11 bits to begin with.
+    return invalid_argument(fmt::format("--kv-cache-dtype '{}' is not known; it is auto, f32, f16 or bf16", name),
+                            "--kv-cache-dtype");
+  // As precise as the weights: float32 models keep float32, everything else has had less than f16's 11 bits to begin
+  // with.
   DType widest = DType::f16;
   for (const TensorInfo& tensor : source.tensors()) {
     if (tensor.shape.rank != 2) continue;
@@ -51,11 +54,13 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
   o.add("--scheduling-policy", engine.scheduling_policy, catalog_help("order of the queue", queue_catalog()));
   o.add("--chunk-policy", engine.chunk_policy, catalog_help("how prefill and decode share a step", chunk_catalog()));
-  o.add("--long-prefill-token-threshold", engine.long_prefill_token_threshold, "most prefill tokens of one sequence in one step; 0: no limit");
+  o.add("--long-prefill-token-threshold", engine.long_prefill_token_threshold,
+        "most prefill tokens of one sequence in one step; 0: no limit");
   o.add("--chunked-prefill-size", engine.chunked_prefill_size,
         "most prefill tokens beside decodes in one step, under stall-free; 0: a quarter of the budget");
   o.add("--batching", engine.batching, catalog_help("who may join", batching_catalog()));
-  o.add("--preemption-policy", engine.preemption_policy, catalog_help("what gives way when the KV cache is full", preempt_catalog()));
+  o.add("--preemption-policy", engine.preemption_policy,
+        catalog_help("what gives way when the KV cache is full", preempt_catalog()));
   o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
   o.add("--max-waiting", engine.max_waiting, "most requests in the queue; one more is refused");
 }
@@ -67,9 +72,12 @@ void EngineFlags::declare(OptionSet& o) {
   o.add("-t,--threads", threads, "compute threads; 0: the cores that this process may use");
   o.add("--isa", isa, catalog_help("force a kernel table, also by SLUICE_ISA; the best here when absent", op_tables()));
   o.group("KV cache");
-  o.add("-c,--max-model-len", engine.max_model_len, "context: most tokens of one sequence; 0: the model's, or what fits");
-  o.add("--kv-cache-memory-bytes", kv_cache_memory, "size of the KV cache; 0: what full contexts need, within --memory-utilization");
-  o.add("--memory-utilization", memory_utilization, "share of the memory that is free at start which weights and KV cache may take");
+  o.add("-c,--max-model-len", engine.max_model_len,
+        "context: most tokens of one sequence; 0: the model's, or what fits");
+  o.add("--kv-cache-memory-bytes", kv_cache_memory,
+        "size of the KV cache; 0: what full contexts need, within --memory-utilization");
+  o.add("--memory-utilization", memory_utilization,
+        "share of the memory that is free at start which weights and KV cache may take");
   o.add("--kv-cache-dtype", kv_cache_dtype, "auto, f32, f16 or bf16; auto follows the weights");
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
   declare_scheduling(o, engine);
@@ -81,48 +89,66 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   const EngineOptions& o = flags.engine;
   const int64_t positions = plan.info.max_positions;
   if (o.block_tokens < 1 || o.block_tokens > 256)
-    return invalid_argument(fmt::format("--block-size is {}; it must be from 1 to 256", o.block_tokens), "--block-size");
+    return invalid_argument(fmt::format("--block-size is {}; it must be from 1 to 256", o.block_tokens),
+                            "--block-size");
   if (!(flags.memory_utilization > 0 && flags.memory_utilization <= 1))
-    return invalid_argument(fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", flags.memory_utilization), "--memory-utilization");
+    return invalid_argument(
+        fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", flags.memory_utilization),
+        "--memory-utilization");
   if (o.max_model_len != 0 && (o.max_model_len < 2 || o.max_model_len > positions))
-    return invalid_argument(fmt::format("--max-model-len is {}; it must be from 2 to the {} positions that this model was made for, or 0 for as many as fit",
-                                        o.max_model_len, positions), "--max-model-len");
+    return invalid_argument(fmt::format("--max-model-len is {}; it must be from 2 to the {} positions that this model "
+                                        "was made for, or 0 for as many as fit",
+                                        o.max_model_len, positions),
+                            "--max-model-len");
   sizing.block_bytes = KvArena::block_bytes(plan.kv, sizing.dtype, o.block_tokens);
-  const auto bytes_for = [&](int64_t tokens) { return static_cast<size_t>((tokens + o.block_tokens - 1) / o.block_tokens) * sizing.block_bytes; };
-  // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there is.
+  const auto bytes_for = [&](int64_t tokens) {
+    return static_cast<size_t>((tokens + o.block_tokens - 1) / o.block_tokens) * sizing.block_bytes;
+  };
+  // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there
+  // is.
   const size_t weights = owned_weight_bytes(source), work = work_bytes(plan.info, o);
-  const size_t given = static_cast<size_t>(flags.kv_cache_memory.bytes), least = bytes_for(std::max(2, o.max_model_len));
+  const size_t given = static_cast<size_t>(flags.kv_cache_memory.bytes),
+               least = bytes_for(std::max(2, o.max_model_len));
   MemoryLimit limit = memory_limit();
-  if (given == 0) limit.available_bytes = static_cast<size_t>(flags.memory_utilization * static_cast<double>(limit.available_bytes));
+  if (given == 0)
+    limit.available_bytes = static_cast<size_t>(flags.memory_utilization * static_cast<double>(limit.available_bytes));
   if (const Status fits = check_fits(source, given > 0 ? given : least, work, limit); !fits.ok()) {
     Error error = fits.error();
-    if (given == 0) error.message += fmt::format(" (--memory-utilization {} of what is free may be taken)", flags.memory_utilization);
+    if (given == 0)
+      error.message += fmt::format(" (--memory-utilization {} of what is free may be taken)", flags.memory_utilization);
     return error;
   }
   if (given > 0 && given < least)
-    return invalid_argument(fmt::format("--kv-cache-memory-bytes is {}; it must be at least {}, which {} tokens take in blocks of {}{}", given, least,
-                                        std::max(2, o.max_model_len), o.block_tokens, o.max_model_len > 0 ? " (--max-model-len)" : ""),
-                            "--kv-cache-memory-bytes");
+    return invalid_argument(
+        fmt::format("--kv-cache-memory-bytes is {}; it must be at least {}, which {} tokens take in blocks of {}{}",
+                    given, least, std::max(2, o.max_model_len), o.block_tokens,
+                    o.max_model_len > 0 ? " (--max-model-len)" : ""),
+        "--kv-cache-memory-bytes");
   const int64_t wanted_len = o.max_model_len > 0 ? o.max_model_len : positions;
   const double all_contexts = static_cast<double>(bytes_for(wanted_len)) * std::max(1, o.max_num_seqs);
-  const double budget = given > 0 ? static_cast<double>(given) : std::min(all_contexts, static_cast<double>(limit.available_bytes - weights - work));
-  const int64_t blocks = std::min<int64_t>(static_cast<int64_t>(budget / static_cast<double>(sizing.block_bytes)), 1 << 28);
+  const double budget = given > 0 ? static_cast<double>(given)
+                                  : std::min(all_contexts, static_cast<double>(limit.available_bytes - weights - work));
+  const int64_t blocks =
+      std::min<int64_t>(static_cast<int64_t>(budget / static_cast<double>(sizing.block_bytes)), 1 << 28);
   const int64_t tokens = blocks * o.block_tokens;
   sizing.blocks = static_cast<int>(blocks);
   sizing.max_model_len = static_cast<int>(std::min(wanted_len, tokens));
   sizing.note = fmt::format("KV cache: {} ({} blocks of {} tokens, {}): {} tokens, {:.1f} sequences of {} tokens",
-                            format_bytes(static_cast<double>(blocks) * static_cast<double>(sizing.block_bytes)), blocks, o.block_tokens,
-                            dtype_name(sizing.dtype), tokens, static_cast<double>(tokens) / sizing.max_model_len, sizing.max_model_len);
+                            format_bytes(static_cast<double>(blocks) * static_cast<double>(sizing.block_bytes)), blocks,
+                            o.block_tokens, dtype_name(sizing.dtype), tokens,
+                            static_cast<double>(tokens) / sizing.max_model_len, sizing.max_model_len);
   if (sizing.max_model_len < wanted_len) sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
   return sizing;
 }
 
 Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags) {
-  if (flags.model.empty()) return invalid_argument("no model given: name a .gguf file or a Hugging Face directory", "--model");
+  if (flags.model.empty())
+    return invalid_argument("no model given: name a .gguf file or a Hugging Face directory", "--model");
   auto stack = std::make_unique<EngineStack>();
   stack->clock = std::make_unique<RealClock>();
   SLUICE_TRY(stack->source, open_tensor_source(flags.model));
-  if (flags.threads < 0 || flags.threads > 1024) return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", flags.threads));
+  if (flags.threads < 0 || flags.threads > 1024)
+    return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", flags.threads));
   const int threads = flags.threads > 0 ? flags.threads : usable_cores();
   stack->pool = std::make_unique<ThreadPool>(threads);
   SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
@@ -133,9 +159,10 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
   stack->weights = std::make_unique<WeightStore>(stack->source, *stack->ops);
   SLUICE_TRY(stack->model, build_model(*stack->weights, *stack->ops));
   const size_t owned = stack->weights->owned_bytes();
-  stack->notes.push_back(fmt::format("model: {} ({} parameters), weights {} in {:.2f} s, {} threads, {}", stack->model->info().arch,
-                                     stack->model->info().parameters, format_bytes(static_cast<double>(owned)),
-                                     static_cast<double>(stack->clock->now() - start) / 1e9, threads, stack->ops->isa()));
+  stack->notes.push_back(
+      fmt::format("model: {} ({} parameters), weights {} in {:.2f} s, {} threads, {}", stack->model->info().arch,
+                  stack->model->info().parameters, format_bytes(static_cast<double>(owned)),
+                  static_cast<double>(stack->clock->now() - start) / 1e9, threads, stack->ops->isa()));
   stack->notes.push_back(sizing.note);
   stack->kv_dtype = sizing.dtype;
   stack->options = flags.engine;
@@ -143,7 +170,8 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
   stack->options.kv_blocks = sizing.blocks;
   stack->options.max_model_len = sizing.max_model_len;
   stack->options.vocab_size = stack->model->info().vocab_size;
-  SLUICE_TRY(KvArena arena, KvArena::allocate(stack->model->kv(), sizing.dtype, sizing.blocks, flags.engine.block_tokens));
+  SLUICE_TRY(KvArena arena,
+             KvArena::allocate(stack->model->kv(), sizing.dtype, sizing.blocks, flags.engine.block_tokens));
   stack->executor = std::make_unique<LocalExecutor>(*stack->model, *stack->ops, std::move(arena));
   return stack;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// A model made ready to run: flags, weights, KV cache, executor and engine, put together in one place for run, serve and
-// bench.
+// A model made ready to run: flags, weights, KV cache, executor and engine, put together in one place for run, serve
+// and bench.
 
 #include <memory>
 #include <string>
@@ -14,17 +14,17 @@
 
 namespace sluice {
 
-/// The flags of scheduling and prefix caching, for everything that builds an engine, real or simulated. The policies' names
-/// come from their catalogs.
+/// The flags of scheduling and prefix caching, for everything that builds an engine, real or simulated. The policies'
+/// names come from their catalogs.
 void declare_scheduling(OptionSet& options, EngineOptions& engine);
 
 /// The flags that every command running a model shares. Names are vLLM's; short ones are llama.cpp's.
 struct EngineFlags {
   std::string model;
-  int threads = 0;                     // 0: the usable cores
-  std::string isa;                     // "": the best
+  int threads = 0;  // 0: the usable cores
+  std::string isa;  // "": the best
   std::string kv_cache_dtype = "auto";
-  ByteSize kv_cache_memory;            // 0: sized from what is free
+  ByteSize kv_cache_memory;  // 0: sized from what is free
   double memory_utilization = 0.9;
   bool enable_prefix_caching = true;
   EngineOptions engine;
@@ -41,7 +41,7 @@ struct EngineStack {
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Clock> clock;
   DType kv_dtype = DType::f32;
-  EngineOptions options;  // as they were resolved
+  EngineOptions options;           // as they were resolved
   std::vector<std::string> notes;  // how memory was divided, for the start log
 
   /// A fresh engine on this executor; one at a time. `executor` replaces the stack's own, to record or simulate.
@@ -59,8 +59,8 @@ struct KvSizing {
   size_t block_bytes = 0;
   std::string note;
 };
-/// resource_exhausted, with the sum, when weights, working memory and the KV cache that is given, or else the least that can
-/// run, do not fit together.
+/// resource_exhausted, with the sum, when weights, working memory and the KV cache that is given, or else the least
+/// that can run, do not fit together.
 Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan);
 
 }  // namespace sluice

@@ -48,12 +48,13 @@ void print_text(const std::string& path, const TensorSource& source) {
   auto name = [&](std::optional<TokenId> id) { return id ? fmt::format("{}", *id) : std::string("none"); };
   std::string ends;
   for (const TokenId id : t.end_of_generation()) ends += (ends.empty() ? "" : ", ") + std::to_string(id);
-  row("tokenizer", fmt::format("{} tokens, BOS {}, EOS {}, generation ends at [{}]", t.vocab_size(), name(t.bos()), name(t.eos()), ends));
+  row("tokenizer", fmt::format("{} tokens, BOS {}, EOS {}, generation ends at [{}]", t.vocab_size(), name(t.bos()),
+                               name(t.eos()), ends));
   row("chat template", text->chat ? text->chat_origin : "none (chat needs --chat-template)");
   if (const auto defaults = load_generation_defaults(path, t); defaults.ok()) {
     const SamplingParams& s = defaults->sampling;
-    row("sampling defaults", fmt::format("temperature {}, top_k {}, top_p {}, min_p {}, repetition_penalty {}", s.temperature, s.top_k,
-                                         s.top_p, s.min_p, s.repetition_penalty));
+    row("sampling defaults", fmt::format("temperature {}, top_k {}, top_p {}, min_p {}, repetition_penalty {}",
+                                         s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty));
   }
 }
 
@@ -62,8 +63,10 @@ void print_text(const std::string& path, const TensorSource& source) {
 Result<int> inspect_main(const std::vector<std::string>& args) {
   EngineFlags flags;
   bool tensors = false, metadata = false;
-  OptionSet options("sluice inspect", "Shows what is in a model: architecture, tensors, types, sizes, tokenizer, chat template, and the\n"
-                                      "memory and context that it will take here. The flags of serve that change these are taken into account.");
+  OptionSet options(
+      "sluice inspect",
+      "Shows what is in a model: architecture, tensors, types, sizes, tokenizer, chat template, and the\n"
+      "memory and context that it will take here. The flags of serve that change these are taken into account.");
   options.add("--tensors", tensors, "list every tensor");
   options.add("--metadata", metadata, "list every key of the model's metadata");
   flags.declare(options);
@@ -78,8 +81,8 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
   if (described.ok()) {
     const ModelInfo& info = described->info;
     row("parameters", fmt::format("{}", info.parameters));
-    row("shape", fmt::format("{} layers, hidden {}, FFN {}, {} heads, {} KV heads of {}, vocabulary {}", info.layers, info.hidden,
-                             info.ffn, info.heads, info.kv_heads, info.head_dim, info.vocab_size));
+    row("shape", fmt::format("{} layers, hidden {}, FFN {}, {} heads, {} KV heads of {}, vocabulary {}", info.layers,
+                             info.hidden, info.ffn, info.heads, info.kv_heads, info.head_dim, info.vocab_size));
     row("context", fmt::format("{} tokens", info.max_positions));
   } else {
     row("", "cannot run here: " + described.error().message);
@@ -89,8 +92,9 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
   if (described.ok()) {
     const MemoryLimit limit = memory_limit();
     const size_t weights = owned_weight_bytes(*source);
-    row("memory", fmt::format("{} free of {}; weights take {}", format_bytes(static_cast<double>(limit.available_bytes)),
-                              format_bytes(static_cast<double>(limit.total_bytes)), format_bytes(static_cast<double>(weights))));
+    row("memory",
+        fmt::format("{} free of {}; weights take {}", format_bytes(static_cast<double>(limit.available_bytes)),
+                    format_bytes(static_cast<double>(limit.total_bytes)), format_bytes(static_cast<double>(weights))));
     const auto sizing = size_kv_cache(flags, *source, *described);
     if (sizing.ok()) {
       row("KV per token", format_bytes(static_cast<double>(sizing->block_bytes) / flags.engine.block_tokens));
@@ -105,9 +109,12 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
       std::string text = std::visit(
           [](const auto& v) -> std::string {
             using T = std::decay_t<decltype(v)>;
-            if constexpr (std::is_same_v<T, std::string>) return printable(beginning(v));
-            else if constexpr (requires { v.size(); }) return fmt::format("array of {}", v.size());
-            else return fmt::format("{}", v);
+            if constexpr (std::is_same_v<T, std::string>)
+              return printable(beginning(v));
+            else if constexpr (requires { v.size(); })
+              return fmt::format("array of {}", v.size());
+            else
+              return fmt::format("{}", v);
           },
           value);
       print(fmt::format("{:<44} {}\n", printable(key), text));
@@ -116,7 +123,8 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
   if (tensors) {
     print("\n");
     for (const TensorInfo& t : source->tensors())
-      print(fmt::format("{:<44} {:<6} {:<20} {:>12}\n", printable(t.name), dtype_name(t.dtype), t.shape.text(), format_bytes(static_cast<double>(t.size_bytes))));
+      print(fmt::format("{:<44} {:<6} {:<20} {:>12}\n", printable(t.name), dtype_name(t.dtype), t.shape.text(),
+                        format_bytes(static_cast<double>(t.size_bytes))));
   }
   return 0;
 }

@@ -22,8 +22,10 @@ int usage(std::FILE* to) {
   std::fputs("Sluice serves open language models.\n\nusage: sluice COMMAND [flags]\n\n", to);
   for (const Command& command : kCommands)
     std::fputs(fmt::format("  {:<10} {}\n", command.name, command.help).c_str(), to);
-  std::fputs("\n'sluice COMMAND --help' lists a command's flags. 'sluice --version' prints the version.\n"
-             "A first try:  sluice serve models/stories260K.gguf\n", to);
+  std::fputs(
+      "\n'sluice COMMAND --help' lists a command's flags. 'sluice --version' prints the version.\n"
+      "A first try:  sluice serve models/stories260K.gguf\n",
+      to);
   return to == stdout ? 0 : 2;
 }
 

@@ -23,7 +23,8 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& path, const
 
 }  // namespace
 
-Result<ModelText> load_model_text(const std::string& path, const TensorSource& source, const std::string& chat_template) {
+Result<ModelText> load_model_text(const std::string& path, const TensorSource& source,
+                                  const std::string& chat_template) {
   ModelText text;
   SLUICE_TRY(text.tokenizer, load_tokenizer(path, source));
   std::string jinja;
@@ -34,11 +35,13 @@ Result<ModelText> load_model_text(const std::string& path, const TensorSource& s
     } else {
       auto read = read_file(chat_template, size_t{1} << 20);
       if (!read.ok())
-        return invalid_argument(fmt::format("--chat-template '{}' is no file that can be read, and {}", chat_template, builtin.error().message));
+        return invalid_argument(fmt::format("--chat-template '{}' is no file that can be read, and {}", chat_template,
+                                            builtin.error().message));
       jinja = *read;
       text.chat_origin = chat_template;
     }
-  } else if (const auto it = text.tokenizer->chat_templates().find("default"); it != text.tokenizer->chat_templates().end()) {
+  } else if (const auto it = text.tokenizer->chat_templates().find("default");
+             it != text.tokenizer->chat_templates().end()) {
     jinja = it->second;
     text.chat_origin = "the model's";
   }
@@ -53,17 +56,22 @@ Result<GenerationDefaults> load_generation_defaults(const std::string& path, con
   defaults.eos_token_ids = tokenizer.end_of_generation();
   SLUICE_TRY(const Metadata config, load_generation_config(path));
   SamplingParams& s = defaults.sampling;
-  const std::pair<const NumberLimits*, float*> numbers[] = {{&kTemperatureLimits, &s.temperature}, {&kTopPLimits, &s.top_p}, {&kMinPLimits, &s.min_p},
+  const std::pair<const NumberLimits*, float*> numbers[] = {{&kTemperatureLimits, &s.temperature},
+                                                            {&kTopPLimits, &s.top_p},
+                                                            {&kMinPLimits, &s.min_p},
                                                             {&kRepetitionPenaltyLimits, &s.repetition_penalty}};
   for (const auto& [limits, target] : numbers) {
     const double value = config.number_or(limits->name, *target);
-    if (!limits->allow(value)) return corrupt_data(fmt::format("{}: {} is {}; it must be {}", config.origin(), limits->name, value, limits->text()));
+    if (!limits->allow(value))
+      return corrupt_data(
+          fmt::format("{}: {} is {}; it must be {}", config.origin(), limits->name, value, limits->text()));
     *target = static_cast<float>(value);
   }
   s.top_k = static_cast<int>(std::clamp<int64_t>(config.integer_or("top_k", 0), 0, INT32_MAX));
   if (config.has("do_sample") && !config.boolean_or("do_sample", true)) s.temperature = 0;
   settle_sampling(s);
-  if (config.has("max_new_tokens")) defaults.max_tokens = static_cast<int>(std::clamp<int64_t>(config.integer_or("max_new_tokens", 16), 1, INT32_MAX));
+  if (config.has("max_new_tokens"))
+    defaults.max_tokens = static_cast<int>(std::clamp<int64_t>(config.integer_or("max_new_tokens", 16), 1, INT32_MAX));
   return defaults;
 }
 

@@ -20,7 +20,8 @@ struct ModelText {
 };
 
 /// `chat_template`: "" takes the model's own, else the name of a built-in one or a file.
-Result<ModelText> load_model_text(const std::string& path, const TensorSource& source, const std::string& chat_template);
+Result<ModelText> load_model_text(const std::string& path, const TensorSource& source,
+                                  const std::string& chat_template);
 
 /// generation_config.json as request defaults: temperature, top_k, top_p, min_p, repetition_penalty, and the ends of
 /// generation in addition to the tokenizer's. Fields that the file does not have keep OpenAI's defaults.

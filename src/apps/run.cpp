@@ -40,18 +40,22 @@ Status apply(const Flags& flags, SamplingParams& sampling) {
     const std::optional<double>& given;
     float& target;
   };
-  for (const Number& n : {Number{kTemperatureLimits, flags.temperature, sampling.temperature}, Number{kTopPLimits, flags.top_p, sampling.top_p},
-                          Number{kMinPLimits, flags.min_p, sampling.min_p}, Number{kRepetitionPenaltyLimits, flags.repetition_penalty, sampling.repetition_penalty},
-                          Number{kPresencePenaltyLimits, flags.presence_penalty, sampling.presence_penalty},
-                          Number{kFrequencyPenaltyLimits, flags.frequency_penalty, sampling.frequency_penalty}}) {
+  for (const Number& n :
+       {Number{kTemperatureLimits, flags.temperature, sampling.temperature},
+        Number{kTopPLimits, flags.top_p, sampling.top_p}, Number{kMinPLimits, flags.min_p, sampling.min_p},
+        Number{kRepetitionPenaltyLimits, flags.repetition_penalty, sampling.repetition_penalty},
+        Number{kPresencePenaltyLimits, flags.presence_penalty, sampling.presence_penalty},
+        Number{kFrequencyPenaltyLimits, flags.frequency_penalty, sampling.frequency_penalty}}) {
     if (!n.given) continue;
     std::string flag = std::string("--") + n.limits.name;
     std::replace(flag.begin(), flag.end(), '_', '-');
-    if (!n.limits.allow(*n.given)) return invalid_argument(fmt::format("{} is {}; it must be {}", flag, *n.given, n.limits.text()), flag);
+    if (!n.limits.allow(*n.given))
+      return invalid_argument(fmt::format("{} is {}; it must be {}", flag, *n.given, n.limits.text()), flag);
     n.target = static_cast<float>(*n.given);
   }
   if (flags.top_k && *flags.top_k < kLowestTopK)
-    return invalid_argument(fmt::format("--top-k is {}; it must be an integer of at least {}", *flags.top_k, kLowestTopK), "--top-k");
+    return invalid_argument(
+        fmt::format("--top-k is {}; it must be an integer of at least {}", *flags.top_k, kLowestTopK), "--top-k");
   sampling.top_k = flags.top_k.value_or(sampling.top_k);
   settle_sampling(sampling);
   return {};
@@ -62,7 +66,8 @@ std::atomic<bool> g_interrupted{false};
 /// Generates from prompt tokens and prints as it goes; returns the text.
 class Generator {
  public:
-  Generator(EngineStack& stack, Engine& engine, const ModelText& text, const GenerationDefaults& defaults, const SamplingParams& sampling, const Flags& flags)
+  Generator(EngineStack& stack, Engine& engine, const ModelText& text, const GenerationDefaults& defaults,
+            const SamplingParams& sampling, const Flags& flags)
       : stack_(stack), engine_(engine), text_(text), flags_(flags), sampling_(sampling), eos_(defaults.eos_token_ids) {}
 
   Result<std::string> generate(std::vector<TokenId> prompt, bool continues_text) {
@@ -108,10 +113,15 @@ class Generator {
     emit(detokenizer.finish());
     if (finish == FinishReason::error) return Error{ErrorCode::internal, error, {}};
     if (flags_.stats) {
-      const double prefill_s = static_cast<double>(first - start) / 1e9, decode_s = static_cast<double>(stack_.clock->now() - first) / 1e9;
-      std::fputs(fmt::format("\n[{} prompt tokens ({} cached) in {:.2f} s, {} generated at {:.1f} tok/s, ended by {}{}]\n", prompt_tokens, cached,
-                             prefill_s, generated, generated > 1 ? (generated - 1) / decode_s : 0.0, finish_reason_name(finish),
-                             shortened && finish == FinishReason::length ? ": the context is full" : "").c_str(), stderr);
+      const double prefill_s = static_cast<double>(first - start) / 1e9,
+                   decode_s = static_cast<double>(stack_.clock->now() - first) / 1e9;
+      std::fputs(
+          fmt::format("\n[{} prompt tokens ({} cached) in {:.2f} s, {} generated at {:.1f} tok/s, ended by {}{}]\n",
+                      prompt_tokens, cached, prefill_s, generated, generated > 1 ? (generated - 1) / decode_s : 0.0,
+                      finish_reason_name(finish),
+                      shortened && finish == FinishReason::length ? ": the context is full" : "")
+              .c_str(),
+          stderr);
     }
     return all;
   }
@@ -127,12 +137,16 @@ class Generator {
 
 Result<std::vector<TokenId>> render(const ModelText& text, const nlohmann::ordered_json& messages) {
   if (text.chat == nullptr)
-    return invalid_argument("this model has no chat template; give a prompt (-p TEXT) to have it continued, or name a template (--chat-template chatml)");
+    return invalid_argument(
+        "this model has no chat template; give a prompt (-p TEXT) to have it continued, or name a template "
+        "(--chat-template chatml)");
   const nlohmann::ordered_json no_tools;
   ChatInputs inputs;
   inputs.messages = &messages;
   inputs.tools = &no_tools;
-  const auto spelled = [&](std::optional<TokenId> id) { return id ? std::string(text.tokenizer->token_bytes(*id)) : std::string(); };
+  const auto spelled = [&](std::optional<TokenId> id) {
+    return id ? std::string(text.tokenizer->token_bytes(*id)) : std::string();
+  };
   inputs.bos_token = spelled(text.tokenizer->bos());
   inputs.eos_token = spelled(text.tokenizer->eos());
   const std::time_t now = std::time(nullptr);
@@ -184,7 +198,8 @@ Result<int> run_main(const std::vector<std::string>& args) {
   options.add("-p,--prompt", flags.prompt, "text to continue; from standard input when absent and no terminal");
   options.add("--chat", flags.chat, "treat the prompt as a user's message: apply the chat template");
   options.add("--system", flags.system, "system message of a chat");
-  options.add("--chat-template", flags.chat_template, catalog_help("a file, or a built-in template; the model's when absent", builtin_chat_templates()));
+  options.add("--chat-template", flags.chat_template,
+              catalog_help("a file, or a built-in template; the model's when absent", builtin_chat_templates()));
   options.add("--stats", flags.stats, "print token counts and speed to standard error");
   options.group("Sampling (defaults: the model's generation_config.json)");
   options.add("-n,--max-tokens", flags.max_tokens, "most tokens to generate");
@@ -202,7 +217,8 @@ Result<int> run_main(const std::vector<std::string>& args) {
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
   set_log_level("warn");
-  if (flags.max_tokens < 1) return invalid_argument(fmt::format("--max-tokens is {}; it must be at least 1", flags.max_tokens), "--max-tokens");
+  if (flags.max_tokens < 1)
+    return invalid_argument(fmt::format("--max-tokens is {}; it must be at least 1", flags.max_tokens), "--max-tokens");
   SamplingParams sampling;
   SLUICE_TRY_STATUS(apply(flags, sampling));  // before the model is loaded, to refuse early
 
@@ -227,7 +243,8 @@ Result<int> run_main(const std::vector<std::string>& args) {
     if (prompt.empty()) return invalid_argument("the prompt is empty, and this model has no token that starts a text");
     std::fputs(flags.prompt.c_str(), stdout);
   }
-  SLUICE_TRY([[maybe_unused]] const std::string generated, generator.generate(std::move(prompt), !flags.chat && !flags.prompt.empty()));
+  SLUICE_TRY([[maybe_unused]] const std::string generated,
+             generator.generate(std::move(prompt), !flags.chat && !flags.prompt.empty()));
   std::fputs("\n", stdout);
   return 0;
 }

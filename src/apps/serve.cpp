@@ -31,7 +31,8 @@ struct Flags {
 /// One line about the text side: what a wrong tokenizer or template would break first.
 std::string self_check(const ModelText& text) {
   std::string odd;
-  for (const char* sample : {"Hello, world!", "  two  spaces\n\tand a tab", "naïve café — 東京 🙂", "x = 3.14159; // 42"}) {
+  for (const char* sample :
+       {"Hello, world!", "  two  spaces\n\tand a tab", "naïve café — 東京 🙂", "x = 3.14159; // 42"}) {
     const std::string back = text.tokenizer->decode(text.tokenizer->encode(sample, {.add_special = false}));
     if (back != sample) odd += fmt::format("; '{}' decodes as '{}'", sample, back);
   }
@@ -40,8 +41,8 @@ std::string self_check(const ModelText& text) {
 
 Nanos seconds(double s) { return static_cast<Nanos>(s * 1e9); }
 
-/// SIGINT and SIGTERM, taken from every thread that is made later. Until serving() either ends the process at once, since
-/// there is nothing to drain; then the first is what wait() returns, and a second ends the process.
+/// SIGINT and SIGTERM, taken from every thread that is made later. Until serving() either ends the process at once,
+/// since there is nothing to drain; then the first is what wait() returns, and a second ends the process.
 class StopSignals {
  public:
   StopSignals() {
@@ -90,19 +91,24 @@ class StopSignals {
 Result<int> serve_main(const std::vector<std::string>& args) {
   EngineFlags engine_flags;
   Flags flags;
-  OptionSet options("sluice serve", "Serves a model over the OpenAI API: /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize,\n"
-                                    "/health, /version and /metrics.");
+  OptionSet options(
+      "sluice serve",
+      "Serves a model over the OpenAI API: /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize,\n"
+      "/health, /version and /metrics.");
   engine_flags.declare(options);
   options.group("Server");
   options.add("--host", flags.host, "address to listen on");
   options.add("--port", flags.port, "port; 0 takes a free one and prints it");
-  options.add("--served-model-name", flags.served_names, "names that clients may use; the first is reported. Default: the file's");
+  options.add("--served-model-name", flags.served_names,
+              "names that clients may use; the first is reported. Default: the file's");
   options.add("--api-key", flags.api_keys, "keys of which clients must send one as a bearer token");
-  options.add("--chat-template", flags.chat_template, catalog_help("a file, or a built-in template; the model's when absent", builtin_chat_templates()));
+  options.add("--chat-template", flags.chat_template,
+              catalog_help("a file, or a built-in template; the model's when absent", builtin_chat_templates()));
   options.add("--max-body-size", flags.max_body, "most bytes of a request");
   options.add("--max-connections", flags.max_connections, "most open connections");
   options.add("--request-timeout", flags.request_timeout_s, "seconds that one request may take; 0: no limit");
-  options.add("--health-timeout", flags.health_timeout_s, "/health is 503 after so many seconds of work without a step");
+  options.add("--health-timeout", flags.health_timeout_s,
+              "/health is 503 after so many seconds of work without a step");
   options.add("--drain-timeout", flags.drain_timeout_s, "seconds that running requests get after SIGTERM");
   options.add("--cors-origin", flags.cors_origin, "Access-Control-Allow-Origin; empty: no CORS");
   options.add("--log-level", flags.log_level, "debug, info, warn, error or off");
@@ -113,9 +119,12 @@ Result<int> serve_main(const std::vector<std::string>& args) {
     std::fputs(options.show().c_str(), stdout);
     return 0;
   }
-  if (!set_log_level(flags.log_level)) return invalid_argument(fmt::format("--log-level '{}' is none of debug, info, warn, error, off", flags.log_level));
-  if (flags.port < 0 || flags.port > 65535) return invalid_argument(fmt::format("--port is {}; it must be from 0 to 65535", flags.port));
-  if (engine_flags.model.empty()) return invalid_argument("no model given: name a .gguf file or a Hugging Face directory");
+  if (!set_log_level(flags.log_level))
+    return invalid_argument(fmt::format("--log-level '{}' is none of debug, info, warn, error, off", flags.log_level));
+  if (flags.port < 0 || flags.port > 65535)
+    return invalid_argument(fmt::format("--port is {}; it must be from 0 to 65535", flags.port));
+  if (engine_flags.model.empty())
+    return invalid_argument("no model given: name a .gguf file or a Hugging Face directory");
 
   const RealClock clock;
   const Nanos begin = clock.now();
@@ -143,12 +152,14 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   SLUICE_TRY(const GenerationDefaults defaults, load_generation_defaults(engine_flags.model, *text.tokenizer));
   SLUICE_TRY(engine, stack->make_engine());
   for (const std::string& note : stack->notes) log_info("{}", note);
-  log_info("text: {} tokens, {}, chat template: {}", text.tokenizer->vocab_size(), self_check(text), text.chat ? text.chat_origin : "none");
+  log_info("text: {} tokens, {}, chat template: {}", text.tokenizer->vocab_size(), self_check(text),
+           text.chat ? text.chat_origin : "none");
   if (text.tokenizer->vocab_size() > stack->model->info().vocab_size)
-    log_warn("the tokenizer has {} tokens, the model {}: the ids above are refused", text.tokenizer->vocab_size(), stack->model->info().vocab_size);
+    log_warn("the tokenizer has {} tokens, the model {}: the ids above are refused", text.tokenizer->vocab_size(),
+             stack->model->info().vocab_size);
   const EngineOptions& o = stack->options;
-  log_info("scheduling: {}, {}, {}, prefix cache {}, at most {} sequences and {} tokens a step", o.scheduling_policy, o.chunk_policy, o.batching,
-           o.prefix_cache, o.max_num_seqs, o.max_num_batched_tokens);
+  log_info("scheduling: {}, {}, {}, prefix cache {}, at most {} sequences and {} tokens a step", o.scheduling_policy,
+           o.chunk_policy, o.batching, o.prefix_cache, o.max_num_seqs, o.max_num_batched_tokens);
 
   std::vector<std::string> names = flags.served_names;
   if (names.empty()) {
@@ -168,7 +179,8 @@ Result<int> serve_main(const std::vector<std::string>& args) {
                      .default_max_tokens = defaults.max_tokens,
                      .eos_token_ids = defaults.eos_token_ids});
   std::jthread loop([&](std::stop_token stop) { engine->run(stop); });
-  log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0], flags.host, server->port());
+  log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0],
+           flags.host, server->port());
 
   const int signal = signals.wait();
   log_info("{}: draining, at most {} s", StopSignals::name(signal), flags.drain_timeout_s);

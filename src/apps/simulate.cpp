@@ -20,23 +20,30 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   int64_t kv_tokens = 0;
   engine.max_model_len = 0;
   engine.max_waiting = kEveryRequest;
-  OptionSet options("sluice simulate",
-                    "Replays a trace through the same engine, scheduler and policies that serve, with a step-time model in place of\n"
-                    "the computation, and prints the report of 'sluice bench serve'.");
+  OptionSet options(
+      "sluice simulate",
+      "Replays a trace through the same engine, scheduler and policies that serve, with a step-time model in place of\n"
+      "the computation, and prints the report of 'sluice bench serve'.");
   options.add("--cost", cost_path, "step-time model, as 'sluice bench calibrate' writes it");
   workload.declare(options);
   options.group("Engine");
-  options.add("--num-kv-tokens", kv_tokens, "tokens that the KV cache holds; 0: what --max-num-seqs full contexts need");
-  options.add("-c,--max-model-len", engine.max_model_len, "context: most tokens of one sequence; 0: the longest request");
+  options.add("--num-kv-tokens", kv_tokens,
+              "tokens that the KV cache holds; 0: what --max-num-seqs full contexts need");
+  options.add("-c,--max-model-len", engine.max_model_len,
+              "context: most tokens of one sequence; 0: the longest request");
   declare_scheduling(options, engine);
   options.group("Output");
   options.add("--result-file", result_path, "write the report as JSON too");
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
-  if (cost_path.empty()) return invalid_argument("a step-time model is needed: --cost FILE, made by 'sluice bench calibrate'", "--cost");
-  if (kv_tokens < 0) return invalid_argument(fmt::format("--num-kv-tokens is {}; it must be at least 0", kv_tokens), "--num-kv-tokens");
+  if (cost_path.empty())
+    return invalid_argument("a step-time model is needed: --cost FILE, made by 'sluice bench calibrate'", "--cost");
+  if (kv_tokens < 0)
+    return invalid_argument(fmt::format("--num-kv-tokens is {}; it must be at least 0", kv_tokens), "--num-kv-tokens");
   if (engine.max_model_len < 0 || engine.max_model_len == 1)
-    return invalid_argument(fmt::format("--max-model-len is {}; it must be at least 2, or 0 for the longest request", engine.max_model_len), "--max-model-len");
+    return invalid_argument(
+        fmt::format("--max-model-len is {}; it must be at least 2, or 0 for the longest request", engine.max_model_len),
+        "--max-model-len");
   SLUICE_TRY(const std::string cost_text, read_file(cost_path));
   SLUICE_TRY(const StepCost cost, StepCost::from_json(cost_text, cost_path));
   SLUICE_TRY(const Workload load, make_workload(workload, 1 << 20));
@@ -53,15 +60,22 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   RealClock wall;
   const Nanos start = wall.now();
   Progress progress("simulating");
-  const auto records = replay(*sim, load.requests, load.arrivals, {clock, [&](Nanos t) { clock.advance_to(t); }},
-                              [&](size_t done, size_t all) { progress.update(static_cast<double>(done), static_cast<double>(all)); });
+  const auto records =
+      replay(*sim, load.requests, load.arrivals, {clock, [&](Nanos t) { clock.advance_to(t); }},
+             [&](size_t done, size_t all) { progress.update(static_cast<double>(done), static_cast<double>(all)); });
   const ServingReport report = make_report(records, workload.goodput);
   const EngineStats stats = sim->stats();
   std::fputs(report.to_text().c_str(), stdout);
-  std::fputs(fmt::format("simulated {:.1f} s in {:.2f} s: {} steps, {} preemptions, prefix cache hit {:.1f} % of {} prompt tokens\n",
-                         report.duration_s, static_cast<double>(wall.now() - start) / 1e9, stats.steps, stats.preemptions,
-                         stats.prefix_queries_tokens > 0 ? 100.0 * static_cast<double>(stats.prefix_hits_tokens) / static_cast<double>(stats.prefix_queries_tokens) : 0.0,
-                         stats.prefix_queries_tokens).c_str(), stdout);
+  std::fputs(
+      fmt::format(
+          "simulated {:.1f} s in {:.2f} s: {} steps, {} preemptions, prefix cache hit {:.1f} % of {} prompt tokens\n",
+          report.duration_s, static_cast<double>(wall.now() - start) / 1e9, stats.steps, stats.preemptions,
+          stats.prefix_queries_tokens > 0
+              ? 100.0 * static_cast<double>(stats.prefix_hits_tokens) / static_cast<double>(stats.prefix_queries_tokens)
+              : 0.0,
+          stats.prefix_queries_tokens)
+          .c_str(),
+      stdout);
   if (!result_path.empty()) SLUICE_TRY_STATUS(write_text_file(result_path, report.to_json()));
   return report.failed == 0 ? 0 : 1;
 }

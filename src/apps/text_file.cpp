@@ -10,7 +10,8 @@ Status write_text_file(const std::string& path, const std::string& text) {
   std::FILE* file = std::fopen(path.c_str(), "w");
   bool done = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
   int reason = errno;
-  if (file != nullptr && std::fclose(file) != 0 && done) done = false, reason = errno;  // what was buffered may fail only now
+  if (file != nullptr && std::fclose(file) != 0 && done)
+    done = false, reason = errno;  // what was buffered may fail only now
   if (done) return {};
   return io_error(fmt::format("cannot write {}: {}", path, std::strerror(reason)));
 }

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <yaml-cpp/yaml.h>
 #include <CLI/CLI.hpp>
 #include <cctype>
 #include <charconv>
@@ -9,7 +10,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
-#include <yaml-cpp/yaml.h>
 
 extern char** environ;
 
@@ -18,7 +18,8 @@ namespace {
 
 std::string env_name(const std::string& long_name) {
   std::string name = "SLUICE_";
-  for (const char c : long_name) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char c : long_name)
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return name;
 }
 
@@ -27,7 +28,8 @@ Status parse_number(const std::string& text, T& target) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size())
-    return invalid_argument(fmt::format("'{}' is not {}", text, std::is_floating_point_v<T> ? "a number" : "a whole number that fits"));
+    return invalid_argument(
+        fmt::format("'{}' is not {}", text, std::is_floating_point_v<T> ? "a number" : "a whole number that fits"));
   target = value;
   return {};
 }
@@ -38,9 +40,12 @@ std::string text_of(const std::optional<T>& value) {
 }
 
 Status parse_bool(const std::string& text, bool& target) {
-  if (text == "true" || text == "1" || text == "yes" || text == "on" || text.empty()) target = true;
-  else if (text == "false" || text == "0" || text == "no" || text == "off") target = false;
-  else return invalid_argument(fmt::format("'{}' is neither true nor false", text));
+  if (text == "true" || text == "1" || text == "yes" || text == "on" || text.empty())
+    target = true;
+  else if (text == "false" || text == "0" || text == "no" || text == "off")
+    target = false;
+  else
+    return invalid_argument(fmt::format("'{}' is neither true nor false", text));
   return {};
 }
 
@@ -51,8 +56,7 @@ Result<ByteSize> parse_byte_size(const std::string& text) {
   double value = -1;
   try {
     value = std::stod(text, &used);
-  } catch (const std::exception&) {
-  }
+  } catch (const std::exception&) {}
   std::string suffix = text.substr(std::min(used, text.size()));
   for (const char* tail : {"iB", "ib", "B", "b"})
     if (suffix.ends_with(tail)) {
@@ -64,7 +68,8 @@ Result<ByteSize> parse_byte_size(const std::string& text) {
     value *= std::pow(1024.0, static_cast<double>(units.find(static_cast<char>(std::toupper(suffix[0]))) + 1));
   else if (!suffix.empty())
     value = -1;
-  if (!(value >= 0) || value > 9e18) return invalid_argument(fmt::format("'{}' is not a size such as 4G, 512M or 1048576", text));
+  if (!(value >= 0) || value > 9e18)
+    return invalid_argument(fmt::format("'{}' is not a size such as 4G, 512M or 1048576", text));
   return ByteSize{static_cast<int64_t>(value)};
 }
 
@@ -76,7 +81,8 @@ std::string format_bytes(double bytes) {
 }
 
 void OptionSet::add_option(const std::string& names, const std::string& help, std::string type,
-                           std::function<Status(const std::vector<std::string>&)> set, std::function<std::string()> get) {
+                           std::function<Status(const std::vector<std::string>&)> set,
+                           std::function<std::string()> get) {
   Option option;
   option.names = names;
   const size_t dashes = names.find("--");
@@ -84,8 +90,10 @@ void OptionSet::add_option(const std::string& names, const std::string& help, st
   option.long_name = names.substr(dashes + 2, names.find(',', dashes) - dashes - 2);
   // CLI11 takes one letter after one dash; "-np", as llama.cpp spells it, is translated before it sees the arguments.
   for (const std::string& name : CLI::detail::split(names, ',')) {
-    if (name.size() > 2 && name[0] == '-' && name[1] != '-') option.aliases.push_back(name);
-    else option.parsed_names += (option.parsed_names.empty() ? "" : ",") + name;
+    if (name.size() > 2 && name[0] == '-' && name[1] != '-')
+      option.aliases.push_back(name);
+    else
+      option.parsed_names += (option.parsed_names.empty() ? "" : ",") + name;
   }
   option.help = help;
   option.group = group_;
@@ -96,28 +104,48 @@ void OptionSet::add_option(const std::string& names, const std::string& help, st
 }
 
 void OptionSet::add(const std::string& names, std::string& target, const std::string& help) {
-  add_option(names, help, "TEXT", [&target](const auto& v) { target = v.back(); return Status(); }, [&target] { return target; });
+  add_option(
+      names, help, "TEXT",
+      [&target](const auto& v) {
+        target = v.back();
+        return Status();
+      },
+      [&target] { return target; });
 }
 void OptionSet::add(const std::string& names, int& target, const std::string& help) {
-  add_option(names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target); }, [&target] { return std::to_string(target); });
+  add_option(
+      names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target); },
+      [&target] { return std::to_string(target); });
 }
 void OptionSet::add(const std::string& names, int64_t& target, const std::string& help) {
-  add_option(names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target); }, [&target] { return std::to_string(target); });
+  add_option(
+      names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target); },
+      [&target] { return std::to_string(target); });
 }
 void OptionSet::add(const std::string& names, uint64_t& target, const std::string& help) {
-  add_option(names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target); }, [&target] { return std::to_string(target); });
+  add_option(
+      names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target); },
+      [&target] { return std::to_string(target); });
 }
 void OptionSet::add(const std::string& names, double& target, const std::string& help) {
-  add_option(names, help, "NUMBER", [&target](const auto& v) { return parse_number(v.back(), target); }, [&target] { return fmt::format("{}", target); });
+  add_option(
+      names, help, "NUMBER", [&target](const auto& v) { return parse_number(v.back(), target); },
+      [&target] { return fmt::format("{}", target); });
 }
 void OptionSet::add(const std::string& names, std::optional<int>& target, const std::string& help) {
-  add_option(names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target.emplace()); }, [&target] { return text_of(target); });
+  add_option(
+      names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target.emplace()); },
+      [&target] { return text_of(target); });
 }
 void OptionSet::add(const std::string& names, std::optional<int64_t>& target, const std::string& help) {
-  add_option(names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target.emplace()); }, [&target] { return text_of(target); });
+  add_option(
+      names, help, "INT", [&target](const auto& v) { return parse_number(v.back(), target.emplace()); },
+      [&target] { return text_of(target); });
 }
 void OptionSet::add(const std::string& names, std::optional<double>& target, const std::string& help) {
-  add_option(names, help, "NUMBER", [&target](const auto& v) { return parse_number(v.back(), target.emplace()); }, [&target] { return text_of(target); });
+  add_option(
+      names, help, "NUMBER", [&target](const auto& v) { return parse_number(v.back(), target.emplace()); },
+      [&target] { return text_of(target); });
 }
 void OptionSet::add(const std::string& names, ByteSize& target, const std::string& help) {
   add_option(
@@ -129,22 +157,25 @@ void OptionSet::add(const std::string& names, ByteSize& target, const std::strin
       [&target] { return target.bytes == 0 ? "0" : format_bytes(static_cast<double>(target.bytes)); });
 }
 void OptionSet::add(const std::string& names, std::vector<std::string>& target, const std::string& help) {
-  add_option(names, help, "TEXT,...",
-             [&target](const auto& v) {
-               target.clear();
-               for (const std::string& part : v)
-                 for (std::string& item : CLI::detail::split(part, ',')) target.push_back(std::move(item));
-               return Status();
-             },
-             [&target] {
-               std::string text;
-               for (const auto& s : target) text += (text.empty() ? "" : ",") + s;
-               return text;
-             });
+  add_option(
+      names, help, "TEXT,...",
+      [&target](const auto& v) {
+        target.clear();
+        for (const std::string& part : v)
+          for (std::string& item : CLI::detail::split(part, ',')) target.push_back(std::move(item));
+        return Status();
+      },
+      [&target] {
+        std::string text;
+        for (const auto& s : target) text += (text.empty() ? "" : ",") + s;
+        return text;
+      });
   options_.back().is_list = true;
 }
 void OptionSet::add(const std::string& names, bool& target, const std::string& help) {
-  add_option(names, help, "", [&target](const auto& v) { return parse_bool(v.back(), target); }, [&target] { return target ? "true" : "false"; });
+  add_option(
+      names, help, "", [&target](const auto& v) { return parse_bool(v.back(), target); },
+      [&target] { return target ? "true" : "false"; });
   options_.back().is_flag = true;
 }
 
@@ -204,7 +235,8 @@ Status OptionSet::apply_environment() {
     const std::string name = env_name(option.long_name);
     const char* value = std::getenv(name.c_str());
     if (value == nullptr) continue;
-    if (const Status status = option.set({value}); !status.ok()) return status.error().in("environment variable " + name);
+    if (const Status status = option.set({value}); !status.ok())
+      return status.error().in("environment variable " + name);
     option.source = "environment " + name;
   }
   return {};
@@ -213,11 +245,13 @@ Status OptionSet::apply_environment() {
 Status OptionSet::apply_config(const std::string& path) {
   try {
     const YAML::Node root = YAML::LoadFile(path);
-    if (!root.IsMap() && !root.IsNull()) return invalid_argument(fmt::format("{}: a map of flags to values is wanted", path));
+    if (!root.IsMap() && !root.IsNull())
+      return invalid_argument(fmt::format("{}: a map of flags to values is wanted", path));
     for (const auto& entry : root) {
       std::string key = entry.first.as<std::string>();
       std::replace(key.begin(), key.end(), '_', '-');
-      const auto option = std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.long_name == key; });
+      const auto option =
+          std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.long_name == key; });
       const std::string where = fmt::format("{}:{}: {}", path, entry.first.Mark().line + 1, key);
       if (option == options_.end()) return invalid_argument(fmt::format("{} is no flag of '{}'", where, command_));
       std::vector<std::string> values;
@@ -240,7 +274,8 @@ Status OptionSet::apply_config(const std::string& path) {
 
 std::string OptionSet::show() const {
   std::string out;
-  for (const Option& option : options_) out += fmt::format("{:<28} {:<32} {}\n", option.long_name, option.get(), option.source);
+  for (const Option& option : options_)
+    out += fmt::format("{:<28} {:<32} {}\n", option.long_name, option.get(), option.source);
   return out;
 }
 
@@ -267,7 +302,8 @@ std::string OptionSet::help() const {
       out += "\n" + group + ":\n";
     }
     std::string names = option.names;
-    if (const std::string position = position_of(option); !position.empty()) names.resize(names.size() - position.size() - 1);
+    if (const std::string position = position_of(option); !position.empty())
+      names.resize(names.size() - position.size() - 1);
     std::string left;
     for (const char c : names) left += c == ',' ? std::string(", ") : std::string(1, c);
     if (option.is_flag) left.insert(left.find("--") + 2, "[no-]");
@@ -286,9 +322,10 @@ std::string OptionSet::help() const {
     }
     out += text + "\n";
   }
-  out += fmt::format("\nEvery flag can also be set by an environment variable (SLUICE_MAX_MODEL_LEN for --max-model-len) or in a\n"
-                     "YAML file (--config FILE; key max-model-len). The command line wins over the environment, which wins over\n"
-                     "the file.\n");
+  out += fmt::format(
+      "\nEvery flag can also be set by an environment variable (SLUICE_MAX_MODEL_LEN for --max-model-len) or in a\n"
+      "YAML file (--config FILE; key max-model-len). The command line wins over the environment, which wins over\n"
+      "the file.\n");
   return out;
 }
 

@@ -12,7 +12,8 @@
 
 namespace sluice {
 
-/// A size on the command line: "4G", "512MiB", "1048576". Suffixes K, M, G, T are powers of 1024, with or without iB or B.
+/// A size on the command line: "4G", "512MiB", "1048576". Suffixes K, M, G, T are powers of 1024, with or without iB or
+/// B.
 struct ByteSize {
   int64_t bytes = 0;
 };
@@ -22,12 +23,13 @@ std::string format_bytes(double bytes);
 
 class OptionSet {
  public:
-  OptionSet(std::string command, std::string description) : command_(std::move(command)), description_(std::move(description)) {}
+  OptionSet(std::string command, std::string description)
+      : command_(std::move(command)), description_(std::move(description)) {}
 
   /// Shown in --help as a heading for the options added after it.
   void group(std::string name) { group_ = std::move(name); }
-  /// `names` is CLI11's form: "-m,--model,model" is a short and a long name and a position. The target holds the default,
-  /// and may be given another until parse().
+  /// `names` is CLI11's form: "-m,--model,model" is a short and a long name and a position. The target holds the
+  /// default, and may be given another until parse().
   void add(const std::string& names, std::string& target, const std::string& help);
   void add(const std::string& names, int& target, const std::string& help);
   void add(const std::string& names, int64_t& target, const std::string& help);
@@ -43,7 +45,8 @@ class OptionSet {
   void add(const std::string& names, bool& target, const std::string& help);
 
   enum class Outcome { run, done };  // done: help was printed
-  /// Fills the targets. Unknown flags, keys and environment variables, and values of a wrong type, are errors that name them.
+  /// Fills the targets. Unknown flags, keys and environment variables, and values of a wrong type, are errors that name
+  /// them.
   Result<Outcome> parse(const std::vector<std::string>& args);
 
   /// One line per option: its value and where it came from.

@@ -67,8 +67,9 @@ TEST(Options, HelpShowsTheDefaultsInEffectAndHowToTurnFlagsOff) {
   f.set.add("--temperature", temperature, "heat");
   f.context = 4;  // after add(), as a command does that has another default than the others
   const std::string help = f.set.help();
-  for (const char* line : {"-c, -ctx, --max-model-len INT       the context [4]\n", "--[no-]prefix-cache                 share prefixes [true]\n",
-                           "size [1.00 KiB]\n", "names\n", "--temperature NUMBER                heat\n"})
+  for (const char* line : {"-c, -ctx, --max-model-len INT       the context [4]\n",
+                           "--[no-]prefix-cache                 share prefixes [true]\n", "size [1.00 KiB]\n",
+                           "names\n", "--temperature NUMBER                heat\n"})
     EXPECT_NE(help.find(line), std::string::npos) << line << "is not in\n" << help;
 }
 

@@ -30,8 +30,8 @@ inline constexpr NumberLimits kPresencePenaltyLimits{"presence_penalty", -2, 2};
 inline constexpr NumberLimits kFrequencyPenaltyLimits{"frequency_penalty", -2, 2};
 inline constexpr int kLowestTopK = -1;  // -1 and 0: off
 
-/// What is allowed and means the same as a plainer value gets that: top_k -1 is 0, and a temperature next to 0 is greedy,
-/// as in vLLM.
+/// What is allowed and means the same as a plainer value gets that: top_k -1 is 0, and a temperature next to 0 is
+/// greedy, as in vLLM.
 inline void settle_sampling(SamplingParams& sampling) {
   if (sampling.temperature < 1e-5f) sampling.temperature = 0;
   if (sampling.top_k < 0) sampling.top_k = 0;

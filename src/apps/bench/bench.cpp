@@ -4,8 +4,8 @@
 
 #include "apps/bench/roofline.h"
 #include "apps/catalog_help.h"
-#include "base/options.h"
 #include "base/machine.h"
+#include "base/options.h"
 
 namespace sluice {
 
@@ -30,7 +30,9 @@ Result<int> bench_main(const std::vector<std::string>& args) {
     std::fputs(text.c_str(), stdout);
     return 0;
   }
-  return invalid_argument((args.empty() ? std::string("which benchmark?") : fmt::format("there is no benchmark '{}'", args[0])) + "\n\n" + text);
+  return invalid_argument(
+      (args.empty() ? std::string("which benchmark?") : fmt::format("there is no benchmark '{}'", args[0])) + "\n\n" +
+      text);
 }
 
 Result<int> bench_roofline(const std::vector<std::string>& args) {
@@ -38,23 +40,33 @@ Result<int> bench_roofline(const std::vector<std::string>& args) {
   std::string isa;
   OptionSet options("sluice bench roofline", "Measures what this machine can do at most.");
   options.add("-t,--threads", threads, "threads; 0: the cores that this process may use");
-  options.add("--isa", isa, catalog_help("kernel table whose instructions are measured; the best here when absent", op_tables()));
+  options.add("--isa", isa,
+              catalog_help("kernel table whose instructions are measured; the best here when absent", op_tables()));
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
-  if (threads < 0 || threads > 1024) return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", threads), "--threads");
+  if (threads < 0 || threads > 1024)
+    return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", threads), "--threads");
   SLUICE_TRY(const OpTable* table, select_op_table(isa));
   std::vector<int> counts{1};
   const int all = threads > 0 ? threads : usable_cores();
   if (all > 1) counts.push_back(all);
-  std::fputs(fmt::format("{:>8} {:>14} {:>14} {:>14} {:>14}\n", "threads", "read GB/s", "f32 GFLOP/s", "bf16 GFLOP/s", "int8 GOP/s").c_str(), stdout);
+  std::fputs(fmt::format("{:>8} {:>14} {:>14} {:>14} {:>14}\n", "threads", "read GB/s", "f32 GFLOP/s", "bf16 GFLOP/s",
+                         "int8 GOP/s")
+                 .c_str(),
+             stdout);
   for (const int n : counts) {
     ThreadPool pool(n);
     const Roofline r = measure_roofline(*table, pool);
-    std::fputs(fmt::format("{:>8} {:>14.1f} {:>14.0f} {:>14.0f} {:>14.0f}\n", n, r.memory_gbps, r.f32_gflops, r.bf16_gflops, r.int8_gops).c_str(), stdout);
+    std::fputs(fmt::format("{:>8} {:>14.1f} {:>14.0f} {:>14.0f} {:>14.0f}\n", n, r.memory_gbps, r.f32_gflops,
+                           r.bf16_gflops, r.int8_gops)
+                   .c_str(),
+               stdout);
     std::fflush(stdout);
   }
   const Peaks peaks = table->peaks();
-  std::fputs(fmt::format("{}: f32 by {}; bf16 by {}; int8 by {}\n", table->isa, peaks.f32.instructions, peaks.bf16.instructions, peaks.int8.instructions).c_str(),
+  std::fputs(fmt::format("{}: f32 by {}; bf16 by {}; int8 by {}\n", table->isa, peaks.f32.instructions,
+                         peaks.bf16.instructions, peaks.int8.instructions)
+                 .c_str(),
              stdout);
   return 0;
 }

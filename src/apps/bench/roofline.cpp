@@ -12,7 +12,8 @@ Roofline measure_roofline(const OpTable& table, ThreadPool& pool) {
   Roofline roofline;
   roofline.threads = pool.size();
   RealClock clock;
-  // Reading: much more than the caches hold, in one pass per run; every line is used, so that nothing is optimised away.
+  // Reading: much more than the caches hold, in one pass per run; every line is used, so that nothing is optimised
+  // away.
   const size_t words_per_thread = size_t{24} << 20;  // 192 MiB each
   std::vector<uint64_t> data(words_per_thread * static_cast<size_t>(pool.size()), 1);
   std::atomic<uint64_t> sink{0};
@@ -49,7 +50,9 @@ Roofline measure_roofline(const OpTable& table, ThreadPool& pool) {
 
 std::string to_text(const Roofline& r) {
   std::string text = fmt::format("roofline, {} threads: memory read {:.1f} GB/s", r.threads, r.memory_gbps);
-  if (r.f32_gflops > 0) text += fmt::format(", f32 {:.0f} GFLOP/s, bf16 {:.0f} GFLOP/s, int8 {:.0f} GOP/s", r.f32_gflops, r.bf16_gflops, r.int8_gops);
+  if (r.f32_gflops > 0)
+    text += fmt::format(", f32 {:.0f} GFLOP/s, bf16 {:.0f} GFLOP/s, int8 {:.0f} GOP/s", r.f32_gflops, r.bf16_gflops,
+                        r.int8_gops);
   return text + "\n";
 }
 
@@ -58,8 +61,8 @@ double StepDemand::seconds(const Roofline& r) const {
   return std::max(memory, r.*peak > 0 ? operations / (r.*peak * 1e9) : 0);
 }
 
-StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double kv_bytes_per_token, double rows, double sequences,
-                       double context, double logit_rows) {
+StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double kv_bytes_per_token, double rows,
+                       double sequences, double context, double logit_rows) {
   StepDemand demand;
   double matrix_elems = 0, head_elems = 0, quantized = 0, bf16 = 0;
   const double vocab_elems = static_cast<double>(info.vocab_size) * static_cast<double>(info.hidden);
@@ -70,8 +73,10 @@ StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double
     const bool vocabulary = static_cast<double>(t.shape.elems()) == vocab_elems;
     const bool head = vocabulary && (!untied || t.name == "output.weight" || t.name == "lm_head.weight");
     if (vocabulary && !head) continue;  // the embedding is a gather
-    if (head) head_elems = static_cast<double>(t.shape.elems());
-    else matrix_elems += static_cast<double>(t.shape.elems());
+    if (head)
+      head_elems = static_cast<double>(t.shape.elems());
+    else
+      matrix_elems += static_cast<double>(t.shape.elems());
     if (dtype_info(t.dtype).block_elems > 1) quantized += static_cast<double>(t.shape.elems());
     if (t.dtype == DType::bf16) bf16 += static_cast<double>(t.shape.elems());
     if (!head || logit_rows > 0) demand.weight_bytes += static_cast<double>(t.size_bytes);

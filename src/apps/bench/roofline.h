@@ -3,17 +3,17 @@
 
 #include <string>
 
-#include "base/thread_pool.h"
 #include "backend/op_table.h"
+#include "base/thread_pool.h"
 #include "model/model.h"
 
 namespace sluice {
 
 struct Roofline {
   int threads = 1;
-  double memory_gbps = 0;     // GB/s, reading
+  double memory_gbps = 0;                                 // GB/s, reading
   double f32_gflops = 0, bf16_gflops = 0, int8_gops = 0;  // a multiply-add counts two; 0 where the table has none
-  Peaks peaks;                // which instructions they are
+  Peaks peaks;                                            // which instructions they are
 };
 /// Takes about a second. Peaks are the best of several runs: a limit, not an average.
 Roofline measure_roofline(const OpTable& table, ThreadPool& pool);
@@ -29,7 +29,7 @@ struct StepDemand {
   double seconds(const Roofline& roofline) const;
 };
 /// `rows` positions in all at a mean context of `context`, each with `logit_rows` rows of logits.
-StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double kv_bytes_per_token, double rows, double sequences,
-                       double context, double logit_rows);
+StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double kv_bytes_per_token, double rows,
+                       double sequences, double context, double logit_rows);
 
 }  // namespace sluice

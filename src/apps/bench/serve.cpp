@@ -43,7 +43,8 @@ struct Target {
   double timeout_s = 600;
 };
 
-http::request<http::string_body> make_http(const Target& target, http::verb verb, const std::string& path, std::string body) {
+http::request<http::string_body> make_http(const Target& target, http::verb verb, const std::string& path,
+                                           std::string body) {
   http::request<http::string_body> request{verb, path, 11};
   request.set(http::field::host, target.host);
   request.set(http::field::user_agent, "sluice-bench");
@@ -131,11 +132,15 @@ asio::awaitable<void> send_one(Shared& shared, const std::string& body, RequestR
       co_await http::async_read_some(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, ec));
       if (ec && ec != http::error::need_buffer) throw beast::system_error(ec);
       const std::string_view bytes(chunk.data(), chunk.size() - parser.get().body().size);
-      if (status == 200) reader.feed(bytes, shared.clock.now());
-      else error_body += bytes;
+      if (status == 200)
+        reader.feed(bytes, shared.clock.now());
+      else
+        error_body += bytes;
     }
-    if (status != 200) record.error = fmt::format("HTTP {}: {}", status, error_body.substr(0, 300));
-    else if (!reader.done()) record.error = "the stream ended without [DONE]";
+    if (status != 200)
+      record.error = fmt::format("HTTP {}: {}", status, error_body.substr(0, 300));
+    else if (!reader.done())
+      record.error = "the stream ended without [DONE]";
     record.ok = record.error.empty() && !record.token_times.empty();
     if (record.error.empty() && record.token_times.empty()) record.error = "no text came";
   } catch (const std::exception& e) {
@@ -177,27 +182,35 @@ Result<json> get_json(Shared& shared, const std::string& path) {
     http::response<http::string_body> response;
     http::read(stream, buffer, response);
     json j = json::parse(response.body(), nullptr, false);
-    if (response.result_int() != 200 || j.is_discarded()) return unavailable(fmt::format("GET {} answered {}", path, response.result_int()));
+    if (response.result_int() != 200 || j.is_discarded())
+      return unavailable(fmt::format("GET {} answered {}", path, response.result_int()));
     return j;
   } catch (const std::exception& e) {
-    return unavailable(fmt::format("GET {} from {}:{} (--base-url): {}", path, shared.target.host, shared.target.port, reason(e)));
+    return unavailable(
+        fmt::format("GET {} from {}:{} (--base-url): {}", path, shared.target.host, shared.target.port, reason(e)));
   }
 }
 
 Status parse_url(const std::string& url, Target& target) {
   const std::string scheme = "http://";
-  if (!url.starts_with(scheme)) return invalid_argument(fmt::format("--base-url '{}': only http:// is spoken here", url), "--base-url");
-  const std::string rest = url.substr(scheme.size()), server = rest.substr(0, rest.find('/')), path = rest.substr(server.size());
+  if (!url.starts_with(scheme))
+    return invalid_argument(fmt::format("--base-url '{}': only http:// is spoken here", url), "--base-url");
+  const std::string rest = url.substr(scheme.size()), server = rest.substr(0, rest.find('/')),
+                    path = rest.substr(server.size());
   if (path != "" && path != "/" && path != "/v1" && path != "/v1/")
-    return invalid_argument(fmt::format("--base-url '{}': the path {} belongs into --endpoint", url, path), "--base-url");
+    return invalid_argument(fmt::format("--base-url '{}': the path {} belongs into --endpoint", url, path),
+                            "--base-url");
   const size_t colon = server.find(':', server.find(']') + 1);  // an IPv6 address stands in brackets
   target.host = server.substr(0, colon);
-  if (target.host.starts_with('[') && target.host.ends_with(']')) target.host = target.host.substr(1, target.host.size() - 2);
+  if (target.host.starts_with('[') && target.host.ends_with(']'))
+    target.host = target.host.substr(1, target.host.size() - 2);
   target.port = colon == std::string::npos ? "80" : server.substr(colon + 1);
   int port = 0;
   const auto [end, error] = std::from_chars(target.port.data(), target.port.data() + target.port.size(), port);
-  if (target.host.empty() || error != std::errc() || end != target.port.data() + target.port.size() || port < 1 || port > 65535)
-    return invalid_argument(fmt::format("--base-url '{}': http://HOST:PORT is wanted, the port from 1 to 65535", url), "--base-url");
+  if (target.host.empty() || error != std::errc() || end != target.port.data() + target.port.size() || port < 1 ||
+      port > 65535)
+    return invalid_argument(fmt::format("--base-url '{}': http://HOST:PORT is wanted, the port from 1 to 65535", url),
+                            "--base-url");
   return {};
 }
 
@@ -207,17 +220,22 @@ constexpr int kChatWords = 1000;  // chat has no token ids: a message is made of
 /// lists under meta.n_vocab, as ours and llama.cpp's do.
 Status ask_server(Shared& shared, int64_t& vocab_size) {
   SLUICE_TRY(const json models, get_json(shared, "/v1/models"));
-  if (!models.is_object() || !models.contains("data") || !models["data"].is_array()) return unavailable("GET /v1/models: the answer has no array \"data\"");
+  if (!models.is_object() || !models.contains("data") || !models["data"].is_array())
+    return unavailable("GET /v1/models: the answer has no array \"data\"");
   for (const json& model : models["data"]) {
     if (!model.is_object() || !model.contains("id") || !model["id"].is_string()) continue;
     if (shared.target.model.empty()) shared.target.model = model["id"];
     if (model["id"] != shared.target.model) continue;
-    if (const json size = model.value(json::json_pointer("/meta/n_vocab"), json()); vocab_size == 0 && size.is_number_integer()) vocab_size = size;
+    if (const json size = model.value(json::json_pointer("/meta/n_vocab"), json());
+        vocab_size == 0 && size.is_number_integer())
+      vocab_size = size;
   }
   if (shared.target.model.empty()) return unavailable("the server lists no model; name it with --model");
   if (vocab_size < 1)
-    return invalid_argument(fmt::format("the server does not say how many tokens the vocabulary of {} has; give it with --vocab-size", shared.target.model),
-                            "--vocab-size");
+    return invalid_argument(
+        fmt::format("the server does not say how many tokens the vocabulary of {} has; give it with --vocab-size",
+                    shared.target.model),
+        "--vocab-size");
   return {};
 }
 
@@ -226,7 +244,8 @@ std::string request_body(const Target& target, const Request& request) {
   body["model"] = target.model;
   if (target.chat) {
     std::string text;
-    for (const TokenId t : request.prompt) text += fmt::format(" {}", t % kChatWords);  // words; their tokens are the server's to count
+    for (const TokenId t : request.prompt)
+      text += fmt::format(" {}", t % kChatWords);  // words; their tokens are the server's to count
     body["messages"] = json::array({{{"role", "user"}, {"content", text}}});
   } else {
     body["prompt"] = request.prompt;
@@ -246,12 +265,16 @@ Result<int> bench_serve(const std::vector<std::string>& args) {
   WorkloadFlags workload;
   std::string url = "http://127.0.0.1:8000", result_path;
   int64_t vocab_size = 0;
-  OptionSet options("sluice bench serve", "Sends a workload to an OpenAI-compatible server, streaming, and reports latencies and throughput.");
+  OptionSet options(
+      "sluice bench serve",
+      "Sends a workload to an OpenAI-compatible server, streaming, and reports latencies and throughput.");
   options.add("--base-url", url, "the server");
-  options.add("--endpoint", shared.target.endpoint, "path of the request; prompts are token ids, or words where it has \"chat\" in it");
+  options.add("--endpoint", shared.target.endpoint,
+              "path of the request; prompts are token ids, or words where it has \"chat\" in it");
   options.add("--model", shared.target.model, "model name; default: the first that the server lists");
   options.add("--api-key", shared.target.api_key, "sent as a bearer token");
-  options.add("--vocab-size", vocab_size, "prompts are drawn from ids below this; 0: ask the server (/v1/models, meta.n_vocab)");
+  options.add("--vocab-size", vocab_size,
+              "prompts are drawn from ids below this; 0: ask the server (/v1/models, meta.n_vocab)");
   options.add("--max-concurrency", shared.limit, "most requests in flight; 0: no cap");
   options.add("--timeout", shared.target.timeout_s, "seconds that one request may take");
   options.add("--result-file", result_path, "write the report as JSON too");
@@ -260,9 +283,12 @@ Result<int> bench_serve(const std::vector<std::string>& args) {
   if (outcome == OptionSet::Outcome::done) return 0;
   shared.target.chat = shared.target.endpoint.find("chat") != std::string::npos;
   SLUICE_TRY_STATUS(parse_url(url, shared.target));
-  if (shared.limit < 0) return invalid_argument(fmt::format("--max-concurrency is {}; it must be at least 0", shared.limit), "--max-concurrency");
+  if (shared.limit < 0)
+    return invalid_argument(fmt::format("--max-concurrency is {}; it must be at least 0", shared.limit),
+                            "--max-concurrency");
   if (!(shared.target.timeout_s > 0 && shared.target.timeout_s < 1e9))
-    return invalid_argument(fmt::format("--timeout is {}; it must be above 0 s and below 1e9", shared.target.timeout_s), "--timeout");
+    return invalid_argument(fmt::format("--timeout is {}; it must be above 0 s and below 1e9", shared.target.timeout_s),
+                            "--timeout");
   try {
     shared.endpoints = tcp::resolver(shared.io).resolve(shared.target.host, shared.target.port);
   } catch (const std::exception& e) {

@@ -38,9 +38,14 @@ Status parse_goodput(const std::string& text, GoodputLimits& limits) {
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find(',', at), text.size()), colon = std::min(text.find(':', at), end);
     const std::string name = text.substr(at, colon - at);
-    double* target = name == "ttft" ? &limits.ttft_ms : name == "tpot" ? &limits.tpot_ms : name == "e2el" ? &limits.e2el_ms : nullptr;
-    if (colon == end || target == nullptr || !read_number(std::string_view(text).substr(colon + 1, end - colon - 1), *target) || !(*target > 0))
-      return invalid_argument(fmt::format("--goodput '{}': ttft:MS,tpot:MS,e2el:MS is wanted, each optional", text), "--goodput");
+    double* target = name == "ttft"   ? &limits.ttft_ms
+                     : name == "tpot" ? &limits.tpot_ms
+                     : name == "e2el" ? &limits.e2el_ms
+                                      : nullptr;
+    if (colon == end || target == nullptr ||
+        !read_number(std::string_view(text).substr(colon + 1, end - colon - 1), *target) || !(*target > 0))
+      return invalid_argument(fmt::format("--goodput '{}': ttft:MS,tpot:MS,e2el:MS is wanted, each optional", text),
+                              "--goodput");
     at = end + 1;
   }
   return {};
@@ -65,26 +70,35 @@ Result<Workload> make_workload(WorkloadFlags& flags, int64_t vocab_size) {
   double rate = 0;  // from_chars knows "inf"
   const bool own_times = flags.request_rate == "trace";
   if (!own_times && !(read_number(flags.request_rate, rate) && rate > 0))
-    return invalid_argument(fmt::format("--request-rate is '{}'; it must be a number of requests per second above 0, inf or trace", flags.request_rate), "--request-rate");
+    return invalid_argument(
+        fmt::format("--request-rate is '{}'; it must be a number of requests per second above 0, inf or trace",
+                    flags.request_rate),
+        "--request-rate");
   if (own_times && flags.trace.empty()) return invalid_argument("--request-rate trace needs --trace", "--request-rate");
   if (!(flags.burstiness > 0)) return invalid_argument("--burstiness must be above 0", "--burstiness");
   if (!(flags.length_scale > 0)) return invalid_argument("--length-scale must be above 0", "--length-scale");
   const bool random = flags.trace.empty();
-  for (const auto& [flag, value, low] : {std::tuple{"--num-prompts", flags.num_prompts, random ? 1 : 0}, {"--random-input-len", flags.input_len, 1},
-                                         {"--random-output-len", flags.output_len, 1}, {"--random-prefix-len", flags.prefix_len, 0},
-                                         {"--max-input-len", flags.max_input_len, 0}, {"--max-output-len", flags.max_output_len, 0}})
+  for (const auto& [flag, value, low] : {std::tuple{"--num-prompts", flags.num_prompts, random ? 1 : 0},
+                                         {"--random-input-len", flags.input_len, 1},
+                                         {"--random-output-len", flags.output_len, 1},
+                                         {"--random-prefix-len", flags.prefix_len, 0},
+                                         {"--max-input-len", flags.max_input_len, 0},
+                                         {"--max-output-len", flags.max_output_len, 0}})
     if (value < low) return invalid_argument(fmt::format("{} is {}; it must be at least {}", flag, value, low), flag);
   if (!(flags.range_ratio >= 0 && flags.range_ratio <= 1))
-    return invalid_argument(fmt::format("--random-range-ratio is {}; it must be from 0 to 1", flags.range_ratio), "--random-range-ratio");
+    return invalid_argument(fmt::format("--random-range-ratio is {}; it must be from 0 to 1", flags.range_ratio),
+                            "--random-range-ratio");
   Rng rng(flags.seed ^ 0x5eed);
   Workload load;
   std::vector<TraceRequest> entries;
   if (!random) {
     SLUICE_TRY(auto trace, load_trace(flags.trace));
-    entries = scale_trace(std::move(trace), {flags.num_prompts, flags.length_scale, flags.max_input_len, flags.max_output_len, own_times ? 0 : rate});
+    entries = scale_trace(std::move(trace), {flags.num_prompts, flags.length_scale, flags.max_input_len,
+                                             flags.max_output_len, own_times ? 0 : rate});
   } else {
     auto length = [&](int around) {
-      const auto low = static_cast<int64_t>(std::ceil(around * (1 - flags.range_ratio))), high = static_cast<int64_t>(around * (1 + flags.range_ratio));
+      const auto low = static_cast<int64_t>(std::ceil(around * (1 - flags.range_ratio))),
+                 high = static_cast<int64_t>(around * (1 + flags.range_ratio));
       return std::max(1, static_cast<int>(rng.between(low, std::max(low, high))));
     };
     double t = 0;

@@ -18,16 +18,16 @@ constexpr int kEveryRequest = 1 << 24;
 struct WorkloadFlags {
   std::string trace;
   int num_prompts = 100;
-  int input_len = 128, output_len = 64;   // of random requests
-  int prefix_len = 0;                     // shared by all random requests
-  double range_ratio = 0;                 // random lengths spread over [1 - r, 1 + r] x the length
+  int input_len = 128, output_len = 64;  // of random requests
+  int prefix_len = 0;                    // shared by all random requests
+  double range_ratio = 0;                // random lengths spread over [1 - r, 1 + r] x the length
   double length_scale = 1;
   int max_input_len = 0, max_output_len = 0;
-  std::string request_rate = "inf";       // per second; "inf": all at once; "trace": the trace's own times
-  double burstiness = 1;                  // 1: Poisson; gamma shape otherwise, as vLLM's
+  std::string request_rate = "inf";  // per second; "inf": all at once; "trace": the trace's own times
+  double burstiness = 1;             // 1: Poisson; gamma shape otherwise, as vLLM's
   uint64_t seed = 0;
   std::string goodput_text;
-  GoodputLimits goodput;                  // parsed from goodput_text by make_workload()
+  GoodputLimits goodput;  // parsed from goodput_text by make_workload()
 
   void declare(OptionSet& options);
 };

@@ -39,11 +39,15 @@ constexpr const char* kMultiplyAdd = "vfmadd231ps";
 constexpr const char* kWidenedBf16 = "vpslld and vpand to f32, vfmadd231ps";
 constexpr const char* kByteDotInSteps = "vpmaddubsw, vpmaddwd, vpaddd";
 
-Peaks avx2_peaks() { return {{kMultiplyAdd, avx2::f32_peak}, {kWidenedBf16, avx2::bf16_peak}, {kByteDotInSteps, avx2::int8_peak}}; }
+Peaks avx2_peaks() {
+  return {{kMultiplyAdd, avx2::f32_peak}, {kWidenedBf16, avx2::bf16_peak}, {kByteDotInSteps, avx2::int8_peak}};
+}
 
 Peaks avx512bw_peaks() {
   const Peak dot{"vdpbf16ps", avx512bf16::bf16_peak}, widened{kWidenedBf16, avx512bw::bf16_peak};
-  return {{kMultiplyAdd, avx512bw::f32_peak}, __builtin_cpu_supports("avx512bf16") ? dot : widened, {kByteDotInSteps, avx512bw::int8_peak}};
+  return {{kMultiplyAdd, avx512bw::f32_peak},
+          __builtin_cpu_supports("avx512bf16") ? dot : widened,
+          {kByteDotInSteps, avx512bw::int8_peak}};
 }
 
 Peaks avx512_peaks() {
