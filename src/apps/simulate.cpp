@@ -18,13 +18,16 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   EngineOptions engine;
   std::string cost_path, result_path;
   int64_t kv_tokens = 0;
+  workload.num_prompts = 0;
+  workload.request_rate = "trace";
   engine.max_model_len = 0;
   engine.max_waiting = kEveryRequest;
   OptionSet options(
       "sluice simulate",
       "Replays a trace through the same engine, scheduler and policies that serve, with a step-time model in place of\n"
       "the computation, and prints the report of 'sluice bench serve'.");
-  options.add("--cost", cost_path, "step-time model, as 'sluice bench calibrate' writes it");
+  options.add("--cost", cost_path,
+              "step-time model, as 'sluice bench calibrate' writes it; without one, that of a 0.5B model in Q8_0 on two cores");
   workload.declare(options);
   options.group("Engine");
   options.add("--num-kv-tokens", kv_tokens,
@@ -36,16 +39,23 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   options.add("--result-file", result_path, "write the report as JSON too");
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
-  if (cost_path.empty())
-    return invalid_argument("a step-time model is needed: --cost FILE, made by 'sluice bench calibrate'", "--cost");
   if (kv_tokens < 0)
     return invalid_argument(fmt::format("--num-kv-tokens is {}; it must be at least 0", kv_tokens), "--num-kv-tokens");
   if (engine.max_model_len < 0 || engine.max_model_len == 1)
     return invalid_argument(
         fmt::format("--max-model-len is {}; it must be at least 2, or 0 for the longest request", engine.max_model_len),
         "--max-model-len");
-  SLUICE_TRY(const std::string cost_text, read_file(cost_path));
-  SLUICE_TRY(const StepCost cost, StepCost::from_json(cost_text, cost_path));
+  if (workload.trace.empty()) {  // random requests have no times and no number of their own
+    if (workload.num_prompts == 0) workload.num_prompts = 100;
+    if (workload.request_rate == "trace") workload.request_rate = "inf";
+  }
+  StepCost cost = StepCost::built_in();
+  if (!cost_path.empty()) {
+    SLUICE_TRY(const std::string cost_text, read_file(cost_path));
+    SLUICE_TRY(cost, StepCost::from_json(cost_text, cost_path));
+  }
+  std::fputs(fmt::format("# step times of {}, {}{}\n", cost.model, cost.machine,
+                         cost_path.empty() ? "; 'sluice bench calibrate' measures those of a model here" : "").c_str(), stdout);
   SLUICE_TRY(const Workload load, make_workload(workload, 1 << 20));
 
   int longest = 2;

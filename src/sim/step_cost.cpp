@@ -15,8 +15,11 @@ StepFeatures step_features(const StepPlan& plan) {
     context += end;
     row_context += item.n_tokens * (end - 0.5 * (item.n_tokens - 1));
   }
-  // Below some tens of rows a step is bound by reading the weights, above by arithmetic: the bend of the line.
-  return {{1.0, rows, std::min(rows, 16.0), sampled, context, row_context}};
+  return {{1.0, rows, std::min(rows, 16.0), std::min(rows, 64.0), sampled, context, row_context}};
+}
+
+StepCost StepCost::built_in() {
+  return {{9.2e6, 5.0e6, 0, 2.5e6, 0, 400, 60}, "qwen2.5-0.5b-q8_0", "2 threads, avx2"};
 }
 
 double StepCost::step_ns(const StepFeatures& features) const {
@@ -27,20 +30,24 @@ double StepCost::step_ns(const StepFeatures& features) const {
 
 namespace {
 
-StepCost fit_all(const std::vector<MeasuredStep>& steps) {
+/// Weighted non-negative least squares on relative error: each step is scaled by 1 / its time.
+StepCost fit_weighted(const std::vector<MeasuredStep>& steps, const std::vector<double>& weight) {
   constexpr int n = StepFeatures::kCount;
-  // Normal equations of the relative error: each step is scaled by 1 / its time. Columns are scaled to unit norm.
-  std::array<double, n> scale{};
-  for (const MeasuredStep& s : steps)
-    for (int i = 0; i < n; ++i) scale[i] += s.features.x[i] / s.ns * (s.features.x[i] / s.ns);
+  std::array<double, n> scale{};  // columns get unit norm
+  for (size_t s = 0; s < steps.size(); ++s)
+    for (int i = 0; i < n; ++i) {
+      const double x = steps[s].features.x[i] / steps[s].ns;
+      scale[i] += weight[s] * x * x;
+    }
   for (double& v : scale) v = v > 0 ? 1 / std::sqrt(v) : 0;
   std::array<std::array<double, n>, n> a{};
   std::array<double, n> b{};
-  for (const MeasuredStep& s : steps) {
+  for (size_t s = 0; s < steps.size(); ++s) {
+    std::array<double, n> x;
+    for (int i = 0; i < n; ++i) x[i] = steps[s].features.x[i] / steps[s].ns * scale[i];
     for (int i = 0; i < n; ++i) {
-      const double xi = s.features.x[i] / s.ns * scale[i];
-      b[i] += xi;
-      for (int j = 0; j < n; ++j) a[i][j] += xi * (s.features.x[j] / s.ns * scale[j]);
+      b[i] += weight[s] * x[i];
+      for (int j = 0; j < n; ++j) a[i][j] += weight[s] * x[i] * x[j];
     }
   }
   // Coordinate descent with clipping at zero converges for this convex problem.
@@ -61,14 +68,13 @@ StepCost fit_all(const std::vector<MeasuredStep>& steps) {
 }  // namespace
 
 StepCost StepCost::fit(const std::vector<MeasuredStep>& steps) {
-  StepCost cost = fit_all(steps);
-  // A step during which the machine did something else says nothing about the next one: those far off are left out.
-  for (int round = 0; round < 3; ++round) {
-    std::vector<MeasuredStep> usual;
-    for (const MeasuredStep& s : steps)
-      if (const double ratio = s.ns / std::max(1.0, cost.step_ns(s.features)); ratio > 0.4 && ratio < 2.5) usual.push_back(s);
-    if (usual.size() < steps.size() / 2) break;
-    cost = fit_all(usual);
+  // Iteratively reweighted: a weight of 1 / |error| turns squares into absolute values.
+  std::vector<double> weight(steps.size(), 1.0);
+  StepCost cost = fit_weighted(steps, weight);
+  for (int round = 0; round < 12; ++round) {
+    for (size_t s = 0; s < steps.size(); ++s)
+      weight[s] = 1 / std::max(0.01, std::abs(cost.step_ns(steps[s].features) / steps[s].ns - 1));
+    cost = fit_weighted(steps, weight);
   }
   return cost;
 }

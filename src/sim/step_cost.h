@@ -12,12 +12,12 @@
 
 namespace sluice {
 
-/// What a step costs by: fixed work, rows, sampled rows, sequences, key-value positions read, row-position pairs, and
-/// whether only few rows share the weights' stream.
+/// What a step costs by: fixed work (the weights' stream), rows, the first 16 and 64 rows (fewer fill the kernels' tiles
+/// worse), sampled rows, key-value positions read, and row-position pairs.
 struct StepFeatures {
-  static constexpr int kCount = 6;
-  static constexpr std::array<std::string_view, kCount> kNames = {"step",     "rows",    "few_rows",
-                                                                  "sampled",  "context", "row_context"};
+  static constexpr int kCount = 7;
+  static constexpr std::array<std::string_view, kCount> kNames = {"step",    "rows",    "rows_to_16", "rows_to_64",
+                                                                  "sampled", "context", "row_context"};
   std::array<double, kCount> x{};
 };
 StepFeatures step_features(const StepPlan& plan);
@@ -31,8 +31,10 @@ struct StepCost {
   std::array<double, StepFeatures::kCount> ns{};  // per unit of each feature, all >= 0
   std::string model, machine;                     // what was measured, for the reader of the file
 
+  /// That of a 0.5B model in Q8_0 on two cores with AVX2, for those who have calibrated nothing.
+  static StepCost built_in();
   double step_ns(const StepFeatures& features) const;
-  /// Non-negative least squares on relative error, without the steps that lie far off the first fit.
+  /// Least absolute relative error with non-negative terms, which steps that something else disturbed hardly move.
   static StepCost fit(const std::vector<MeasuredStep>& steps);
   /// Mean of |predicted - measured| / measured, and the error of the sum, over steps that were not used for the fit.
   struct Error { double mean_relative = 0, total_relative = 0; };

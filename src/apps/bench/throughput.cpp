@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <thread>
 
+#include <fmt/ranges.h>
+
 #include "apps/bench/bench.h"
 #include "apps/bench/roofline.h"
 #include "apps/bench/workload.h"
@@ -81,6 +83,15 @@ Result<Workload> calibration_workload(const EngineStack& stack, uint64_t seed, i
   return make_workload(flags, stack.model->info().vocab_size);
 }
 
+/// One line per step: its features, what it took, what the model says.
+std::string steps_csv(const std::vector<MeasuredStep>& steps, const StepCost& cost) {
+  std::string csv;
+  for (const std::string_view name : StepFeatures::kNames) csv += fmt::format("{},", name);
+  csv += "measured_ns,predicted_ns\n";
+  for (const MeasuredStep& s : steps) csv += fmt::format("{},{:.0f},{:.0f}\n", fmt::join(s.features.x, ","), s.ns, cost.step_ns(s.features));
+  return csv;
+}
+
 Result<StepCost> fit_and_report(EngineStack& stack, const std::string& model, std::vector<MeasuredStep> steps, const std::vector<MeasuredStep>& held_out) {
   if (steps.size() < 50) return invalid_argument(fmt::format("only {} steps were measured; more requests are needed", steps.size()));
   StepCost cost = StepCost::fit(steps);
@@ -122,10 +133,11 @@ Result<int> bench_throughput(const std::vector<std::string>& args) {
 
 Result<int> bench_calibrate(const std::vector<std::string>& args) {
   EngineFlags flags;
-  std::string output;
+  std::string output, steps_path;
   int requests = 60;
   OptionSet options("sluice bench calibrate", "Measures steps of a model on this machine and fits the step-time model of the simulator to them.");
   options.add("-o,--output", output, "the file to write; 'sluice simulate --cost' reads it");
+  options.add("--steps-file", steps_path, "write the held-out steps, measured and predicted, as CSV");
   options.add("--num-prompts", requests, "requests of the calibration workload");
   flags.engine.max_waiting = kEveryRequest;
   flags.declare(options);
@@ -138,6 +150,7 @@ Result<int> bench_calibrate(const std::vector<std::string>& args) {
   SLUICE_TRY(auto steps, record_steps(*stack, stack->options, fit_load, "calibrating"));
   SLUICE_TRY(const auto held_out, record_steps(*stack, stack->options, test_load, "held-out steps"));
   SLUICE_TRY(const StepCost cost, fit_and_report(*stack, flags.model, std::move(steps), held_out));
+  if (!steps_path.empty()) SLUICE_TRY_STATUS(write_text_file(steps_path, steps_csv(held_out, cost)));
   if (!output.empty()) {
     SLUICE_TRY_STATUS(write_text_file(output, cost.to_json()));
     std::fputs(fmt::format("wrote {}\n", output).c_str(), stdout);
