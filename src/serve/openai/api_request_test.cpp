@@ -191,7 +191,7 @@ TEST(ChatRequest, NormalisesMessages) {
   EXPECT_EQ((*r->messages)[0]["role"], "system");
   EXPECT_EQ((*r->messages)[1]["content"], "one\ntwo");
   EXPECT_EQ((*r->messages)[1]["name"], "ann");
-  EXPECT_TRUE((*r->messages)[2]["content"].is_null());
+  EXPECT_EQ((*r->messages)[2]["content"], "");
   EXPECT_EQ((*r->messages)[2]["tool_calls"][0]["function"]["arguments"]["x"][0], 1);
   EXPECT_EQ((*r->tools)[0]["function"]["name"], "f");
   EXPECT_EQ((*r->template_kwargs)["reasoning_effort"], "low");

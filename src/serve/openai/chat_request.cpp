@@ -29,12 +29,12 @@ std::string part_text(FieldReader& in, const Json& part, const std::string& path
   return text;
 }
 
-/// A string, or text parts joined by newlines, as vLLM joins them. Null when there is none.
-Json read_content(FieldReader& in, const Json& content, const std::string& path) {
-  if (content.is_null() || content.is_string()) return content;
+/// A string, or text parts joined by newlines, as vLLM joins them.
+std::string read_content(FieldReader& in, const Json& content, const std::string& path) {
+  if (content.is_string()) return content.get<std::string>();
   if (!content.is_array()) {
     in.fail(path, content, "a string or an array of text parts");
-    return nullptr;
+    return {};
   }
   std::string text;
   for (size_t i = 0; i < content.size() && !in.failed(); ++i) {
@@ -96,7 +96,7 @@ Json read_message(FieldReader& in, const Json& message, const std::string& path,
   if (content == nullptr && !may_be_empty && !fields.failed())
     fields.fail(invalid_argument(path + ".content is missing; it must be a string or an array of text parts",
                                  path + ".content"));
-  out["content"] = content == nullptr ? Json() : read_content(in, *content, path + ".content");
+  out["content"] = content == nullptr ? std::string() : read_content(in, *content, path + ".content");
   if (calls != nullptr) out["tool_calls"] = read_tool_calls(in, *calls, path + ".tool_calls");
   for (const char* name : {"name", "tool_call_id", "reasoning_content", "reasoning"}) {
     std::string text;

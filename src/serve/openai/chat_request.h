@@ -12,7 +12,8 @@
 namespace sluice {
 
 struct ChatRequest : GenerationFields {
-  /// Each an object with role and content (a string, or null beside tool_calls); arguments of tool calls are objects.
+  /// Each an object with role and content, a string (empty beside tool_calls that came without); arguments of tool
+  /// calls are objects.
   std::shared_ptr<const Json> messages;
   std::shared_ptr<const Json> tools;            // an array; null: none
   std::shared_ptr<const Json> template_kwargs;  // an object

@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::string_view kChatMl = R"jinja(
 {%- for message in messages %}
-{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
+{{- '<|im_start|>' + message.role + '\n' + (message.content or '') + '<|im_end|>\n' }}
 {%- endfor %}
 {%- if add_generation_prompt %}
 {{- '<|im_start|>assistant\n' }}
@@ -30,7 +30,7 @@ constexpr std::string_view kLlama2 = R"jinja(
 {%- if message.role == 'user' %}
 {{- bos_token + '[INST] ' + (system if loop.first else '') + (message.content | trim) + ' [/INST]' }}
 {%- else %}
-{{- ' ' + (message.content | trim) + ' ' + eos_token }}
+{{- ' ' + ((message.content or '') | trim) + ' ' + eos_token }}
 {%- endif %}
 {%- endfor %}
 )jinja";
@@ -38,7 +38,7 @@ constexpr std::string_view kLlama2 = R"jinja(
 constexpr std::string_view kLlama3 = R"jinja(
 {{- bos_token }}
 {%- for message in messages %}
-{{- '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' + (message.content | trim) + '<|eot_id|>' }}
+{{- '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' + ((message.content or '') | trim) + '<|eot_id|>' }}
 {%- endfor %}
 {%- if add_generation_prompt %}
 {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
