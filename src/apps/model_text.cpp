@@ -27,7 +27,7 @@ Result<ModelText> load_model_text(const std::string& path, const TensorSource& s
                                   const std::string& chat_template) {
   ModelText text;
   SLUICE_TRY(text.tokenizer, load_tokenizer(path, source));
-  std::string jinja;
+  std::string jinja, tool_jinja;
   if (!chat_template.empty()) {
     if (const auto builtin = builtin_chat_template(chat_template); builtin.ok()) {
       jinja = *builtin;
@@ -40,13 +40,18 @@ Result<ModelText> load_model_text(const std::string& path, const TensorSource& s
       jinja = *read;
       text.chat_origin = chat_template;
     }
-  } else if (const auto it = text.tokenizer->chat_templates().find("default");
-             it != text.tokenizer->chat_templates().end()) {
-    jinja = it->second;
-    text.chat_origin = "the model's";
+  } else {
+    // As transformers chooses: "tool_use" where tools are given, else "default".
+    const std::map<std::string, std::string>& own = text.tokenizer->chat_templates();
+    if (const auto it = own.find("default"); it != own.end()) jinja = it->second;
+    if (const auto it = own.find("tool_use"); it != own.end()) tool_jinja = it->second;
+    text.chat_origin = tool_jinja.empty() ? "the model's" : "the model's, with another for tools";
   }
   if (!jinja.empty()) {
     SLUICE_TRY(text.chat, ChatTemplate::parse(jinja, text.chat_origin));
+  }
+  if (!tool_jinja.empty()) {
+    SLUICE_TRY(text.tool_chat, ChatTemplate::parse(tool_jinja, "the model's for tools"));
   }
   return text;
 }

@@ -15,8 +15,9 @@ namespace sluice {
 
 struct ModelText {
   std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<ChatTemplate> chat;  // null: the model has none and no flag names one
-  std::string chat_origin;             // where it came from, for people
+  std::unique_ptr<ChatTemplate> chat;       // null: the model has none and no flag names one
+  std::unique_ptr<ChatTemplate> tool_chat;  // in its place where tools are given, as with Hermes 2 Pro; null: the same
+  std::string chat_origin;                  // where they came from, for people
 };
 
 /// `chat_template`: "" takes the model's own, else the name of a built-in one or a file.

@@ -171,6 +171,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   server->set_ready({.engine = *engine,
                      .tokenizer = *text.tokenizer,
                      .chat_template = text.chat.get(),
+                     .tool_template = text.tool_chat.get(),
                      .clock = *stack->clock,
                      .served_names = names,
                      .root = engine_flags.model,

@@ -1,5 +1,10 @@
 """Requests that the server refuses, or takes with a remark."""
+import json
+
 import httpx
+from conftest import ROOT
+
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 
 
 def post(server, path, body):
@@ -13,3 +18,31 @@ def test_a_prompt_that_cannot_fit_is_refused_before_it_is_tokenized(server):
         assert error["code"] == "context_length_exceeded"
         assert "prompt has 4000" in error["message"] and "bytes, but the 512 tokens" in error["message"]
     assert post(server, "/v1/completions", {"prompt": "x" * 1_000}).json()["error"]["message"].startswith("the prompt has 1002 tokens")
+
+
+def test_a_model_may_bring_a_template_of_its_own_for_tools(tmp_path, start):
+    for file in (ROOT / "models/sluice-tiny-2m").iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    config = tmp_path / "tokenizer_config.json"
+    settings = json.loads(config.read_text())
+    config.unlink()
+    config.write_text(json.dumps(settings | {"chat_template": [{"name": "default", "template": "plain"}]}))
+    (tmp_path / "additional_chat_templates").mkdir()
+    (tmp_path / "additional_chat_templates/tool_use.jinja").write_text("{{ tools[0].function.name }}")
+    server = start(model=tmp_path)
+    message = {"messages": [{"role": "user", "content": "x"}]}
+
+    def rendered(body):
+        return post(server, "/detokenize", {"tokens": post(server, "/tokenize", body).json()["tokens"]}).json()["prompt"].strip()
+
+    assert rendered(message) == "plain"
+    assert rendered(message | {"tools": [TOOL]}) == "look"
+
+
+def test_what_the_template_does_not_read_is_named(server):
+    answer = post(server, "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1,
+                                                   "chat_template_kwargs": {"enable_thinking": False}, "documents": [{"text": "d"}],
+                                                   "response_format": {"type": "text", "strict": True}})
+    assert answer.status_code == 200
+    assert answer.headers["x-sluice-warnings"].split(", ") == [
+        "response_format.strict", "chat_template_kwargs.enable_thinking:unread-by-the-template", "documents:unread-by-the-template"]

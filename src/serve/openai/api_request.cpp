@@ -47,7 +47,7 @@ constexpr Unhonoured kUnhonoured[] = {
 constexpr const char* kNoEffect[] = {
     "user", "metadata", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction"};
 
-void read_response_format(FieldReader& in) {
+void read_response_format(FieldReader& in, GenerationFields& out) {
   const Json* format = in.object("response_format", "an object such as {\"type\": \"text\"}");
   if (format == nullptr) return;
   FieldReader inner(*format, "response_format.");
@@ -60,6 +60,7 @@ void read_response_format(FieldReader& in) {
                     "to \"text\"",
                     describe_json(Json(type))),
         "response_format"));
+  for (std::string& name : inner.unknown()) out.warnings.push_back(std::move(name));
 }
 
 void read_stream(FieldReader& in, GenerationFields& out) {
@@ -142,7 +143,7 @@ void read_generation_fields(FieldReader& in, GenerationFields& out) {
   in.integer("priority", out.priority, INT32_MIN, INT32_MAX);
   if (in.string("cache_salt", out.cache_salt) && out.cache_salt.empty())
     in.fail(invalid_argument("cache_salt is empty; it must have at least one character", "cache_salt"));
-  read_response_format(in);
+  read_response_format(in, out);
   for (const Unhonoured& field : kUnhonoured) in.only(field.name, field.neutral, field.why);
   for (const char* name : kNoEffect) in.ignore(name);
   in.only("service_tier", R"(["auto", "default"])", "there are no tiers");

@@ -19,25 +19,44 @@ int64_t local_time_s() {
 
 }  // namespace
 
-ChatPrompt::ChatPrompt(const ChatTemplate* chat_template, const Tokenizer& tokenizer)
-    : template_(chat_template), tokenizer_(tokenizer) {
-  if (template_ != nullptr) traits_ = template_->traits();
+ChatPrompt::Known::Known(const ChatTemplate* chat_template)
+    : chat_template(chat_template), traits(chat_template == nullptr ? ChatTemplateTraits() : chat_template->traits()) {}
+
+ChatPrompt::ChatPrompt(const ChatTemplate* chat_template, const Tokenizer& tokenizer, const ChatTemplate* tool_template)
+    : plain_(chat_template),
+      with_tools_(tool_template != nullptr ? tool_template : chat_template),
+      tokenizer_(tokenizer) {}
+
+std::vector<std::string> ChatPrompt::unread(const ChatRequest& request) const {
+  const auto& [chat_template, traits] = known(request);
+  std::vector<std::string> names;
+  if (chat_template == nullptr) return names;
+  for (const auto& [name, value] : request.template_kwargs->items()) {
+    if (chat_template->names(name)) continue;
+    const bool has_field = name == "documents" || name == "reasoning_effort";
+    names.push_back((has_field ? name : "chat_template_kwargs." + name) + ":unread-by-the-template");
+  }
+  const auto calls = [](const Json& message) { return message.contains("tool_calls"); };
+  if (!traits.shows_tool_calls && std::ranges::any_of(*request.messages, calls))
+    names.push_back("messages.tool_calls:unread-by-the-template");
+  return names;
 }
 
 Result<std::vector<TextSegment>> ChatPrompt::render(const ChatRequest& request) const {
-  if (template_ == nullptr)
+  const auto& [chat_template, traits] = known(request);
+  if (chat_template == nullptr)
     return unsupported("this model has no chat template; use /v1/completions, or start the server with --chat-template",
                        "messages");
-  if (request.tools != nullptr && !traits_.uses_tools)
+  if (request.tools != nullptr && !traits.uses_tools)
     return unsupported(
         "tools are given, but this model's chat template does not show them to the model; leave them out", "tools");
   const bool has_system = std::ranges::any_of(*request.messages, [](const Json& m) { return m["role"] == "system"; });
-  if (has_system && !traits_.accepts_system_role)
+  if (has_system && !traits.accepts_system_role)
     return unsupported(
         "this model's chat template does not show system messages to the model; put the text into the first "
         "user message",
         "messages");
-  const Json none;
+  const Json none;  // transformers passes tools and documents as none where there are none
   Json extra = *request.template_kwargs;
   if (!extra.contains("documents")) extra["documents"] = nullptr;
   ChatInputs inputs;
@@ -48,7 +67,7 @@ Result<std::vector<TextSegment>> ChatPrompt::render(const ChatRequest& request) 
   if (const auto eos = tokenizer_.eos()) inputs.eos_token = tokenizer_.token_bytes(*eos);
   inputs.add_generation_prompt = request.add_generation_prompt;
   inputs.now_local_s = local_time_s();
-  const Result<RenderedChat> rendered = template_->render(inputs);
+  const Result<RenderedChat> rendered = chat_template->render(inputs);
   // Whatever the template could not do, it could not do with this conversation.
   if (!rendered.ok())
     return invalid_argument("the conversation does not fit the chat template: " + rendered.error().message, "messages");

@@ -64,6 +64,46 @@ TEST_F(ChatPromptTest, PassesToolsAndKwargs) {
   EXPECT_TRUE(text(*rendered).ends_with("assistant:glad"));
 }
 
+TEST_F(ChatPromptTest, NamesWhatTheTemplateDoesNotRead) {
+  const auto chat_template = make_template(kTemplate);
+  const ChatPrompt prompt(chat_template.get(), *tokenizer_);
+  const auto unread = [&](const std::string& fields) {
+    return prompt.unread(request(R"({"messages": [{"role": "user", "content": "x"}])" + fields + "}"));
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(unread(R"(, "chat_template_kwargs": {"mood": "glad"})"), Names());
+  EXPECT_EQ(unread(R"(, "chat_template_kwargs": {"enable_thinking": false, "m.role": 1}, "documents": [],
+                      "reasoning_effort": "low")"),
+            Names({"chat_template_kwargs.enable_thinking:unread-by-the-template",
+                   "chat_template_kwargs.m.role:unread-by-the-template", "reasoning_effort:unread-by-the-template",
+                   "documents:unread-by-the-template"}));
+  EXPECT_EQ(prompt.unread(request(R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant",
+              "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]})")),
+            Names({"messages.tool_calls:unread-by-the-template"}));
+}
+
+TEST_F(ChatPromptTest, AbsentToolsAndDocumentsAreNoneAsInTransformers) {
+  const auto chat_template = make_template("{{ tools is defined and tools is none and documents is none }}");
+  const ChatPrompt prompt(chat_template.get(), *tokenizer_);
+  EXPECT_EQ(text(*prompt.render(request(R"({"messages": [{"role": "user", "content": "x"}]})"))), "True");
+}
+
+TEST_F(ChatPromptTest, ATemplateForToolsIsTakenWhereToolsAreGiven) {
+  const auto plain = make_template("plain"), with_tools = make_template("{{ tools[0].function.name }}");
+  const ChatPrompt prompt(plain.get(), *tokenizer_, with_tools.get());
+  EXPECT_EQ(text(*prompt.render(request(R"({"messages": [{"role": "user", "content": "x"}]})"))), "plain");
+  EXPECT_EQ(text(*prompt.render(request(R"({"messages": [{"role": "user", "content": "x"}],
+    "tools": [{"type": "function", "function": {"name": "look"}}]})"))),
+            "look");
+}
+
+TEST_F(ChatPromptTest, AToolCallNeedsNoContent) {
+  const char* const body = R"({"messages": [{"role": "user", "content": "x"},
+    {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]})";
+  const auto chat_template = make_template("{% for m in messages %}{{ m.role + ':' + m.content }};{% endfor %}");
+  EXPECT_EQ(text(*ChatPrompt(chat_template.get(), *tokenizer_).render(request(body))), "user:x;assistant:;");
+}
+
 TEST_F(ChatPromptTest, ContinuesTheFinalMessage) {
   const auto chat_template = make_template(kTemplate);
   const ChatPrompt prompt(chat_template.get(), *tokenizer_);

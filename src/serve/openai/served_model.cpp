@@ -30,7 +30,7 @@ ServedModel::ServedModel(ApiContext context, std::chrono::nanoseconds request_ti
       request_timeout_(request_timeout),
       output_(std::move(output)),
       metrics_(std::make_shared<ServerMetrics>(context_.served_names.at(0), context_.engine)),
-      chat_prompt_(context_.chat_template, context_.tokenizer) {
+      chat_prompt_(context_.chat_template, context_.tokenizer, context_.tool_template) {
   context_.engine.observe(metrics_.get());
 }
 
@@ -83,6 +83,7 @@ ServedModel::Refusal ServedModel::chat(const Exchange& exchange) {
   Result<ChatRequest> parsed = parse_chat_request(*body, context_.default_sampling);
   if (!parsed.ok()) return ApiError(parsed.error());
   if (Refusal refusal = check_model(parsed->model)) return refusal;
+  std::ranges::move(chat_prompt_.unread(*parsed), std::back_inserter(parsed->warnings));
   const Result<std::vector<TextSegment>> rendered = chat_prompt_.render(*parsed);
   if (!rendered.ok()) return ApiError(rendered.error());
   Tokenized input;
@@ -277,6 +278,7 @@ HttpResponse ServedModel::tokenize(const HttpRequest& http) const {
     const Result<ChatRequest> parsed = parse_chat_prompt(*body);
     if (!parsed.ok()) return ApiError(parsed.error()).response();
     unknown = parsed->warnings;
+    std::ranges::move(chat_prompt_.unread(*parsed), std::back_inserter(unknown));
     Result<std::vector<TokenId>> made = chat_prompt_.tokens(*parsed);
     if (!made.ok()) return ApiError(made.error()).response();
     tokens = std::move(*made);

@@ -25,6 +25,7 @@ struct ApiContext {
   Engine& engine;
   const Tokenizer& tokenizer;
   const ChatTemplate* chat_template = nullptr;  // null: chat requests are refused with a clear message
+  const ChatTemplate* tool_template = nullptr;  // in its place where tools are given; null: the same
   const Clock& clock;                           // the engine's
   std::vector<std::string> served_names;        // at least one; answers carry the first
   std::string root;                             // where the model came from

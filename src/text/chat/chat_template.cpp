@@ -1,5 +1,6 @@
 #include "text/chat/chat_template.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "text/chat/interpreter.h"
@@ -93,10 +94,11 @@ Result<RenderedChat> ChatTemplate::render(const ChatInputs& inputs) const {
 }
 
 ChatTemplateTraits ChatTemplate::traits() const {
-  const auto reaches = [&](const Json& messages, const Json* tools, std::string_view mark) {
+  const Json none;
+  const auto reaches = [&](const Json& messages, const Json& tools, std::string_view mark) {
     ChatInputs inputs;
     inputs.messages = &messages;
-    inputs.tools = tools;
+    inputs.tools = &tools;
     const auto rendered = render(inputs);
     return rendered.ok() && rendered->text().find(mark) != std::string::npos;
   };
@@ -107,10 +109,24 @@ ChatTemplateTraits ChatTemplate::traits() const {
                                     {{"name", "probe_function"},
                                      {"description", "a probe"},
                                      {"parameters", {{"type", "object"}, {"properties", Json::object()}}}}}}});
+  const Json call = {
+      {"role", "assistant"},
+      {"content", ""},
+      {"tool_calls", Json::array({{{"id", "probe0001"},
+                                   {"type", "function"},
+                                   {"function", {{"name", "probe_call"}, {"arguments", Json::object()}}}}})}};
   ChatTemplateTraits traits;
-  traits.uses_tools = reaches(Json::array({user}), &tools, "probe_function");
-  traits.accepts_system_role = reaches(Json::array({system, user}), nullptr, "probe_instruction");
+  traits.uses_tools = reaches(Json::array({user}), tools, "probe_function");
+  traits.accepts_system_role = reaches(Json::array({system, user}), none, "probe_instruction");
+  traits.shows_tool_calls = reaches(Json::array({user, call}), tools, "probe_call");
   return traits;
+}
+
+bool ChatTemplate::names(std::string_view variable) const {
+  return std::ranges::any_of(ast_->exprs, [&](const jinja::Expr& expr) {
+    const auto* name = std::get_if<jinja::NameExpr>(&expr.node);
+    return name != nullptr && name->name == variable;
+  });
 }
 
 }  // namespace sluice

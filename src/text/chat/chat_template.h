@@ -48,6 +48,7 @@ struct RenderedChat {
 struct ChatTemplateTraits {
   bool uses_tools = false;           // a tool's name reaches the prompt
   bool accepts_system_role = false;  // a system message's content reaches the prompt
+  bool shows_tool_calls = false;     // the name in an assistant's tool call reaches the prompt
 };
 
 class ChatTemplate {
@@ -63,6 +64,8 @@ class ChatTemplate {
   Result<RenderedChat> render(const ChatInputs& inputs) const;
 
   ChatTemplateTraits traits() const;
+  /// False: no expression of the template names the variable, so that its value changes nothing.
+  bool names(std::string_view variable) const;
   const std::string& name() const { return name_; }
 
  private:

@@ -122,6 +122,24 @@ TEST(ChatTemplate, ToolsAreUndefinedOrNoneAsTheCallerSays) {
   EXPECT_EQ((*parsed)->render(inputs)->text(), "True True");
 }
 
+TEST(ChatTemplate, KnowsWhatItReadsAndShows) {
+  const auto parse = [](std::string_view source) { return ChatTemplate::parse(source, "t").value(); };
+  const auto some =
+      parse("{% if a.b %}{% set c = 1 %}{% for d in e | map(attribute='f') %}{{ g(h=i) }}{% endfor %}{% endif %}");
+  for (const char* name : {"a", "e", "g", "i"}) EXPECT_TRUE(some->names(name)) << name;
+  for (const char* name : {"b", "f", "h", "map", "zero"}) EXPECT_FALSE(some->names(name)) << name;
+
+  const auto calls = parse(
+      "{% for m in messages %}{{ m.content }}{% for t in m.tool_calls %}{{ t.function.name }}"
+      "{% endfor %}{% endfor %}");
+  EXPECT_TRUE(calls->traits().shows_tool_calls);
+  EXPECT_FALSE(parse("{{ messages[0].content }}")->traits().shows_tool_calls);
+  // Probed without tools, they are none, as in a request without.
+  const auto none = parse("{% if tools is not none %}{{ tools[0].function.name }}{% endif %}{{ messages[0].content }}");
+  EXPECT_TRUE(none->traits().accepts_system_role);
+  EXPECT_TRUE(none->traits().uses_tools);
+}
+
 TEST(ChatTemplate, RendersFromManyThreads) {
   const auto parsed = ChatTemplate::parse(
       "{% set ns = namespace(t='') %}{% for m in messages %}{% set ns.t = ns.t ~ m.role ~ m.content %}{% endfor %}{{ "
@@ -164,6 +182,10 @@ TEST(BuiltinTemplates, HaveTraitsAndKeepMarks) {
     ASSERT_TRUE(parsed.ok());
     EXPECT_TRUE((*parsed)->traits().accepts_system_role);
     EXPECT_FALSE((*parsed)->traits().uses_tools);
+    // An assistant that called a tool may have said nothing.
+    const Json call =
+        Json::array({{{"role", "user"}, {"content", "U"}}, {{"role", "assistant"}, {"content", nullptr}}});
+    EXPECT_TRUE(render(builtin.source, call).ok()) << builtin.name;
     const auto rendered = render(builtin.source, kEvil);
     ASSERT_TRUE(rendered.ok());
     for (const auto& segment : rendered->segments)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 
 #include "base/mapped_file.h"
 #include "text/tokenizer/json_fields.h"
@@ -11,6 +12,7 @@ namespace sluice {
 namespace {
 
 using nlohmann::json;
+constexpr size_t kMaxTemplateBytes = 4 << 20;
 
 /// A special token is written as a string or as an object with its flags.
 std::string special_content(const json& document, const char* key) {
@@ -106,8 +108,14 @@ Result<TokenizerConfig> read_tokenizer_config(const std::string& directory) {
     if (const Status read = read_document(document, out); !read.ok()) return read.error().in(path);
   }
   if (const std::string path = directory + "/chat_template.jinja"; file_exists(path)) {
-    SLUICE_TRY(const std::string text, read_file(path, size_t{4} << 20));
+    SLUICE_TRY(const std::string text, read_file(path, kMaxTemplateBytes));
     out.chat_templates["default"] = to_valid_utf8(text);
+  }
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(directory + "/additional_chat_templates", none)) {
+    if (entry.path().extension() != ".jinja") continue;
+    SLUICE_TRY(const std::string text, read_file(entry.path().string(), kMaxTemplateBytes));
+    out.chat_templates[entry.path().stem().string()] = to_valid_utf8(text);
   }
   if (const std::string path = directory + "/generation_config.json"; file_exists(path)) {
     SLUICE_TRY(const std::string text, read_file(path));
