@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "base/rng.h"
@@ -62,6 +63,30 @@ void damage(const std::string& file, const std::string& content, const std::stri
     }
     survive(damaged);
   }
+}
+
+TEST(LoadTokenizer, ManyAddedTokensLoadInLinearTime) {
+  json vocab = json::object(), added = json::array(), decoder = json::object();
+  for (int b = 0; b < 256; ++b) vocab[bytes_to_byte_level(std::string(1, static_cast<char>(b)))] = b;
+  for (int i = 256; i < 80'000; ++i) {
+    const json token = {{"content", fmt::format("<extra_{}>", i)}, {"special", true}};
+    decoder[std::to_string(i)] = token;
+    added.push_back(token);
+    added.back()["id"] = i;
+  }
+  const json document = {{"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", json::array()}}},
+                         {"pre_tokenizer", {{"type", "ByteLevel"}}},
+                         {"added_tokens", added}};
+  const test::ModelDirectory directory;
+  directory.write("tokenizer.json", document.dump());
+  directory.write("tokenizer_config.json", json({{"added_tokens_decoder", decoder}}).dump());
+  const auto start = std::chrono::steady_clock::now();
+  const auto tokenizer = load_tokenizer_directory(directory.path());
+  // 1 s where it is linear, a minute where it is quadratic.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  EXPECT_EQ((*tokenizer)->vocab_size(), 80'000);
+  EXPECT_EQ((*tokenizer)->token_id("<extra_79999>"), 79'999);
 }
 
 json tiny_json() {

@@ -128,18 +128,17 @@ Result<TokenizerConfig> read_tokenizer_config(const std::string& directory) {
 Status apply_tokenizer_config(const TokenizerConfig& config,
                               const std::function<std::optional<TokenId>(const std::string&)>& id_of,
                               TokenizerParts& parts) {
-  for (const AddedToken& token : config.added) SLUICE_TRY_STATUS(add_token(parts.added, token));
+  AddedTokenList added(parts.added);
+  for (const AddedToken& token : config.added) SLUICE_TRY_STATUS(added.add(token));
 
   /// The named token becomes special, wherever the vocabulary keeps it.
   const auto resolve = [&](const std::string& content, std::optional<TokenId>& id) -> Status {
     if (content.empty()) return {};
-    const auto known = std::find_if(parts.added.begin(), parts.added.end(),
-                                    [&](const AddedToken& token) { return token.content == content; });
-    if (known != parts.added.end()) {
+    if (AddedToken* known = added.find(content)) {
       known->special = true;
       id = known->id;
     } else if ((id = id_of(content))) {
-      SLUICE_TRY_STATUS(add_token(parts.added, {.id = *id, .content = content, .special = true}));
+      SLUICE_TRY_STATUS(added.add({.id = *id, .content = content, .special = true}));
     }
     return {};
   };

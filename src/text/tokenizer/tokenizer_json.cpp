@@ -199,11 +199,12 @@ Status build(const json& document, const TokenizerConfig& config, TokenizerParts
 
   const json added = part("added_tokens");
   if (!added.is_null() && !added.is_array()) return corrupt_data("field 'added_tokens' is not a list");
+  AddedTokenList list(parts.added);
   for (const json& entry : added) {
     SLUICE_TRY(const int64_t id, int_field(entry, "id"));
     if (id < 0 || id >= INT32_MAX) return corrupt_data(fmt::format("added_tokens: {} is not a token id", id));
     SLUICE_TRY(AddedToken token, parse_added_token(entry, static_cast<TokenId>(id)));
-    SLUICE_TRY_STATUS(add_token(parts.added, std::move(token)));
+    SLUICE_TRY_STATUS(list.add(std::move(token)));
   }
   const auto id_of = [&](const std::string& content) -> std::optional<TokenId> {
     const auto it = vocab->find(content);

@@ -20,19 +20,42 @@ std::unordered_set<TokenId> control_ids(const std::vector<AddedToken>& added) {
   return ids;
 }
 
-Status add_token(std::vector<AddedToken>& added, AddedToken token) {
+AddedTokenList::AddedTokenList(std::vector<AddedToken>& tokens) : tokens_(tokens) {
+  for (size_t i = 0; i < tokens_.size(); ++i) index(i);
+}
+
+void AddedTokenList::index(size_t i) {
+  by_id_.emplace(tokens_[i].id, i);
+  by_content_.emplace(tokens_[i].content, i);
+}
+
+Status AddedTokenList::add(AddedToken token) {
   if (token.content.empty()) return {};
   if (token.content.size() > kMaxAddedTokenBytes)
     return corrupt_data(fmt::format("added token {} has {} bytes, at most {} allowed", token.id, token.content.size(),
                                     kMaxAddedTokenBytes));
-  for (AddedToken& known : added) {
-    if (known.id == token.id || known.content == token.content) {
-      known = std::move(token);
-      return {};
-    }
+  size_t i = tokens_.size();
+  if (const auto same_id = by_id_.find(token.id); same_id != by_id_.end()) {
+    i = same_id->second;
+  } else if (const auto same_content = by_content_.find(token.content); same_content != by_content_.end()) {
+    i = same_content->second;
   }
-  added.push_back(std::move(token));
+  if (i == tokens_.size()) {
+    tokens_.push_back(std::move(token));
+  } else {
+    AddedToken& known = tokens_[i];
+    if (const auto it = by_id_.find(known.id); it != by_id_.end() && it->second == i) by_id_.erase(it);
+    if (const auto it = by_content_.find(known.content); it != by_content_.end() && it->second == i)
+      by_content_.erase(it);
+    known = std::move(token);
+  }
+  index(i);
   return {};
+}
+
+AddedToken* AddedTokenList::find(const std::string& content) {
+  const auto it = by_content_.find(content);
+  return it == by_content_.end() ? nullptr : &tokens_[it->second];
 }
 
 Status finish_tokens(TokenizerParts& parts) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -38,9 +39,24 @@ struct TokenizerParts {
 /// Ids of the added tokens that no merge may produce.
 std::unordered_set<TokenId> control_ids(const std::vector<AddedToken>& added);
 
-/// Adds a token, or changes what is known of the one with its id or content. The error is for a content that is too
-/// long.
-Status add_token(std::vector<AddedToken>& added, AddedToken token);
+/// Adds to a list of added tokens, which nobody else changes meanwhile. A file may have a hundred thousand of them.
+class AddedTokenList {
+ public:
+  explicit AddedTokenList(std::vector<AddedToken>& tokens);
+
+  /// Adds a token, or changes what is known of the one with its id, or else its content; one without content is left
+  /// out. The error is for a content that is too long.
+  Status add(AddedToken token);
+  /// Null when there is none.
+  AddedToken* find(const std::string& content);
+
+ private:
+  void index(size_t i);
+
+  std::vector<AddedToken>& tokens_;
+  std::unordered_map<TokenId, size_t> by_id_;
+  std::unordered_map<std::string, size_t> by_content_;
+};
 
 /// Gives every added token its place and text in parts.tokens, and completes end_of_generation. The error is for an id
 /// so far beyond the vocabulary that it must be a lie. Loaders call it last.
