@@ -1,5 +1,6 @@
 // sluice serve: the model over the OpenAI API, until SIGINT or SIGTERM.
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -37,6 +38,29 @@ std::string self_check(const ModelText& text) {
     if (back != sample) odd += fmt::format("; '{}' decodes as '{}'", sample, back);
   }
   return odd.empty() ? "tokenizer round-trips" : "tokenizer does not round-trip" + odd;
+}
+
+Status check(const Flags& flags) {
+  constexpr double kMaxSeconds = 1e9;
+  struct Range {
+    const char* flag;
+    double value, low, high;
+  };
+  const Range ranges[] = {
+      {"--port", double(flags.port), 0, 65535},
+      {"--max-body-size", double(flags.max_body.bytes), 1, double(int64_t{1} << 40)},
+      {"--max-connections", double(flags.max_connections), 1, 1 << 20},
+      {"--request-timeout", flags.request_timeout_s, 0, kMaxSeconds},
+      {"--health-timeout", flags.health_timeout_s, 0.001, kMaxSeconds},
+      {"--drain-timeout", flags.drain_timeout_s, 0, kMaxSeconds},
+  };
+  for (const Range& r : ranges)
+    if (!(r.value >= r.low && r.value <= r.high))  // NaN is in no range
+      return invalid_argument(fmt::format("{} is {}; it must be from {} to {}", r.flag, r.value, r.low, r.high));
+  if (std::ranges::count(flags.api_keys, "") > 0)
+    return invalid_argument(
+        "--api-key holds an empty key; a key has at least one character, and none at all asks for none");
+  return {};
 }
 
 Nanos seconds(double s) { return static_cast<Nanos>(s * 1e9); }
@@ -121,8 +145,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   }
   if (!set_log_level(flags.log_level))
     return invalid_argument(fmt::format("--log-level '{}' is none of debug, info, warn, error, off", flags.log_level));
-  if (flags.port < 0 || flags.port > 65535)
-    return invalid_argument(fmt::format("--port is {}; it must be from 0 to 65535", flags.port));
+  SLUICE_TRY_STATUS(check(flags));
   if (engine_flags.model.empty())
     return invalid_argument("no model given: name a .gguf file or a Hugging Face directory");
 

@@ -234,7 +234,7 @@ Status OptionSet::apply_environment() {
   for (Option& option : options_) {
     const std::string name = env_name(option.long_name);
     const char* value = std::getenv(name.c_str());
-    if (value == nullptr) continue;
+    if (value == nullptr || *value == '\0') continue;  // set to nothing, as containers do, is not set
     if (const Status status = option.set({value}); !status.ok())
       return status.error().in("environment variable " + name);
     option.source = "environment " + name;

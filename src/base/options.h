@@ -1,6 +1,7 @@
 #pragma once
 // The flags of one subcommand. Every flag can come from the command line, the environment (SLUICE_MAX_MODEL_LEN for
-// --max-model-len) or a YAML file (max-model-len: 4096, under --config), in this order of precedence.
+// --max-model-len) or a YAML file (max-model-len: 4096, under --config), in this order of precedence. An environment
+// variable without a value counts as absent.
 
 #include <cstdint>
 #include <functional>

@@ -25,6 +25,17 @@ struct Flags {
   }
 };
 
+TEST(Options, AnEmptyEnvironmentVariableIsAbsent) {
+  setenv("SLUICE_SERVED_MODEL_NAME", "", 1);
+  setenv("SLUICE_MAX_MODEL_LEN", "", 1);
+  Flags f;
+  EXPECT_TRUE(f.set.parse({}).ok());
+  unsetenv("SLUICE_SERVED_MODEL_NAME");
+  unsetenv("SLUICE_MAX_MODEL_LEN");
+  EXPECT_TRUE(f.names.empty());
+  EXPECT_EQ(f.context, 7);
+}
+
 TEST(Options, PrecedenceIsCommandLineEnvironmentFileDefault) {
   const std::string path = ::testing::TempDir() + "sluice_options.yaml";
   std::ofstream(path) << "max-model-len: 11\nmodel: from-file\nserved_model_name: [a, b]\nprefix-cache: false\n";

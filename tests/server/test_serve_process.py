@@ -1,12 +1,13 @@
-"""sluice serve as a process: what signals do to it."""
+"""sluice serve as a process: what signals do to it, and the flags that it refuses."""
 import os
 import signal
 import socket
 import subprocess
 import time
 
+import httpx
 import pytest
-from conftest import BINARY, MODEL, Server
+from conftest import BINARY, MODEL, Server, sluice
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -35,3 +36,21 @@ def test_a_second_signal_ends_the_draining():
             time.sleep(0.01)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=30) == 143
+
+
+@pytest.mark.parametrize("flag, value, right", [
+    ("--port", "70000", "it must be from 0 to 65535"), ("--max-connections", "0", "it must be from 1 to 1048576"),
+    ("--max-body-size", "0", "it must be from 1 to 1099511627776"), ("--request-timeout", "-1", "it must be from 0 to 1000000000"),
+    ("--request-timeout", "nan", "it must be from 0 to 1000000000"), ("--health-timeout", "0", "it must be from 0.001 to 1000000000"),
+    ("--drain-timeout", "-1", "it must be from 0 to 1000000000"), ("--api-key", "a,,b", "a key has at least one character"),
+])
+def test_flags_are_checked_before_anything_is_loaded(flag, value, right):
+    done = sluice("serve", "/nonexistent", flag, value)
+    assert done.returncode == 1 and flag in done.stderr and right in done.stderr
+
+
+def test_an_empty_key_in_the_environment_asks_for_none(tmp_path, start, monkeypatch):
+    monkeypatch.setenv("SLUICE_API_KEY", "")
+    assert httpx.get(start().url + "/v1/models").status_code == 200
+    (tmp_path / "config.yaml").write_text('api-key: ""\n')
+    assert "--api-key holds an empty key" in sluice("serve", str(MODEL), "--config", str(tmp_path / "config.yaml")).stderr
