@@ -7,6 +7,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <condition_variable>
@@ -21,7 +22,8 @@
 namespace sluice {
 
 namespace asio = boost::asio;
-namespace http = boost::beast::http;
+namespace beast = boost::beast;
+namespace http = beast::http;
 using boost::system::error_code;
 using tcp = asio::ip::tcp;
 using std::chrono::milliseconds;
@@ -46,6 +48,38 @@ void append_header(std::string& head, std::string_view name, std::string_view va
   for (const char c : value)
     if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) head += c;
   head += "\r\n";
+}
+
+using Header = http::request_header<>;
+
+/// What the parser lets pass and we do not understand: a status and its reason, or status 0.
+std::pair<int, std::string> header_problem(const Header& header) {
+  const size_t hosts = header.count(http::field::host);
+  if (hosts > 1 || (hosts == 0 && header.version() == 11))
+    return {400, fmt::format("the request has {} Host headers; HTTP/1.1 has one", hosts)};
+  std::string coding;
+  for (auto [at, end] = header.equal_range(http::field::transfer_encoding); at != end; ++at)
+    coding += (coding.empty() ? "" : ", ") + std::string(at->value());
+  if (!coding.empty() && !beast::iequals(coding, "chunked"))
+    return {501, fmt::format("Transfer-Encoding is {}; only chunked is understood", coding)};
+  const std::string content(header[http::field::content_encoding]);
+  if (!content.empty() && !beast::iequals(content, "identity"))
+    return {415, fmt::format("Content-Encoding is {}; a body must not be encoded", content)};
+  return {0, {}};
+}
+
+bool expects_continue(const Header& header) {
+  return header.version() == 11 && beast::iequals(header[http::field::expect], "100-continue");
+}
+
+/// Path and query of a request's target, which may be written as "http://host/path" (RFC 9112, 3.2.2).
+std::string_view origin_form(std::string_view target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!beast::iequals(target.substr(0, scheme.size()), scheme)) continue;
+    const size_t path = target.find_first_of("/?", scheme.size());
+    return path == std::string_view::npos ? "/" : target.substr(path);
+  }
+  return target;
 }
 
 }  // namespace
@@ -255,10 +289,12 @@ void Connection::parse() {
   if (ec == http::error::body_limit)
     return refuse(413, fmt::format("the request's body exceeds {} bytes", core_->options.max_body_bytes));
   if (ec && ec != http::error::need_more) return refuse(400, "malformed HTTP: " + ec.message());
+  if (parser_->is_header_done() && !had_header)
+    if (const auto [status, problem] = header_problem(parser_->get()); status != 0) return refuse(status, problem);
   if (parser_->is_done()) return dispatch();
   if (in_.size() > core_->options.max_header_bytes) return refuse(400, "malformed HTTP: a chunk's header has no end");
   if (parser_->is_header_done() && !had_header) arm(core_->options.body_timeout);
-  if (parser_->is_header_done() && !continue_sent_ && parser_->get()[http::field::expect] == "100-continue") {
+  if (parser_->is_header_done() && !continue_sent_ && expects_continue(parser_->get())) {
     continue_sent_ = true;
     out_ += "HTTP/1.1 100 Continue\r\n\r\n";
     flush();
@@ -274,9 +310,9 @@ void Connection::dispatch() {
   keep_alive_ = message.keep_alive();
   HttpRequest request;
   request.method = message.method_string();
-  const std::string_view target{message.target().data(), message.target().size()};
+  const std::string_view target = origin_form({message.target().data(), message.target().size()});
   const size_t question = target.find('?');
-  request.path = percent_decode(target.substr(0, question));
+  request.path = question == 0 ? "/" : percent_decode(target.substr(0, question));
   if (question != std::string_view::npos) request.query = target.substr(question + 1);
   for (const auto& field : message) {
     std::string name(field.name_string());

@@ -121,11 +121,23 @@ TEST_F(HttpServerTest, TakesRequestsInAnyPieces) {
 
 TEST_F(HttpServerTest, SendsContinueWhereItIsExpected) {
   start();
+  for (const std::string value : {"100-continue", "100-Continue"}) {
+    HttpClient client(server_->port());
+    client.send("POST /e HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nExpect: " + value + "\r\n\r\n");
+    EXPECT_EQ(client.receive(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("abc");
+    EXPECT_EQ(client.answer().body, "POST /e abc");
+  }
+}
+
+TEST_F(HttpServerTest, TakesAbsoluteTargets) {
+  start();
   HttpClient client(server_->port());
-  client.send("POST /e HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
-  EXPECT_EQ(client.receive(), "HTTP/1.1 100 Continue\r\n\r\n");
-  client.send("abc");
-  EXPECT_EQ(client.answer().body, "POST /e abc");
+  for (const auto& [target, path] : {std::pair{"http://host:80/a%20b?c", "/a b"},
+                                     {"HTTPS://host", "/"},
+                                     {"http://host?a/b", "/"},
+                                     {"/http://x", "/http://x"}})
+    EXPECT_EQ(client.call("GET", target).body, fmt::format("GET {} ", path));
 }
 
 TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrMalformed) {
@@ -146,6 +158,12 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrMalformed) {
       {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\nabcd", 400},
       {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
       {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(20'000, 'e'), 400},
+      {"GET / HTTP/1.1\r\n\r\n", 400},
+      {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400},
+      {"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400},
+      {"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 501},
+      {"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501},
+      {"POST / HTTP/1.1\r\nHost: t\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", 415},
       {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 13), 400},
   };
   for (const auto& [text, status] : cases) {
