@@ -46,12 +46,13 @@ bool FieldReader::integer(const char* name, int64_t& target, int64_t low, int64_
   if (value == nullptr) return false;
   const auto n = integral_value(*value);
   if (!n || *n < low || *n > high) {
-    std::string want = "an integer";
-    if (high == INT64_MAX || high == INT32_MAX) {
-      if (low != INT64_MIN && low != INT32_MIN) want += fmt::format(" of at least {}", low);
-    } else {
-      want += fmt::format(" from {} to {}", low, high);
-    }
+    // A bound that is only the type's is named where it is the one that the value exceeds.
+    const double given = value->is_number() ? value->get<double>() : 0;
+    const bool low_matters = (low != INT64_MIN && low != INT32_MIN) || given <= static_cast<double>(low);
+    const bool high_matters = (high != INT64_MAX && high != INT32_MAX) || given >= static_cast<double>(high);
+    const std::string want = high_matters  ? fmt::format("an integer from {} to {}", low, high)
+                             : low_matters ? fmt::format("an integer of at least {}", low)
+                                           : "an integer";
     return fail(name, *value, want), false;
   }
   target = *n;
@@ -68,7 +69,8 @@ bool FieldReader::integer(const char* name, int& target, int64_t low, int64_t hi
 bool FieldReader::number(const NumberLimits& limits, float& target) {
   const Json* value = any(limits.name);
   if (value == nullptr) return false;
-  if (!value->is_number() || !limits.allow(value->get<double>())) return fail(limits.name, *value, limits.text()), false;
+  if (!value->is_number() || !limits.allow(value->get<double>()))
+    return fail(limits.name, *value, limits.text()), false;
   target = value->get<float>();
   return true;
 }
