@@ -95,7 +95,7 @@ TEST(Trace, ScalingKeepsTheMeanRate) {
   Rng rng(2);
   Nanos t = 0;
   for (int i = 0; i < 5000; ++i) trace.push_back({t += static_cast<Nanos>(1e9 * rng.next_exponential(3)), 1000, 200, {}, 0, 0});
-  const auto scaled = scale_trace(trace, {200, 0.1, 0, 15, 8.0});
+  const auto scaled = scale_trace(trace, {.limit = 200, .length_scale = 0.1, .max_output_tokens = 15, .request_rate = 8.0});
   ASSERT_EQ(scaled.size(), 200u);
   EXPECT_NEAR(static_cast<double>(scaled.back().arrival) / 1e9, 199 / 8.0, 1e-6);
   EXPECT_EQ(scaled[7].prompt_tokens, 100);

@@ -142,7 +142,7 @@ std::vector<TraceRequest> scale_trace(std::vector<TraceRequest> trace, const Tra
   };
   for (TraceRequest& r : trace) {
     r.prompt_tokens = scaled(r.prompt_tokens, scale.length_scale, scale.max_prompt_tokens);
-    r.output_tokens = scaled(r.output_tokens, scale.length_scale, scale.max_output_tokens);
+    r.output_tokens = scaled(r.output_tokens, scale.output_length_scale > 0 ? scale.output_length_scale : scale.length_scale, scale.max_output_tokens);
     if (scale.length_scale != 1)
       r.hash_block_tokens = r.hash_block_tokens > 0 ? scaled(r.hash_block_tokens, scale.length_scale, 0) : 0;
   }

@@ -25,11 +25,12 @@ struct TraceRequest {
 Result<std::vector<TraceRequest>> load_trace(const std::string& path);
 
 /// Scaling to what a machine can do: keeps `limit` requests spread over the whole trace (0: all), multiplies lengths by
-/// `length_scale` (clipped to [1, max_tokens] together), and spaces arrivals so that they come at `request_rate` per second on
+/// their scales (clipped to [1, max_tokens] together), and spaces arrivals so that they come at `request_rate` per second on
 /// average with their own burstiness (0: the trace's own times; infinity: all at once).
 struct TraceScale {
   int limit = 0;
-  double length_scale = 1;
+  double length_scale = 1;         // of prompts, and of outputs unless they have their own
+  double output_length_scale = 0;  // 0: length_scale
   int max_prompt_tokens = 0, max_output_tokens = 0;  // 0: unlimited
   double request_rate = 0;
 };

@@ -18,6 +18,7 @@ void WorkloadFlags::declare(OptionSet& o) {
   o.add("--random-prefix-len", prefix_len, "tokens that all random prompts share, before their own");
   o.add("--random-range-ratio", range_ratio, "spread of random lengths: r gives [1 - r, 1 + r] times the length");
   o.add("--length-scale", length_scale, "multiplies the lengths of a trace");
+  o.add("--output-length-scale", output_length_scale, "multiplies the output lengths of a trace; 0: as --length-scale");
   o.add("--max-input-len", max_input_len, "clips prompts; 0: not");
   o.add("--max-output-len", max_output_len, "clips outputs; 0: not");
   o.add("--request-rate", request_rate, "requests per second; inf: all at once; trace: the trace's own times");
@@ -77,6 +78,7 @@ Result<Workload> make_workload(WorkloadFlags& flags, int64_t vocab_size) {
   if (own_times && flags.trace.empty()) return invalid_argument("--request-rate trace needs --trace", "--request-rate");
   if (!(flags.burstiness > 0)) return invalid_argument("--burstiness must be above 0", "--burstiness");
   if (!(flags.length_scale > 0)) return invalid_argument("--length-scale must be above 0", "--length-scale");
+  if (!(flags.output_length_scale >= 0)) return invalid_argument("--output-length-scale must be at least 0", "--output-length-scale");
   const bool random = flags.trace.empty();
   for (const auto& [flag, value, low] : {std::tuple{"--num-prompts", flags.num_prompts, random ? 1 : 0},
                                          {"--random-input-len", flags.input_len, 1},
@@ -93,8 +95,12 @@ Result<Workload> make_workload(WorkloadFlags& flags, int64_t vocab_size) {
   std::vector<TraceRequest> entries;
   if (!random) {
     SLUICE_TRY(auto trace, load_trace(flags.trace));
-    entries = scale_trace(std::move(trace), {flags.num_prompts, flags.length_scale, flags.max_input_len,
-                                             flags.max_output_len, own_times ? 0 : rate});
+    entries = scale_trace(std::move(trace), {.limit = flags.num_prompts,
+                                            .length_scale = flags.length_scale,
+                                            .output_length_scale = flags.output_length_scale,
+                                            .max_prompt_tokens = flags.max_input_len,
+                                            .max_output_tokens = flags.max_output_len,
+                                            .request_rate = own_times ? 0 : rate});
   } else {
     auto length = [&](int around) {
       const auto low = static_cast<int64_t>(std::ceil(around * (1 - flags.range_ratio))),

@@ -21,7 +21,7 @@ struct WorkloadFlags {
   int input_len = 128, output_len = 64;  // of random requests
   int prefix_len = 0;                    // shared by all random requests
   double range_ratio = 0;                // random lengths spread over [1 - r, 1 + r] x the length
-  double length_scale = 1;
+  double length_scale = 1, output_length_scale = 0;
   int max_input_len = 0, max_output_len = 0;
   std::string request_rate = "inf";  // per second; "inf": all at once; "trace": the trace's own times
   double burstiness = 1;             // 1: Poisson; gamma shape otherwise, as vLLM's
