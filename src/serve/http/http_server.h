@@ -24,7 +24,8 @@ struct HttpOptions {
   std::chrono::milliseconds body_timeout{60'000};    // from the end of its headers; then 408
   std::chrono::milliseconds idle_timeout{120'000};   // between requests; then the connection is closed
   std::chrono::milliseconds write_timeout{30'000};   // without a byte taken by the client; then it is dropped
-  /// The body of the server's own refusals (400, 408, 413, 415, 431, 500, 501, 503), as JSON; a plain object when not set.
+  /// The body of the server's own refusals (400, 408, 413, 415, 431, 500, 501, 503), as JSON; a plain object when not
+  /// set.
   std::function<std::string(int status, const std::string& message)> error_body;
 };
 

@@ -20,9 +20,9 @@ namespace sluice {
 
 /// What both endpoints share.
 struct GenerationFields {
-  std::string model;        // empty: whichever is served
-  std::string request_id;   // empty: the server makes one
-  SamplingParams sampling;  // the given defaults, changed by the request; seed and logit_bias ids checked later
+  std::string model;            // empty: whichever is served
+  std::string request_id;       // empty: the server makes one
+  SamplingParams sampling;      // the given defaults, changed by the request; seed and logit_bias ids checked later
   std::optional<int64_t> seed;  // of every prompt, as in vLLM: equal prompts, equal answers; absent: each draws its own
   std::optional<int> max_tokens;
   std::string max_tokens_param = "max_tokens";  // the name that the request used
