@@ -274,8 +274,10 @@ Status OptionSet::apply_config(const std::string& path) {
 
 std::string OptionSet::show() const {
   std::string out;
-  for (const Option& option : options_)
-    out += fmt::format("{:<28} {:<32} {}\n", option.long_name, option.get(), option.source);
+  for (const Option& option : options_) {
+    const bool secret = option.long_name.ends_with("api-key") && !option.get().empty();
+    out += fmt::format("{:<28} {:<32} {}\n", option.long_name, secret ? "(hidden)" : option.get(), option.source);
+  }
   return out;
 }
 

@@ -160,7 +160,8 @@ Result<RopeConfig> read_rope(const ConfigReader& config, double default_theta, i
   // GGUF files that only carry a factor mean linear; "type" is the older spelling in config.json.
   SLUICE_TRY(const std::string old_type, config.string_or(kOldType, config.is_gguf() ? "linear" : "default"));
   SLUICE_TRY(const std::string type, config.string_or(kType, old_type));
-  rope.settings.type = type == "none" ? "default" : type;
+  rope.settings.type = type;
+  if (type == "none") rope.settings.type.assign("default");
 
   if (type == "default" || type == "none") {
     SLUICE_TRY_STATUS(check_keys(config, type, {}));

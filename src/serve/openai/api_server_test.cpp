@@ -621,12 +621,19 @@ TEST(ApiServer, ManyClientsGetWhatOneAloneGets) {
   };
   std::vector<std::string> alone(kClients), together(kClients);
   for (int i = 0; i < kClients; ++i) alone[i] = complete(server, body(i, false))["choices"][0]["text"];
+  // A step that is held lets all of them arrive before any is served, however fast this machine is.
+  server.executor->hold();
+  HttpClient first(server.port());
+  first.send(HttpClient::request("POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 1})"));
+  ASSERT_TRUE(server.eventually([&](const EngineStats& s) { return s.waiting == 0 && !server.engine->idle(); }));
   std::vector<std::thread> threads;
   for (int i = 0; i < kClients; ++i)
     threads.emplace_back([&, i] {
       for (const Json& event : stream(server, "/v1/completions", body(i, true)))
         together[i] += event["choices"][0]["text"].get<std::string>();
     });
+  EXPECT_TRUE(server.eventually([](const EngineStats& s) { return s.waiting == kClients; }));
+  server.executor->release();
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(together, alone);
   EXPECT_GT(server.engine->stats().preemptions, 0u);
