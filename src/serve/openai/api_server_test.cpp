@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/rng.h"
 #include "tests/support/toy_server.h"
@@ -494,12 +496,17 @@ TEST(ApiServer, AFullIntakeSaysWhenToTryAgain) {
   ToyServerOptions options;
   options.api.intake.jobs = 1;
   ToyServer server(options);
-  HttpAnswer refused;  // whichever of the two came second
+  HttpAnswer refused;
   EXPECT_TRUE(server.eventually([&](const EngineStats&) {
     HttpClient busy(server.port());
-    busy.send(HttpClient::request("POST", "/tokenize", Json{{"prompt", std::string(1 << 20, 'x')}}.dump()));
-    refused = server.call("POST", "/v1/completions", R"({"prompt": "x"})");
-    if (const HttpAnswer first = busy.answer(); refused.status == 200) refused = first;
+    busy.send(HttpClient::request("POST", "/tokenize", Json{{"prompt", std::string(1 << 18, 'x')}}.dump()));
+    HttpAnswer large;
+    std::atomic<bool> answered{false};
+    std::thread wait([&] { large = busy.answer(), answered = true; });
+    // Small requests all the while that the large one takes: one of them, or else the large one, comes second.
+    while (!answered && refused.status != 429) refused = server.call("POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 1})");
+    wait.join();
+    if (large.status == 429) refused = large;
     return refused.status == 429;
   }));
   EXPECT_EQ(refused.headers.count("retry-after"), 1u);
