@@ -36,6 +36,12 @@ struct EngineSetup {
   }
 };
 
+/// The last to come goes first, by a rank that grows older: no policy of the catalog moves its ranks yet.
+struct LastComeFirst final : QueuePolicy {
+  double rank(const Sequence& seq, Nanos now) const override { return static_cast<double>(now - seq.arrival); }
+};
+constexpr QueuePolicyEntry kMovingRanks{.name = "last-come-first", .help = "", .make = []() -> std::unique_ptr<QueuePolicy> { return std::make_unique<LastComeFirst>(); }};
+
 template <class Entries>
 auto pick(Rng& rng, Entries entries) {
   return &entries[rng.below(entries.size())];
@@ -50,7 +56,7 @@ EngineSetup random_setup(Rng& rng) {
   s.max_model_len = static_cast<int>(rng.between(8, std::min(200, s.blocks * s.block_tokens)));
   s.max_num_seqs = static_cast<int>(rng.between(1, 12));
   s.budget = static_cast<int>(rng.between(1, 64));
-  s.queue = pick(rng, queue_catalog());
+  s.queue = rng.below(4) == 0 ? &kMovingRanks : pick(rng, queue_catalog());
   s.chunk = pick(rng, chunk_catalog());
   s.batching = pick(rng, batching_catalog());
   s.cache = pick(rng, prefix_cache_catalog());
