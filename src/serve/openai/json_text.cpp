@@ -95,6 +95,13 @@ Result<Json> parse_json(std::string_view text) {
   return invalid_argument("the body is not valid JSON: " + builder.problem);
 }
 
+Result<Json> parse_json_object(std::string_view text) {
+  SLUICE_TRY(Json body, parse_json(text));
+  if (!body.is_object())
+    return invalid_argument(fmt::format("the body is {}; it must be an object", describe_json(body)));
+  return body;
+}
+
 std::string dump_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 std::string describe_json(const Json& value) {

@@ -262,11 +262,8 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
 // --- the rest -------------------------------------------------------------------------------------------------------
 
 HttpResponse ServedModel::tokenize(const HttpRequest& http) const {
-  const Result<Json> body = parse_json(http.body);
+  const Result<Json> body = parse_json_object(http.body);
   if (!body.ok()) return ApiError(body.error()).response();
-  if (!body->is_object())
-    return ApiError(invalid_argument(fmt::format("the body is {}; it must be an object", describe_json(*body))))
-        .response();
   FieldReader in(*body);
   std::string model, prompt;
   bool with_strings = false;
@@ -307,11 +304,8 @@ HttpResponse ServedModel::tokenize(const HttpRequest& http) const {
 }
 
 HttpResponse ServedModel::detokenize(const HttpRequest& http) const {
-  const Result<Json> body = parse_json(http.body);
+  const Result<Json> body = parse_json_object(http.body);
   if (!body.ok()) return ApiError(body.error()).response();
-  if (!body->is_object())
-    return ApiError(invalid_argument(fmt::format("the body is {}; it must be an object", describe_json(*body))))
-        .response();
   FieldReader in(*body);
   std::string model;
   std::vector<TokenId> tokens;
