@@ -27,10 +27,8 @@ using Dot8 = Dot4;
 void matmul_f32(const MatmulTile& t) { float_matmul<F32>(t); }
 void matmul_f16(const MatmulTile& t) { float_matmul<F16>(t); }
 void matmul_bf16(const MatmulTile& t) { float_matmul<BF16>(t); }
-void matmul_q8_0(const MatmulTile& t) { block_matmul<Q8_0>(t); }
-void matmul_q4_0(const MatmulTile& t) { block_matmul<Q4_0>(t); }
-void matmul_q4_k(const MatmulTile& t) { block_matmul<Q4_K>(t); }
-void matmul_q6_k(const MatmulTile& t) { block_matmul<Q6_K>(t); }
+#define SLUICE_DEFINE(name, Type) void matmul_##name(const MatmulTile& t) { block_matmul<Type>(t); }
+SLUICE_BLOCK_TYPES(SLUICE_DEFINE)
 void quantize(const float* x, int64_t k, int rows, ActBlock* out) { quantize_rows(x, k, rows, out); }
 
 }  // namespace sluice::avx512vnni

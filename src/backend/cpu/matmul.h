@@ -3,8 +3,13 @@
 
 #include "backend/kernel_args.h"
 
-#define SLUICE_MATMUL_KERNELS                                                                              \
-  MatmulFn matmul_f32, matmul_f16, matmul_bf16, matmul_q8_0, matmul_q4_0, matmul_q4_k, matmul_q6_k;        \
+// Every block type: X(name of its DType and of its kernel, its struct in weight_types.inc).
+#define SLUICE_BLOCK_TYPES(X) X(q8_0, Q8_0) X(q4_0, Q4_0) X(q4_k, Q4_K) X(q6_k, Q6_K)
+
+#define SLUICE_DECLARE(name, Type) MatmulFn matmul_##name;
+#define SLUICE_MATMUL_KERNELS                   \
+  MatmulFn matmul_f32, matmul_f16, matmul_bf16; \
+  SLUICE_BLOCK_TYPES(SLUICE_DECLARE)            \
   QuantizeFn quantize;
 
 namespace sluice::avx2 {

@@ -58,18 +58,17 @@ Peaks avx512_peaks() {
 
 constexpr int at(DType dtype) { return static_cast<int>(dtype); }
 
+#define SLUICE_ENTRY(name, Type) t.matmul[at(DType::name)] = matmul_##name;
 #define SLUICE_TABLE(isa_name, lacks_fn, ns, rows, peaks_fn)                   \
   constexpr OpTable make_##ns() {                                            \
+    using namespace ns;                                                       \
     OpTable t{};                                                              \
     t.isa = isa_name;                                                         \
     t.lacks = lacks_fn;                                                       \
-    t.matmul[at(DType::f32)] = ns::matmul_f32;                               \
-    t.matmul[at(DType::f16)] = ns::matmul_f16;                               \
-    t.matmul[at(DType::bf16)] = ns::matmul_bf16;                             \
-    t.matmul[at(DType::q8_0)] = ns::matmul_q8_0;                             \
-    t.matmul[at(DType::q4_0)] = ns::matmul_q4_0;                             \
-    t.matmul[at(DType::q4_k)] = ns::matmul_q4_k;                             \
-    t.matmul[at(DType::q6_k)] = ns::matmul_q6_k;                             \
+    t.matmul[at(DType::f32)] = matmul_f32;                                   \
+    t.matmul[at(DType::f16)] = matmul_f16;                                   \
+    t.matmul[at(DType::bf16)] = matmul_bf16;                                 \
+    SLUICE_BLOCK_TYPES(SLUICE_ENTRY)                                          \
     t.float_group_rows = ns::kFloatRows;                                     \
     t.block_group_rows = ns::kBlockRows;                                     \
     t.quantize = ns::quantize;                                               \
