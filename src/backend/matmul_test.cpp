@@ -39,6 +39,15 @@ ThreadPool& pool_of(int threads) {
   return pools[threads - 1];
 }
 
+// Where a block has float16 scales and minimums.
+std::vector<size_t> scales_at(DType dtype) {
+  switch (dtype) {
+    case DType::q4_k: return {0, 2};
+    case DType::q6_k: return {208};
+    default: return {0};
+  }
+}
+
 // Random bits for the block types, so that every integer occurs, with sane scales; normal values for the float types.
 // `fill` >= 0 gives every value byte.
 Weights make_weights(DType dtype, int64_t n, int64_t k, uint64_t seed, int fill = -1) {
@@ -47,14 +56,11 @@ Weights make_weights(DType dtype, int64_t n, int64_t k, uint64_t seed, int fill 
   Rng rng(seed);
   if (is_block_type(dtype)) {
     for (uint8_t& b : w.rows) b = fill >= 0 ? static_cast<uint8_t>(fill) : static_cast<uint8_t>(rng.below(256));
-    for (size_t at = 0; at < w.rows.size(); at += static_cast<size_t>(format.block_bytes)) {
-      const auto put = [&](size_t offset) {
+    for (size_t at = 0; at < w.rows.size(); at += static_cast<size_t>(format.block_bytes))
+      for (const size_t offset : scales_at(dtype)) {
         const uint16_t d = f32_to_f16(static_cast<float>(rng.next_normal() * 0.01));
         std::memcpy(&w.rows[at + offset], &d, 2);
-      };
-      put(dtype == DType::q6_k ? 208 : 0);
-      if (dtype == DType::q4_k) put(2);
-    }
+      }
   } else {
     std::vector<float> values(static_cast<size_t>(n * k));
     for (float& v : values) v = static_cast<float>(rng.next_normal());
@@ -89,7 +95,7 @@ std::vector<float> multiply(const OpTable& table, int threads, const Weights& w,
 }
 
 std::vector<int64_t> lengths(DType dtype) {
-  if (dtype == DType::q4_k || dtype == DType::q6_k) return {256, 768, 1280};
+  if (weight_format(dtype)->block_elems == 256) return {256, 768, 1280};
   if (is_block_type(dtype)) return {32, 96, 544, 1088};
   return {1, 7, 255, 256, 513, 600};
 }

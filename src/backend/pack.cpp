@@ -20,9 +20,8 @@ BlockLayout block_layout(DType dtype) {
     case DType::q4_0: return {kQ4HeadBytes, 1, kQ4BlockBytes};
     case DType::q4_k: return {kQ4KHeadBytes, 8, kQ4KBlockBytes};
     case DType::q6_k: return {kQ6KHeadBytes, 8, kQ6KBlockBytes};
-    default: CHECK(false, "{} has no block layout", dtype_name(dtype));
+    default: return {};
   }
-  return {};
 }
 
 void put_u16(uint8_t* at, uint16_t v) { std::memcpy(at, &v, 2); }
@@ -74,9 +73,7 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
 
 }  // namespace
 
-bool is_block_type(DType dtype) {
-  return dtype == DType::q8_0 || dtype == DType::q4_0 || dtype == DType::q4_k || dtype == DType::q6_k;
-}
+bool is_block_type(DType dtype) { return dtype_info(dtype).block_elems > 1; }
 
 size_t panel_bytes(DType dtype, int64_t k) {
   if (dtype == DType::f32) return static_cast<size_t>(k) * kPanelCols * 4;
@@ -84,6 +81,7 @@ size_t panel_bytes(DType dtype, int64_t k) {
   if (dtype == DType::bf16) return static_cast<size_t>((k + 1) / 2) * kPanelCols * 4;
   if (!is_block_type(dtype)) return 0;
   const BlockLayout l = block_layout(dtype);
+  if (l.block_bytes == 0) return 0;
   CHECK(k % (kActBlock * l.head_blocks) == 0, "{} rows hold whole blocks only, not {} values", dtype_name(dtype), k);
   const int64_t blocks = k / kActBlock;
   return round_up_64(blocks / l.head_blocks * l.head_bytes) + static_cast<size_t>(blocks) * static_cast<size_t>(l.block_bytes);

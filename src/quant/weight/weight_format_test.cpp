@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -97,13 +98,11 @@ TEST_P(BlockFormats, UnpackAgreesWithDecode) {
 // Relative error over normal values: bounds a little above what a good search reaches, well below what a poor one does.
 TEST_P(WeightFormats, RoundTripErrorIsBounded) {
   const WeightFormat& f = *GetParam();
-  const double bound = f.dtype == DType::f32    ? 0
-                       : f.dtype == DType::f16  ? 3e-4
-                       : f.dtype == DType::bf16 ? 2e-3
-                       : f.dtype == DType::q8_0 ? 6e-3
-                       : f.dtype == DType::q4_0 ? 0.09
-                       : f.dtype == DType::q4_k ? 0.076
-                                                : 0.020;
+  static const std::map<DType, double> kBounds = {
+      {DType::f32, 0},     {DType::f16, 3e-4},   {DType::bf16, 2e-3},  {DType::q8_0, 6e-3},
+      {DType::q4_0, 0.09}, {DType::q4_k, 0.076}, {DType::q6_k, 0.020},
+  };
+  const double bound = kBounds.at(f.dtype);
   Rng rng(7);
   for (const double size : {1e-3, 1.0, 300.0}) {
     std::vector<float> x(256 * 32);
