@@ -18,6 +18,7 @@ BlockLayout block_layout(DType dtype) {
   switch (dtype) {
     case DType::q8_0: return {kQ8HeadBytes, 1, kQ8BlockBytes};
     case DType::q4_0: return {kQ4HeadBytes, 1, kQ4BlockBytes};
+    case DType::q5_0: return {kQ5HeadBytes, 1, kQ5BlockBytes};
     case DType::q4_k: return {kQ4KHeadBytes, 8, kQ4KBlockBytes};
     case DType::q6_k: return {kQ6KHeadBytes, 8, kQ6KBlockBytes};
     default: return {};
@@ -35,6 +36,9 @@ void put_nibbles(const uint8_t* q, int c, uint8_t* lines) {
     for (int j = 0; j < 4; ++j)
       lines[64 * p + 4 * c + j] = static_cast<uint8_t>((q[8 * p + j] & 15) | (q[8 * p + 4 + j] & 15) << 4);
 }
+void put_fifth_bits(const uint8_t* q, int c, uint8_t* line) {
+  for (int i = 0; i < 32; ++i) line[4 * c + i % 4] |= static_cast<uint8_t>((q[i] >> 4 & 1) << (i / 4));
+}
 void put_upper_pairs(const uint8_t* q, int c, uint8_t* lines) {
   for (int h = 0; h < 2; ++h)
     for (int j = 0; j < 4; ++j) {
@@ -49,6 +53,10 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
   switch (dtype) {
     case DType::q8_0: put_bytes(b.q, c, values); break;
     case DType::q4_0: put_nibbles(b.q, c, values); break;
+    case DType::q5_0:
+      put_nibbles(b.q, c, values);
+      put_fifth_bits(b.q, c, values + 256);
+      break;
     case DType::q4_k:
       put_u16(head + 32 + 2 * c, b.dmin);
       for (int s = 0; s < 4; ++s) {

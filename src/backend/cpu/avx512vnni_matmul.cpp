@@ -18,6 +18,7 @@ struct Dot4 {
   SLUICE_INLINE void add(Weights w, I a) { sum = _mm512_dpbusd_epi32(sum, w, a); }
   SLUICE_INLINE I total() const { return sum; }
 };
+using Dot5 = Dot4;
 using Dot8 = Dot4;
 
 #include "backend/cpu/matmul_kernels.inc"

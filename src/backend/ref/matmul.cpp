@@ -89,6 +89,8 @@ int nibble(const uint8_t* lines, int c, int k) {
   return lines[64 * (g / 2) + 4 * c + k % 4] >> (4 * (g % 2)) & 15;
 }
 
+int fifth_bit(const uint8_t* line, int c, int k) { return (line[4 * c + k % 4] >> (k / 4) & 1) << 4; }
+
 }  // namespace
 
 void matmul_f32(const MatmulTile& t) {
@@ -124,6 +126,14 @@ void matmul_q4_0(const MatmulTile& t) {
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
         for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k) - 8;
+      });
+}
+
+void matmul_q5_0(const MatmulTile& t) {
+  block_matmul<kQ5HeadBytes, 1, kQ5BlockBytes, false, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = load_f16(head + 2 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = (nibble(values, c, k) | fifth_bit(values + 256, c, k)) - 16;
       });
 }
 

@@ -31,7 +31,7 @@ struct WeightFormat {
   void (*unpack)(const void* block, QuantBlock* out);
 };
 
-extern const WeightFormat kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K;
+extern const WeightFormat kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K, kQ5_0;
 
 /// Every format, in catalog order.
 std::span<const WeightFormat* const> weight_formats();
