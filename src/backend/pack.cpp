@@ -20,6 +20,7 @@ BlockLayout block_layout(DType dtype) {
     case DType::q4_0: return {kQ4HeadBytes, 1, kQ4BlockBytes};
     case DType::q5_0: return {kQ5HeadBytes, 1, kQ5BlockBytes};
     case DType::q4_k: return {kQ4KHeadBytes, 8, kQ4KBlockBytes};
+    case DType::q5_k: return {kQ5KHeadBytes, 8, kQ5KBlockBytes};
     case DType::q6_k: return {kQ6KHeadBytes, 8, kQ6KBlockBytes};
     default: return {};
   }
@@ -47,6 +48,18 @@ void put_upper_pairs(const uint8_t* q, int c, uint8_t* lines) {
     }
 }
 
+// Those of Q4_K and Q5_K, but for d.
+void put_scales_and_mins(const QuantBlock& b, int c, uint8_t* head) {
+  put_u16(head + 32 + 2 * c, b.dmin);
+  for (int s = 0; s < 4; ++s) {
+    const int at = 16 * s + c;
+    head[64 + at] = static_cast<uint8_t>((b.scale[s] & 15) | (b.scale[s + 4] & 15) << 4);
+    head[128 + at] = static_cast<uint8_t>((b.min[s] & 15) | (b.min[s + 4] & 15) << 4);
+    head[192 + at] = static_cast<uint8_t>(b.scale[s] >> 4 | b.scale[s + 4] >> 4 << 2 | b.min[s] >> 4 << 4 |
+                                          b.min[s + 4] >> 4 << 6);
+  }
+}
+
 // One block of the file's type, of column c, into its header and its values.
 void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* values) {
   put_u16(head + 2 * c, b.d);
@@ -58,15 +71,15 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
       put_fifth_bits(b.q, c, values + 256);
       break;
     case DType::q4_k:
-      put_u16(head + 32 + 2 * c, b.dmin);
-      for (int s = 0; s < 4; ++s) {
-        const int at = 16 * s + c;
-        head[64 + at] = static_cast<uint8_t>((b.scale[s] & 15) | (b.scale[s + 4] & 15) << 4);
-        head[128 + at] = static_cast<uint8_t>((b.min[s] & 15) | (b.min[s + 4] & 15) << 4);
-        head[192 + at] = static_cast<uint8_t>(b.scale[s] >> 4 | b.scale[s + 4] >> 4 << 2 | b.min[s] >> 4 << 4 |
-                                              b.min[s + 4] >> 4 << 6);
-      }
+      put_scales_and_mins(b, c, head);
       for (int s = 0; s < 8; ++s) put_nibbles(b.q + 32 * s, c, values + s * kQ4KBlockBytes);
+      break;
+    case DType::q5_k:
+      put_scales_and_mins(b, c, head);
+      for (int s = 0; s < 8; ++s) {
+        put_nibbles(b.q + 32 * s, c, values + s * kQ5KBlockBytes);
+        put_fifth_bits(b.q + 32 * s, c, values + s * kQ5KBlockBytes + 256);
+      }
       break;
     case DType::q6_k:
       for (int s = 0; s < 16; ++s) head[32 + 16 * s + c] = b.scale[s];

@@ -91,6 +91,15 @@ int nibble(const uint8_t* lines, int c, int k) {
 
 int fifth_bit(const uint8_t* line, int c, int k) { return (line[4 * c + k % 4] >> (k / 4) & 1) << 4; }
 
+// Of sub-block `sub` of 8, from the header of Q4_K and Q5_K.
+void read_scale_and_min(const uint8_t* head, int c, int sub, Block& w) {
+  const int at = 16 * (sub % 4) + c, upper = sub / 4;
+  const int scale = (head[64 + at] >> (4 * upper) & 15) | (head[192 + at] >> (2 * upper) & 3) << 4;
+  const int min = (head[128 + at] >> (4 * upper) & 15) | (head[192 + at] >> (4 + 2 * upper) & 3) << 4;
+  w.scale[0] = load_f16(head + 2 * c) * static_cast<float>(scale);
+  w.min = load_f16(head + 32 + 2 * c) * static_cast<float>(min);
+}
+
 }  // namespace
 
 void matmul_f32(const MatmulTile& t) {
@@ -140,12 +149,16 @@ void matmul_q5_0(const MatmulTile& t) {
 void matmul_q4_k(const MatmulTile& t) {
   block_matmul<kQ4KHeadBytes, 8, kQ4KBlockBytes, false, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
-        const int at = 16 * (sub % 4) + c, upper = sub / 4;
-        const int scale = (head[64 + at] >> (4 * upper) & 15) | (head[192 + at] >> (2 * upper) & 3) << 4;
-        const int min = (head[128 + at] >> (4 * upper) & 15) | (head[192 + at] >> (4 + 2 * upper) & 3) << 4;
-        w.scale[0] = load_f16(head + 2 * c) * static_cast<float>(scale);
-        w.min = load_f16(head + 32 + 2 * c) * static_cast<float>(min);
+        read_scale_and_min(head, c, sub, w);
         for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k);
+      });
+}
+
+void matmul_q5_k(const MatmulTile& t) {
+  block_matmul<kQ5KHeadBytes, 8, kQ5KBlockBytes, false, true>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
+        read_scale_and_min(head, c, sub, w);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k) | fifth_bit(values + 256, c, k);
       });
 }
 
