@@ -17,7 +17,7 @@ struct BlockLayout { int head_bytes, head_blocks, block_bytes; };
 BlockLayout block_layout(DType dtype) {
   switch (dtype) {
     case DType::q8_0: return {kQ8HeadBytes, 1, kQ8BlockBytes};
-    case DType::q4_0: return {kQ4HeadBytes, 1, kQ4BlockBytes};
+    case DType::q4_0: case DType::iq4_nl: return {kQ4HeadBytes, 1, kQ4BlockBytes};
     case DType::q5_0: return {kQ5HeadBytes, 1, kQ5BlockBytes};
     case DType::q4_k: return {kQ4KHeadBytes, 8, kQ4KBlockBytes};
     case DType::q5_k: return {kQ5KHeadBytes, 8, kQ5KBlockBytes};
@@ -65,7 +65,7 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
   put_u16(head + 2 * c, b.d);
   switch (dtype) {
     case DType::q8_0: put_bytes(b.q, c, values); break;
-    case DType::q4_0: put_nibbles(b.q, c, values); break;
+    case DType::q4_0: case DType::iq4_nl: put_nibbles(b.q, c, values); break;
     case DType::q5_0:
       put_nibbles(b.q, c, values);
       put_fifth_bits(b.q, c, values + 256);

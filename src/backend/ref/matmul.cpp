@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "quant/weight/value_tables.h"
 #include "tensor/dtype.h"
 
 namespace sluice::ref {
@@ -143,6 +144,14 @@ void matmul_q5_0(const MatmulTile& t) {
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
         for (int k = 0; k < kActBlock; ++k) w.q[k] = (nibble(values, c, k) | fifth_bit(values + 256, c, k)) - 16;
+      });
+}
+
+void matmul_iq4_nl(const MatmulTile& t) {
+  block_matmul<kQ4HeadBytes, 1, kQ4BlockBytes, false, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = load_f16(head + 2 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = kIq4NlValues[nibble(values, c, k)];
       });
 }
 

@@ -29,6 +29,31 @@ float search_symmetric(const float* x, int n, int lo, int hi) {
   return best_scale;
 }
 
+float search_table(const float* x, int n, const int8_t* table) {
+  float extreme = 0;
+  for (int i = 0; i < n; ++i)
+    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
+  if (std::fabs(extreme) < 1e-20f) return 0;
+  float best_scale = 0;
+  double best_gain = -1;
+  for (const int8_t end : {table[0], table[15]})
+    for (int step = -9; step <= 9; ++step) {
+      const float inverse = static_cast<float>(end) * (1 + 0.0125f * static_cast<float>(step)) / extreme;
+      double xq = 0, qq = 0;
+      for (int i = 0; i < n; ++i) {
+        const double q = table[nearest_code(x[i] * inverse, table, 16)];
+        const double w = static_cast<double>(x[i]) * x[i];
+        xq += w * x[i] * q;
+        qq += w * q * q;
+      }
+      if (qq > 0 && xq * xq / qq > best_gain) {
+        best_gain = xq * xq / qq;
+        best_scale = static_cast<float>(xq / qq);
+      }
+    }
+  return best_scale;
+}
+
 ScaleMin search_affine(const float* x, int n, int levels) {
   double squares = 0;
   float lowest = 0, highest = x[0];  // the range always holds 0, since min >= 0

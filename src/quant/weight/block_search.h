@@ -33,6 +33,17 @@ inline void store_u16(uint8_t* at, uint16_t v) { std::memcpy(at, &v, 2); }
 /// largest value to lo, each improved by least squares. Returns the scale (0 for all-zero x).
 float search_symmetric(const float* x, int n, int lo, int hi);
 
+/// The place of the value nearest to v in an ascending table of `codes` values, a power of two; 0 for NaN.
+inline int nearest_code(float v, const int8_t* table, int codes) {
+  int code = 0;
+  for (int step = codes / 2; step > 0; step /= 2)
+    if (2 * v >= static_cast<float>(table[code + step - 1] + table[code + step])) code += step;
+  return code;
+}
+
+/// The same for x[i] ~ scale * table[code[i]], of an ascending table of 16 values with a negative and a positive end.
+float search_table(const float* x, int n, const int8_t* table);
+
 struct ScaleMin { float scale, min; };
 /// x[i] ~ scale * q[i] - min, 0 <= q <= levels, scale and min >= 0, weighted by rms(x) + |x[i]|.
 ScaleMin search_affine(const float* x, int n, int levels);

@@ -10,7 +10,8 @@
 
 namespace sluice {
 
-/// One block of a quantized type, taken apart: value[i] = scale(i) * (q[i] - offset) - min(i).
+/// One block of a quantized type, taken apart: value[i] = scale(i) * (q[i] - offset) - min(i), or scale(i) * table[q[i]]
+/// (value_tables.h).
 struct QuantBlock {
   uint16_t d = 0, dmin = 0;  // float16 bits
   uint8_t scale[16] = {};    // Q4_K, Q5_K: 8 of 6 bits; Q6_K: 16 of int8 bits; otherwise unused
@@ -31,7 +32,7 @@ struct WeightFormat {
   void (*unpack)(const void* block, QuantBlock* out);
 };
 
-extern const WeightFormat kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K, kQ5_0, kQ5_K;
+extern const WeightFormat kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K, kQ5_0, kQ5_K, kIQ4_NL;
 
 /// Every format, in catalog order.
 std::span<const WeightFormat* const> weight_formats();

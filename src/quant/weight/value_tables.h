@@ -1,0 +1,12 @@
+#pragma once
+// The formats whose 4-bit codes stand for values in a table. Plain data, which kernel files may include
+// (docs/architecture.md, section 5).
+
+#include <cstdint>
+
+namespace sluice {
+
+/// IQ4_NL, ascending.
+constexpr int8_t kIq4NlValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+}  // namespace sluice
