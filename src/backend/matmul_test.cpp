@@ -44,6 +44,7 @@ std::vector<size_t> scales_at(DType dtype) {
   switch (dtype) {
     case DType::q4_k: case DType::q5_k: return {0, 2};
     case DType::q6_k: return {208};
+    case DType::mxfp4: return {};
     default: return {0};
   }
 }
@@ -56,11 +57,13 @@ Weights make_weights(DType dtype, int64_t n, int64_t k, uint64_t seed, int fill 
   Rng rng(seed);
   if (is_block_type(dtype)) {
     for (uint8_t& b : w.rows) b = fill >= 0 ? static_cast<uint8_t>(fill) : static_cast<uint8_t>(rng.below(256));
-    for (size_t at = 0; at < w.rows.size(); at += static_cast<size_t>(format.block_bytes))
+    for (size_t at = 0; at < w.rows.size(); at += static_cast<size_t>(format.block_bytes)) {
+      if (dtype == DType::mxfp4) w.rows[at] = static_cast<uint8_t>(118 + rng.below(4));
       for (const size_t offset : scales_at(dtype)) {
         const uint16_t d = f32_to_f16(static_cast<float>(rng.next_normal() * 0.01));
         std::memcpy(&w.rows[at + offset], &d, 2);
       }
+    }
   } else {
     std::vector<float> values(static_cast<size_t>(n * k));
     for (float& v : values) v = static_cast<float>(rng.next_normal());
@@ -276,6 +279,22 @@ TEST(MatmulOuts, SeveralOutputsOfMixedTypesAndStridesInOneCall) {
         }
       }
     }
+  }
+}
+
+TEST(Mxfp4, EveryPowerOfTwoIsExact) {
+  Weights w = make_weights(DType::mxfp4, 256, 32, 3);
+  for (size_t c = 0; c < 256; ++c) w.rows[c * 17] = static_cast<uint8_t>(c);
+  Ops(kRefOps, pool_of(1)).pack(w.view(), w.packed.data());
+  const std::vector<float> values = w.decoded();
+  // The activations are integers of a scale of 1, so every product is exact.
+  std::vector<float> x(32);
+  x[0] = 127;
+  x[9] = -3;
+  for (const OpTable* table : op_tables()) {
+    if (!table->lacks().empty()) continue;
+    const std::vector<float> y = multiply(*table, 1, w, x.data(), 1, nullptr);
+    for (size_t c = 0; c < 252; ++c) ASSERT_EQ(y[c], 127 * values[c * 32] - 3 * values[c * 32 + 9]) << table->isa << " 2^" << c;
   }
 }
 

@@ -10,6 +10,7 @@ constexpr QuantRecipe kRecipes[] = {
     {"q8_0", DType::q8_0, false, 7},  {"q4_0", DType::q4_0, false, 2},  {"q4_k", DType::q4_k, false, 14},
     {"q4_k_m", DType::q4_k, true, 15}, {"q5_0", DType::q5_0, false, 8},  {"q5_k", DType::q5_k, false, 16},
     {"q5_k_m", DType::q5_k, true, 17}, {"q6_k", DType::q6_k, false, 18},  {"iq4_nl", DType::iq4_nl, false, 25},
+    {"mxfp4", DType::mxfp4, false, 38},
 };
 
 // The first and last eighth of the layers, and every third between: llama.cpp's choice of layers worth more bits.

@@ -7,8 +7,8 @@ import gguf
 import numpy as np
 
 OUT = pathlib.Path(__file__).parent / "quant"
-BLOCKS = {"F16": 256, "BF16": 256, "Q8_0": 8, "Q4_0": 8, "Q4_K": 4, "Q6_K": 4, "Q5_0": 8, "Q5_K": 4, "IQ4_NL": 8}
-F16_AT = {"Q8_0": [0], "Q4_0": [0], "Q4_K": [0, 2], "Q6_K": [208], "Q5_0": [0], "Q5_K": [0, 2], "IQ4_NL": [0]}
+BLOCKS = {"F16": 256, "BF16": 256, "Q8_0": 8, "Q4_0": 8, "Q4_K": 4, "Q6_K": 4, "Q5_0": 8, "Q5_K": 4, "IQ4_NL": 8, "MXFP4": 8}
+F16_AT = {"Q8_0": [0], "Q4_0": [0], "Q4_K": [0, 2], "Q6_K": [208], "Q5_0": [0], "Q5_K": [0, 2], "IQ4_NL": [0], "MXFP4": []}
 
 rng = np.random.default_rng(20240)
 for name, count in BLOCKS.items():
@@ -22,6 +22,8 @@ for name, count in BLOCKS.items():
         data = rng.integers(0, 256, (count, size), dtype=np.uint8)
         for at in F16_AT[name]:
             data[:, at:at + 2] = (rng.standard_normal((count, 1)) / 50).astype(np.float16).view(np.uint8)
+    if name == "MXFP4":  # byte 0 is a power of two: those about 1, and the ends of the range
+        data[:, 0] = [120, 122, 127, 130, 0, 1, 2, 255]
     values = gguf.dequantize(data.reshape(-1), kind).astype(np.float32)
     assert values.size == count * elems
     (OUT / f"{name}.bin").write_bytes(data.tobytes())

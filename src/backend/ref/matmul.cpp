@@ -155,6 +155,14 @@ void matmul_iq4_nl(const MatmulTile& t) {
       });
 }
 
+void matmul_mxfp4(const MatmulTile& t) {
+  block_matmul<kFp4HeadBytes, 1, kFp4BlockBytes, false, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = std::ldexp(1.0f, head[c] - 128);  // half: the values are doubled
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = kE2M1Doubled[nibble(values, c, k)];
+      });
+}
+
 void matmul_q4_k(const MatmulTile& t) {
   block_matmul<kQ4KHeadBytes, 8, kQ4KBlockBytes, false, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
