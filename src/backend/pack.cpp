@@ -18,6 +18,7 @@ BlockLayout block_layout(DType dtype) {
   switch (dtype) {
     case DType::q8_0: return {kQ8HeadBytes, 1, kQ8BlockBytes};
     case DType::q4_0: case DType::iq4_nl: return {kQ4HeadBytes, 1, kQ4BlockBytes};
+    case DType::q4_1: return {kQ41HeadBytes, 1, kQ41BlockBytes};
     case DType::mxfp4: return {kFp4HeadBytes, 1, kFp4BlockBytes};
     case DType::q5_0: return {kQ5HeadBytes, 1, kQ5BlockBytes};
     case DType::q4_k: return {kQ4KHeadBytes, 8, kQ4KBlockBytes};
@@ -68,6 +69,10 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
   switch (dtype) {
     case DType::q8_0: put_bytes(b.q, c, values); break;
     case DType::q4_0: case DType::iq4_nl: case DType::mxfp4: put_nibbles(b.q, c, values); break;
+    case DType::q4_1:
+      put_u16(head + 32 + 2 * c, b.dmin);
+      put_nibbles(b.q, c, values);
+      break;
     case DType::q5_0:
       put_nibbles(b.q, c, values);
       put_fifth_bits(b.q, c, values + 256);

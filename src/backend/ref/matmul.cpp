@@ -139,6 +139,15 @@ void matmul_q4_0(const MatmulTile& t) {
       });
 }
 
+void matmul_q4_1(const MatmulTile& t) {
+  block_matmul<kQ41HeadBytes, 1, kQ41BlockBytes, false, true>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = load_f16(head + 2 * c);
+        w.min = load_f16(head + 32 + 2 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k);
+      });
+}
+
 void matmul_q5_0(const MatmulTile& t) {
   block_matmul<kQ5HeadBytes, 1, kQ5BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
