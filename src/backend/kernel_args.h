@@ -19,11 +19,11 @@ constexpr int kMaxTileRows = 128;  // rows of one MatmulTile
 // QuantBlock. Those of a block of 32 k are lines of 64 bytes; byte 4 c + j of group g's line belongs to k = 4 g + j, j < 4:
 //   Q8_0  8 lines, one per group
 //   Q4_0  4 lines, line p with group 2 p in the low nibbles and 2 p + 1 in the high ones; Q4_1, Q4_K, IQ4_NL and MXFP4 the same
-//   Q5_0  4 such lines for the low nibbles, then one line with bit 4 of group g at bit g; Q5_K the same
+//   Q5_0  4 such lines for the low nibbles, then one line with bit 4 of group g at bit g; Q5_1 and Q5_K the same
 //   Q6_K  4 such lines for the low nibbles, then 2 lines h with bits 4-5 of group 4 h + i at bit 2 i
 // Headers:
 //   Q8_0, Q4_0, Q5_0, IQ4_NL  per block: d (float16) [16]
-//   Q4_1  per block: d [16], -m [16] (float16)
+//   Q4_1, Q5_1  per block: d [16], -m [16] (float16)
 //   MXFP4  per block: the power of two (E8M0) [16]
 //   Q4_K, Q5_K  per 256: d [16], dmin [16], then three lines, byte 16 s + c: low nibbles of scales of sub-block s (bits 0-3) and
 //         s + 4 (bits 4-7); the same of minimums; bits 4-5 of scale s, scale s + 4, min s, min s + 4 (bits 0-7 in pairs)
@@ -32,6 +32,7 @@ constexpr int kQ8HeadBytes = 32, kQ8BlockBytes = 512;
 constexpr int kQ4HeadBytes = 32, kQ4BlockBytes = 256;
 constexpr int kQ41HeadBytes = 64, kQ41BlockBytes = 256;
 constexpr int kQ5HeadBytes = 32, kQ5BlockBytes = 320;
+constexpr int kQ51HeadBytes = 64, kQ51BlockBytes = 320;
 constexpr int kFp4HeadBytes = 16, kFp4BlockBytes = 256;
 constexpr int kQ4KHeadBytes = 256, kQ4KBlockBytes = 256;  // a header serves 8 blocks of 32
 constexpr int kQ5KHeadBytes = 256, kQ5KBlockBytes = 320;

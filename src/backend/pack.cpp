@@ -21,6 +21,7 @@ BlockLayout block_layout(DType dtype) {
     case DType::q4_1: return {kQ41HeadBytes, 1, kQ41BlockBytes};
     case DType::mxfp4: return {kFp4HeadBytes, 1, kFp4BlockBytes};
     case DType::q5_0: return {kQ5HeadBytes, 1, kQ5BlockBytes};
+    case DType::q5_1: return {kQ51HeadBytes, 1, kQ51BlockBytes};
     case DType::q4_k: return {kQ4KHeadBytes, 8, kQ4KBlockBytes};
     case DType::q5_k: return {kQ5KHeadBytes, 8, kQ5KBlockBytes};
     case DType::q6_k: return {kQ6KHeadBytes, 8, kQ6KBlockBytes};
@@ -73,6 +74,9 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
       put_u16(head + 32 + 2 * c, b.dmin);
       put_nibbles(b.q, c, values);
       break;
+    case DType::q5_1:
+      put_u16(head + 32 + 2 * c, b.dmin);
+      [[fallthrough]];
     case DType::q5_0:
       put_nibbles(b.q, c, values);
       put_fifth_bits(b.q, c, values + 256);

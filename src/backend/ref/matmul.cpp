@@ -156,6 +156,15 @@ void matmul_q5_0(const MatmulTile& t) {
       });
 }
 
+void matmul_q5_1(const MatmulTile& t) {
+  block_matmul<kQ51HeadBytes, 1, kQ51BlockBytes, false, true>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = load_f16(head + 2 * c);
+        w.min = load_f16(head + 32 + 2 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k) | fifth_bit(values + 256, c, k);
+      });
+}
+
 void matmul_iq4_nl(const MatmulTile& t) {
   block_matmul<kQ4HeadBytes, 1, kQ4BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
