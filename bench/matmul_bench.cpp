@@ -49,7 +49,7 @@ void matmul(benchmark::State& state, const WeightFormat* format, int64_t n, int6
   size_t next = 0;
   for (auto _ : state) {
     const MatmulOut out{&matrices[next], nullptr, y.data(), n};
-    ops.matmul(x.data(), rows, {&out, 1});
+    ops.matmul({x.data(), rows, k}, {&out, 1});
     benchmark::DoNotOptimize(y.data());
     next = (next + 1) % matrices.size();
   }

@@ -9,8 +9,12 @@
 namespace sluice {
 
 std::span<const OpTable* const> op_tables() {
-  static constexpr const OpTable* kAll[] = {&kAvx512Ops, &kAvx512bwOps, &kAvx2Ops, &kRefOps};
+  static constexpr const OpTable* kAll[] = {&kAvx512bf16Ops, &kAvx512Ops, &kAvx512bwOps, &kAvx2Ops, &kRefOps, &kRefBf16Ops};
   return kAll;
+}
+
+const OpTable& reference_of(const OpTable& table) {
+  return table.bf16_form == ActForm::bf16_pair ? kRefBf16Ops : kRefOps;
 }
 
 std::string_view Ops::isa() const { return table_.isa; }

@@ -51,13 +51,25 @@ struct ActBlock {
   int8_t q[kActBlock];
 };
 
-/// Rows that a kernel handles together. x: float [k][rows] or ActBlock [k / 32][rows].
+/// How a kernel reads the rows that it multiplies: element e of row r stands at [e][r], over the rows of its group.
+enum class ActForm : int {
+  f32,        // float per k
+  bf16_pair,  // the bits of two bfloat16 in 32, the even k below; an odd k is padded with zero
+  q8,         // ActBlock per 32 k
+};
+constexpr int kNumActForms = 3;
+
+/// Rows that a kernel handles together, in the form that it reads.
 struct RowGroup {
   const void* x;
   int rows;
   int first_row;  // row of y
 };
 
+/// BF16 weights multiply float32 activations, or, in tables that say so (OpTable::bf16_form), activations rounded to
+/// bfloat16, in pairs of k, the odd k of a pair first, with every subnormal taken as zero: the arithmetic of AVX512_BF16's
+/// vdpbf16ps.
+///
 /// y[row, c] = sum over k of x[row, k] * w[c, k] + bias[c], for c < n_cols, over whole panels that follow each other.
 struct MatmulTile {
   const uint8_t* panels;
@@ -73,8 +85,8 @@ struct MatmulTile {
 };
 
 using MatmulFn = void(const MatmulTile& tile);
-/// Quantizes x[rows, k] (k a multiple of 32) to out[k / 32][rows].
-using QuantizeFn = void(const float* x, int64_t k, int rows, ActBlock* out);
+/// Brings k values of each row, x[r * stride] onwards, into a form: out[elements of k][rows]. For q8, 32 divides k.
+using ArrangeFn = void(const float* x, int64_t stride, int64_t k, int rows, void* out);
 
 /// See Peak (op_table.h).
 using PeakFn = int64_t(int64_t rounds);

@@ -1,17 +1,19 @@
-// Ops::matmul and what belongs to it: packing, embedding rows, and the split of the work over threads.
+// Ops::matmul, gated_mlp and what belongs to them: packing, embedding rows, and the split of the work over threads.
 //
-// One parallel region arranges the rows (quantized, or transposed in small groups), a second multiplies. Tasks are
-// (rows, output, range of panels); since a kernel computes each output by one fixed chain of additions, neither the tasks nor
-// the row groups can change a bit.
+// One parallel region brings the rows into the kernels' forms, a second multiplies. Tasks are (rows, output, range of
+// panels); since a kernel computes each output by one fixed chain of additions, the tasks cannot change a bit. What follows
+// a product (adding to the residual, the gate, the next product's quantization) is done by its task, while the values are
+// in the cache.
 
 #include <algorithm>
-#include <cstdlib>
-#include <new>
+#include <array>
 #include <vector>
 
+#include "backend/activations.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
 #include "backend/pack.h"
+#include "backend/row_ops.h"
 #include "base/check.h"
 #include "quant/weight/weight_format.h"
 
@@ -20,82 +22,136 @@ namespace {
 
 int64_t panel_count(int64_t n) { return (n + kPanelCols - 1) / kPanelCols; }
 
-/// Memory that only grows, kept per calling thread, so that a step allocates nothing.
-class Scratch {
- public:
-  ~Scratch() { std::free(data_); }
-  uint8_t* reserve(size_t bytes) {
-    if (bytes > bytes_) {
-      std::free(data_);
-      bytes_ = (bytes + 63) / 64 * 64;
-      data_ = static_cast<uint8_t*>(std::aligned_alloc(64, bytes_));
-      CHECK(data_ != nullptr, "no memory for {} bytes of activations", bytes_);
+constexpr int64_t kSharedValues = 16384;     // fewer are arranged faster by one thread than by a pool
+constexpr int64_t kSharedProducts = 131072;  // and so are fewer multiplications
+constexpr int kTasksPerThread = 6;
+constexpr int64_t kPanelStep = 4;         // tasks hold whole register tiles, except the last
+constexpr int64_t kMostTaskPanels = 16;   // of a task whose values stay in the cache for what follows
+
+/// The forms that the products of one input read.
+struct Input {
+  std::array<Activations, kNumActForms> forms;
+  std::array<bool, kNumActForms> wanted{};
+
+  const Activations& form(ActForm f) const { return forms[static_cast<size_t>(f)]; }
+};
+
+/// Brings the input into every form that is wanted, normed on the way where that is asked for.
+void arrange(const OpTable& table, ThreadPool& pool, const MatmulIn& in, Input& out) {
+  struct Part { const Activations* form; const RowGroup* group; };
+  static thread_local std::vector<Part> own_parts;
+  std::vector<Part>& parts = own_parts;
+  parts.clear();
+  for (int f = 0; f < kNumActForms; ++f) {
+    if (!out.wanted[static_cast<size_t>(f)]) continue;
+    Activations& form = out.forms[static_cast<size_t>(f)];
+    form.lay_out(table, static_cast<ActForm>(f), in.rows, in.k);
+    for (const RowGroup& g : form.groups) parts.push_back({&form, &g});
+  }
+  pool.run_if(in.rows * in.k >= kSharedValues, static_cast<int>(parts.size()), [&](int i, int) {
+    const Part& part = parts[static_cast<size_t>(i)];
+    const float* x = in.x + part.group->first_row * in.k;
+    if (in.norm_gain != nullptr) {
+      static thread_local Scratch normed;
+      auto* to = reinterpret_cast<float*>(normed.reserve(static_cast<size_t>(part.group->rows * in.k) * sizeof(float)));
+      for (int r = 0; r < part.group->rows; ++r)
+        table.row->rms_norm(x + r * in.k, in.norm_gain, in.norm_eps, in.k, to + r * in.k);
+      x = to;
     }
-    return data_;
-  }
-
- private:
-  uint8_t* data_ = nullptr;
-  size_t bytes_ = 0;
-};
-
-/// Splits rows into groups of at most `most`, of nearly equal size, and gives each its part of `x`.
-void make_groups(int64_t rows, int most, const uint8_t* x, size_t row_bytes, std::vector<RowGroup>& out) {
-  out.clear();
-  const int64_t groups = (rows + most - 1) / most;
-  for (int64_t g = 0, row = 0; g < groups; ++g) {
-    const int size = static_cast<int>(rows / groups + (g < rows % groups ? 1 : 0));
-    out.push_back({x + static_cast<size_t>(row) * row_bytes, size, static_cast<int>(row)});
-    row += size;
-  }
+    part.form->set(table, *part.group, 0, x, in.k, in.k);
+  });
 }
 
-/// Consecutive groups that go into one tile of at most kMaxTileRows rows.
-struct Slice { int first, count; };
-
-void make_slices(const std::vector<RowGroup>& groups, int64_t rows, std::vector<Slice>& out) {
-  out.clear();
-  const int64_t slices = (rows + kMaxTileRows - 1) / kMaxTileRows;
-  const int64_t target = (rows + slices - 1) / slices;
-  for (int g = 0; g < static_cast<int>(groups.size());) {
-    int in_slice = 0, first = g;
-    while (g < static_cast<int>(groups.size()) && (g == first || in_slice + groups[g].rows <= kMaxTileRows) &&
-           in_slice < target)
-      in_slice += groups[g++].rows;
-    out.push_back({first, g - first});
-  }
+/// Panels [first, first + count) of a matrix over a slice of rows, into y, whose first element is row 0 of all, column 0
+/// of the first panel.
+void multiply(MatmulFn* kernel, const Activations& x, const RowSlice& slice, const PackedMatrix& m, const float* bias,
+              int64_t first, int64_t count, float* y, int64_t y_stride) {
+  const int64_t column = first * kPanelCols;
+  MatmulTile tile;
+  tile.panel_bytes = panel_bytes(m.dtype, m.k);
+  tile.panels = m.data + static_cast<size_t>(first) * tile.panel_bytes;
+  tile.n_panels = static_cast<int>(count);
+  tile.n_cols = static_cast<int>(std::min(count * kPanelCols, m.n - column));
+  tile.k = m.k;
+  tile.groups = x.groups.data() + slice.first_group;
+  tile.n_groups = slice.groups;
+  tile.bias = bias != nullptr ? bias + column : nullptr;
+  tile.y = y;
+  tile.y_stride = y_stride;
+  kernel(tile);
 }
 
-// x[rows, k] to [k][rows].
-void transpose_rows(const float* x, int64_t k, int rows, float* out) {
-  for (int64_t i = 0; i < k; ++i)
-    for (int r = 0; r < rows; ++r) out[i * rows + r] = x[r * k + i];
+/// A worker's memory for `tiles` results of a slice, row-major [rows][columns]; the pointer is to row 0 of all rows, so that
+/// the kernels' absolute rows fall into it.
+float* tile_memory(const RowSlice& slice, int64_t columns, int tiles) {
+  static thread_local Scratch memory;
+  auto* at = reinterpret_cast<float*>(
+      memory.reserve(static_cast<size_t>(slice.rows * columns * tiles) * sizeof(float)));
+  return at - slice.first_row * columns;
 }
 
-/// The activations in one of the two forms, and how they are cut.
-struct Arranged {
-  std::vector<RowGroup> groups;
-  std::vector<Slice> slices;
-};
+int64_t panels_per_task(int64_t panels_in_all, const Activations& x, int threads) {
+  const int64_t units = panels_in_all * static_cast<int64_t>(x.slices.size());
+  return std::max<int64_t>(1, units / (int64_t{kTasksPerThread} * threads) / kPanelStep) * kPanelStep;
+}
 
+/// One product's share of the tasks.
 struct Job {
   const MatmulOut* out;
-  const Arranged* x;
+  const Activations* x;
   MatmulFn* kernel;
   int64_t panels, panels_per_task;
   int tasks_per_slice, first_task;
 };
 
-constexpr int64_t kSharedValues = 16384;     // fewer are arranged faster by one thread than by a pool
-constexpr int64_t kSharedProducts = 131072;  // and so are fewer multiplications
-constexpr int kTasksPerThread = 6;
-constexpr int64_t kPanelStep = 4;        // tasks hold whole register tiles, except the last
-
 struct Workspace {
-  Scratch quantized, transposed;
-  Arranged blocks, floats;
+  Input input;
+  Activations hidden;  // of a gated MLP
+  Scratch gate, up;    // the same, where it is not fused
   std::vector<Job> jobs;
 };
+
+Workspace& workspace() {
+  static thread_local Workspace own;
+  return own;
+}
+
+void run_job(const OpTable& table, const Job& job, int local) {
+  const RowSlice& slice = job.x->slices[static_cast<size_t>(local / job.tasks_per_slice)];
+  const int64_t panel = local % job.tasks_per_slice * job.panels_per_task;
+  const int64_t panels = std::min(job.panels_per_task, job.panels - panel);
+  const MatmulOut& out = *job.out;
+  float* const y = out.y + panel * kPanelCols;
+  if (!out.adds) return multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, y, out.y_stride);
+  const int64_t width = panels * kPanelCols, columns = std::min(width, out.w->n - panel * kPanelCols);
+  float* const tile = tile_memory(slice, width, 1);
+  multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, tile, width);
+  for (int64_t row = slice.first_row; row < slice.first_row + slice.rows; ++row)
+    table.row->add(y + row * out.y_stride, tile + row * width, columns);
+}
+
+/// All products of an input that stands in its forms, in one parallel region.
+void run_products(const OpTable& table, ThreadPool& pool, const MatmulIn& in, std::span<const MatmulOut> outs,
+                  const Input* input, const Activations* same, std::vector<Job>& jobs) {
+  int64_t panels_in_all = 0;
+  for (const MatmulOut& o : outs) panels_in_all += panel_count(o.w->n);
+  jobs.clear();
+  int tasks = 0;
+  for (const MatmulOut& o : outs) {
+    const Activations& x = same != nullptr ? *same : input->form(act_form(table, o.w->dtype));
+    Job job{&o, &x, matmul_kernel(table, o.w->dtype), panel_count(o.w->n), 0, 0, tasks};
+    job.panels_per_task = panels_per_task(panels_in_all, x, pool.size());
+    if (o.adds) job.panels_per_task = std::min(job.panels_per_task, kMostTaskPanels);
+    job.tasks_per_slice = static_cast<int>((job.panels + job.panels_per_task - 1) / job.panels_per_task);
+    tasks += job.tasks_per_slice * static_cast<int>(x.slices.size());
+    jobs.push_back(job);
+  }
+  pool.run_if(in.rows * in.k * panels_in_all * kPanelCols >= kSharedProducts, tasks, [&](int task, int) {
+    size_t j = jobs.size() - 1;
+    while (jobs[j].first_task > task) --j;
+    run_job(table, jobs[j], task - jobs[j].first_task);
+  });
+}
 
 }  // namespace
 
@@ -122,82 +178,64 @@ void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float*
   });
 }
 
-void Ops::matmul(const float* x, int64_t rows, std::span<const MatmulOut> outs) const {
-  if (rows == 0 || outs.empty()) return;
-  static thread_local Workspace ws;
-  const int64_t k = outs[0].w->k;
-  bool any_block = false, any_float = false;
+void Ops::matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const {
+  if (in.rows == 0 || outs.empty()) return;
+  Workspace& ws = workspace();
+  ws.input.wanted.fill(false);
   for (const MatmulOut& o : outs) {
-    CHECK(o.w->k == k, "outputs of one input have rows of {} and {}", k, o.w->k);
-    (is_block_type(o.w->dtype) ? any_block : any_float) = true;
+    CHECK(o.w->k == in.k, "an input of {} columns for a matrix of {}", in.k, o.w->k);
+    ws.input.wanted[static_cast<size_t>(act_form(table_, o.w->dtype))] = true;
+  }
+  arrange(table_, pool_, in, ws.input);
+  run_products(table_, pool_, in, outs, &ws.input, nullptr, ws.jobs);
+}
+
+void Ops::gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const {
+  if (in.rows == 0) return;
+  CHECK(mlp.gate->k == in.k && mlp.up->k == in.k && mlp.up->n == mlp.gate->n && mlp.down->k == mlp.gate->n,
+        "an MLP of gate [{}, {}], up [{}, {}] and down [{}, {}] over {} columns", mlp.gate->n, mlp.gate->k, mlp.up->n,
+        mlp.up->k, mlp.down->n, mlp.down->k, in.k);
+  Workspace& ws = workspace();
+  const int64_t ffn = mlp.gate->n;
+  const ActForm form = act_form(table_, mlp.gate->dtype);
+  const MatmulOut down{mlp.down, mlp.down_bias, y, mlp.down->n, true};
+  if (act_form(table_, mlp.up->dtype) != form || act_form(table_, mlp.down->dtype) != form) {
+    const size_t bytes = static_cast<size_t>(in.rows * ffn) * sizeof(float);
+    auto* const gate = reinterpret_cast<float*>(ws.gate.reserve(bytes));
+    auto* const up = reinterpret_cast<float*>(ws.up.reserve(bytes));
+    const MatmulOut outs[] = {{mlp.gate, mlp.gate_bias, gate, ffn}, {mlp.up, mlp.up_bias, up, ffn}};
+    matmul(in, outs);
+    silu_mul(gate, up, in.rows * ffn);
+    return matmul({gate, in.rows, ffn}, {&down, 1});
   }
 
-  if (any_block) {
-    const size_t row_bytes = static_cast<size_t>(k / kActBlock) * sizeof(ActBlock);
-    uint8_t* at = ws.quantized.reserve(static_cast<size_t>(rows) * row_bytes);
-    make_groups(rows, table_.block_group_rows, at, row_bytes, ws.blocks.groups);
-    make_slices(ws.blocks.groups, rows, ws.blocks.slices);
-  }
-  if (any_float) {
-    const size_t row_bytes = static_cast<size_t>(k) * sizeof(float);
-    // One row is its own transpose.
-    const auto* at = rows == 1 ? reinterpret_cast<const uint8_t*>(x)
-                               : ws.transposed.reserve(static_cast<size_t>(rows) * row_bytes);
-    make_groups(rows, table_.float_group_rows, at, row_bytes, ws.floats.groups);
-    make_slices(ws.floats.groups, rows, ws.floats.slices);
-  }
-  const int block_groups = any_block ? static_cast<int>(ws.blocks.groups.size()) : 0;
-  const int float_groups = any_float && rows > 1 ? static_cast<int>(ws.floats.groups.size()) : 0;
-  Workspace* const w = &ws;  // a thread_local named inside the task would be the worker's own
-  const auto arrange = [&, w](int i, int) {
-    const RowGroup& g = i < block_groups ? w->blocks.groups[i] : w->floats.groups[i - block_groups];
-    const float* from = x + g.first_row * k;
-    if (i < block_groups) table_.quantize(from, k, g.rows, static_cast<ActBlock*>(const_cast<void*>(g.x)));
-    else transpose_rows(from, k, g.rows, static_cast<float*>(const_cast<void*>(g.x)));
-  };
-  pool_.run_if(rows * k >= kSharedValues, block_groups + float_groups, arrange);
-
-  int64_t panels_in_all = 0;
-  for (const MatmulOut& o : outs) panels_in_all += panel_count(o.w->n);
-  const bool shared = rows * k * panels_in_all * kPanelCols >= kSharedProducts;
-  ws.jobs.clear();
-  int tasks = 0;
-  for (const MatmulOut& o : outs) {
-    const bool block = is_block_type(o.w->dtype);
-    const Arranged& arranged = block ? ws.blocks : ws.floats;
-    const int type = static_cast<int>(o.w->dtype);
-    Job job{&o, &arranged, table_.matmul[type] != nullptr ? table_.matmul[type] : kRefOps.matmul[type],
-            panel_count(o.w->n), 0, 0, tasks};
-    CHECK(job.kernel != nullptr, "no matmul for {}", dtype_name(o.w->dtype));
-    const int64_t units = panels_in_all * static_cast<int64_t>(arranged.slices.size());
-    job.panels_per_task = std::max<int64_t>(1, units / (int64_t{kTasksPerThread} * pool_.size()) / kPanelStep) * kPanelStep;
-    job.tasks_per_slice = static_cast<int>((job.panels + job.panels_per_task - 1) / job.panels_per_task);
-    tasks += job.tasks_per_slice * static_cast<int>(arranged.slices.size());
-    ws.jobs.push_back(job);
-  }
-  pool_.run_if(shared, tasks, [&, w](int task, int) {
-    size_t j = w->jobs.size() - 1;
-    while (w->jobs[j].first_task > task) --j;
-    const Job& job = w->jobs[j];
-    const int local = task - job.first_task;
-    const Slice& slice = job.x->slices[local / job.tasks_per_slice];
-    const int64_t panel = local % job.tasks_per_slice * job.panels_per_task;
-    const int64_t panels = std::min(job.panels_per_task, job.panels - panel);
-    const PackedMatrix& m = *job.out->w;
-    const int64_t column = panel * kPanelCols;
-    MatmulTile tile;
-    tile.panel_bytes = panel_bytes(m.dtype, m.k);
-    tile.panels = m.data + static_cast<size_t>(panel) * tile.panel_bytes;
-    tile.n_panels = static_cast<int>(panels);
-    tile.n_cols = static_cast<int>(std::min(panels * kPanelCols, m.n - column));
-    tile.k = m.k;
-    tile.groups = job.x->groups.data() + slice.first;
-    tile.n_groups = slice.count;
-    tile.bias = job.out->bias != nullptr ? job.out->bias + column : nullptr;
-    tile.y = job.out->y + column;
-    tile.y_stride = job.out->y_stride;
-    job.kernel(tile);
+  ws.input.wanted.fill(false);
+  ws.input.wanted[static_cast<size_t>(form)] = true;
+  arrange(table_, pool_, in, ws.input);
+  const Activations& x = ws.input.form(form);
+  Activations& hidden = ws.hidden;
+  hidden.lay_out(table_, form, in.rows, ffn);  // the same form, so the same groups and slices
+  MatmulFn* const gate_kernel = matmul_kernel(table_, mlp.gate->dtype);
+  MatmulFn* const up_kernel = matmul_kernel(table_, mlp.up->dtype);
+  const int64_t panels = panel_count(ffn);
+  const int64_t step = std::min(panels_per_task(2 * panels, x, pool_.size()), kMostTaskPanels);
+  const int per_slice = static_cast<int>((panels + step - 1) / step);
+  pool_.run_if(in.rows * in.k * ffn >= kSharedProducts, per_slice * static_cast<int>(x.slices.size()), [&](int task, int) {
+    const RowSlice& slice = x.slices[static_cast<size_t>(task / per_slice)];
+    const int64_t first = task % per_slice * step, count = std::min(step, panels - first);
+    const int64_t width = count * kPanelCols, columns = std::min(width, ffn - first * kPanelCols);
+    float* const gate = tile_memory(slice, width, 2);
+    float* const up = gate + slice.rows * width;
+    multiply(gate_kernel, x, slice, *mlp.gate, mlp.gate_bias, first, count, gate, width);
+    multiply(up_kernel, x, slice, *mlp.up, mlp.up_bias, first, count, up, width);
+    for (int64_t row = slice.first_row; row < slice.first_row + slice.rows; ++row)
+      table_.row->silu_mul(gate + row * width, up + row * width, columns);
+    for (int g = slice.first_group; g < slice.first_group + slice.groups; ++g) {
+      const RowGroup& group = hidden.groups[static_cast<size_t>(g)];
+      hidden.set(table_, group, first * kPanelCols, gate + group.first_row * width, width, columns);
+    }
   });
+  run_products(table_, pool_, {nullptr, in.rows, ffn}, {&down, 1}, nullptr, &hidden, ws.jobs);
 }
 
 }  // namespace sluice

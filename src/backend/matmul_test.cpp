@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -87,7 +88,7 @@ std::vector<float> multiply(const OpTable& table, int threads, const Weights& w,
   std::vector<float> y(static_cast<size_t>(rows * w.n), -7.0f);
   const PackedMatrix m = w.matrix();
   const MatmulOut out{&m, bias, y.data(), w.n};
-  Ops(table, pool_of(threads)).matmul(x, rows, {&out, 1});
+  Ops(table, pool_of(threads)).matmul({x, rows, w.k}, {&out, 1});
   return y;
 }
 
@@ -109,10 +110,13 @@ struct Case {
   const WeightFormat* format;
 };
 
+// A kernel that two tables share is tested once.
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
+  std::set<MatmulFn*> seen;
   for (const OpTable* t : op_tables())
-    for (const WeightFormat* f : weight_formats()) cases.push_back({t, f});
+    for (const WeightFormat* f : weight_formats())
+      if (seen.insert(t->matmul[static_cast<int>(f->dtype)]).second) cases.push_back({t, f});
   return cases;
 }
 
@@ -149,7 +153,7 @@ TEST_P(Matmul, EqualsReferenceBitForBitAtEveryShapeRowCountAndThreadCount) {
       const Weights w = make_weights(dtype(), n, k, 100 + static_cast<uint64_t>(shape));
       const std::vector<float> x = make_rows(40, k, 5), bias = make_rows(1, n, 6);
       const float* b = shape % 2 == 0 ? bias.data() : nullptr;
-      const std::vector<float> want = multiply(kRefOps, 1, w, x.data(), 40, b);
+      const std::vector<float> want = multiply(reference_of(table()), 1, w, x.data(), 40, b);
       // Every row count occurs over the shapes, each on other rows.
       for (int64_t rows = 1 + shape % 5; rows <= 40; rows += rows < 8 ? 1 : 7) {
         const int64_t first = (shape * 7) % (41 - rows);
@@ -176,7 +180,7 @@ TEST_P(Matmul, ExtremeValuesDoNotOverflow) {
     const Weights w = make_weights(dtype(), n, k, 3, fill);
     for (const float sign : {1.0f, -1.0f}) {
       const std::vector<float> x(static_cast<size_t>(7 * k), sign);
-      const std::vector<float> want = multiply(kRefOps, 1, w, x.data(), 7, nullptr);
+      const std::vector<float> want = multiply(reference_of(table()), 1, w, x.data(), 7, nullptr);
       for (const int64_t rows : {1, 7}) {
         const std::vector<float> got = multiply(table(), 1, w, x.data(), rows, nullptr);
         ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << "fill " << fill << " rows " << rows;
@@ -192,7 +196,7 @@ TEST_P(Matmul, IsCloseToFloat64) {
   const std::vector<float> y = multiply(table(), 2, w, x.data(), rows, nullptr);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < n; ++c) {
-      double exact = 0, size = 0, variance = 0;
+      double exact = 0, size = 0, variance = 0, bf16_variance = 0;
       for (int64_t b = 0; b < k; b += kActBlock) {
         double largest = 0, squares = 0;
         for (int64_t i = b; i < b + kActBlock; ++i) {
@@ -201,6 +205,8 @@ TEST_P(Matmul, IsCloseToFloat64) {
           size += std::fabs(xv * wv);
           largest = std::max(largest, std::fabs(xv));
           squares += wv * wv;
+          // Rounded to 8 bits, an activation is off by up to half of its last bit, which is at most x / 2^7.
+          bf16_variance += xv * wv * xv * wv * 0x1p-14 / 12;
         }
         // A rounded activation is off by up to half a step of largest / 127, evenly: variance step^2 / 12.
         variance += largest / 127 * largest / 127 / 12 * squares;
@@ -208,6 +214,7 @@ TEST_P(Matmul, IsCloseToFloat64) {
       // Float32 rounding: at most one half ulp per addition; Q4_K also cancels its minimums, which `size` does not see.
       double bound = size * static_cast<double>(k) * 0x1p-24;
       if (is_block_type(dtype())) bound = 6 * std::sqrt(variance) + size * static_cast<double>(k / 16) * 0x1p-22;
+      if (dtype() == DType::bf16 && table().bf16_form == ActForm::bf16_pair) bound += 6 * std::sqrt(bf16_variance);
       ASSERT_NEAR(y[r * n + c], exact, bound) << "row " << r << " column " << c;
       // The bound means something: it is well below the result's own size.
       ASSERT_LT(bound, size * 0.03);
@@ -234,21 +241,80 @@ TEST_P(Matmul, ARowThatIsNotFiniteSpoilsOnlyItself) {
 }
 
 TEST_P(BlockMatmul, QuantizesAsTheReferenceDoes) {
-  const int64_t k = 320;
-  std::vector<float> x = make_rows(6, k, 77);
+  const int64_t k = 320, stride = k + 5;
+  std::vector<float> x = make_rows(6, stride, 77);
   for (int i = 0; i < 32; ++i) x[i] = 0;
   x[40] = std::numeric_limits<float>::infinity();
   x[100] = 0.5f * x[101];
   for (const int rows : {1, 4, 6}) {
     std::vector<ActBlock> want(static_cast<size_t>(rows * k / 32)), got = want;
-    kRefOps.quantize(x.data(), k, rows, want.data());
-    table().quantize(x.data(), k, rows, got.data());
+    const auto q8 = static_cast<int>(ActForm::q8);
+    reference_of(table()).arrange[q8](x.data(), stride, k, rows, want.data());
+    table().arrange[q8](x.data(), stride, k, rows, got.data());
     for (size_t i = 0; i < want.size(); ++i) {
       ASSERT_TRUE(same_bits(&got[i].scale, &want[i].scale, 1));
       ASSERT_EQ(std::memcmp(got[i].q, want[i].q, sizeof(want[i].q)), 0) << "block " << i;
       ASSERT_EQ(got[i].bias, want[i].bias);
       ASSERT_EQ(got[i].bias_lo, want[i].bias_lo);
       ASSERT_TRUE(same_bits(&got[i].scaled_sum, &want[i].scaled_sum, 1));
+    }
+  }
+}
+
+TEST(Bf16Matmul, InPairsSubnormalsAreZeroOnEveryTable) {
+  const int64_t k = 70, n = 17, rows = 5;
+  Weights w = make_weights(DType::bf16, n, k, 3);
+  std::vector<float> x = make_rows(rows, k, 4);
+  for (int64_t i = 0; i < rows * k; ++i) x[i] *= i % 3 == 0 ? 1e-38f : 1e-37f;
+  for (size_t i = 0; i < w.rows.size(); i += 14) w.rows[i] = w.rows[i + 1] = i % 4 == 0 ? 0x01 : 0x00;
+  Ops(kRefOps, pool_of(1)).pack(w.view(), w.packed.data());
+  const std::vector<float> want = multiply(kRefBf16Ops, 1, w, x.data(), rows, nullptr);
+  for (const OpTable* table : op_tables()) {
+    if (!table->lacks().empty() || table->bf16_form != ActForm::bf16_pair) continue;
+    const std::vector<float> got = multiply(*table, 1, w, x.data(), rows, nullptr);
+    ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << table->isa;
+  }
+}
+
+// What one op does in one pass equals the ops that it is made of.
+TEST_P(Matmul, NormAndResidualInOnePassEqualTheirOwnOps) {
+  const int64_t k = 512, n = 150;
+  const Weights w = make_weights(dtype(), n, k, 1);
+  const PackedMatrix m = w.matrix();
+  const std::vector<float> gain = make_rows(1, k, 2), bias = make_rows(1, n, 3);
+  for (const int64_t rows : {1, 7, 140}) {
+    const Ops ops(table(), pool_of(3));
+    const std::vector<float> x = make_rows(rows, k, 4), residual = make_rows(rows, n, 5);
+    std::vector<float> normed(x.size()), want = residual, got = residual;
+    ops.rms_norm(x.data(), gain.data(), 1e-5f, rows, k, normed.data());
+    const std::vector<float> product = multiply(table(), 1, w, normed.data(), rows, bias.data());
+    ops.add(want.data(), product.data(), rows * n);
+    const MatmulOut out{&m, bias.data(), got.data(), n, true};
+    ops.matmul({x.data(), rows, k, gain.data(), 1e-5f}, {&out, 1});
+    ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << rows << " rows";
+  }
+}
+
+TEST_P(Matmul, GatedMlpEqualsItsProducts) {
+  const int64_t k = 256, ffn = 768;
+  const std::vector<float> gain = make_rows(1, k, 2), up_bias = make_rows(1, ffn, 3);
+  const Weights gate = make_weights(dtype(), ffn, k, 1), up = make_weights(dtype(), ffn, k, 2);
+  // The last: a type of another form, so that the products cannot be joined.
+  for (const DType down_type : {dtype(), DType::q8_0, DType::f32}) {
+    const Weights down = make_weights(down_type, k, ffn, 3);
+    const PackedMatrix g = gate.matrix(), u = up.matrix(), d = down.matrix();
+    for (const int64_t rows : {1, 9, 200}) {
+      const Ops ops(table(), pool_of(3));
+      const std::vector<float> x = make_rows(rows, k, 4);
+      std::vector<float> normed(x.size()), want = x, got = x;
+      ops.rms_norm(x.data(), gain.data(), 1e-5f, rows, k, normed.data());
+      std::vector<float> hidden = multiply(table(), 1, gate, normed.data(), rows, nullptr);
+      const std::vector<float> upper = multiply(table(), 2, up, normed.data(), rows, up_bias.data());
+      ops.silu_mul(hidden.data(), upper.data(), rows * ffn);
+      const std::vector<float> product = multiply(table(), 1, down, hidden.data(), rows, nullptr);
+      ops.add(want.data(), product.data(), rows * k);
+      ops.gated_mlp({x.data(), rows, k, gain.data(), 1e-5f}, {&g, &u, &d, nullptr, up_bias.data(), nullptr}, got.data());
+      ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << dtype_name(down_type) << ", " << rows << " rows";
     }
   }
 }
@@ -271,9 +337,9 @@ TEST(MatmulOuts, SeveralOutputsOfMixedTypesAndStridesInOneCall) {
         y.emplace_back(static_cast<size_t>(rows * (n[i] + 3)), -7.0f);
       }
       for (int i = 0; i < 4; ++i) outs.push_back({&m[i], nullptr, y[i].data(), n[i] + 3});
-      Ops(*table, pool_of(3)).matmul(x.data(), rows, outs);
+      Ops(*table, pool_of(3)).matmul({x.data(), rows, k}, outs);
       for (int i = 0; i < 4; ++i) {
-        const std::vector<float> want = multiply(kRefOps, 1, w[i], x.data(), rows, nullptr);
+        const std::vector<float> want = multiply(reference_of(*table), 1, w[i], x.data(), rows, nullptr);
         for (int64_t r = 0; r < rows; ++r) {
           ASSERT_TRUE(same_bits(&y[i][r * (n[i] + 3)], &want[r * n[i]], n[i])) << table->isa << " output " << i;
           for (int64_t pad = n[i]; pad < n[i] + 3; ++pad) ASSERT_EQ(y[i][r * (n[i] + 3) + pad], -7.0f);

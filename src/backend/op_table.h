@@ -1,6 +1,6 @@
 #pragma once
-// The kernels of one instruction set. Ops (ops.h) splits the work over threads and calls these; all tables give the same
-// bits for the same matmul. A null matmul entry means: use the reference table's.
+// The kernels of one instruction set. Ops (ops.h) splits the work over threads and calls these; tables give the
+// same bits for the same matmul, but for BF16 weights where their bf16_form differs. A null matmul entry means: use the reference table's.
 
 #include <span>
 #include <string>
@@ -19,7 +19,7 @@ struct Peak {
   const char* instructions = "none";
   PeakFn* run = nullptr;
 };
-/// bf16: the CPU's dot product where it has one, though no kernel takes it yet, else what the kernels do.
+/// bf16: the CPU's dot product in the table whose kernels take it, else widening to float32.
 struct Peaks {
   Peak f32, bf16, int8;
 };
@@ -30,9 +30,9 @@ struct OpTable {
 
   // Matmul (kernel_args.h), indexed by DType.
   MatmulFn* matmul[kNumDTypes];
-  int float_group_rows;  // rows per RowGroup that the kernels take at most, and like best
-  int block_group_rows;
-  QuantizeFn* quantize;
+  ActForm bf16_form;               // how its BF16 kernel reads rows; F32 and F16 read f32, block types q8
+  int group_rows[kNumActForms];    // rows per RowGroup that the kernels take at most, and like best
+  ArrangeFn* arrange[kNumActForms];
 
   const RowOps* row;
 
@@ -42,9 +42,15 @@ struct OpTable {
 extern const RowOps kRefRowOps, kAvx2RowOps, kAvx512RowOps;
 
 extern const OpTable kRefOps;        // backend/ref: portable C++
+extern const OpTable kRefBf16Ops;    // the same with the BF16 products of AVX512_BF16
 extern const OpTable kAvx2Ops;       // backend/cpu: AVX2, FMA, F16C
 extern const OpTable kAvx512bwOps;   // AVX-512 F, BW, DQ, VL
 extern const OpTable kAvx512Ops;     // the same and VNNI
+extern const OpTable kAvx512bf16Ops; // the same and BF16
+
+/// The table whose every kernel equals those of `table` bit for bit, in portable C++: ref, or refbf16 where BF16 rows are
+/// rounded to bfloat16.
+const OpTable& reference_of(const OpTable& table);
 
 /// Every table, best first (catalog.cpp).
 std::span<const OpTable* const> op_tables();

@@ -29,12 +29,27 @@ struct PackedMatrix {
   const uint8_t* data = nullptr;
 };
 
-/// One product of several that share an input: y[rows, n] = x[rows, k] W^T + bias.
+/// What several products share: x[rows, k], normed first (rms_norm with `norm_gain`) where there is a gain.
+struct MatmulIn {
+  const float* x = nullptr;
+  int64_t rows = 0, k = 0;
+  const float* norm_gain = nullptr;  // [k] or null
+  float norm_eps = 0;
+};
+
+/// One product of several that share an input: y[rows, n] = x[rows, k] W^T + bias, or y += that.
 struct MatmulOut {
   const PackedMatrix* w = nullptr;
   const float* bias = nullptr;  // [n] or null
   float* y = nullptr;           // [rows, y_stride]
   int64_t y_stride = 0;
+  bool adds = false;
+};
+
+/// down(silu(gate(x)) * up(x)); each bias may be null.
+struct GatedMlp {
+  const PackedMatrix *gate = nullptr, *up = nullptr, *down = nullptr;
+  const float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
 };
 
 enum class RopeStyle : uint8_t { half, interleaved };  // pairs (i, i + d/2) as in HF, or (2i, 2i + 1) as in GGUF llama
@@ -81,9 +96,11 @@ class Ops {
   void embed(const TensorView& table, std::span<const TokenId> tokens, float* out) const;
   /// out = x / sqrt(mean(x^2) + eps) * gain, over `rows` rows of `cols`; in place allowed.
   void rms_norm(const float* x, const float* gain, float eps, int64_t rows, int64_t cols, float* out) const;
-  /// All products of one input x[rows, k] in one parallel region; block-quantized weights get x quantized once, to int8
-  /// per row and block of 32.
-  void matmul(const float* x, int64_t rows, std::span<const MatmulOut> outs) const;
+  /// All products of one input in one parallel region; x is brought once into each form that the weights' kernels read:
+  /// block-quantized weights read int8 with a scale per row and block of 32, BF16 reads bfloat16.
+  void matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const;
+  /// y[rows, k of the input] += mlp(x). The hidden values go from one product to the next in the form that it reads.
+  void gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const;
   /// Rotates x[rows, heads, head_dim] in place by positions[row] * inv_freq[i], i < rotary_dims / 2; cos and sin are
   /// multiplied by `magnitude` (YaRN's attention factor; 1 otherwise). Values past rotary_dims pass unchanged.
   void rope(float* x, std::span<const int32_t> positions, std::span<const float> inv_freq, float magnitude,

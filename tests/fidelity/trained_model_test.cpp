@@ -21,7 +21,7 @@ const std::string kStoriesModel = SLUICE_SOURCE_DIR "/models/stories260K.gguf";
 void expect_golden(const std::string& model_path, const std::string& golden_stem) {
   const nlohmann::json golden = read_json(golden_stem + ".json");
   const std::vector<float> recorded = read_floats(golden_stem + ".logits.f32");
-  for (const std::string& isa : usable_isas()) {
+  for (const std::string& isa : float32_isas()) {
     auto loaded = LoadedModel::open(model_path, isa);
     ASSERT_TRUE(loaded.ok()) << loaded.error().message;
     Model& model = *(*loaded)->model;

@@ -29,14 +29,23 @@ inline std::vector<std::string> usable_isas() {
   return names;
 }
 
+/// Those whose BF16 products take the activations as they are, which a float32 reference can be compared with.
+inline std::vector<std::string> float32_isas() {
+  std::vector<std::string> names;
+  for (const OpTable* table : op_tables())
+    if (table->lacks().empty() && table->bf16_form == ActForm::f32) names.emplace_back(table->isa);
+  return names;
+}
+
 /// A model with everything that must outlive it.
 struct LoadedModel {
   LoadedModel(std::shared_ptr<TensorSource> source, const OpTable& table, int threads)
       : pool(threads), ops(table, pool), store(std::move(source), ops) {}
 
+  /// On the table named, or the best of float32_isas().
   static Result<std::unique_ptr<LoadedModel>> open(std::shared_ptr<TensorSource> source, const std::string& isa = {},
                                                    int threads = 2) {
-    SLUICE_TRY(const OpTable* table, select_op_table(isa));
+    SLUICE_TRY(const OpTable* table, select_op_table(isa.empty() ? float32_isas().at(0) : isa));
     auto loaded = std::make_unique<LoadedModel>(std::move(source), *table, threads);
     SLUICE_TRY(loaded->model, build_model(loaded->store, loaded->ops));
     return loaded;

@@ -1,4 +1,4 @@
-// The matmul kernels for AVX-512 F, BW, DQ, VL and VNNI.
+// The matmul kernels that VNNI makes faster; the others are those of avx512bw_matmul.cpp.
 
 #include <immintrin.h>
 
@@ -25,11 +25,7 @@ using Dot8 = Dot4;
 
 }  // namespace
 
-void matmul_f32(const MatmulTile& t) { float_matmul<F32>(t); }
-void matmul_f16(const MatmulTile& t) { float_matmul<F16>(t); }
-void matmul_bf16(const MatmulTile& t) { float_matmul<BF16>(t); }
 #define SLUICE_DEFINE(name, Type) void matmul_##name(const MatmulTile& t) { block_matmul<Type>(t); }
 SLUICE_BLOCK_TYPES(SLUICE_DEFINE)
-void quantize(const float* x, int64_t k, int rows, ActBlock* out) { quantize_rows(x, k, rows, out); }
 
 }  // namespace sluice::avx512vnni

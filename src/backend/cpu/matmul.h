@@ -9,20 +9,34 @@
   X(iq4_nl, IQ4_NL) X(mxfp4, MXFP4) X(q4_1, Q4_1) X(q5_1, Q5_1) X(q3_k, Q3_K)
 
 #define SLUICE_DECLARE(name, Type) MatmulFn matmul_##name;
-#define SLUICE_MATMUL_KERNELS                   \
-  MatmulFn matmul_f32, matmul_f16, matmul_bf16; \
-  SLUICE_BLOCK_TYPES(SLUICE_DECLARE)            \
-  QuantizeFn quantize;
+
+// The arranging of activations, for the end of an ISA file.
+#define SLUICE_DEFINE_ARRANGE                                                                                      \
+  void arrange_f32(const float* x, int64_t stride, int64_t k, int rows, void* out) {                               \
+    transpose_rows(x, stride, k, rows, static_cast<float*>(out));                                                  \
+  }                                                                                                                \
+  void arrange_q8(const float* x, int64_t stride, int64_t k, int rows, void* out) {                                \
+    quantize_rows(x, stride, k, rows, static_cast<ActBlock*>(out));                                                \
+  }
 
 namespace sluice::avx2 {
-SLUICE_MATMUL_KERNELS
+MatmulFn matmul_f32, matmul_f16, matmul_bf16;
+SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+ArrangeFn arrange_f32, arrange_q8;
 constexpr int kFloatRows = 6, kBlockRows = 4;  // rows of a register tile
 }
 namespace sluice::avx512bw {
-SLUICE_MATMUL_KERNELS
+MatmulFn matmul_f32, matmul_f16, matmul_bf16;
+SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+ArrangeFn arrange_f32, arrange_q8;
 constexpr int kFloatRows = 6, kBlockRows = 4;
 }
 namespace sluice::avx512vnni {
-SLUICE_MATMUL_KERNELS
-constexpr int kFloatRows = 6, kBlockRows = 6;
+SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+constexpr int kBlockRows = 6;
+}
+namespace sluice::avx512bf16 {
+MatmulFn matmul_bf16;
+ArrangeFn arrange_pairs;
+constexpr int kFloatRows = 6;
 }

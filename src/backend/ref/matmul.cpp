@@ -1,8 +1,10 @@
 #include "backend/ref/matmul.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "quant/weight/value_tables.h"
 #include "tensor/dtype.h"
@@ -125,6 +127,30 @@ void matmul_bf16(const MatmulTile& t) {
   });
 }
 
+static float no_subnormal(float x) {
+  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
+}
+
+void matmul_bf16_pairs(const MatmulTile& t) {
+  const auto half = [&](uint32_t pair, bool odd) { return no_subnormal(bf16_to_f32(static_cast<uint16_t>(odd ? pair >> 16 : pair))); };
+  for_each_column(t, [&](const uint8_t* panel, int c, float* acc) {
+    for (int64_t k0 = 0; k0 < t.k; k0 += kFloatChunk) {
+      const int64_t end = std::min(k0 + kFloatChunk, t.k + 1) / 2;
+      for (int g = 0, row = 0; g < t.n_groups; ++g)
+        for (int r = 0; r < t.groups[g].rows; ++r, ++row) {
+          float sum = 0;
+          for (int64_t i = k0 / 2; i < end; ++i) {
+            const uint32_t x = static_cast<const uint32_t*>(t.groups[g].x)[i * t.groups[g].rows + r];
+            uint32_t w;
+            std::memcpy(&w, panel + (i * kPanelCols + c) * 4, 4);
+            for (const bool odd : {true, false}) sum = no_subnormal(std::fma(half(x, odd), half(w, odd), sum));
+          }
+          acc[row] = no_subnormal(acc[row] + sum);
+        }
+    }
+  });
+}
+
 void matmul_q8_0(const MatmulTile& t) {
   block_matmul<kQ8HeadBytes, 1, kQ8BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
@@ -223,11 +249,25 @@ void matmul_q6_k(const MatmulTile& t) {
       });
 }
 
-void quantize(const float* x, int64_t k, int rows, ActBlock* out) {
+void arrange_f32(const float* x, int64_t stride, int64_t k, int rows, void* out) {
+  for (int64_t i = 0; i < k; ++i)
+    for (int r = 0; r < rows; ++r) static_cast<float*>(out)[i * rows + r] = x[r * stride + i];
+}
+
+void arrange_pairs(const float* x, int64_t stride, int64_t k, int rows, void* out) {
+  for (int64_t i = 0; i < k; i += 2)
+    for (int r = 0; r < rows; ++r) {
+      const float* pair = x + r * stride + i;
+      const uint32_t low = f32_to_bf16(no_subnormal(pair[0])), high = i + 1 < k ? f32_to_bf16(no_subnormal(pair[1])) : 0;
+      static_cast<uint32_t*>(out)[i / 2 * rows + r] = low | high << 16;
+    }
+}
+
+void arrange_q8(const float* x, int64_t stride, int64_t k, int rows, void* out) {
   for (int r = 0; r < rows; ++r)
     for (int64_t b = 0; b < k / kActBlock; ++b) {
-      const float* in = x + r * k + b * kActBlock;
-      ActBlock& o = out[b * rows + r];
+      const float* in = x + r * stride + b * kActBlock;
+      ActBlock& o = static_cast<ActBlock*>(out)[b * rows + r];
       // Compared as bits, so that a NaN counts as largest.
       uint32_t top = 0;
       for (int i = 0; i < kActBlock; ++i) {

@@ -27,9 +27,14 @@ constexpr OpTable make_table() {
   set(DType::q4_1, ref::matmul_q4_1);
   set(DType::q5_1, ref::matmul_q5_1);
   set(DType::q3_k, ref::matmul_q3_k);
-  t.float_group_rows = 4;
-  t.block_group_rows = 4;
-  t.quantize = ref::quantize;
+  t.bf16_form = ActForm::f32;
+  const auto arrange = [&](ActForm form, ArrangeFn* f) {
+    t.arrange[static_cast<int>(form)] = f;
+    t.group_rows[static_cast<int>(form)] = 4;
+  };
+  arrange(ActForm::f32, ref::arrange_f32);
+  arrange(ActForm::bf16_pair, ref::arrange_pairs);
+  arrange(ActForm::q8, ref::arrange_q8);
   t.row = &kRefRowOps;
   t.peaks = [] { return Peaks{}; };
   return t;
@@ -38,5 +43,12 @@ constexpr OpTable make_table() {
 }  // namespace
 
 constinit const OpTable kRefOps = make_table();
+constinit const OpTable kRefBf16Ops = [] {
+  OpTable t = make_table();
+  t.isa = "refbf16";
+  t.matmul[static_cast<int>(DType::bf16)] = ref::matmul_bf16_pairs;
+  t.bf16_form = ActForm::bf16_pair;
+  return t;
+}();
 
 }  // namespace sluice

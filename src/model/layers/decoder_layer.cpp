@@ -7,8 +7,7 @@ Result<Workspace> Workspace::allocate(const ModelInfo& info, int64_t rows) {
   Workspace w;
   w.rows = rows;
   const std::pair<float**, int64_t> parts[] = {
-      {&w.x, info.hidden}, {&w.normed, info.hidden}, {&w.q, q},           {&w.k, kv},
-      {&w.v, kv},          {&w.attended, q},         {&w.gate, info.ffn}, {&w.up, info.ffn}};
+      {&w.x, info.hidden}, {&w.q, q}, {&w.k, kv}, {&w.v, kv}, {&w.attended, q}};
   const auto padded = [](int64_t floats) { return (floats + 15) / 16 * 16; };  // every part begins on a cache line
   int64_t floats = 0;
   for (const auto& [at, width] : parts) floats += padded(width * rows);
@@ -25,11 +24,11 @@ void DecoderLayer::project(Workspace& w, const LayerRows& rows, std::span<const 
                            const KvLayerView& kv) const {
   const ModelInfo& info = config.info;
   const int64_t n = rows.count();
-  ops.rms_norm(w.x, weights.attention_norm, config.norm_eps, n, info.hidden, w.normed);
+  const MatmulIn in{w.x, n, info.hidden, weights.attention_norm, config.norm_eps};
   const MatmulOut outs[] = {{&weights.q, weights.q_bias, w.q, weights.q.n},
                             {&weights.k, weights.k_bias, w.k, weights.k.n},
                             {&weights.v, weights.v_bias, w.v, weights.v.n}};
-  ops.matmul(w.normed, n, outs);
+  ops.matmul(in, outs);
   if (weights.q_norm != nullptr) ops.rms_norm(w.q, weights.q_norm, config.norm_eps, n * info.heads, info.head_dim, w.q);
   if (weights.k_norm != nullptr)
     ops.rms_norm(w.k, weights.k_norm, config.norm_eps, n * info.kv_heads, info.head_dim, w.k);
@@ -53,21 +52,15 @@ void DecoderLayer::attend(Workspace& w, std::span<const AttendSegment> segments,
   args.kv = kv;
   args.segments = segments;
   ops.attend(args);
-  const MatmulOut out{&weights.o, weights.o_bias, w.normed, config.info.hidden};
-  ops.matmul(w.attended, rows, {&out, 1});
-  ops.add(w.x, w.normed, rows * config.info.hidden);
+  const MatmulIn in{w.attended, rows, int64_t{args.heads} * args.kv.head_dim};
+  const MatmulOut out{&weights.o, weights.o_bias, w.x, config.info.hidden, true};
+  ops.matmul(in, {&out, 1});
 }
 
 void DecoderLayer::feed_forward(Workspace& w, int64_t rows) const {
-  const ModelInfo& info = config.info;
-  ops.rms_norm(w.x, weights.mlp_norm, config.norm_eps, rows, info.hidden, w.normed);
-  const MatmulOut outs[] = {{&weights.gate, weights.gate_bias, w.gate, info.ffn},
-                            {&weights.up, weights.up_bias, w.up, info.ffn}};
-  ops.matmul(w.normed, rows, outs);
-  ops.silu_mul(w.gate, w.up, rows * info.ffn);
-  const MatmulOut down{&weights.down, weights.down_bias, w.normed, info.hidden};
-  ops.matmul(w.gate, rows, {&down, 1});
-  ops.add(w.x, w.normed, rows * info.hidden);
+  const MatmulIn in{w.x, rows, config.info.hidden, weights.mlp_norm, config.norm_eps};
+  ops.gated_mlp(in, {&weights.gate, &weights.up, &weights.down, weights.gate_bias, weights.up_bias, weights.down_bias},
+                w.x);
 }
 
 }  // namespace sluice

@@ -19,13 +19,10 @@ struct Workspace {
 
   int64_t rows = 0;
   float* x = nullptr;         // [rows, hidden]: the residual stream
-  float* normed = nullptr;    // [rows, hidden]: what a projection reads, and then what it adds to x
   float* q = nullptr;         // [rows, heads, head_dim]
   float* k = nullptr;         // [rows, kv_heads, head_dim]
   float* v = nullptr;         // same
   float* attended = nullptr;  // [rows, heads, head_dim]
-  float* gate = nullptr;      // [rows, ffn]
-  float* up = nullptr;        // [rows, ffn]
   Buffer memory;
 };
 

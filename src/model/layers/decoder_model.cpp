@@ -110,9 +110,8 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
     layer.attend(w, segments, count, layers[l]);
     layer.feed_forward(w, count);
   }
-  ops_.rms_norm(w.x, weights_.final_norm, config_.norm_eps, count, info.hidden, w.normed);
   const MatmulOut head{&weights_.head, nullptr, logits, info.vocab_size};
-  ops_.matmul(w.normed, count, {&head, 1});
+  ops_.matmul({w.x, count, info.hidden, weights_.final_norm, config_.norm_eps}, {&head, 1});
 }
 
 Result<ParsedDecoder> parse_decoder(const DecoderFamily& family, const TensorSource& source) {
