@@ -6,6 +6,7 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,9 @@ void matmul(benchmark::State& state, const WeightFormat* format, int64_t n, int6
   Rng rng(1);
   for (float& v : row) v = static_cast<float>(rng.next_normal());
   std::vector<uint8_t> w(row_bytes(format->dtype, n * k));
-  for (int64_t r = 0; r < n; ++r) format->encode(row.data(), w.data() + row_bytes(format->dtype, r * k), k);
+  const size_t one = row_bytes(format->dtype, k);
+  format->encode(row.data(), w.data(), k);
+  for (int64_t r = 1; r < n; ++r) std::memcpy(w.data() + static_cast<size_t>(r) * one, w.data(), one);
   Buffer packed = Buffer::allocate(bytes * static_cast<size_t>(copies)).value();
   std::vector<PackedMatrix> matrices;
   for (int i = 0; i < copies; ++i) {

@@ -358,10 +358,13 @@ TEST(Mxfp4, EveryPowerOfTwoIsExact) {
   std::vector<float> x(32);
   x[0] = 127;
   x[9] = -3;
+  const std::vector<float> want = multiply(kRefOps, 1, w, x.data(), 1, nullptr);
+  for (size_t c = 0; c < 240; ++c)  // beyond, the sum may overflow
+    ASSERT_EQ(want[c], 127 * values[c * 32] - 3 * values[c * 32 + 9]) << "exponent " << c;
   for (const OpTable* table : op_tables()) {
     if (!table->lacks().empty()) continue;
     const std::vector<float> y = multiply(*table, 1, w, x.data(), 1, nullptr);
-    for (size_t c = 0; c < 252; ++c) ASSERT_EQ(y[c], 127 * values[c * 32] - 3 * values[c * 32 + 9]) << table->isa << " 2^" << c;
+    ASSERT_TRUE(same_bits(y.data(), want.data(), 256)) << table->isa;
   }
 }
 

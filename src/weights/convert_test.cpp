@@ -153,10 +153,13 @@ TEST(QuantRecipe, FollowsLlamaCppsChoices) {
     more += recipe_dtype(mixed, untied, fmt::format("blk.{}.ffn_down.weight", layer), {256, 512}) == DType::q6_k;
   EXPECT_EQ(more, 16);  // 4 first, 4 last, every third of the 24 between
   EXPECT_EQ(recipe_dtype(mixed, untied, "blk.0.attn_v.weight", {256, 896}), DType::q8_0);
+  EXPECT_EQ(recipe_dtype(mixed, untied, "blk.0.attn_q.weight", {256, 896}), DType::q5_0);
+  EXPECT_EQ(recipe_dtype(recipe("q5_k"), untied, "blk.0.attn_q.weight", {256, 896}), DType::q5_1);
+  EXPECT_EQ(recipe_dtype(recipe("q3_k"), untied, "blk.0.attn_q.weight", {256, 896}), DType::iq4_nl);
   EXPECT_EQ(recipe_dtype(recipe("q6_k"), untied, "blk.0.attn_v.weight", {256, 40}), DType::f16);
   EXPECT_EQ(recipe_dtype(recipe("q4_0"), untied, "blk.0.attn_v.weight", {256, 40}), DType::f16);
   EXPECT_EQ(recipe_dtype(recipe("q4_k"), untied, "blk.0.attn_norm.weight", {256}), DType::f32);
-  EXPECT_NE(find_quant_recipe("q9_9").error().message.find("f32, f16, bf16, q3_k, q8_0, q4_0, q4_1, q4_k, q4_k_m, q5_0, q5_1, q5_k, q5_k_m, q6_k, iq4_nl, mxfp4"),
+  EXPECT_NE(find_quant_recipe("q9_9").error().message.find("f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q3_k, q4_k"),
             std::string::npos);
 }
 

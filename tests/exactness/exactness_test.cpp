@@ -169,7 +169,8 @@ TEST(Exactness, RandomShapesInEveryFormat) {
       {shape(DType::f32, 72, 100, 3, 1, 24, 261), DType::f32},   {shape(DType::f16, 64, 96, 8, 8, 8, 97), DType::f16},
       {shape(DType::bf16, 80, 112, 5, 5, 16, 131), DType::bf16}, {shape(DType::q8_0, 96, 160, 6, 2, 32, 263), DType::f16},
       {shape(DType::q4_0, 160, 224, 4, 1, 80, 199), DType::f32}, {shape(DType::q4_k, 256, 512, 4, 2, 64, 301), DType::f16},
-      {shape(DType::q6_k, 256, 256, 14, 2, 64, 177), DType::bf16},
+      {shape(DType::q6_k, 256, 256, 14, 2, 64, 177), DType::bf16}, {shape(DType::q5_k, 256, 256, 4, 4, 64, 90), DType::f32},
+      {shape(DType::mxfp4, 96, 160, 6, 2, 32, 101), DType::f16},
   };
   uint64_t seed = 10;
   for (const Case& c : cases) {

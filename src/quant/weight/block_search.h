@@ -46,7 +46,8 @@ float search_table(const float* x, int n, const int8_t* table);
 
 struct ScaleMin { float scale, min; };
 enum class MinSign : uint8_t { positive, any };
-/// x[i] ~ scale * q[i] - min, 0 <= q <= levels, scale >= 0 (and min >= 0, unless it may be any), weighted by rms(x) + |x[i]|.
+/// x[i] ~ scale * q[i] - min, 0 <= q <= levels, scale >= 0 (and min >= 0, unless it may be any), weighted by
+/// rms(x) + |x[i]|.
 ScaleMin search_affine(const float* x, int n, int levels, MinSign sign = MinSign::positive);
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// Q3_K: super-blocks of 256 in 16 blocks of 16; 32 bytes of third bits, 64 bytes of low bit pairs, 12 bytes of 6-bit scales,
-// float16 d: value = (d * (scale - 32)) * (q - 4).
+// Q3_K: super-blocks of 256 in 16 blocks of 16; 32 bytes of third bits, 64 bytes of low bit pairs, 12 bytes of 6-bit
+// scales, float16 d: value = (d * (scale - 32)) * (q - 4).
 
 #include <algorithm>
 
@@ -12,7 +12,8 @@ namespace {
 constexpr int kElems = 256, kBytes = 110, kSubs = 16;
 constexpr int kThird = 0, kLow = 32, kScales = 96, kD = 108;  // byte offsets
 
-// Element 128 h + 32 p + i (p < 4, i < 32) has its low bits at bit 2 p of byte 32 h + i, its third at bit 4 h + p of byte i.
+// Element 128 h + 32 p + i (p < 4, i < 32) has its low bits at bit 2 p of byte 32 h + i, its third at bit 4 h + p of
+// byte i.
 void unpack_values(const uint8_t* in, uint8_t* q) {
   for (int s = 0; s < 8; ++s)
     for (int i = 0; i < 32; ++i) {
