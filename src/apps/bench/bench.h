@@ -8,6 +8,9 @@
 
 namespace sluice {
 
+/// The values of a list flag: whole numbers of at least `low`.
+Result<std::vector<int>> parse_numbers(const std::vector<std::string>& texts, const char* flag, int low);
+
 Result<int> bench_latency(const std::vector<std::string>& args);
 Result<int> bench_throughput(const std::vector<std::string>& args);
 Result<int> bench_serve(const std::vector<std::string>& args);
