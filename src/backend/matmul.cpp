@@ -9,6 +9,7 @@
 #include <new>
 #include <vector>
 
+#include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
 #include "backend/pack.h"
@@ -113,6 +114,7 @@ void Ops::pack(const TensorView& w, uint8_t* out) const {
 }
 
 void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float* out) const {
+  const OpTimer timer(meter_, [&] { return embed_work(table, static_cast<int64_t>(tokens.size())); });
   const WeightFormat* format = weight_format(table.dtype);
   CHECK(format != nullptr, "cannot decode {} rows", dtype_name(table.dtype));
   const int64_t k = table.cols();
@@ -123,6 +125,7 @@ void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float*
 }
 
 void Ops::matmul(const float* x, int64_t rows, std::span<const MatmulOut> outs) const {
+  const OpTimer timer(meter_, [&] { return matmul_work(rows, outs); });
   if (rows == 0 || outs.empty()) return;
   static thread_local Workspace ws;
   const int64_t k = outs[0].w->k;

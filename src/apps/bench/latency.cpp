@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/bench/bench.h"
+#include "apps/bench/breakdown.h"
 #include "apps/bench/roofline.h"
 #include "apps/engine_stack.h"
 #include "apps/progress.h"
@@ -18,6 +19,7 @@ struct Flags {
   int prompt = 512, generate = 128, repetitions = 5;
   std::vector<std::string> depths{"0"}, batches{"1"};
   std::string json;
+  bool breakdown = false;
 };
 
 /// One test and its runs. A prefill has n_prompt tokens, a decode n_gen in each of n_parallel sequences.
@@ -184,6 +186,7 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   options.add("-b,--batch", flags.batches, "sequences that decode together, a list");
   options.add("-r,--repetitions", flags.repetitions, "runs of each test");
   options.add("--json", flags.json, "write the rows to this file too, named as llama-bench names them");
+  options.add("--breakdown", flags.breakdown, "after the rows, where the time of each test's steps goes, in one more run of it");
   engine.declare(options);
   engine.engine.max_num_seqs = 64;
   SLUICE_TRY(const auto outcome, options.parse(args));
@@ -224,6 +227,16 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   };
   Bench bench(*stack);
   std::vector<Row> rows;
+  std::string breakdowns;
+  /// One more run, metered.
+  const auto break_down = [&](const Row& row, const auto& run) {
+    if (!flags.breakdown) return;
+    const StepMeter meter(*stack);
+    const double seconds = run();
+    const StepTimes times = meter.times();
+    breakdowns += breakdown_text(row.test(), meter.ops(), {{"sampling", static_cast<double>(times.sample) / 1e9}},
+                                 seconds, static_cast<double>(times.steps), roofline);
+  };
   const auto finish = [&](Row& row, double step_rows, double sequences, double context, double logit_rows) {
     row.demand =
         step_demand(stack->model->info(), *stack->source, kv_bytes, step_rows, sequences, context, logit_rows);
@@ -239,6 +252,7 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
       bench.prefill(depth, flags.prompt);
       for (int r = 0; r < flags.repetitions; ++r) row.seconds.push_back(bench.prefill(depth, flags.prompt));
       finish(row, flags.prompt, 1, depth + flags.prompt / 2.0, 1);
+      break_down(row, [&] { return bench.prefill(depth, flags.prompt); });
     }
     for (const int batch : batches) {
       if (flags.generate <= 0) continue;
@@ -246,14 +260,17 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
       bench.prepare(batch, depth, depth + flags.generate);
       Row row{.n_gen = flags.generate, .n_depth = depth, .n_parallel = batch};
       bench.step(depth, 1, batch, true);
-      for (int r = 0; r < flags.repetitions; ++r) {
+      const auto decode = [&] {
         double seconds = 0;
         for (int i = 0; i < flags.generate; ++i) seconds += bench.step(depth + i, 1, batch, true);
-        row.seconds.push_back(seconds);
-      }
+        return seconds;
+      };
+      for (int r = 0; r < flags.repetitions; ++r) row.seconds.push_back(decode());
       finish(row, batch, batch, depth + flags.generate / 2.0, batch);
+      break_down(row, decode);
     }
   }
+  std::fputs(breakdowns.c_str(), stdout);
   if (!flags.json.empty())
     SLUICE_TRY_STATUS(
         write_text_file(flags.json, rows_json(*stack, engine.model, weight_bytes, roofline, rows)));
