@@ -97,7 +97,7 @@ class Comparison:
         except (ValueError, KeyError, OSError) as error:
             sample["error"] = f"{type(error).__name__}: {error}"
         self.data["samples"].append(sample)
-        if engine.version() != "unknown":
+        if "unknown" not in engine.version():
             self.data["versions"][engine.name] = engine.version()
         self.data.setdefault("demands", {}).update(
             {f"{Path(path).name} {test}": demand for (path, test), demand in self.sluice.demands.items()})

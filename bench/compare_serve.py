@@ -10,6 +10,7 @@ A stream that ends makes room for the next, so that prefills arrive while others
 repetitions; more is better for Sluice.
 """
 import argparse
+import datetime
 import json
 import statistics
 import sys
@@ -42,7 +43,7 @@ def load(sluice, engine, model, threads, options, seed):
 
 def markdown(data):
     o = data["load"]
-    lines = [f"{data['date_machine']}", "", f"{o['streams']} streams, {o['input_len']} prompt and {o['output_len']} generated tokens each, "
+    lines = [data["where"], "", f"{o['streams']} streams, {o['input_len']} prompt and {o['output_len']} generated tokens each, "
              f"{o['num_prompts']} requests a run; medians, and ratios within repetitions.", "",
              "| model | threads | engine | " + " | ".join(name for name, _, _ in METRICS) + " | ITL p99 / p50 |",
              "|" + "---|" * (4 + len(METRICS))]
@@ -95,7 +96,8 @@ def main():
     except (Failed, OSError) as error:
         sys.exit(f"compare_serve.py: {error}")
     m = machine()
-    data = {"date_machine": f"{m['cpu']}, {m['cores']} cores, {', '.join(m['isa'])}; {sluice.version()}",
+    data = {"where": f"{datetime.date.today()}; {m['cpu']}, {m['cores']} cores, {', '.join(m['isa'])}; {sluice.version()}"
+                     + "".join(f"; {e.name} {e.version()}" for e in engines[1:]),
             "load": {k: getattr(options, k) for k in ("streams", "input_len", "output_len", "num_prompts")}, "samples": []}
     runs = options.repetitions * len(models) * len(options.threads) * len(engines)
     for repetition in range(options.repetitions):

@@ -92,7 +92,12 @@ class LlamaFamily(Engine):
         self.bench_args, self.batched_args, self.server_args = map(shlex.split, (bench_args, batched_args, server_args))
         help_out, help_err = run([self.tool("llama-bench"), "--help"], 60)
         self.help = help_out + help_err
-        self.build = "unknown"
+        self.build = "of unknown version"
+        try:
+            out, err = run([self.tool("llama-bench"), "--version"], 60)
+            self.build = re.search(r"version: (.+)", out + err).group(1).strip()
+        except (Failed, AttributeError):
+            pass  # an older one, which says it in its results only
 
     def tool(self, name):
         path = self.directory / name
@@ -109,7 +114,8 @@ class LlamaFamily(Engine):
         rows = json.loads(out[out.index("["):])
         if not rows:
             raise Failed("llama-bench measured nothing")
-        self.build = f"build {rows[-1]['build_number']} ({rows[-1]['build_commit']})"
+        if "unknown" in self.build:
+            self.build = f"build {rows[-1]['build_number']} ({rows[-1]['build_commit']})"
         return rows[-1]["avg_ts"]
 
     def prefill(self, model, threads):
