@@ -14,7 +14,9 @@ namespace sluice {
 /// from others.
 class StepMeter {
  public:
-  explicit StepMeter(EngineStack& stack) : stack_(stack), before_(stack.executor->times()) { stack_.ops->set_meter(&meter_); }
+  explicit StepMeter(EngineStack& stack) : stack_(stack), before_(stack.executor->times()) {
+    stack_.ops->set_meter(&meter_);
+  }
   ~StepMeter() { stack_.ops->set_meter(nullptr); }
   StepMeter(const StepMeter&) = delete;
   StepMeter& operator=(const StepMeter&) = delete;
@@ -35,9 +37,9 @@ struct OtherTime {
   double seconds = 0;
 };
 
-/// A table of the mean step: every op with its share of `seconds`, what it moved and computed per second, and the share of
-/// the roofline at which it ran; then the others, and what is left of `seconds`.
-std::string breakdown_text(const std::string& title, const OpMeter& ops, const std::vector<OtherTime>& others, double seconds,
-                           double steps, const Roofline& roofline);
+/// A table of the mean step: every op with its share of `seconds`, what it moved and computed per second, and the share
+/// of the roofline at which it ran; then the others, and what is left of `seconds`.
+std::string breakdown_text(const std::string& title, const OpMeter& ops, const std::vector<OtherTime>& others,
+                           double seconds, double steps, const Roofline& roofline);
 
 }  // namespace sluice

@@ -55,7 +55,8 @@ class Bench {
     const int block_tokens = stack_.options.block_tokens, per_seq = (max_tokens + block_tokens - 1) / block_tokens;
     blocks_.assign(static_cast<size_t>(sequences), {});
     for (int s = 0; s < sequences; ++s)
-      for (int b = 0; b < per_seq; ++b) blocks_[static_cast<size_t>(s)].push_back(static_cast<BlockId>(s * per_seq + b));
+      for (int b = 0; b < per_seq; ++b)
+        blocks_[static_cast<size_t>(s)].push_back(static_cast<BlockId>(s * per_seq + b));
     Progress progress(fmt::format("filling the KV cache to {}", depth));
     const int budget = stack_.options.max_num_batched_tokens;
     while (filled_ < depth) {
@@ -186,7 +187,8 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   options.add("-b,--batch", flags.batches, "sequences that decode together, a list");
   options.add("-r,--repetitions", flags.repetitions, "runs of each test");
   options.add("--json", flags.json, "write the rows to this file too, named as llama-bench names them");
-  options.add("--breakdown", flags.breakdown, "after the rows, where the time of each test's steps goes, in one more run of it");
+  options.add("--breakdown", flags.breakdown,
+              "after the rows, where the time of each test's steps goes, in one more run of it");
   engine.declare(options);
   engine.engine.max_num_seqs = 64;
   SLUICE_TRY(const auto outcome, options.parse(args));
@@ -238,8 +240,7 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
                                  seconds, static_cast<double>(times.steps), roofline);
   };
   const auto finish = [&](Row& row, double step_rows, double sequences, double context, double logit_rows) {
-    row.demand =
-        step_demand(stack->model->info(), *stack->source, kv_bytes, step_rows, sequences, context, logit_rows);
+    row.demand = step_demand(stack->model->info(), *stack->source, kv_bytes, step_rows, sequences, context, logit_rows);
     row.roofline_rate = step_rows / row.demand.seconds(roofline);
     print_row(*stack, row, weight_bytes);
     rows.push_back(row);
@@ -272,8 +273,7 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   }
   std::fputs(breakdowns.c_str(), stdout);
   if (!flags.json.empty())
-    SLUICE_TRY_STATUS(
-        write_text_file(flags.json, rows_json(*stack, engine.model, weight_bytes, roofline, rows)));
+    SLUICE_TRY_STATUS(write_text_file(flags.json, rows_json(*stack, engine.model, weight_bytes, roofline, rows)));
   return 0;
 }
 

@@ -60,9 +60,9 @@ void report_unused(const WeightStore& store, const DecoderConfig& config) {
 
 // What a matrix is in a decoder, under the name that a breakdown of its time gives it.
 std::string_view role_of(const TensorSlot& slot) {
-  static const std::pair<TensorSlot, std::string_view> kRoles[] = {{&L::q, "qkv"},     {&L::k, "qkv"},     {&L::v, "qkv"},
-                                                                   {&L::o, "o"},       {&L::gate, "gate, up"}, {&L::up, "gate, up"},
-                                                                   {&L::down, "down"}, {&D::head, "head"}};
+  static const std::pair<TensorSlot, std::string_view> kRoles[] = {
+      {&L::q, "qkv"},         {&L::k, "qkv"},       {&L::v, "qkv"},     {&L::o, "o"},
+      {&L::gate, "gate, up"}, {&L::up, "gate, up"}, {&L::down, "down"}, {&D::head, "head"}};
   for (const auto& [matrix, role] : kRoles)
     if (matrix == slot) return role;
   return "matmul";
