@@ -1,5 +1,6 @@
 #pragma once
-// The machine's limits for a microbenchmark's pool, measured once: every kernel is reported as a share of what binds it.
+// The machine's limits for a microbenchmark's pool, measured once: every kernel is reported as a share of what binds
+// it.
 
 #include <benchmark/benchmark.h>
 
@@ -30,7 +31,8 @@ inline std::string report(benchmark::State& state, const OpWork& work, const Roo
   const double peak = work.arithmetic == Arithmetic::int8   ? r.int8_gops
                       : work.arithmetic == Arithmetic::bf16 ? r.bf16_gflops
                                                             : r.f32_gflops;
-  const double memory_s = work.bytes / (r.memory_gbps * 1e9), arithmetic_s = peak > 0 ? work.operations / (peak * 1e9) : 0;
+  const double memory_s = work.bytes / (r.memory_gbps * 1e9),
+               arithmetic_s = peak > 0 ? work.operations / (peak * 1e9) : 0;
   state.counters["GB/s"] = Counter(work.bytes * 1e-9, Counter::kIsIterationInvariantRate);
   state.counters["GOP/s"] = Counter(work.operations * 1e-9, Counter::kIsIterationInvariantRate);
   state.counters["of_roofline"] = Counter(std::max(memory_s, arithmetic_s), Counter::kIsIterationInvariantRate);

@@ -5,7 +5,8 @@
 namespace sluice {
 
 OpWork embed_work(const TensorView& table, int64_t rows) {
-  const double row = static_cast<double>(row_bytes(table.dtype, table.cols())) + 4.0 * static_cast<double>(table.cols());
+  const double row =
+      static_cast<double>(row_bytes(table.dtype, table.cols())) + 4.0 * static_cast<double>(table.cols());
   return {"embed", static_cast<double>(rows) * row, 0};
 }
 
@@ -32,8 +33,7 @@ OpWork attend_work(const AttendArgs& args) {
     positions += static_cast<double>(last + 1 - first_seen(s.first_pos));
     for (int64_t p = s.first_pos; p <= last; ++p) pairs += static_cast<double>(p + 1 - first_seen(p));
   }
-  const double token_bytes =
-      2.0 * args.kv.kv_heads * static_cast<double>(row_bytes(args.kv.dtype, args.kv.head_dim));
+  const double token_bytes = 2.0 * args.kv.kv_heads * static_cast<double>(row_bytes(args.kv.dtype, args.kv.head_dim));
   return {"attention", positions * token_bytes, 4.0 * pairs * args.heads * args.kv.head_dim};
 }
 
@@ -43,7 +43,8 @@ OpWork write_kv_work(int64_t rows, const KvLayerView& kv) {
 }
 
 OpWork values_work(std::string_view op, int64_t values, int passes, int operations) {
-  return {op, 4.0 * passes * static_cast<double>(values), static_cast<double>(operations) * static_cast<double>(values)};
+  return {op, 4.0 * passes * static_cast<double>(values),
+          static_cast<double>(operations) * static_cast<double>(values)};
 }
 
 void OpMeter::add(const OpWork& work, Nanos ns) {

@@ -12,7 +12,8 @@ namespace sluice {
 namespace {
 
 struct Matrix {
-  Matrix(const Ops& ops, DType dtype, int64_t n, int64_t k, std::string_view role) : bytes(Ops::packed_bytes(dtype, n, k)) {
+  Matrix(const Ops& ops, DType dtype, int64_t n, int64_t k, std::string_view role)
+      : bytes(Ops::packed_bytes(dtype, n, k)) {
     std::vector<float> values(static_cast<size_t>(n * k));
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 17) - 8;
     std::vector<uint8_t> encoded(row_bytes(dtype, n * k));
@@ -34,7 +35,8 @@ class OpMeterTest : public testing::Test {
 };
 
 TEST_F(OpMeterTest, CountsWhatAMatmulMovesAndComputes) {
-  const Matrix q(ops, DType::q8_0, 64, 96, "qkv"), k(ops, DType::q8_0, 32, 96, "qkv"), head(ops, DType::f32, 48, 96, "head");
+  const Matrix q(ops, DType::q8_0, 64, 96, "qkv"), k(ops, DType::q8_0, 32, 96, "qkv"),
+      head(ops, DType::f32, 48, 96, "head");
   std::vector<float> x(5 * 96, 1), y(5 * 64), z(5 * 32), logits(5 * 48), off(5 * 64);
   const MatmulOut both[] = {{&q.packed, nullptr, y.data(), 64}, {&k.packed, nullptr, z.data(), 32}};
   const MatmulOut last{&head.packed, nullptr, logits.data(), 48};
@@ -68,7 +70,9 @@ TEST_F(OpMeterTest, CountsThePositionsThatAttentionReads) {
   const std::vector<BlockId> blocks{0, 1, 2, 3, 4, 5, 6, 7};
   // Rows at 10, 11, 12 of one sequence and at 0, 1 of another.
   const AttendSegment segments[] = {{0, 3, 10, blocks.data()}, {3, 2, 0, blocks.data()}};
-  AttendArgs args{q.data(), out.data(), kHeads, 0.5f, 0, {DType::f32, kBlock, kKvHeads, kDim, memory, memory + kv.size() * 2}, segments};
+  AttendArgs args{q.data(), out.data(), kHeads,
+                  0.5f,     0,          {DType::f32, kBlock, kKvHeads, kDim, memory, memory + kv.size() * 2},
+                  segments};
   const OpWork all = attend_work(args);
   EXPECT_EQ(all.bytes, (13 + 2) * 2.0 * kKvHeads * kDim * 4);
   EXPECT_EQ(all.operations, 4.0 * (11 + 12 + 13 + 1 + 2) * kHeads * kDim);

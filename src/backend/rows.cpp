@@ -69,7 +69,8 @@ void Ops::rms_norm(const float* x, const float* gain, float eps, int64_t rows, i
 
 void Ops::rope(float* x, std::span<const int32_t> positions, std::span<const float> inv_freq, float magnitude,
                int heads, int head_dim, int rotary_dims, RopeStyle style) const {
-  const OpTimer timer(meter_, [&] { return values_work("rope", static_cast<int64_t>(positions.size()) * heads * rotary_dims, 2, 3); });
+  const OpTimer timer(
+      meter_, [&] { return values_work("rope", static_cast<int64_t>(positions.size()) * heads * rotary_dims, 2, 3); });
   const int pairs = rotary_dims / 2;
   CHECK(rotary_dims % 2 == 0 && rotary_dims <= head_dim && static_cast<size_t>(pairs) <= inv_freq.size(),
         "{} rotary dims in heads of {}, with {} frequencies", rotary_dims, head_dim, inv_freq.size());

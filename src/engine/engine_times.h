@@ -10,12 +10,12 @@
 namespace sluice {
 
 struct EngineTimes {
-  Nanos inbox = 0;    // taking requests and cancellations in
-  Nanos decide = 0;   // asking the policies
-  Nanos commit = 0;   // applying what they said, and making the plan
-  Nanos execute = 0;  // the executor: copies, forward pass, sampling
-  Nanos settle = 0;   // taking the result in
-  Nanos deliver = 0;  // the sinks of the requests
+  Nanos inbox = 0;         // taking requests and cancellations in
+  Nanos decide = 0;        // asking the policies
+  Nanos commit = 0;        // applying what they said, and making the plan
+  Nanos execute = 0;       // the executor: copies, forward pass, sampling
+  Nanos settle = 0;        // taking the result in
+  Nanos deliver = 0;       // the sinks of the requests
   Nanos prefix_cache = 0;  // of decide, commit and settle: what the prefix cache took
   uint64_t steps = 0;
 
