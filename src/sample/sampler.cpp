@@ -1,7 +1,7 @@
 #include "sample/sampler.h"
 
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -9,22 +9,31 @@
 
 namespace sluice {
 
+namespace {
+constexpr size_t kLanes = 32;  // independent, so that the compiler makes vectors of them: a row has 150k values
+}  // namespace
+
 TokenId argmax(std::span<const float> logits) {
-  TokenId best = 0;
-  float best_logit = -std::numeric_limits<float>::infinity();
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > best_logit) {
-      best_logit = logits[i];
-      best = static_cast<TokenId>(i);
-    }
-  }
-  return best;
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  std::array<float, kLanes> top;
+  top.fill(kNone);
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      top[lane] = logits[i + lane] > top[lane] ? logits[i + lane] : top[lane];
+  for (; i < logits.size(); ++i) top[0] = logits[i] > top[0] ? logits[i] : top[0];
+  const float largest = *std::max_element(top.begin(), top.end());
+  if (largest == kNone) return 0;
+  return static_cast<TokenId>(std::find(logits.begin(), logits.end(), largest) - logits.begin());
 }
 
 bool all_finite(std::span<const float> logits) {
-  uint32_t largest = 0;  // bits without the sign: those of an infinity or a NaN are above those of any number
-  for (const float z : logits) largest = std::max(largest, std::bit_cast<uint32_t>(z) & 0x7fffffffu);
-  return largest < 0x7f800000u;
+  std::array<float, kLanes> sum{};  // of zeros, unless one is the product with an infinity or a NaN
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane) sum[lane] += logits[i + lane] * 0.0f;
+  for (; i < logits.size(); ++i) sum[0] += logits[i] * 0.0f;
+  return std::ranges::all_of(sum, [](float s) { return s == 0; });
 }
 
 double log_sum_exp(std::span<const float> logits) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -80,6 +81,31 @@ TEST(Sampler, GreedyTakesTheLowestIdAmongEquals) {
   request.sampling.temperature = 0;
   std::vector<float> logits = {1, 5, 5, -1};
   EXPECT_EQ(sampler.sample(request, {}, logits).token, 1);
+}
+
+TEST(Sampler, FindsTheLargestAndWhatIsNotFiniteAtEveryPlaceOfARow) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+  for (const size_t size : {1, 7, 31, 32, 33, 64, 100}) {
+    std::vector<float> z(size, -3);
+    EXPECT_TRUE(all_finite(z));
+    EXPECT_EQ(argmax(z), 0);
+    for (size_t at = 0; at < size; ++at) {
+      const auto with = [&](float value) {
+        std::vector<float> changed = z;
+        changed[at] = value;
+        return changed;
+      };
+      EXPECT_EQ(argmax(with(2)), static_cast<TokenId>(at)) << size;
+      EXPECT_EQ(argmax(with(kInfinity)), static_cast<TokenId>(at)) << size;
+      EXPECT_TRUE(all_finite(with(std::numeric_limits<float>::max()))) << size;
+      for (const float bad : {kInfinity, -kInfinity, kNan}) EXPECT_FALSE(all_finite(with(bad))) << size << ", " << at;
+      if (size > 1) {
+        EXPECT_EQ(argmax(with(kNan)), at == 0 ? 1 : 0) << size << ": a NaN never wins";
+      }
+    }
+    EXPECT_EQ(argmax(std::vector<float>(size, -kInfinity)), 0);
+    EXPECT_EQ(argmax(std::vector<float>(size, kNan)), 0);
+  }
 }
 
 TEST(Sampler, DrawsFollowTheDistributionAndBrokenSamplersDoNot) {
