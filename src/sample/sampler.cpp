@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "base/rng.h"
@@ -56,6 +57,18 @@ std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, double log
   return top;
 }
 
+float Sampler::top_k_bound(std::span<const float> logits, size_t k) {
+  constexpr size_t kBlock = 64;
+  if (k == 0 || k > logits.size() / kBlock) return -std::numeric_limits<float>::infinity();
+  maxima_.clear();
+  for (size_t i = 0; i < logits.size(); i += kBlock) {
+    const auto block = logits.subspan(i, std::min(kBlock, logits.size() - i));
+    maxima_.push_back(block[static_cast<size_t>(argmax(block))]);
+  }
+  std::nth_element(maxima_.begin(), maxima_.begin() + static_cast<long>(k) - 1, maxima_.end(), std::greater<>());
+  return maxima_[k - 1];
+}
+
 TokenId Sampler::draw(const SamplingParams& params, const SampleContext& context, std::span<const float> logits) {
   if (params.temperature <= 0) return argmax(logits);
   const double inverse_temperature = 1.0 / static_cast<double>(params.temperature);
@@ -63,9 +76,11 @@ TokenId Sampler::draw(const SamplingParams& params, const SampleContext& context
   const bool truncates = params.top_k > 0 || params.top_p < 1.0f;
   const double floor = params.min_p > 0 ? static_cast<double>(top) + std::log(params.min_p) / inverse_temperature
                                         : -std::numeric_limits<double>::infinity();
+  const float bound = top_k_bound(logits, static_cast<size_t>(std::max(0, params.top_k)));
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i)
-    if (logits[i] > -std::numeric_limits<float>::infinity() && (truncates || static_cast<double>(logits[i]) >= floor))
+    if (logits[i] >= bound && logits[i] > -std::numeric_limits<float>::infinity() &&
+        (truncates || static_cast<double>(logits[i]) >= floor))
       candidates_.push_back({logits[i], static_cast<TokenId>(i)});
   if (candidates_.empty()) return argmax(logits);
 

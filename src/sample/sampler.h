@@ -21,6 +21,11 @@ class Sampler {
   struct Candidate { float logit; TokenId id; };
   TokenId draw(const SamplingParams& params, const SampleContext& context, std::span<const float> logits);
 
+  /// A value that the k-th largest is not below, so that only what reaches it need be sorted: the k-th largest of the
+  /// maxima of blocks, each of which is some token's. -inf where that would not help.
+  float top_k_bound(std::span<const float> logits, size_t k);
+
+  std::vector<float> maxima_;
   std::vector<Candidate> candidates_;
   std::vector<double> weights_;
   std::vector<float> raw_;

@@ -108,6 +108,32 @@ TEST(Sampler, FindsTheLargestAndWhatIsNotFiniteAtEveryPlaceOfARow) {
   }
 }
 
+// Long rows are cut to what may be among the top k before anything is sorted.
+TEST(Sampler, TopKOfALongRowIsThatOfASortedOne) {
+  Rng rng(8);
+  for (const int k : {1, 2, 15, 40, 78, 79, 200}) {
+    std::vector<float> logits = random_logits(rng, 5000);
+    for (int i = 0; i < 60; ++i) logits[rng.below(5000)] = 4;  // ties, of which the lowest ids come first
+    std::vector<TokenId> ids(logits.size());
+    std::iota(ids.begin(), ids.end(), 0);
+    std::ranges::sort(ids, [&](TokenId a, TokenId b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
+    std::map<TokenId, int> seen;
+    Request request;
+    request.sampling.top_k = k;
+    request.sampling.temperature = 100;  // nearly uniform
+    const std::vector<TokenId> tokens(static_cast<size_t>(30 * k) + 1, 0);
+    Sampler sampler;
+    for (int i = 0; i < 30 * k; ++i) {
+      std::vector<float> row = logits;
+      ++seen[sampler.sample(request, {std::span(tokens).first(static_cast<size_t>(i) + 1), 0, 0}, row).token];
+    }
+    std::vector<TokenId> expected(ids.begin(), ids.begin() + k), drawn;
+    for (const auto& [id, count] : seen) drawn.push_back(id);
+    std::ranges::sort(expected);
+    EXPECT_EQ(drawn, expected) << "top " << k;
+  }
+}
+
 TEST(Sampler, DrawsFollowTheDistributionAndBrokenSamplersDoNot) {
   Rng rng(3);
   const std::vector<float> logits = random_logits(rng, 300);
