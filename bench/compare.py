@@ -22,7 +22,7 @@ from pathlib import Path
 
 import compare_report
 from engines import LlamaFamily, Sluice
-from processes import Failed
+from processes import Failed, end_cleanly
 
 TESTS = ("prefill", "decode", "depth", "batch", "start")
 
@@ -94,7 +94,7 @@ class Comparison:
                 sample["memory_gbps"] = [before, after]
         except Failed as failure:
             sample["error"] = str(failure)
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, IndexError, AttributeError, OSError) as error:
             sample["error"] = f"{type(error).__name__}: {error}"
         self.data["samples"].append(sample)
         if "unknown" not in engine.version():
@@ -159,6 +159,7 @@ def main():
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--svg", type=Path)
     options = parser.parse_args()
+    end_cleanly()
     if unknown := set(options.tests) - set(TESTS):
         parser.error(f"--tests {','.join(unknown)}: the choices are {', '.join(TESTS)}")
     options.slow_repetitions = options.slow_repetitions or options.repetitions

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from compare import machine, numbers
 from engines import LlamaFamily, Sluice
-from processes import Failed, Server, run
+from processes import Failed, Server, end_cleanly, run
 
 # name, key of the report, and whether more is better
 METRICS = (("generated tok/s", "output_throughput", True), ("TTFT p50 ms", "median_ttft_ms", False),
@@ -84,6 +84,7 @@ def main():
     parser.add_argument("--json", type=Path, default=Path("compare-serve.json"))
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
+    end_cleanly()
     models = [model.resolve() for model in options.models]
     if missing := [str(model) for model in models if not model.exists()]:
         parser.error(f"no such model: {', '.join(missing)}")

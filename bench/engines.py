@@ -111,9 +111,7 @@ class LlamaFamily(Engine):
     def bench(self, model, threads, *arguments):
         out, _ = run([self.tool("llama-bench"), "-m", model, "-t", threads, "-r", 1, "-o", "json", *arguments,
                       *self.bench_args], self.timeout_s)
-        rows = json.loads(out[out.index("["):])
-        if not rows:
-            raise Failed("llama-bench measured nothing")
+        rows = json.loads(out[re.search(r"^\[\s*$", out, re.MULTILINE).start():])
         if "unknown" in self.build:
             self.build = f"build {rows[-1]['build_number']} ({rows[-1]['build_commit']})"
         return rows[-1]["avg_ts"]

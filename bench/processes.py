@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +13,12 @@ from pathlib import Path
 
 class Failed(Exception):
     """A run that gave no figure; the text says why, for a cell of the table."""
+
+
+def end_cleanly():
+    """From now on a termination ends as an interruption does: what was started is stopped first."""
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, lambda number, _: sys.exit(128 + number))
 
 
 def run(command, timeout_s):
