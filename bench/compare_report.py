@@ -59,12 +59,14 @@ def fraction(data, model, threads, test, cell):
     return statistics.median(shares), binds
 
 
-def ratio(test, ours, theirs):
-    """Median over the repetitions that both have of how much better ours is."""
-    both = [(ours.values[r], theirs.values[r]) for r in ours.values if r in theirs.values]
-    if not both:
+def ratio(test, ours, *theirs):
+    """Median over the repetitions that all have of how much better ours is than the best of theirs."""
+    shared = [r for r in ours.values if all(r in cell.values for cell in theirs)]
+    if not shared or not theirs:
         return None
-    return statistics.median(b / a if test == "start" else a / b for a, b in both)
+    if test == "start":
+        return statistics.median(min(cell.values[r] for cell in theirs) / ours.values[r] for r in shared)
+    return statistics.median(ours.values[r] / max(cell.values[r] for cell in theirs) for r in shared)
 
 
 def engines_of(data):
@@ -73,7 +75,9 @@ def engines_of(data):
 
 def markdown(data):
     engines = engines_of(data)
-    peers = engines[1:]
+    rivals = [(f"x {peer}", [peer]) for peer in engines[1:]]
+    if len(rivals) > 1:
+        rivals.append(("x the better", engines[1:]))
     m = data["machine"]
     lines = [f"{data['date']}; {m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {', '.join(m['isa'])}; "
              + "; ".join(f"{name} {version}" if not version.startswith(name.lower()) else version
@@ -84,8 +88,8 @@ def markdown(data):
     runs = max((s["repetition"] for s in data["samples"]), default=0) + 1
     lines += ["", f"Medians of up to {runs} runs, tokens per second; `start` in seconds from the start of the process to the first "
               "token. Ratios (more is better for Sluice) are medians within repetitions. In brackets, the share of what binds.", "",
-              "| model | threads | test | binds | " + " | ".join(engines) + " | " + " | ".join(f"x {p}" for p in peers) + " |",
-              "|" + "---|" * (4 + len(engines) + len(peers))]
+              "| model | threads | test | binds | " + " | ".join([*engines, *(title for title, _ in rivals)]) + " |",
+              "|" + "---|" * (4 + len(engines) + len(rivals))]
     notes = []
     for (model, threads, test), row in cells(data).items():
         texts, binds = [], ""
@@ -105,13 +109,41 @@ def markdown(data):
                     binds = binds or share[1]
                 texts.append(text)
         ratios = []
-        for peer in peers:
-            value = ratio(test, row["Sluice"], row[peer]) if "Sluice" in row and peer in row else None
+        for _, names in rivals:
+            value = ratio(test, row.get("Sluice", Cell()), *(row[name] for name in names if name in row and row[name].values))
             ratios.append(f"**{value:.2f}**" if value is not None else "")
         lines.append(f"| {model} | {threads} | {test} | {binds} | " + " | ".join(texts + ratios) + " |")
-    lines += [""] + [f"[{i + 1}] {note}" for i, note in enumerate(notes)]
-    lines += memory_lines(data)
+    lines += [""] * bool(notes) + [f"[{i + 1}] {note}" for i, note in enumerate(notes)]
+    lines += depth_lines(data) + memory_lines(data)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def depth_lines(data):
+    """What a long context adds to a decoded token, against the time of reading its keys and values once."""
+    engines, table, lines = engines_of(data), cells(data), []
+    for (model, threads, test), row in table.items():
+        base = test.split(" @ d")[0]
+        shallow = table.get((model, threads, base), {})
+        demand = data.get("demands", {})
+        if test == base or f"{model} {test}" not in demand or f"{model} {base}" not in demand:
+            continue
+        kv_bytes = demand[f"{model} {test}"]["kv_bytes"] - demand[f"{model} {base}"]["kv_bytes"]
+        texts = []
+        for engine in engines:
+            deep, flat = row.get(engine, Cell()), shallow.get(engine, Cell())
+            both = [r for r in deep.values if r in flat.values]
+            if not both:
+                texts.append("")
+                continue
+            extra = {r: 1e3 / deep.values[r] - 1e3 / flat.values[r] for r in both}
+            reading = {r: kv_bytes / deep.bandwidths[r] / 1e6 for r in both}
+            texts.append(f"{statistics.median(extra.values()):.2f} (**{statistics.median(extra[r] / reading[r] for r in both):.1f}**)")
+        lines.append(f"| {model} | {threads} | {test} | {kv_bytes / 1e6:.1f} | " + " | ".join(texts) + " |")
+    if not lines:
+        return []
+    return ["", "What depth adds to a token, ms, and in brackets as multiples of reading its keys and values once, at the bandwidth beside "
+            "each run. Sizes are those of Sluice's KV cache.", "",
+            "| model | threads | test | KV, MB | " + " | ".join(engines) + " |", "|" + "---|" * (4 + len(engines)), *lines]
 
 
 def memory_lines(data):

@@ -46,7 +46,12 @@ class Sluice(Engine):
         self.demands = {}  # (model, test): what a step asks of the machine
 
     def version(self):
-        return run([self.path, "--version"], 60)[0].strip()
+        version = run([self.path, "--version"], 60)[0].strip()
+        try:
+            commit = run(["git", "-C", Path(__file__).parent, "describe", "--always", "--dirty"], 60)[0].strip()
+            return f"{version} ({commit})"
+        except (Failed, OSError):
+            return version  # not a checkout
 
     def json_of(self, *arguments):
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
@@ -63,7 +68,7 @@ class Sluice(Engine):
             figures[test] = row["avg_ts"]
             self.demands[(str(model), test)] = {
                 "tokens": row["n_prompt"] or row["n_parallel"], "bytes": row["step_weight_bytes"] + row["step_kv_bytes"],
-                "operations": row["step_operations"], "peak": row["peak"]}
+                "kv_bytes": row["step_kv_bytes"], "operations": row["step_operations"], "peak": row["peak"]}
         return figures
 
     def prefill(self, model, threads):
