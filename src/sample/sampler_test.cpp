@@ -134,6 +134,28 @@ TEST(Sampler, TopKOfALongRowIsThatOfASortedOne) {
   }
 }
 
+// Drawing skips over blocks of a long row: the mass of each token must still be its own, wherever it stands.
+TEST(Sampler, DrawsFromALongRowWithFewTokensThatMayBeDrawn) {
+  std::vector<float> logits(3000, -std::numeric_limits<float>::infinity());
+  const std::map<TokenId, double> share = {{0, 0.1}, {255, 0.2}, {256, 0.3}, {1700, 0.25}, {2999, 0.15}};
+  for (const auto& [id, p] : share) logits[static_cast<size_t>(id)] = static_cast<float>(std::log(p));
+  constexpr int kDraws = 20000;
+  const std::vector<TokenId> tokens(kDraws, 0);
+  for (const float top_p : {1.0f, 0.9999f}) {
+    Request request;
+    request.sampling.top_p = top_p;
+    std::map<TokenId, int> seen;
+    Sampler sampler;
+    for (int i = 0; i < kDraws; ++i) {
+      std::vector<float> row = logits;
+      ++seen[sampler.sample(request, {std::span(tokens).first(static_cast<size_t>(i)), 0, 0}, row).token];
+    }
+    ASSERT_EQ(seen.size(), share.size());
+    for (const auto& [id, p] : share)  // five deviations
+      EXPECT_NEAR(seen[id], p * kDraws, 5 * std::sqrt(kDraws * p * (1 - p))) << id << ", top-p " << top_p;
+  }
+}
+
 TEST(Sampler, DrawsFollowTheDistributionAndBrokenSamplersDoNot) {
   Rng rng(3);
   const std::vector<float> logits = random_logits(rng, 300);
