@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "apps/bench/roofline.h"
@@ -55,16 +56,19 @@ Result<int> bench_roofline(const std::vector<std::string>& args) {
   std::string isa, json_path;
   bool memory_only = false;
   OptionSet options("sluice bench roofline", "Measures what this machine can do at most.");
-  options.add("-t,--threads", threads, "threads, a list; one and the cores that this process may use when absent");
+  options.add("-t,--threads", threads, "threads, a list; 0: the cores that this process may use; one and those when absent");
   options.add("--isa", isa,
               catalog_help("kernel table whose instructions are measured; the best here when absent", op_tables()));
   options.add("--memory-only", memory_only, "measure reading only, which takes a fraction of a second");
   options.add("--json", json_path, "write the figures to this file too");
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
-  SLUICE_TRY(std::vector<int> counts, parse_numbers(threads, "--threads", 1));
-  for (const int n : counts)
-    if (n > 1024) return invalid_argument(fmt::format("--threads is {}; it must be from 1 to 1024", n), "--threads");
+  SLUICE_TRY(std::vector<int> counts, parse_numbers(threads, "--threads", std::numeric_limits<int>::min()));
+  for (int& n : counts) {
+    if (n < 0 || n > 1024)
+      return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", n), "--threads");
+    if (n == 0) n = usable_cores();
+  }
   if (counts.empty()) {
     counts.push_back(1);
     if (usable_cores() > 1) counts.push_back(usable_cores());
