@@ -136,9 +136,13 @@ class LlamaFamily(Engine):
 
     def batch(self, model, threads, batches):
         context = max(batches) * (BATCH_PROMPT + BATCH_GENERATED)
+        # The smallest comes again at the end: a thread of its own prints the rows, and the last may be lost as it ends.
+        asked = [*batches, min(batches)]
         out, err = run([self.tool("llama-batched-bench"), "-m", model, "-t", threads, "-c", context, "-npp", BATCH_PROMPT,
-                        "-ntg", BATCH_GENERATED, "-npl", ",".join(map(str, batches)), *self.batched_args], self.timeout_s)
-        figures = {batch_test(int(batch)): float(rate) for batch, rate in BATCHED_ROW.findall(out + err)}
+                        "-ntg", BATCH_GENERATED, "-npl", ",".join(map(str, asked)), *self.batched_args], self.timeout_s)
+        figures = {}
+        for batch, rate in BATCHED_ROW.findall(out + err):
+            figures.setdefault(batch_test(int(batch)), float(rate))
         if len(figures) != len(batches):
             raise Failed(f"llama-batched-bench printed {len(figures)} of {len(batches)} rows: {last_line(err or out)}")
         return figures
