@@ -97,8 +97,9 @@ class Comparison:
         except (ValueError, KeyError, IndexError, AttributeError, OSError) as error:
             sample["error"] = f"{type(error).__name__}: {error}"
         self.data["samples"].append(sample)
-        if "unknown" not in engine.version():
-            self.data["versions"][engine.name] = engine.version()
+        version = engine.version()
+        if "unknown" not in version or engine.name not in self.data["versions"]:
+            self.data["versions"][engine.name] = version
         self.data.setdefault("demands", {}).update(
             {f"{Path(path).name} {test}": demand for (path, test), demand in self.sluice.demands.items()})
 
@@ -143,6 +144,7 @@ def main():
     parser.add_argument("--llama-bin", help="directory of llama-bench, llama-batched-bench and llama-server")
     parser.add_argument("--ik-bin", help="the same of ik_llama.cpp")
     for peer in ("llama", "ik"):
+        parser.add_argument(f"--{peer}-version", metavar="TEXT", help="for the table, where its tools do not say it")
         for tool in ("bench", "batched", "server"):
             parser.add_argument(f"--{peer}-{tool}-args", default="", metavar="ARGS", help="given to that tool besides")
     parser.add_argument("--models", nargs="+", type=Path, default=[], help="GGUF files")
@@ -180,6 +182,8 @@ def main():
                                                     ("ik_llama.cpp", "ik", options.ik_bin)) if directory]
         except (Failed, OSError) as error:
             sys.exit(f"compare.py: {error}")
+        for peer in peers:
+            peer.build = (options.llama_version if peer.name == "llama.cpp" else options.ik_version) or peer.build
         comparison = Comparison(options, sluice, peers)
         comparison.run()
         data = comparison.data
