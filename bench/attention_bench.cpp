@@ -1,6 +1,7 @@
 // Attention over paged KV in the shapes of a 0.5B (14 heads, 2 KV heads, dim 64) and a 1B model (32, 8, 64).
 // Decode: one row of a long context, in GB/s of K and V read; the caches of several layers take turns, so that they
-// come from memory as in a model. Prefill: 512 rows, in GFLOP/s of the causal half that is computed.
+// come from memory as in a model. Prefill: 512 rows, in GOP/s of the causal half that is computed. of_roofline is the share
+// of what binds, which the label names.
 
 #include <benchmark/benchmark.h>
 
@@ -14,6 +15,7 @@
 #include "base/check.h"
 #include "base/machine.h"
 #include "base/rng.h"
+#include "bench/limits.h"
 
 namespace sluice {
 namespace {
@@ -78,12 +80,9 @@ void attention(benchmark::State& state) {
     layer = (layer + 1) % layers;
     benchmark::DoNotOptimize(out.data());
   }
-  const double pairs = 0.5 * rows * (2.0 * context - rows + 1);
-  state.counters["KV_GB/s"] =
-      benchmark::Counter(static_cast<double>(layer_bytes) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
-  state.counters["GFLOP/s"] =
-      benchmark::Counter(pairs * heads * kHeadDim * 4e-9, benchmark::Counter::kIsIterationInvariantRate);
-  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B " : " 1B ") + std::string(dtype_name(dtype)));
+  const OpWork work = attend_work({q.data(), out.data(), heads, 0.125f, 0, kv.view(0), {&segment, 1}});
+  const std::string binds = report(state, work, limits_of(**table, pool));
+  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B " : " 1B ") + std::string(dtype_name(dtype)) + ", of " + binds);
 }
 
 void shapes(benchmark::internal::Benchmark* b) {

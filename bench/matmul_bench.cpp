@@ -1,5 +1,6 @@
 // Ops::matmul per weight type, shape and number of rows, on the table that SLUICE_ISA names (or the best) and SLUICE_THREADS
-// threads (or all usable cores). GB/s counts the packed weights once per call; GOP/s is 2 n k rows per second.
+// threads (or all usable cores). GB/s counts the packed weights once per call; GOP/s is 2 n k rows per second; of_roofline is
+// the share of what binds, which the label names: the memory's bandwidth, or the peak of the weights' arithmetic.
 //
 // Enough matrices are cycled through that one row finds its weights in memory, not in a cache, as a model's decode does.
 
@@ -14,6 +15,7 @@
 #include "backend/ops.h"
 #include "base/machine.h"
 #include "base/rng.h"
+#include "bench/limits.h"
 #include "quant/weight/weight_format.h"
 
 namespace sluice {
@@ -56,11 +58,9 @@ void matmul(benchmark::State& state, const WeightFormat* format, int64_t n, int6
     benchmark::DoNotOptimize(y.data());
     next = (next + 1) % matrices.size();
   }
-  using benchmark::Counter;
-  const auto calls = static_cast<double>(state.iterations());
-  state.counters["GB/s"] = Counter(calls * static_cast<double>(bytes) * 1e-9, Counter::kIsRate);
-  state.counters["GOP/s"] = Counter(calls * 2e-9 * static_cast<double>(n * k * rows), Counter::kIsRate);
-  state.SetLabel(std::string((*table)->isa) + ", " + std::to_string(pool().size()) + " threads");
+  const MatmulOut out{&matrices[0], nullptr, y.data(), n};
+  const std::string binds = report(state, matmul_work(rows, {&out, 1}), limits_of(**table, pool()));
+  state.SetLabel(std::string((*table)->isa) + ", " + std::to_string(pool().size()) + " threads, of " + binds);
 }
 
 }  // namespace

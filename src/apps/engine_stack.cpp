@@ -176,8 +176,9 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
   return stack;
 }
 
-Result<std::unique_ptr<Engine>> EngineStack::make_engine(Executor* wrapped, const EngineOptions* changed) {
-  return build_engine(changed != nullptr ? *changed : options, wrapped != nullptr ? *wrapped : *executor, *clock);
+Result<std::unique_ptr<Engine>> EngineStack::make_engine(Executor* wrapped, const EngineOptions* changed,
+                                                         EngineTimes* times) {
+  return build_engine(changed != nullptr ? *changed : options, wrapped != nullptr ? *wrapped : *executor, *clock, times);
 }
 
 }  // namespace sluice

@@ -44,8 +44,10 @@ struct EngineStack {
   EngineOptions options;           // as they were resolved
   std::vector<std::string> notes;  // how memory was divided, for the start log
 
-  /// A fresh engine on this executor; one at a time. `executor` replaces the stack's own, to record or simulate.
-  Result<std::unique_ptr<Engine>> make_engine(Executor* wrapped = nullptr, const EngineOptions* changed = nullptr);
+  /// A fresh engine on this executor; one at a time. `wrapped` replaces the stack's own, to record or simulate; `times`
+  /// is build_engine()'s.
+  Result<std::unique_ptr<Engine>> make_engine(Executor* wrapped = nullptr, const EngineOptions* changed = nullptr,
+                                              EngineTimes* times = nullptr);
 };
 
 /// Opens the source, checks that everything fits, builds the model and sizes the KV cache.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/attend_plan.h"
+#include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
 #include "backend/row_ops.h"
@@ -113,6 +114,7 @@ struct Attention {
 }  // namespace
 
 void Ops::attend(const AttendArgs& args) const {
+  const OpTimer timer(meter_, [&] { return attend_work(args); });
   constexpr int64_t kSharedProducts = 131072;  // fewer multiplications are done sooner by one thread
   CHECK(args.kv.kv_heads > 0 && args.heads % args.kv.kv_heads == 0, "{} query heads over {} KV heads", args.heads,
         args.kv.kv_heads);
@@ -134,6 +136,7 @@ void Ops::attend(const AttendArgs& args) const {
 }
 
 void Ops::write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const {
+  const OpTimer timer(meter_, [&] { return write_kv_work(static_cast<int64_t>(slots.size()), kv); });
   const KvElem elem = kv_elem(kv.dtype);
   const int64_t dim_bytes = static_cast<int64_t>(row_bytes(kv.dtype, kv.head_dim));
   const auto store = [&](int64_t row) {

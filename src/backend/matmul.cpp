@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/activations.h"
+#include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
 #include "backend/pack.h"
@@ -153,6 +154,30 @@ void run_products(const OpTable& table, ThreadPool& pool, const MatmulIn& in, st
   });
 }
 
+/// hidden = silu(gate(x)) * up(x), each task bringing its columns into the form that the next product reads.
+void run_gate(const OpTable& table, ThreadPool& pool, const Activations& x, const GatedMlp& mlp, const Activations& hidden) {
+  MatmulFn* const gate_kernel = matmul_kernel(table, mlp.gate->dtype);
+  MatmulFn* const up_kernel = matmul_kernel(table, mlp.up->dtype);
+  const int64_t ffn = mlp.gate->n, panels = panel_count(ffn);
+  const int64_t step = std::min(panels_per_task(2 * panels, x, pool.size()), kMostTaskPanels);
+  const int per_slice = static_cast<int>((panels + step - 1) / step);
+  pool.run_if(x.rows * x.k * ffn >= kSharedProducts, per_slice * static_cast<int>(x.slices.size()), [&](int task, int) {
+    const RowSlice& slice = x.slices[static_cast<size_t>(task / per_slice)];
+    const int64_t first = task % per_slice * step, count = std::min(step, panels - first);
+    const int64_t width = count * kPanelCols, columns = std::min(width, ffn - first * kPanelCols);
+    float* const gate = tile_memory(slice, width, 2);
+    float* const up = gate + slice.rows * width;
+    multiply(gate_kernel, x, slice, *mlp.gate, mlp.gate_bias, first, count, gate, width);
+    multiply(up_kernel, x, slice, *mlp.up, mlp.up_bias, first, count, up, width);
+    for (int64_t row = slice.first_row; row < slice.first_row + slice.rows; ++row)
+      table.row->silu_mul(gate + row * width, up + row * width, columns);
+    for (int g = slice.first_group; g < slice.first_group + slice.groups; ++g) {
+      const RowGroup& group = hidden.groups[static_cast<size_t>(g)];
+      hidden.set(table, group, first * kPanelCols, gate + group.first_row * width, width, columns);
+    }
+  });
+}
+
 }  // namespace
 
 size_t Ops::packed_bytes(DType dtype, int64_t n, int64_t k) {
@@ -169,6 +194,7 @@ void Ops::pack(const TensorView& w, uint8_t* out) const {
 }
 
 void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float* out) const {
+  const OpTimer timer(meter_, [&] { return embed_work(table, static_cast<int64_t>(tokens.size())); });
   const WeightFormat* format = weight_format(table.dtype);
   CHECK(format != nullptr, "cannot decode {} rows", dtype_name(table.dtype));
   const int64_t k = table.cols();
@@ -179,6 +205,7 @@ void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float*
 }
 
 void Ops::matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const {
+  const OpTimer timer(meter_, [&] { return matmul_work(in.rows, outs); });
   if (in.rows == 0 || outs.empty()) return;
   Workspace& ws = workspace();
   ws.input.wanted.fill(false);
@@ -199,43 +226,25 @@ void Ops::gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const {
   const int64_t ffn = mlp.gate->n;
   const ActForm form = act_form(table_, mlp.gate->dtype);
   const MatmulOut down{mlp.down, mlp.down_bias, y, mlp.down->n, true};
+  MatmulOut upper[] = {{mlp.gate, mlp.gate_bias, nullptr, ffn}, {mlp.up, mlp.up_bias, nullptr, ffn}};
   if (act_form(table_, mlp.up->dtype) != form || act_form(table_, mlp.down->dtype) != form) {
     const size_t bytes = static_cast<size_t>(in.rows * ffn) * sizeof(float);
-    auto* const gate = reinterpret_cast<float*>(ws.gate.reserve(bytes));
-    auto* const up = reinterpret_cast<float*>(ws.up.reserve(bytes));
-    const MatmulOut outs[] = {{mlp.gate, mlp.gate_bias, gate, ffn}, {mlp.up, mlp.up_bias, up, ffn}};
-    matmul(in, outs);
+    float* const gate = upper[0].y = reinterpret_cast<float*>(ws.gate.reserve(bytes));
+    float* const up = upper[1].y = reinterpret_cast<float*>(ws.up.reserve(bytes));
+    matmul(in, upper);
     silu_mul(gate, up, in.rows * ffn);
     return matmul({gate, in.rows, ffn}, {&down, 1});
   }
-
-  ws.input.wanted.fill(false);
-  ws.input.wanted[static_cast<size_t>(form)] = true;
-  arrange(table_, pool_, in, ws.input);
-  const Activations& x = ws.input.form(form);
-  Activations& hidden = ws.hidden;
-  hidden.lay_out(table_, form, in.rows, ffn);  // the same form, so the same groups and slices
-  MatmulFn* const gate_kernel = matmul_kernel(table_, mlp.gate->dtype);
-  MatmulFn* const up_kernel = matmul_kernel(table_, mlp.up->dtype);
-  const int64_t panels = panel_count(ffn);
-  const int64_t step = std::min(panels_per_task(2 * panels, x, pool_.size()), kMostTaskPanels);
-  const int per_slice = static_cast<int>((panels + step - 1) / step);
-  pool_.run_if(in.rows * in.k * ffn >= kSharedProducts, per_slice * static_cast<int>(x.slices.size()), [&](int task, int) {
-    const RowSlice& slice = x.slices[static_cast<size_t>(task / per_slice)];
-    const int64_t first = task % per_slice * step, count = std::min(step, panels - first);
-    const int64_t width = count * kPanelCols, columns = std::min(width, ffn - first * kPanelCols);
-    float* const gate = tile_memory(slice, width, 2);
-    float* const up = gate + slice.rows * width;
-    multiply(gate_kernel, x, slice, *mlp.gate, mlp.gate_bias, first, count, gate, width);
-    multiply(up_kernel, x, slice, *mlp.up, mlp.up_bias, first, count, up, width);
-    for (int64_t row = slice.first_row; row < slice.first_row + slice.rows; ++row)
-      table_.row->silu_mul(gate + row * width, up + row * width, columns);
-    for (int g = slice.first_group; g < slice.first_group + slice.groups; ++g) {
-      const RowGroup& group = hidden.groups[static_cast<size_t>(g)];
-      hidden.set(table_, group, first * kPanelCols, gate + group.first_row * width, width, columns);
-    }
-  });
-  run_products(table_, pool_, {nullptr, in.rows, ffn}, {&down, 1}, nullptr, &hidden, ws.jobs);
+  {
+    const OpTimer timer(meter_, [&] { return matmul_work(in.rows, upper); });
+    ws.input.wanted.fill(false);
+    ws.input.wanted[static_cast<size_t>(form)] = true;
+    arrange(table_, pool_, in, ws.input);
+    ws.hidden.lay_out(table_, form, in.rows, ffn);  // the same form as the input, so the same groups and slices
+    run_gate(table_, pool_, ws.input.form(form), mlp, ws.hidden);
+  }
+  const OpTimer timer(meter_, [&] { return matmul_work(in.rows, {&down, 1}); });
+  run_products(table_, pool_, {nullptr, in.rows, ffn}, {&down, 1}, nullptr, &ws.hidden, ws.jobs);
 }
 
 }  // namespace sluice

@@ -20,6 +20,7 @@
 namespace sluice {
 
 struct OpTable;
+class OpMeter;
 
 /// A weight matrix [n, k] (y = W x) in tile order: panels of 16 output columns, k ascending inside a panel, so that one
 /// stream of memory serves 1 row or 1000. The last panel is padded with zeros.
@@ -27,6 +28,7 @@ struct PackedMatrix {
   DType dtype = DType::f32;
   int64_t n = 0, k = 0;
   const uint8_t* data = nullptr;
+  std::string_view role = "matmul";  // what it is in its model, for the meter: "qkv", "down"; lives as long as the program
 };
 
 /// What several products share: x[rows, k], normed first (rms_norm with `norm_gain`) where there is a gain.
@@ -84,6 +86,8 @@ class Ops {
 
   std::string_view isa() const;
   ThreadPool& pool() const { return pool_; }
+  /// Counts every call in `meter` from now on (op_meter.h); null: no longer. Not while a call runs.
+  void set_meter(OpMeter* meter) { meter_ = meter; }
 
   /// Bytes that pack() writes for a matrix [n, k] of this type.
   static size_t packed_bytes(DType dtype, int64_t n, int64_t k);
@@ -117,6 +121,7 @@ class Ops {
  private:
   const OpTable& table_;
   ThreadPool& pool_;
+  OpMeter* meter_ = nullptr;
 };
 
 /// The table that SLUICE_ISA names (ref, avx2, avx512), or the best that this CPU supports; an error names the choices.

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
 #include "backend/row_ops.h"
@@ -60,6 +61,7 @@ struct RopeTable {
 }  // namespace
 
 void Ops::rms_norm(const float* x, const float* gain, float eps, int64_t rows, int64_t cols, float* out) const {
+  const OpTimer timer(meter_, [&] { return values_work("norm", rows * cols, 2, 4); });
   over_ranges(pool_, rows, 2 * cols, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) table_.row->rms_norm(x + row * cols, gain, eps, cols, out + row * cols);
   });
@@ -67,6 +69,8 @@ void Ops::rms_norm(const float* x, const float* gain, float eps, int64_t rows, i
 
 void Ops::rope(float* x, std::span<const int32_t> positions, std::span<const float> inv_freq, float magnitude,
                int heads, int head_dim, int rotary_dims, RopeStyle style) const {
+  const OpTimer timer(
+      meter_, [&] { return values_work("rope", static_cast<int64_t>(positions.size()) * heads * rotary_dims, 2, 3); });
   const int pairs = rotary_dims / 2;
   CHECK(rotary_dims % 2 == 0 && rotary_dims <= head_dim && static_cast<size_t>(pairs) <= inv_freq.size(),
         "{} rotary dims in heads of {}, with {} frequencies", rotary_dims, head_dim, inv_freq.size());
@@ -85,11 +89,13 @@ void Ops::rope(float* x, std::span<const int32_t> positions, std::span<const flo
 }
 
 void Ops::silu_mul(float* gate, const float* up, int64_t count) const {
+  const OpTimer timer(meter_, [&] { return values_work("silu * up", count, 3, 5); });
   over_ranges(pool_, count, 4,
               [&](int64_t begin, int64_t end) { table_.row->silu_mul(gate + begin, up + begin, end - begin); });
 }
 
 void Ops::add(float* x, const float* y, int64_t count) const {
+  const OpTimer timer(meter_, [&] { return values_work("residual add", count, 3, 1); });
   over_ranges(pool_, count, 1, [&](int64_t begin, int64_t end) { table_.row->add(x + begin, y + begin, end - begin); });
 }
 

@@ -26,7 +26,8 @@ Status check_range(const char* flag, int64_t value, int64_t low, int64_t high) {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock) {
+Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock,
+                                             EngineTimes* times) {
   SLUICE_TRY(const auto* queue, find_entry(queue_catalog(), options.scheduling_policy, "--scheduling-policy"));
   SLUICE_TRY(const auto* chunk, find_entry(chunk_catalog(), options.chunk_policy, "--chunk-policy"));
   SLUICE_TRY(const auto* batching, find_entry(batching_catalog(), options.batching, "--batching"));
@@ -51,6 +52,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
 
   auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens);
   auto cache = cache_entry->make(*pool);
+  if (times != nullptr) cache = timed(std::move(cache), *times, clock);
   SchedulerPolicies policies;
   policies.queue = queue->make();
   policies.chunk = chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
@@ -64,7 +66,8 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   config.vocab_size = options.vocab_size;
   config.max_waiting = options.max_waiting;
   config.reads_priority = queue->reads_priority;
-  return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock);
+  return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock,
+                                  times);
 }
 
 }  // namespace sluice

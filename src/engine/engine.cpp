@@ -60,13 +60,14 @@ struct Engine::Accountant : Observer {
 };
 
 Engine::Engine(EngineConfig config, std::unique_ptr<BlockPool> pool, std::unique_ptr<PrefixCache> cache,
-               SchedulerPolicies policies, Executor& executor, const Clock& clock)
+               SchedulerPolicies policies, Executor& executor, const Clock& clock, EngineTimes* times)
     : config_(config),
       pool_(std::move(pool)),
       cache_(std::move(cache)),
       scheduler_(config.scheduler, *pool_, *cache_, std::move(policies)),
       executor_(executor),
       clock_(clock),
+      times_(times),
       accountant_(std::make_unique<Accountant>()) {
   scheduler_.observe(accountant_.get());
   stats_.total_blocks = stats_.free_blocks = pool_->total();
@@ -237,12 +238,15 @@ void Engine::deliver(const std::vector<Outcome>& outcomes) {
 }
 
 bool Engine::step() {
+  LapTimer lap(times_, clock_);
   take_inbox();
+  lap.mark(&EngineTimes::inbox);
   bool worked = false;
   if (!live_.empty()) {
     worked = true;
     const Nanos now = clock_.now();
     Decision decision = scheduler_.decide(now);
+    lap.mark(&EngineTimes::decide);
     const bool moved = !decision.preempt.empty() || !decision.never.empty();
     for (const SeqId id : decision.never) {
       const auto [request, sample] = owner_.at(id);
@@ -261,6 +265,7 @@ bool Engine::step() {
       --never_admitted_;
     }
     const StepPlan plan = scheduler_.commit(std::move(decision), now);
+    lap.mark(&EngineTimes::commit);
     if (plan.items.empty()) {
       if (!moved) fail_oldest();
     } else {
@@ -268,9 +273,14 @@ bool Engine::step() {
       std::optional<StepResult> result;
       while (!(result = executor_.poll(ticket))) {
       }
+      lap.mark(&EngineTimes::execute);
       accountant_->counts.copied_blocks += plan.copies.size();
       ++accountant_->counts.steps;
-      deliver(scheduler_.settle(plan, *result, clock_.now()));
+      const std::vector<Outcome> outcomes = scheduler_.settle(plan, *result, clock_.now());
+      lap.mark(&EngineTimes::settle);
+      deliver(outcomes);
+      lap.mark(&EngineTimes::deliver);
+      if (times_ != nullptr) ++times_->steps;
     }
   }
   std::lock_guard lock(mutex_);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/result.h"
+#include "engine/engine_times.h"
 #include "kv/block_pool.h"
 #include "kv/prefix/prefix_cache.h"
 #include "sched/executor.h"
@@ -59,8 +60,9 @@ struct EngineStats {
 
 class Engine {
  public:
+  /// `times`: where the time of each step is added, or null.
   Engine(EngineConfig config, std::unique_ptr<BlockPool> pool, std::unique_ptr<PrefixCache> cache,
-         SchedulerPolicies policies, Executor& executor, const Clock& clock);
+         SchedulerPolicies policies, Executor& executor, const Clock& clock, EngineTimes* times = nullptr);
   ~Engine();
 
   // --- from any thread ---
@@ -112,6 +114,7 @@ class Engine {
   Scheduler scheduler_;
   Executor& executor_;
   const Clock& clock_;
+  EngineTimes* const times_;
 
   mutable std::mutex mutex_;  // guards what stands below, up to the blank line
   std::condition_variable_any wake_;

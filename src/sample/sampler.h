@@ -21,8 +21,16 @@ class Sampler {
   struct Candidate { float logit; TokenId id; };
   TokenId draw(const SamplingParams& params, const SampleContext& context, std::span<const float> logits);
 
+  /// A value that the k-th largest is not below, so that only what reaches it need be sorted: the k-th largest of the
+  /// maxima of blocks, each of which is some token's. -inf where that would not help.
+  float top_k_bound(std::span<const float> logits, size_t k);
+  /// The index at share `uniform` of the weights' sum; its weight is above 0, as one must be.
+  size_t draw_from_all(std::span<const float> weights, double uniform);
+
+  std::vector<float> maxima_, kept_logits_, all_weights_;
+  std::vector<double> block_sums_;
   std::vector<Candidate> candidates_;
-  std::vector<double> weights_;
+  std::vector<double> weights_;  // of the first candidates
   std::vector<float> raw_;
 };
 

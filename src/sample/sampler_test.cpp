@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -80,6 +81,79 @@ TEST(Sampler, GreedyTakesTheLowestIdAmongEquals) {
   request.sampling.temperature = 0;
   std::vector<float> logits = {1, 5, 5, -1};
   EXPECT_EQ(sampler.sample(request, {}, logits).token, 1);
+}
+
+TEST(Sampler, FindsTheLargestAndWhatIsNotFiniteAtEveryPlaceOfARow) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+  for (const size_t size : {1, 7, 31, 32, 33, 64, 100}) {
+    std::vector<float> z(size, -3);
+    EXPECT_TRUE(all_finite(z));
+    EXPECT_EQ(argmax(z), 0);
+    for (size_t at = 0; at < size; ++at) {
+      const auto with = [&](float value) {
+        std::vector<float> changed = z;
+        changed[at] = value;
+        return changed;
+      };
+      EXPECT_EQ(argmax(with(2)), static_cast<TokenId>(at)) << size;
+      EXPECT_EQ(argmax(with(kInfinity)), static_cast<TokenId>(at)) << size;
+      EXPECT_TRUE(all_finite(with(std::numeric_limits<float>::max()))) << size;
+      for (const float bad : {kInfinity, -kInfinity, kNan}) EXPECT_FALSE(all_finite(with(bad))) << size << ", " << at;
+      if (size > 1) {
+        EXPECT_EQ(argmax(with(kNan)), at == 0 ? 1 : 0) << size << ": a NaN never wins";
+      }
+    }
+    EXPECT_EQ(argmax(std::vector<float>(size, -kInfinity)), 0);
+    EXPECT_EQ(argmax(std::vector<float>(size, kNan)), 0);
+  }
+}
+
+// Long rows are cut to what may be among the top k before anything is sorted.
+TEST(Sampler, TopKOfALongRowIsThatOfASortedOne) {
+  Rng rng(8);
+  for (const int k : {1, 2, 15, 40, 78, 79, 200}) {
+    std::vector<float> logits = random_logits(rng, 5000);
+    for (int i = 0; i < 60; ++i) logits[rng.below(5000)] = 4;  // ties, of which the lowest ids come first
+    std::vector<TokenId> ids(logits.size());
+    std::iota(ids.begin(), ids.end(), 0);
+    std::ranges::sort(ids, [&](TokenId a, TokenId b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
+    std::map<TokenId, int> seen;
+    Request request;
+    request.sampling.top_k = k;
+    request.sampling.temperature = 100;  // nearly uniform
+    const std::vector<TokenId> tokens(static_cast<size_t>(30 * k) + 1, 0);
+    Sampler sampler;
+    for (int i = 0; i < 30 * k; ++i) {
+      std::vector<float> row = logits;
+      ++seen[sampler.sample(request, {std::span(tokens).first(static_cast<size_t>(i) + 1), 0, 0}, row).token];
+    }
+    std::vector<TokenId> expected(ids.begin(), ids.begin() + k), drawn;
+    for (const auto& [id, count] : seen) drawn.push_back(id);
+    std::ranges::sort(expected);
+    EXPECT_EQ(drawn, expected) << "top " << k;
+  }
+}
+
+// Drawing skips over blocks of a long row: the mass of each token must still be its own, wherever it stands.
+TEST(Sampler, DrawsFromALongRowWithFewTokensThatMayBeDrawn) {
+  std::vector<float> logits(3000, -std::numeric_limits<float>::infinity());
+  const std::map<TokenId, double> share = {{0, 0.1}, {255, 0.2}, {256, 0.3}, {1700, 0.25}, {2999, 0.15}};
+  for (const auto& [id, p] : share) logits[static_cast<size_t>(id)] = static_cast<float>(std::log(p));
+  constexpr int kDraws = 20000;
+  const std::vector<TokenId> tokens(kDraws, 0);
+  for (const float top_p : {1.0f, 0.9999f}) {
+    Request request;
+    request.sampling.top_p = top_p;
+    std::map<TokenId, int> seen;
+    Sampler sampler;
+    for (int i = 0; i < kDraws; ++i) {
+      std::vector<float> row = logits;
+      ++seen[sampler.sample(request, {std::span(tokens).first(static_cast<size_t>(i)), 0, 0}, row).token];
+    }
+    ASSERT_EQ(seen.size(), share.size());
+    for (const auto& [id, p] : share)  // five deviations
+      EXPECT_NEAR(seen[id], p * kDraws, 5 * std::sqrt(kDraws * p * (1 - p))) << id << ", top-p " << top_p;
+  }
 }
 
 TEST(Sampler, DrawsFollowTheDistributionAndBrokenSamplersDoNot) {

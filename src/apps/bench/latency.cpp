@@ -2,11 +2,14 @@
 
 #include <cmath>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "apps/bench/bench.h"
+#include "apps/bench/breakdown.h"
 #include "apps/bench/roofline.h"
 #include "apps/engine_stack.h"
 #include "apps/progress.h"
+#include "apps/text_file.h"
 #include "base/rng.h"
 
 namespace sluice {
@@ -15,32 +18,61 @@ namespace {
 struct Flags {
   int prompt = 512, generate = 128, repetitions = 5;
   std::vector<std::string> depths{"0"}, batches{"1"};
+  std::string json;
+  bool breakdown = false;
 };
 
+/// One test and its runs. A prefill has n_prompt tokens, a decode n_gen in each of n_parallel sequences.
 struct Row {
-  std::string test;
-  std::vector<double> rates;
+  int n_prompt = 0, n_gen = 0, n_depth = 0, n_parallel = 1;
+  std::vector<double> seconds;  // of each run
+  StepDemand demand;            // of the mean step
   double roofline_rate = 0;
+
+  std::string test() const {
+    std::string name = n_prompt > 0 ? fmt::format("pp{}", n_prompt) : fmt::format("tg{}", n_gen);
+    if (n_parallel > 1) name += fmt::format(" b{}", n_parallel);
+    return n_depth > 0 ? name + fmt::format(" @ d{}", n_depth) : name;
+  }
+  int tokens() const { return n_prompt > 0 ? n_prompt : n_gen * n_parallel; }
+  std::vector<double> rates() const {
+    std::vector<double> out;
+    for (const double s : seconds) out.push_back(tokens() / s);
+    return out;
+  }
 };
 
-/// Runs plans by hand: sequence s owns blocks [s * per_seq, (s + 1) * per_seq).
+/// Runs plans by hand: sequence s owns blocks [s * per_seq, (s + 1) * per_seq), and all have the same tokens.
 class Bench {
  public:
-  Bench(EngineStack& stack, int sequences, int max_tokens) : stack_(stack) {
-    const int block_tokens = stack.options.block_tokens, per_seq = (max_tokens + block_tokens - 1) / block_tokens;
-    Rng rng(1);
-    request_.sampling.temperature = 0;
-    for (int i = 0; i < max_tokens; ++i)
-      tokens_.push_back(static_cast<TokenId>(rng.below(static_cast<uint64_t>(stack.model->info().vocab_size))));
-    for (int s = 0; s < sequences; ++s) {
-      blocks_.emplace_back();
-      for (int b = 0; b < per_seq; ++b) blocks_.back().push_back(static_cast<BlockId>(s * per_seq + b));
+  explicit Bench(EngineStack& stack) : stack_(stack) { request_.sampling.temperature = 0; }
+
+  /// Makes `sequences` ready for steps from `depth` to `max_tokens`. Their KV below is computed in the first and copied
+  /// to the others: memory that was never written reads as one page of zeros, which is in the cache.
+  void prepare(int sequences, int depth, int max_tokens) {
+    const auto vocab = static_cast<uint64_t>(stack_.model->info().vocab_size);
+    while (static_cast<int>(tokens_.size()) < max_tokens) tokens_.push_back(static_cast<TokenId>(rng_.below(vocab)));
+    const int block_tokens = stack_.options.block_tokens, per_seq = (max_tokens + block_tokens - 1) / block_tokens;
+    blocks_.assign(static_cast<size_t>(sequences), {});
+    for (int s = 0; s < sequences; ++s)
+      for (int b = 0; b < per_seq; ++b)
+        blocks_[static_cast<size_t>(s)].push_back(static_cast<BlockId>(s * per_seq + b));
+    Progress progress(fmt::format("filling the KV cache to {}", depth));
+    const int budget = stack_.options.max_num_batched_tokens;
+    while (filled_ < depth) {
+      step(filled_, std::min(budget, depth - filled_), 1, false);
+      progress.update(filled_, depth);
     }
+    for (int s = 1; s < sequences; ++s)
+      for (int b = 0; b * block_tokens < depth; ++b)
+        copies_.push_back({static_cast<BlockId>(b), static_cast<BlockId>(s * per_seq + b), block_tokens});
+    if (sequences > 1) filled_ = std::min(filled_, max_tokens);  // the others' blocks follow
   }
 
   /// Seconds of one step: `n` tokens at position `first` in each of `sequences`.
   double step(int first, int n, int sequences, bool samples) {
     StepPlan plan;
+    plan.copies.swap(copies_);
     for (int s = 0; s < sequences; ++s) {
       PlanItem item;
       item.seq = static_cast<SeqId>(s + 1);
@@ -55,6 +87,7 @@ class Bench {
     const Nanos start = stack_.clock->now();
     const Ticket ticket = stack_.executor->submit(plan);
     while (!stack_.executor->poll(ticket)) {}
+    filled_ = std::max(filled_, first + n);
     return static_cast<double>(stack_.clock->now() - start) / 1e9;
   }
 
@@ -70,34 +103,74 @@ class Bench {
  private:
   EngineStack& stack_;
   Request request_;
+  Rng rng_{1};
   std::vector<TokenId> tokens_;
   std::vector<std::vector<BlockId>> blocks_;
+  std::vector<KvCopy> copies_;  // to go with the next step
+  int filled_ = 0;              // tokens whose KV the first sequence has
 };
 
-Result<std::vector<int>> numbers(const std::vector<std::string>& texts, const char* flag, int low) {
-  std::vector<int> out;
-  for (const std::string& text : texts) {
-    const int value = std::atoi(text.c_str());
-    if (value < low || std::to_string(value) != text)
-      return invalid_argument(fmt::format("{} '{}': numbers of at least {} are wanted", flag, text, low), flag);
-    out.push_back(value);
-  }
-  return out;
+std::pair<double, double> mean_and_deviation(const std::vector<double>& values) {
+  double mean = 0, square = 0;
+  for (const double v : values) mean += v / static_cast<double>(values.size());
+  for (const double v : values) square += (v - mean) * (v - mean) / static_cast<double>(values.size());
+  return {mean, std::sqrt(square)};
 }
 
 void print_row(const EngineStack& stack, const Row& row, double weight_bytes) {
-  double mean = 0, deviation = 0;
-  for (const double r : row.rates) mean += r / static_cast<double>(row.rates.size());
-  for (const double r : row.rates) deviation += (r - mean) * (r - mean) / static_cast<double>(row.rates.size());
+  const auto [mean, deviation] = mean_and_deviation(row.rates());
   std::fputs(
       fmt::format(
           "| {:<16} | {:>10} | {:>8.2f} M | {:>8} | {:>7} | {:>18} | {:>9.2f} ± {:<7.2f} | {:>9.1f} | {:>6.1f} % |\n",
           stack.model->info().arch, format_bytes(weight_bytes),
-          static_cast<double>(stack.model->info().parameters) / 1e6, stack.ops->isa(), stack.pool->size(), row.test,
-          mean, std::sqrt(deviation), row.roofline_rate, 100 * mean / row.roofline_rate)
+          static_cast<double>(stack.model->info().parameters) / 1e6, stack.ops->isa(), stack.pool->size(), row.test(),
+          mean, deviation, row.roofline_rate, 100 * mean / row.roofline_rate)
           .c_str(),
       stdout);
   std::fflush(stdout);
+}
+
+/// The rows with llama-bench's names where it has them, and what the roofline is made of.
+std::string rows_json(const EngineStack& stack, const std::string& model, double weight_bytes, const Roofline& roofline,
+                      const std::vector<Row>& rows) {
+  nlohmann::ordered_json out = nlohmann::ordered_json::array();
+  for (const Row& row : rows) {
+    std::vector<double> ns = row.seconds;
+    for (double& v : ns) v *= 1e9;
+    const auto [mean_ns, deviation_ns] = mean_and_deviation(ns);
+    const auto [mean_ts, deviation_ts] = mean_and_deviation(row.rates());
+    const std::string kv = std::string(dtype_name(stack.kv_dtype));
+    out.push_back({{"build_number", SLUICE_VERSION},
+                   {"backends", stack.ops->isa()},
+                   {"model_filename", model},
+                   {"model_type", stack.model->info().arch},
+                   {"model_size", weight_bytes},
+                   {"model_n_params", stack.model->info().parameters},
+                   {"n_batch", stack.options.max_num_batched_tokens},
+                   {"n_threads", stack.pool->size()},
+                   {"type_k", kv},
+                   {"type_v", kv},
+                   {"n_prompt", row.n_prompt},
+                   {"n_gen", row.n_gen},
+                   {"n_depth", row.n_depth},
+                   {"n_parallel", row.n_parallel},
+                   {"avg_ns", mean_ns},
+                   {"stddev_ns", deviation_ns},
+                   {"avg_ts", mean_ts},
+                   {"stddev_ts", deviation_ts},
+                   {"samples_ns", ns},
+                   {"samples_ts", row.rates()},
+                   {"step_weight_bytes", row.demand.weight_bytes},
+                   {"step_kv_bytes", row.demand.kv_bytes},
+                   {"step_operations", row.demand.operations},
+                   {"peak", row.demand.peak == &Roofline::int8_gops     ? "int8_gops"
+                            : row.demand.peak == &Roofline::bf16_gflops ? "bf16_gflops"
+                                                                        : "f32_gflops"},
+                   {"memory_gbps", roofline.memory_gbps},
+                   {"peak_gops", roofline.*row.demand.peak},
+                   {"roofline_ts", row.roofline_rate}});
+  }
+  return out.dump(2) + "\n";
 }
 
 }  // namespace
@@ -113,6 +186,9 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   options.add("-d,--n-depth", flags.depths, "tokens already in the KV cache, a list");
   options.add("-b,--batch", flags.batches, "sequences that decode together, a list");
   options.add("-r,--repetitions", flags.repetitions, "runs of each test");
+  options.add("--json", flags.json, "write the rows to this file too, named as llama-bench names them");
+  options.add("--breakdown", flags.breakdown,
+              "after the rows, where the time of each test's steps goes, in one more run of it");
   engine.declare(options);
   engine.engine.max_num_seqs = 64;
   SLUICE_TRY(const auto outcome, options.parse(args));
@@ -125,8 +201,8 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
         fmt::format("--n-prompt is {} and --n-gen {}; both must be at least 0, and one of them above", flags.prompt,
                     flags.generate),
         flags.prompt < 0 ? "--n-prompt" : "--n-gen");
-  SLUICE_TRY(const std::vector<int> depths, numbers(flags.depths, "--n-depth", 0));
-  SLUICE_TRY(const std::vector<int> batches, numbers(flags.batches, "--batch", 1));
+  SLUICE_TRY(const std::vector<int> depths, parse_numbers(flags.depths, "--n-depth", 0));
+  SLUICE_TRY(const std::vector<int> batches, parse_numbers(flags.batches, "--batch", 1));
   SLUICE_TRY(const auto stack, load_engine_stack(engine));
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
   SLUICE_TRY(const OpTable* table, select_op_table(engine.isa));
@@ -151,37 +227,53 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
         fmt::format("{} sequences of {} tokens need more than the KV cache's {} tokens (--kv-cache-memory-bytes)",
                     sequences, tokens, capacity));
   };
+  Bench bench(*stack);
+  std::vector<Row> rows;
+  std::string breakdowns;
+  /// One more run, metered.
+  const auto break_down = [&](const Row& row, const auto& run) {
+    if (!flags.breakdown) return;
+    const StepMeter meter(*stack);
+    const double seconds = run();
+    const StepTimes times = meter.times();
+    breakdowns += breakdown_text(row.test(), meter.ops(), {{"sampling", static_cast<double>(times.sample) / 1e9}},
+                                 seconds, static_cast<double>(times.steps), roofline);
+  };
+  const auto finish = [&](Row& row, double step_rows, double sequences, double context, double logit_rows) {
+    row.demand = step_demand(stack->model->info(), *stack->source, kv_bytes, step_rows, sequences, context, logit_rows);
+    row.roofline_rate = step_rows / row.demand.seconds(roofline);
+    print_row(*stack, row, weight_bytes);
+    rows.push_back(row);
+  };
   for (const int depth : depths) {
-    const std::string at = depth > 0 ? fmt::format(" @ d{}", depth) : "";
     if (flags.prompt > 0) {
       SLUICE_TRY_STATUS(check(1, depth + flags.prompt));
-      Bench bench(*stack, 1, depth + flags.prompt);
-      Row row{fmt::format("pp{}{}", flags.prompt, at), {}, 0};
+      bench.prepare(1, depth, depth + flags.prompt);
+      Row row{.n_prompt = flags.prompt, .n_depth = depth};
       bench.prefill(depth, flags.prompt);
-      for (int r = 0; r < flags.repetitions; ++r)
-        row.rates.push_back(flags.prompt / bench.prefill(depth, flags.prompt));
-      const StepDemand demand =
-          step_demand(stack->model->info(), *stack->source, kv_bytes, flags.prompt, 1, depth + flags.prompt / 2.0, 1);
-      row.roofline_rate = flags.prompt / demand.seconds(roofline);
-      print_row(*stack, row, weight_bytes);
+      for (int r = 0; r < flags.repetitions; ++r) row.seconds.push_back(bench.prefill(depth, flags.prompt));
+      finish(row, flags.prompt, 1, depth + flags.prompt / 2.0, 1);
+      break_down(row, [&] { return bench.prefill(depth, flags.prompt); });
     }
     for (const int batch : batches) {
       if (flags.generate <= 0) continue;
       SLUICE_TRY_STATUS(check(batch, depth + flags.generate));
-      Bench bench(*stack, batch, depth + flags.generate);
-      Row row{fmt::format("tg{}{}{}", flags.generate, batch > 1 ? fmt::format(" b{}", batch) : "", at), {}, 0};
+      bench.prepare(batch, depth, depth + flags.generate);
+      Row row{.n_gen = flags.generate, .n_depth = depth, .n_parallel = batch};
       bench.step(depth, 1, batch, true);
-      for (int r = 0; r < flags.repetitions; ++r) {
+      const auto decode = [&] {
         double seconds = 0;
         for (int i = 0; i < flags.generate; ++i) seconds += bench.step(depth + i, 1, batch, true);
-        row.rates.push_back(batch * flags.generate / seconds);
-      }
-      const StepDemand demand = step_demand(stack->model->info(), *stack->source, kv_bytes, batch, batch,
-                                            depth + flags.generate / 2.0, batch);
-      row.roofline_rate = batch / demand.seconds(roofline);
-      print_row(*stack, row, weight_bytes);
+        return seconds;
+      };
+      for (int r = 0; r < flags.repetitions; ++r) row.seconds.push_back(decode());
+      finish(row, batch, batch, depth + flags.generate / 2.0, batch);
+      break_down(row, decode);
     }
   }
+  std::fputs(breakdowns.c_str(), stdout);
+  if (!flags.json.empty())
+    SLUICE_TRY_STATUS(write_text_file(flags.json, rows_json(*stack, engine.model, weight_bytes, roofline, rows)));
   return 0;
 }
 

@@ -8,12 +8,10 @@
 
 namespace sluice {
 
-Roofline measure_roofline(const OpTable& table, ThreadPool& pool) {
-  Roofline roofline;
-  roofline.threads = pool.size();
+double measure_memory_gbps(ThreadPool& pool) {
   RealClock clock;
-  // Reading: much more than the caches hold, in one pass per run; every line is used, so that nothing is optimised
-  // away.
+  double best = 0;
+  // Much more than the caches hold, in one pass per run; every line is used, so that nothing is optimised away.
   const size_t words_per_thread = size_t{24} << 20;  // 192 MiB each
   std::vector<uint64_t> data(words_per_thread * static_cast<size_t>(pool.size()), 1);
   std::atomic<uint64_t> sink{0};
@@ -27,8 +25,16 @@ Roofline measure_roofline(const OpTable& table, ThreadPool& pool) {
       sink += a + b + c + d;
     });
     const double seconds = static_cast<double>(clock.now() - start) / 1e9;
-    roofline.memory_gbps = std::max(roofline.memory_gbps, static_cast<double>(data.size()) * 8 / seconds / 1e9);
+    best = std::max(best, static_cast<double>(data.size()) * 8 / seconds / 1e9);
   }
+  return best;
+}
+
+Roofline measure_roofline(const OpTable& table, ThreadPool& pool) {
+  Roofline roofline;
+  roofline.threads = pool.size();
+  roofline.memory_gbps = measure_memory_gbps(pool);
+  RealClock clock;
   auto measure = [&](const Peak& peak) {
     double best = 0;
     if (peak.run == nullptr) return best;

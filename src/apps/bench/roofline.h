@@ -15,6 +15,8 @@ struct Roofline {
   double f32_gflops = 0, bf16_gflops = 0, int8_gops = 0;  // a multiply-add counts two; 0 where the table has none
   Peaks peaks;                                            // which instructions they are
 };
+/// GB/s of reading by all threads of the pool: the best of several passes over more than the caches hold.
+double measure_memory_gbps(ThreadPool& pool);
 /// Takes about a second. Peaks are the best of several runs: a limit, not an average.
 Roofline measure_roofline(const OpTable& table, ThreadPool& pool);
 /// One line, with its end.

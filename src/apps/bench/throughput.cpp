@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "apps/bench/bench.h"
+#include "apps/bench/breakdown.h"
 #include "apps/bench/roofline.h"
 #include "apps/bench/workload.h"
 #include "apps/engine_stack.h"
@@ -24,8 +25,8 @@ void sleep_until(const Clock& clock, Nanos t) {
 }
 
 Result<std::vector<RequestRecord>> run_real(EngineStack& stack, const EngineOptions& options, const Workload& load, Executor* executor,
-                                            EngineStats* stats, const char* what) {
-  SLUICE_TRY(const auto engine, stack.make_engine(executor, &options));
+                                            EngineStats* stats, const char* what, EngineTimes* times = nullptr) {
+  SLUICE_TRY(const auto engine, stack.make_engine(executor, &options, times));
   Progress progress(what);
   auto records = replay(*engine, load.requests, load.arrivals, {*stack.clock, [&](Nanos t) { sleep_until(*stack.clock, t); }},
                         [&](size_t done, size_t all) { progress.update(static_cast<double>(done), static_cast<double>(all)); });
@@ -61,6 +62,25 @@ std::string against_roofline(const EngineStack& stack, const Roofline& roofline,
   const StepDemand demand = step_demand(stack.model->info(), *stack.source, kv_bytes, rows, sampled, context, sampled);
   return fmt::format("{} steps: forward {:.2f} s ({:.1f} % of the roofline of the mean step), sampling {:.2f} s", steps, forward_s,
                      100 * demand.seconds(roofline) * steps / forward_s, static_cast<double>(now.sample - before.sample) / 1e9);
+}
+
+/// All that the engine's steps do, forward pass and everything else.
+std::string engine_breakdown(const StepMeter& meter, const EngineTimes& times, const Roofline& roofline) {
+  const StepTimes run = meter.times();
+  const auto seconds = [](Nanos ns) { return static_cast<double>(ns) / 1e9; };
+  const Nanos policies = times.inbox + times.decide + times.commit + times.settle - times.prefix_cache;
+  double ops = 0;
+  for (const OpMeter::Entry& e : meter.ops().entries()) ops += seconds(e.ns);
+  const double total = seconds(times.total());
+  std::string text = breakdown_text("the engine", meter.ops(),
+                                    {{"between the ops", seconds(run.forward) - ops},
+                                     {"sampling", seconds(run.sample)},
+                                     {"KV copies", seconds(run.copy)},
+                                     {"scheduling", seconds(policies)},
+                                     {"prefix cache", seconds(times.prefix_cache)},
+                                     {"delivering tokens", seconds(times.deliver)}},
+                                    total, static_cast<double>(times.steps), roofline);
+  return text + fmt::format("everything but the forward pass: {:.2f} %\n", 100 * (total - seconds(run.forward)) / total);
 }
 
 /// The roofline of the stack's kernels and threads, printed.
@@ -111,8 +131,10 @@ Result<int> bench_throughput(const std::vector<std::string>& args) {
   EngineFlags flags;
   WorkloadFlags workload;
   std::string result_path;
+  bool breakdown = false;
   OptionSet options("sluice bench throughput", "Runs a workload through the engine in this process and prints the report of 'bench serve'.");
   options.add("--result-file", result_path, "write the report as JSON too");
+  options.add("--breakdown", breakdown, "then run the workload again, and say where the time of the engine's steps goes");
   workload.declare(options);
   flags.engine.max_waiting = kEveryRequest;
   flags.declare(options);
@@ -128,6 +150,12 @@ Result<int> bench_throughput(const std::vector<std::string>& args) {
   std::fputs(report.to_text().c_str(), stdout);
   std::fputs(fmt::format("{}, preemptions {}\n", against_roofline(*stack, roofline, load, {}), stats.preemptions).c_str(), stdout);
   if (!result_path.empty()) SLUICE_TRY_STATUS(write_text_file(result_path, report.to_json()));
+  if (breakdown) {
+    EngineTimes times;
+    const StepMeter meter(*stack);
+    SLUICE_TRY(const auto again, run_real(*stack, stack->options, load, nullptr, nullptr, "requests, metered", &times));
+    std::fputs(engine_breakdown(meter, times, roofline).c_str(), stdout);
+  }
   return report.failed == 0 ? 0 : 1;
 }
 

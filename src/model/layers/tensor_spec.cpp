@@ -58,6 +58,16 @@ void report_unused(const WeightStore& store, const DecoderConfig& config) {
            names.size() == 1 ? " is" : "s are", config.info.arch, list, names.size() > 5 ? ", ..." : "");
 }
 
+// What a matrix is in a decoder, under the name that a breakdown of its time gives it.
+std::string_view role_of(const TensorSlot& slot) {
+  static const std::pair<TensorSlot, std::string_view> kRoles[] = {
+      {&L::q, "qkv"},         {&L::k, "qkv"},       {&L::v, "qkv"},     {&L::o, "o"},
+      {&L::gate, "gate, up"}, {&L::up, "gate, up"}, {&L::down, "down"}, {&D::head, "head"}};
+  for (const auto& [matrix, role] : kRoles)
+    if (matrix == slot) return role;
+  return "matmul";
+}
+
 Status check_factors(const float* factors, const DecoderConfig& config, const WeightStore& store) {
   for (int i = 0; factors != nullptr && i < config.info.head_dim / 2; ++i)
     if (!(factors[i] > 0 && std::isfinite(factors[i])))
@@ -167,11 +177,13 @@ Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const 
     LayerWeights& layer = weights.layers[static_cast<size_t>(t.layer)];
     if (const auto* slot = std::get_if<PackedMatrix L::*>(&t.slot)) {
       SLUICE_TRY(layer.**slot, store.matrix(name, t.shape[0], t.shape[1]));
+      (layer.**slot).role = role_of(t.slot);
     } else if (const auto* slot = std::get_if<const float * L::*>(&t.slot)) {
       SLUICE_TRY(const std::span<const float> values, store.vector(name, t.shape[0]));
       layer.** slot = values.data();
     } else if (const auto* slot = std::get_if<PackedMatrix D::*>(&t.slot)) {
       SLUICE_TRY(weights.**slot, store.matrix(name, t.shape[0], t.shape[1]));
+      (weights.**slot).role = role_of(t.slot);
     } else if (const auto* slot = std::get_if<const float * D::*>(&t.slot)) {
       SLUICE_TRY(const std::span<const float> values, store.vector(name, t.shape[0]));
       weights.** slot = values.data();
@@ -182,6 +194,7 @@ Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const 
   }
   if (weights.head.data == nullptr) {
     SLUICE_TRY(weights.head, store.matrix(embedding_name, config.info.vocab_size, config.info.hidden));
+    weights.head.role = role_of(&D::head);
   }
   SLUICE_TRY_STATUS(check_factors(weights.rope_factors, config, store));
   report_unused(store, config);

@@ -1,0 +1,65 @@
+#include "backend/op_meter.h"
+
+#include <algorithm>
+
+namespace sluice {
+
+OpWork embed_work(const TensorView& table, int64_t rows) {
+  const double row =
+      static_cast<double>(row_bytes(table.dtype, table.cols())) + 4.0 * static_cast<double>(table.cols());
+  return {"embed", static_cast<double>(rows) * row, 0};
+}
+
+OpWork matmul_work(int64_t rows, std::span<const MatmulOut> outs) {
+  OpWork work;
+  for (const MatmulOut& o : outs) {
+    work.bytes += static_cast<double>(Ops::packed_bytes(o.w->dtype, o.w->n, o.w->k));
+    work.operations += 2.0 * static_cast<double>(rows) * static_cast<double>(o.w->n) * static_cast<double>(o.w->k);
+  }
+  if (outs.empty()) return work;
+  const DType dtype = outs[0].w->dtype;
+  work.op = outs[0].w->role;
+  work.arithmetic = dtype_info(dtype).block_elems > 1 ? Arithmetic::int8
+                    : dtype == DType::bf16            ? Arithmetic::bf16
+                                                      : Arithmetic::f32;
+  return work;
+}
+
+OpWork attend_work(const AttendArgs& args) {
+  double positions = 0, pairs = 0;  // key-value positions read, and (row, position) pairs
+  for (const AttendSegment& s : args.segments) {
+    const int64_t last = int64_t{s.first_pos} + s.rows - 1;
+    const auto first_seen = [&](int64_t p) { return args.window > 0 ? std::max<int64_t>(0, p - args.window + 1) : 0; };
+    positions += static_cast<double>(last + 1 - first_seen(s.first_pos));
+    for (int64_t p = s.first_pos; p <= last; ++p) pairs += static_cast<double>(p + 1 - first_seen(p));
+  }
+  const double token_bytes = 2.0 * args.kv.kv_heads * static_cast<double>(row_bytes(args.kv.dtype, args.kv.head_dim));
+  return {"attention", positions * token_bytes, 4.0 * pairs * args.heads * args.kv.head_dim};
+}
+
+OpWork write_kv_work(int64_t rows, const KvLayerView& kv) {
+  const double head = 4.0 * kv.head_dim + static_cast<double>(row_bytes(kv.dtype, kv.head_dim));
+  return {"write_kv", 2.0 * static_cast<double>(rows) * kv.kv_heads * head, 0};
+}
+
+OpWork values_work(std::string_view op, int64_t values, int passes, int operations) {
+  return {op, 4.0 * passes * static_cast<double>(values),
+          static_cast<double>(operations) * static_cast<double>(values)};
+}
+
+void OpMeter::add(const OpWork& work, Nanos ns) {
+  auto entry = std::ranges::find_if(entries_, [&](const Entry& e) { return e.work.op == work.op; });
+  if (entry == entries_.end()) entry = entries_.insert(entry, {{.op = work.op, .arithmetic = work.arithmetic}, 0, 0});
+  entry->work.bytes += work.bytes;
+  entry->work.operations += work.operations;
+  entry->ns += ns;
+  ++entry->calls;
+}
+
+void OpTimer::finish() {
+  const Nanos end = meter_->clock_.now();
+  meter_->inside_ = false;
+  meter_->add(work_, end - start_);
+}
+
+}  // namespace sluice

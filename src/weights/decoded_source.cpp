@@ -1,0 +1,59 @@
+#include "weights/decoded_source.h"
+
+#include "quant/weight/weight_format.h"
+#include "tensor/buffer.h"
+
+namespace sluice {
+namespace {
+
+class DecodedSource final : public TensorSource {
+ public:
+  static Result<std::shared_ptr<TensorSource>> make(std::shared_ptr<TensorSource> from) {
+    auto out = std::make_shared<DecodedSource>();
+    size_t bytes = 0;
+    for (TensorInfo info : from->tensors()) {
+      if (weight_format(info.dtype) == nullptr)
+        return unsupported(fmt::format("{}: tensor {} is of type {}, which cannot be decoded",
+                                       from->files()[info.file_index], info.name, dtype_name(info.dtype)));
+      info.dtype = DType::f32;
+      info.offset_bytes = bytes;
+      info.size_bytes = static_cast<size_t>(info.shape.elems()) * sizeof(float);
+      bytes += (info.size_bytes + 63) / 64 * 64;
+      out->tensors_.push_back(std::move(info));
+    }
+    SLUICE_TRY(out->values_, Buffer::allocate(bytes));
+    for (size_t i = 0; i < out->tensors_.size(); ++i) {
+      const TensorInfo& encoded = from->tensors()[i];
+      auto* to = reinterpret_cast<float*>(out->values_.data() + out->tensors_[i].offset_bytes);
+      weight_format(encoded.dtype)->decode(from->view(encoded).data, to, encoded.shape.elems());
+      from->release(encoded);
+    }
+    out->from_ = std::move(from);
+    return std::shared_ptr<TensorSource>(std::move(out));
+  }
+
+  const Metadata& metadata() const override { return from_->metadata(); }
+  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  const TensorInfo* find(std::string_view name) const override {
+    const TensorInfo* encoded = from_->find(name);
+    return encoded == nullptr ? nullptr : &tensors_[static_cast<size_t>(encoded - from_->tensors().data())];
+  }
+  TensorView view(const TensorInfo& info) const override {
+    return {values_.data() + info.offset_bytes, DType::f32, info.shape};
+  }
+  void release(const TensorInfo&) const override {}
+  std::vector<std::string> files() const override { return from_->files(); }
+
+ private:
+  std::shared_ptr<TensorSource> from_;
+  std::vector<TensorInfo> tensors_;
+  Buffer values_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<TensorSource>> decode_source(std::shared_ptr<TensorSource> source) {
+  return DecodedSource::make(std::move(source));
+}
+
+}  // namespace sluice
