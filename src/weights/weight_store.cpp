@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "backend/unpack.h"
 #include "quant/weight/weight_format.h"
 
 namespace sluice {
@@ -57,6 +58,11 @@ Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int
   if (!Ops::matmul_supports(info->dtype))
     return unsupported(fmt::format("{}: tensor {} has type {}, which cannot be multiplied",
                                    source_->files()[info->file_index], info->name, dtype_name(info->dtype)));
+  if (info->packed) {
+    mapped_bytes_ += info->size_bytes;
+    report();
+    return source_->panels(*info);
+  }
   TensorView view = source_->view(*info);
   Buffer copy;
   if (!aligned(view)) {
@@ -67,6 +73,7 @@ Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int
   SLUICE_TRY(uint8_t* const packed, own(Ops::packed_bytes(info->dtype, n, k)));
   ops_.pack(view, packed);
   source_->release(*info);
+  report();
   return PackedMatrix{info->dtype, n, k, packed};
 }
 
@@ -80,6 +87,12 @@ Result<std::span<const float>> WeightStore::vector(std::span<const std::string> 
 
 Result<TensorView> WeightStore::table(std::span<const std::string> names, int64_t rows, int64_t k) {
   SLUICE_TRY(const TensorInfo* info, find(names, {rows, k}));
+  if (info->packed) {  // a pack holds tables row-major, if it can know that they are
+    const size_t row_size = row_bytes(info->dtype, k);
+    SLUICE_TRY(uint8_t* const copy, own(row_size * static_cast<size_t>(rows)));
+    for (int64_t r = 0; r < rows; ++r) unpack_row(source_->panels(*info), r, copy + row_size * static_cast<size_t>(r));
+    return TensorView{copy, info->dtype, info->shape};
+  }
   TensorView view = source_->view(*info);
   if (!aligned(view)) {
     SLUICE_TRY(uint8_t* const copy, own(info->size_bytes));
