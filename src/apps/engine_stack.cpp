@@ -164,6 +164,7 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
   });
   SLUICE_TRY(stack->model, build_model(*stack->weights, *stack->ops));
   stack->weights->on_progress({});
+  stack->weights->map_ahead();
   const size_t mapped = stack->weights->mapped_bytes(), bytes = stack->weights->owned_bytes() + mapped;
   stack->notes.push_back(
       fmt::format("model: {} ({} parameters), weights {}{} in {:.2f} s, {} threads, {}", stack->model->info().arch,

@@ -80,6 +80,11 @@ void MappedSource::release(const TensorInfo& info) const {
   files_[info.file_index]->release(info.offset_bytes, info.size_bytes);
 }
 
+void MappedSource::map_ahead(const TensorInfo& info, size_t begin, size_t bytes) const {
+  CHECK(begin <= info.size_bytes && bytes <= info.size_bytes - begin, "{}", info.name);
+  files_[info.file_index]->map_ahead(info.offset_bytes + begin, bytes);
+}
+
 std::vector<std::string> MappedSource::files() const {
   std::vector<std::string> paths;
   for (const auto& file : files_) paths.push_back(file->path());

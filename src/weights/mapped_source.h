@@ -24,6 +24,7 @@ class MappedSource final : public TensorSource {
   TensorView view(const TensorInfo& info) const override;
   PackedMatrix panels(const TensorInfo& info) const override;
   void release(const TensorInfo& info) const override;
+  void map_ahead(const TensorInfo& info, size_t begin, size_t bytes) const override;
   std::vector<std::string> files() const override;
 
  private:

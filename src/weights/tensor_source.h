@@ -40,6 +40,8 @@ struct TensorSource {
   }
   /// Says that the tensor's mapped bytes were copied elsewhere and may leave the resident set.
   virtual void release(const TensorInfo& info) const = 0;
+  /// Says that bytes [begin, begin + bytes) of the tensor will be read soon, and waits until they are mapped.
+  virtual void map_ahead(const TensorInfo& /*info*/, size_t /*begin*/, size_t /*bytes*/) const {}
   virtual std::vector<std::string> files() const = 0;
 };
 

@@ -1,5 +1,6 @@
 #include "weights/weight_store.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "backend/unpack.h"
@@ -49,6 +50,8 @@ Result<const TensorInfo*> WeightStore::find(std::span<const std::string> names, 
 
 Result<uint8_t*> WeightStore::own(size_t bytes) {
   SLUICE_TRY(Buffer buffer, Buffer::allocate(bytes));
+  // Any core may take any task of a product, so that no node is nearer to a panel's readers than another.
+  if (nodes_.size() > 1) buffer.interleave(nodes_);
   owned_bytes_ += bytes;
   return buffers_.emplace_back(std::move(buffer)).data();
 }
@@ -60,6 +63,7 @@ Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int
                                    source_->files()[info->file_index], info->name, dtype_name(info->dtype)));
   if (info->packed) {
     mapped_bytes_ += info->size_bytes;
+    mapped_.push_back(info);
     report();
     return source_->panels(*info);
   }
@@ -101,6 +105,16 @@ Result<TensorView> WeightStore::table(std::span<const std::string> names, int64_
     view.data = copy;
   }
   return view;
+}
+
+void WeightStore::map_ahead() {
+  if (mapped_.empty()) return;
+  mapper_ = std::jthread([this](const std::stop_token& stop) {
+    constexpr size_t kPiece = size_t{4} << 20;  // what an end waits for
+    for (const TensorInfo* info : mapped_)
+      for (size_t at = 0; at < info->size_bytes && !stop.stop_requested(); at += kPiece)
+        source_->map_ahead(*info, at, std::min(kPiece, info->size_bytes - at));
+  });
 }
 
 std::vector<std::string> WeightStore::unused() const {

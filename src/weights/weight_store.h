@@ -10,9 +10,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "backend/ops.h"
+#include "base/machine.h"
 #include "base/result.h"
 #include "weights/tensor_source.h"
 
@@ -29,6 +31,10 @@ class WeightStore {
   /// The first of `names` that exists, row-major [rows, k]: mapped, or a copy where the file has it unaligned.
   Result<TensorView> table(std::span<const std::string> names, int64_t rows, int64_t k);
   bool has(std::span<const std::string> names) const;
+
+  /// Maps the packed matrices that were asked for in a thread of its own, in that order: the first step then meets no page
+  /// faults, or fewer, and a file that is not cached is read in one go. Nobody waits for it; once, and matrix() no more.
+  void map_ahead();
 
   /// Called with the bytes of weights ready so far, after each tensor; of weight_bytes() in all.
   void on_progress(std::function<void(size_t bytes)> progress) { progress_ = std::move(progress); }
@@ -51,9 +57,12 @@ class WeightStore {
   std::shared_ptr<TensorSource> source_;
   const Ops& ops_;
   std::deque<Buffer> buffers_;
+  std::vector<int> nodes_ = memory_nodes();
   std::set<std::string, std::less<>> used_;
   std::function<void(size_t)> progress_;
+  std::vector<const TensorInfo*> mapped_;
   size_t owned_bytes_ = 0, mapped_bytes_ = 0;
+  std::jthread mapper_;  // last: it ends before what it reads
 };
 
 }  // namespace sluice
