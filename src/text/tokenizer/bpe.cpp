@@ -18,7 +18,7 @@ struct BpeModel::MergeTable {
 
   explicit MergeTable(const std::vector<BpeMerge>& merges) {
     size_t capacity = 16;
-    while (capacity < merges.size() * 2) capacity *= 2;
+    while (capacity < merges.size() + merges.size() / 2) capacity *= 2;
     entries.resize(capacity);
     mask = capacity - 1;
     for (const BpeMerge& m : merges) {
