@@ -1,5 +1,5 @@
-// sluice convert: Hugging Face, llama2.c or GGUF to GGUF, in another type where asked; or random weights in a real
-// shape.
+// sluice convert: Hugging Face, llama2.c, GGUF or native pack to GGUF or native pack, in another type where asked; or
+// random weights in a real shape.
 
 #include <cstdio>
 #include <cstring>
@@ -14,6 +14,8 @@
 #include "model/model.h"
 #include "text/tokenizer/load_tokenizer.h"
 #include "weights/convert.h"
+#include "weights/gguf_file.h"
+#include "weights/native_pack.h"
 #include "weights/safetensors_file.h"
 
 namespace sluice {
@@ -21,7 +23,7 @@ namespace {
 
 struct Flags {
   std::string input, output, type, tokenizer, name, like;
-  bool random = false;
+  bool random = false, pack = false;
   uint64_t seed = 0;
 };
 
@@ -57,8 +59,18 @@ Result<GgufVocab> llama2c_vocabulary(const Flags& flags) {
                                                                : read_llama2c_vocab(flags.tokenizer);
 }
 
+/// Without --type, what goes into a pack or comes out of one keeps its types.
+Result<GgufPlan> plan_gguf(const Flags& flags, const QuantRecipe& recipe) {
+  bool keep = flags.type.empty() && flags.pack;
+  if (flags.type.empty() && !flags.pack) {
+    SLUICE_TRY(const std::vector<GgufKey> keys, read_gguf_keys(flags.input));
+    SLUICE_TRY(keep, is_pack(keys, flags.input));
+  }
+  return plan_requantize(flags.input, keep ? nullptr : &recipe);
+}
+
 Result<GgufPlan> plan_input(const Flags& flags, Format format, const QuantRecipe& recipe) {
-  if (format == Format::gguf) return plan_requantize(flags.input, recipe);
+  if (format == Format::gguf) return plan_gguf(flags, recipe);
   const std::filesystem::path path = std::filesystem::absolute(flags.input).lexically_normal();
   const std::string name = (path.has_filename() ? path : path.parent_path()).stem().string();
   if (format == Format::llama2c) {
@@ -101,18 +113,24 @@ Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
     std::erase_if(plan.keys, [](const GgufKey& key) { return key.name == "general.name"; });
     plan.keys.push_back(GgufKey::text("general.name", flags.name));
   }
-  return plan;
+  return flags.pack ? as_pack(std::move(plan)) : plan;
 }
 
 }  // namespace
 
 Result<int> convert_main(const std::vector<std::string>& args) {
   Flags flags;
-  OptionSet options("sluice convert", "Converts a model to GGUF.");
-  options.add("--input,input", flags.input, "a Hugging Face directory, a llama2.c model, or a GGUF to requantize");
-  options.add("-o,--output,output", flags.output, "the .gguf to write");
+  OptionSet options("sluice convert", "Converts a model to GGUF, or to a native pack that starts at once.");
+  options.add("--input,input", flags.input,
+              "a Hugging Face directory, a llama2.c model, or a GGUF or native pack to requantize");
+  options.add("-o,--output,output", flags.output, "the file to write");
   options.add("--type", flags.type,
-              catalog_help("type of the matrices, f16 (random: q8_0) when absent", quant_recipes()));
+              catalog_help("type of the matrices; when absent f16 (random: q8_0), or, of a GGUF that is packed and of a "
+                           "pack that is unpacked, as they are",
+                           quant_recipes()));
+  options.add("--pack", flags.pack,
+              "write a native pack: a GGUF whose matrices have the kernels' layout and are used where they are mapped; "
+              "only this build's layout is read");
   options.add("--tokenizer", flags.tokenizer,
               "of a llama2.c model: its tokenizer.bin, or sentencepiece's tokenizer.model");
   options.add("--name", flags.name,

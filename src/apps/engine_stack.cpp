@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/catalog_help.h"
+#include "apps/progress.h"
 #include "backend/op_table.h"
 #include "base/machine.h"
 #include "model/layers/decoder_model.h"
@@ -106,7 +107,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   };
   // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there
   // is.
-  const size_t weights = owned_weight_bytes(source), work = work_bytes(plan.info, o);
+  const size_t weights = weight_bytes(source), work = work_bytes(plan.info, o);
   const size_t given = static_cast<size_t>(flags.kv_cache_memory.bytes),
                least = bytes_for(std::max(2, o.max_model_len));
   MemoryLimit limit = memory_limit();
@@ -157,11 +158,18 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
   SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, plan));
   const Nanos start = stack->clock->now();
   stack->weights = std::make_unique<WeightStore>(stack->source, *stack->ops);
+  Progress progress("loading " + flags.model);
+  stack->weights->on_progress([&progress, all = weight_bytes(*stack->source)](size_t done) {
+    progress.update(static_cast<double>(done), static_cast<double>(all));
+  });
   SLUICE_TRY(stack->model, build_model(*stack->weights, *stack->ops));
-  const size_t owned = stack->weights->owned_bytes();
+  stack->weights->on_progress({});
+  stack->weights->map_ahead();
+  const size_t mapped = stack->weights->mapped_bytes(), bytes = stack->weights->owned_bytes() + mapped;
   stack->notes.push_back(
-      fmt::format("model: {} ({} parameters), weights {} in {:.2f} s, {} threads, {}", stack->model->info().arch,
-                  stack->model->info().parameters, format_bytes(static_cast<double>(owned)),
+      fmt::format("model: {} ({} parameters), weights {}{} in {:.2f} s, {} threads, {}", stack->model->info().arch,
+                  stack->model->info().parameters, format_bytes(static_cast<double>(bytes)),
+                  mapped > 0 ? " (a native pack, mapped)" : "",
                   static_cast<double>(stack->clock->now() - start) / 1e9, threads, stack->ops->isa()));
   stack->notes.push_back(sizing.note);
   stack->kv_dtype = sizing.dtype;

@@ -1,5 +1,6 @@
 // sluice inspect: what is in a model, and what it will take here.
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 
@@ -7,8 +8,10 @@
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
 #include "apps/printable.h"
+#include "apps/progress.h"
 #include "base/machine.h"
 #include "weights/memory_check.h"
+#include "weights/native_pack.h"
 
 namespace sluice {
 namespace {
@@ -38,6 +41,20 @@ void print_types(const TensorSource& source) {
     row("", fmt::format("{:<6} {:>5} tensors, {}", name, entry.first, format_bytes(static_cast<double>(entry.second))));
 }
 
+Status print_pack(const TensorSource& source, bool verify) {
+  if (const auto version = source.metadata().integer(kPackVersionKey); version.ok())
+    row("native pack", fmt::format("layout {}, {} matrices packed", *version,
+                                   std::ranges::count(source.tensors(), true, &TensorInfo::packed)));
+  if (!verify) return {};
+  ThreadPool pool(usable_cores());
+  Progress progress("verifying");
+  SLUICE_TRY(const size_t checked, verify_pack(source, pool, [&](size_t done, size_t all) {
+               progress.update(static_cast<double>(done), static_cast<double>(all));
+             }));
+  row("checksums", fmt::format("of {} tensors, as written", checked));
+  return {};
+}
+
 void print_text(const std::string& path, const TensorSource& source) {
   auto text = load_model_text(path, source, "");
   if (!text.ok()) {
@@ -62,13 +79,14 @@ void print_text(const std::string& path, const TensorSource& source) {
 
 Result<int> inspect_main(const std::vector<std::string>& args) {
   EngineFlags flags;
-  bool tensors = false, metadata = false;
+  bool tensors = false, metadata = false, verify = false;
   OptionSet options(
       "sluice inspect",
       "Shows what is in a model: architecture, tensors, types, sizes, tokenizer, chat template, and the\n"
       "memory and context that it will take here. The flags of serve that change these are taken into account.");
   options.add("--tensors", tensors, "list every tensor");
   options.add("--metadata", metadata, "list every key of the model's metadata");
+  options.add("--verify", verify, "read every byte of a native pack and compare its checksums");
   flags.declare(options);
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
@@ -88,10 +106,11 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
     row("", "cannot run here: " + described.error().message);
   }
   print_types(*source);
+  SLUICE_TRY_STATUS(print_pack(*source, verify));
   print_text(flags.model, *source);
   if (described.ok()) {
     const MemoryLimit limit = memory_limit();
-    const size_t weights = owned_weight_bytes(*source);
+    const size_t weights = weight_bytes(*source);
     row("memory",
         fmt::format("{} free of {}; weights take {}", format_bytes(static_cast<double>(limit.available_bytes)),
                     format_bytes(static_cast<double>(limit.total_bytes)), format_bytes(static_cast<double>(weights))));

@@ -12,6 +12,9 @@ constexpr int kActBlock = 32;      // activations that share a scale
 constexpr int kFloatChunk = 256;   // k values of one float partial sum; the partial sums are added in order
 constexpr int kMaxTileRows = 128;  // rows of one MatmulTile
 
+// Version of the layouts below, which native packs hold on disk: any change of one raises it.
+constexpr int kPackVersion = 1;
+
 // A packed panel holds 16 output columns c, all of k. Float types: F32 and F16 are [k][16], BF16 is [k / 2][16][2] (one
 // 32-bit lane holds two values of a column, the even k below), padded with zeros to an even k.
 //

@@ -41,12 +41,12 @@ TEST_F(OpMeterTest, CountsWhatAMatmulMovesAndComputes) {
   const MatmulOut both[] = {{&q.packed, nullptr, y.data(), 64}, {&k.packed, nullptr, z.data(), 32}};
   const MatmulOut last{&head.packed, nullptr, logits.data(), 48};
   ops.set_meter(&meter);
-  ops.matmul(x.data(), 5, both);
-  ops.matmul(x.data(), 1, both);
-  ops.matmul(x.data(), 2, {&last, 1});
+  ops.matmul({x.data(), 5, 96}, both);
+  ops.matmul({x.data(), 1, 96}, both);
+  ops.matmul({x.data(), 2, 96}, {&last, 1});
   ops.set_meter(nullptr);
   const MatmulOut again{&q.packed, nullptr, off.data(), 64};
-  ops.matmul(x.data(), 5, {&again, 1});  // not counted
+  ops.matmul({x.data(), 5, 96}, {&again, 1});  // not counted
 
   ASSERT_EQ(meter.entries().size(), 2u);
   const OpMeter::Entry &qkv = meter.entries()[0], &f32 = meter.entries()[1];

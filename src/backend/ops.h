@@ -98,6 +98,8 @@ class Ops {
 
   /// out[i, :] = table[tokens[i], :] decoded to float32; table is row-major [vocab, k] of any weight type.
   void embed(const TensorView& table, std::span<const TokenId> tokens, float* out) const;
+  /// The same, the same bits, from the packed matrix of a tied head.
+  void embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out) const;
   /// out = x / sqrt(mean(x^2) + eps) * gain, over `rows` rows of `cols`; in place allowed.
   void rms_norm(const float* x, const float* gain, float eps, int64_t rows, int64_t cols, float* out) const;
   /// All products of one input in one parallel region; x is brought once into each form that the weights' kernels read:

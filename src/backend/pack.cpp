@@ -128,6 +128,12 @@ size_t panel_bytes(DType dtype, int64_t k) {
   return round_up_64(blocks / l.head_blocks * l.head_bytes) + static_cast<size_t>(blocks) * static_cast<size_t>(l.block_bytes);
 }
 
+PanelParts panel_parts(DType dtype, int64_t k) {
+  const BlockLayout l = block_layout(dtype);
+  return {static_cast<size_t>(l.head_bytes), round_up_64(k / kActBlock / l.head_blocks * l.head_bytes),
+          static_cast<size_t>(l.block_bytes) * static_cast<size_t>(l.head_blocks)};
+}
+
 void pack_panel(const TensorView& w, int64_t panel, uint8_t* out) {
   const int64_t k = w.cols(), first = panel * kPanelCols;
   const int columns = static_cast<int>(std::min<int64_t>(kPanelCols, w.rows() - first));

@@ -12,6 +12,10 @@ namespace sluice {
 size_t panel_bytes(DType dtype, int64_t k);
 /// Packs rows [16 panel, 16 panel + 16) of w, zeros where it has fewer, into panel_bytes() bytes.
 void pack_panel(const TensorView& w, int64_t panel, uint8_t* out);
+/// Where the parts of a block type's panel are: a header per block of the file's type, then, from values_at on, each
+/// block's values.
+struct PanelParts { size_t head_bytes, values_at, value_bytes; };
+PanelParts panel_parts(DType dtype, int64_t k);
 /// Whether matmul quantizes the activations for this type.
 bool is_block_type(DType dtype);
 

@@ -1,6 +1,8 @@
 #include "base/machine.h"
 
+#include <linux/mempolicy.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -92,6 +94,18 @@ std::optional<MemoryLimit> cgroup_memory(const std::string& dir) {
     if (key == "total_inactive_file" || key == "total_active_file") cache_with_children += bytes;
   }
   return MemoryLimit{max, max - used + std::min(used, std::max(cache, cache_with_children))};
+}
+
+std::vector<int> memory_nodes() {
+  constexpr unsigned long kNodes = 1024, kBits = 8 * sizeof(unsigned long);
+  unsigned long mask[kNodes / kBits] = {};
+  int mode = MPOL_DEFAULT;
+  if (::syscall(SYS_get_mempolicy, &mode, nullptr, 0, nullptr, 0) != 0 || mode != MPOL_DEFAULT) return {};
+  if (::syscall(SYS_get_mempolicy, nullptr, mask, kNodes, nullptr, MPOL_F_MEMS_ALLOWED) != 0) return {};
+  std::vector<int> nodes;
+  for (unsigned long n = 0; n < kNodes; ++n)
+    if ((mask[n / kBits] >> n % kBits & 1) != 0) nodes.push_back(static_cast<int>(n));
+  return nodes;
 }
 
 MemoryLimit memory_limit() {

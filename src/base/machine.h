@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace sluice {
 
@@ -17,5 +18,9 @@ MemoryLimit memory_limit();
 /// The same of one cgroup directory (v1 or v2); nothing when it has no limit. Cached file pages count as available: the
 /// kernel gives them up before it refuses memory.
 std::optional<MemoryLimit> cgroup_memory(const std::string& dir);
+
+/// Nodes of memory over which to spread what all cores read: those that this process may use. None where it was started
+/// under a policy of its own (numactl), or where the kernel does not say.
+std::vector<int> memory_nodes();
 
 }  // namespace sluice

@@ -22,6 +22,8 @@ class MappedFile {
   const std::string& path() const { return path_; }
   /// Tells the kernel that these bytes will not be read again soon: they leave our resident set, not the page cache.
   void release(size_t offset, size_t length) const;
+  /// Touches these bytes, so that the caller meets their page faults now, and nobody later.
+  void map_ahead(size_t offset, size_t length) const;
 
  private:
   MappedFile() = default;

@@ -1,6 +1,9 @@
 #include "tensor/buffer.h"
 
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -20,6 +23,15 @@ Result<Buffer> Buffer::allocate(size_t bytes) {
   buffer.data_ = static_cast<uint8_t*>(at);
   buffer.bytes_ = bytes;
   return buffer;
+}
+
+bool Buffer::interleave(std::span<const int> nodes) {
+  constexpr unsigned long kNodes = 1024, kBits = 8 * sizeof(unsigned long);
+  unsigned long mask[kNodes / kBits] = {};
+  for (const int n : nodes)
+    if (n >= 0 && static_cast<unsigned long>(n) < kNodes)
+      mask[static_cast<unsigned long>(n) / kBits] |= 1ul << static_cast<unsigned long>(n) % kBits;
+  return data_ != nullptr && ::syscall(SYS_mbind, data_, bytes_, MPOL_INTERLEAVE, mask, kNodes, 0) == 0;
 }
 
 Buffer::~Buffer() {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/result.h"
 
@@ -15,6 +16,10 @@ class Buffer {
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
+
+  /// Spreads the pages that are not touched yet over these nodes of memory in turn, so that all of them serve what every
+  /// core reads. False, and nothing changes, where the kernel refuses.
+  bool interleave(std::span<const int> nodes);
 
   uint8_t* data() { return data_; }
   const uint8_t* data() const { return data_; }

@@ -21,8 +21,9 @@ namespace sluice {
 Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, const GgufVocab& vocabulary,
                               const QuantRecipe& recipe);
 
-/// A GGUF with its matrices in other types. Vectors and tensors that have the wanted type already are copied.
-Result<GgufPlan> plan_requantize(const std::string& path, const QuantRecipe& recipe);
+/// A GGUF or native pack with its matrices in other types, or, where `recipe` is null, as they are. Vectors and tensors
+/// that have the wanted type already are copied.
+Result<GgufPlan> plan_requantize(const std::string& path, const QuantRecipe* recipe);
 
 /// The shape of a published model.
 struct RandomShape {

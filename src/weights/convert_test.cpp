@@ -168,7 +168,7 @@ TEST(ConvertRequantize, KeepsKeysAndRecodesMatrices) {
   const auto original = write_and_open(dir, "a.gguf", plan_random("tiny-llama3", 7, recipe("f32")));
   ASSERT_NE(original, nullptr);
   for (const auto& r : quant_recipes()) {
-    const auto copy = write_and_open(dir, "b.gguf", plan_requantize(dir.file("a.gguf"), r));
+    const auto copy = write_and_open(dir, "b.gguf", plan_requantize(dir.file("a.gguf"), &r));
     ASSERT_NE(copy, nullptr);
     EXPECT_EQ(copy->metadata().integer_or("general.file_type", -1), r.file_type);
     EXPECT_EQ(copy->metadata().values().size(), original->metadata().values().size());
@@ -189,7 +189,7 @@ TEST(ConvertRequantize, KeepsKeysAndRecodesMatrices) {
       }
     }
     // Again to the same type changes no byte.
-    ASSERT_NE(write_and_open(dir, "c.gguf", plan_requantize(dir.file("b.gguf"), r)), nullptr);
+    ASSERT_NE(write_and_open(dir, "c.gguf", plan_requantize(dir.file("b.gguf"), &r)), nullptr);
     EXPECT_EQ(read_bytes(dir.file("b.gguf")), read_bytes(dir.file("c.gguf")));
   }
 }

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "weights/mapped_source.h"
+#include "weights/native_pack.h"
 
 namespace sluice {
 namespace {
@@ -137,7 +138,7 @@ void read_key(Cursor& in, GgufKey& key) {
 }
 
 // The offset is still relative to the data section, and the size unchecked against it.
-void read_tensor_info(Cursor& in, TensorInfo& info) {
+void read_tensor_info(Cursor& in, bool pack, TensorInfo& info) {
   info.name = in.string("a tensor's name");
   const std::string field = "tensor " + info.name;
   const auto rank = in.scalar<uint32_t>(field + " n_dims");
@@ -148,15 +149,22 @@ void read_tensor_info(Cursor& in, TensorInfo& info) {
   info.shape.rank = static_cast<int>(rank);
   for (int i = 0; i < info.shape.rank; ++i)  // on disk the innermost dimension stands first
     info.shape.dims[info.shape.rank - 1 - i] = static_cast<int64_t>(in.scalar<uint64_t>(field + " dimensions"));
-  const auto type_id = in.scalar<uint32_t>(field + " type");
+  auto type_id = in.scalar<uint32_t>(field + " type");
   info.offset_bytes = static_cast<size_t>(in.scalar<uint64_t>(field + " offset"));
   if (in.failed()) return;
+  info.packed = pack && type_id >= kPackedTypeBase;
+  if (info.packed) type_id -= kPackedTypeBase;
   const GgmlType* type = find_ggml_type(type_id);
   if (type == nullptr) return in.fail(fmt::format("{} has the unknown type {}", field, type_id));
   if (!type->dtype)
     return in.fail_unsupported(fmt::format("{} has type {}, which is not read yet; readable are {}", field, type->name,
                                            readable_ggml_types()));
   info.dtype = *type->dtype;
+  if (info.packed) {
+    if (!packed_tensor_bytes(info.shape, info.dtype, info.size_bytes))
+      in.fail(fmt::format("{} of type {} and shape {} cannot be packed", field, type->name, info.shape.text()));
+    return;
+  }
   if (!tensor_bytes(info.shape, type->block_elems, type->block_bytes, info.size_bytes))
     in.fail(fmt::format("{} of type {} cannot have shape {} (rows hold blocks of {})", field, type->name,
                         info.shape.text(), type->block_elems));
@@ -226,10 +234,15 @@ Result<GgufHeader> read_gguf_header(const MappedFile& file) {
     if (!in.failed() && !seen.insert(header.keys.back().name).second)
       in.fail(fmt::format("key \"{}\" occurs twice", header.keys.back().name));
   }
-  for (uint64_t i = 0; i < n_tensors && !in.failed(); ++i) read_tensor_info(in, header.tensors.emplace_back());
+  if (in.failed()) return in.error();
+  SLUICE_TRY(const bool pack, is_pack(header.keys, path));
+  for (uint64_t i = 0; i < n_tensors && !in.failed(); ++i) read_tensor_info(in, pack, header.tensors.emplace_back());
   if (in.failed()) return in.error();
 
   SLUICE_TRY(header.alignment_bytes, alignment_of(header, path));
+  if (pack && header.alignment_bytes % 64 != 0)
+    return corrupt_data(fmt::format("{}: general.alignment is {}, but panels stand at multiples of 64", path,
+                                    header.alignment_bytes));
   const size_t size = file.bytes().size(), align = header.alignment_bytes;
   // The end of a file without tensors needs no padding.
   header.data_offset_bytes = std::min((in.at() + align - 1) / align * align, size);

@@ -24,11 +24,13 @@ struct GgufTensor {
   std::function<void(int64_t first, int64_t rows, float* out)> fill;
   /// In place of `fill`: gives the rows already in `dtype`.
   std::function<void(int64_t first, int64_t rows, uint8_t* out)> fill_encoded;
+  bool packed = false;  // to be written as panels; in packs only
 };
 
 struct GgufPlan {
-  std::vector<GgufKey> keys;  // general.alignment is the writer's own
+  std::vector<GgufKey> keys;  // general.alignment and those of a pack are the writer's own
   std::vector<GgufTensor> tensors;
+  bool pack = false;  // a native pack (native_pack.h: as_pack())
 };
 
 /// Called after each piece with the bytes of tensor data done so far, of all, and the tensor's name.

@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include "weights/convert.h"
 #include "weights/gguf_file.h"
 #include "weights/gguf_writer.h"
+#include "weights/native_pack.h"
 #include "weights/test_files.h"
 
 namespace sluice {
@@ -49,7 +51,8 @@ void open_and_touch(const std::string& path, const std::string& why) {
   }
   unsigned sum = 0;
   for (const TensorInfo& info : (*source)->tensors()) {
-    const auto* bytes = static_cast<const uint8_t*>((*source)->view(info).data);
+    const auto* bytes = info.packed ? (*source)->panels(info).data
+                                    : static_cast<const uint8_t*>((*source)->view(info).data);
     for (size_t i = 0; i < info.size_bytes; ++i) sum += bytes[i];
   }
   EXPECT_GE(sum, 0u);
@@ -99,6 +102,19 @@ TEST(HostileFile, Gguf) {
   const auto header = read_gguf_header(**file);
   ASSERT_TRUE(header.ok());
   damage(dir, dir.file("x.gguf"), whole, header->data_offset_bytes);
+}
+
+TEST(HostileFile, NativePack) {
+  TempDir dir;
+  gguf_bytes(dir);
+  ThreadPool pool(1);
+  ASSERT_TRUE(write_gguf(dir.file("m.gguf"), as_pack(plan_requantize(dir.file("whole.gguf"), nullptr).value()), pool).ok());
+  const auto source = *open_tensor_source(dir.file("m.gguf"));
+  const TensorInfo& last = source->tensors().back();
+  ASSERT_TRUE(last.packed);
+  // Without the padding at the end, which nobody would miss; the header ends with the last tensor's info.
+  const std::string whole = read_bytes(dir.file("m.gguf")).substr(0, last.offset_bytes + last.size_bytes);
+  damage(dir, dir.file("x.gguf"), whole, whole.find(last.name) + last.name.size() + 4 + 2 * 8 + 4 + 8);
 }
 
 TEST(HostileFile, Safetensors) {

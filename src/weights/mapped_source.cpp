@@ -62,12 +62,27 @@ const TensorInfo* MappedSource::find(std::string_view name) const {
   return at == by_name_.end() ? nullptr : &tensors_[at->second];
 }
 
+const uint8_t* MappedSource::data(const TensorInfo& info) const {
+  return files_[info.file_index]->bytes().data() + info.offset_bytes;
+}
+
 TensorView MappedSource::view(const TensorInfo& info) const {
-  return {files_[info.file_index]->bytes().data() + info.offset_bytes, info.dtype, info.shape};
+  CHECK(!info.packed, "{} is packed", info.name);
+  return {data(info), info.dtype, info.shape};
+}
+
+PackedMatrix MappedSource::panels(const TensorInfo& info) const {
+  CHECK(info.packed, "{} is not packed", info.name);
+  return {info.dtype, info.shape[0], info.shape[1], data(info)};
 }
 
 void MappedSource::release(const TensorInfo& info) const {
   files_[info.file_index]->release(info.offset_bytes, info.size_bytes);
+}
+
+void MappedSource::map_ahead(const TensorInfo& info, size_t begin, size_t bytes) const {
+  CHECK(begin <= info.size_bytes && bytes <= info.size_bytes - begin, "{}", info.name);
+  files_[info.file_index]->map_ahead(info.offset_bytes + begin, bytes);
 }
 
 std::vector<std::string> MappedSource::files() const {

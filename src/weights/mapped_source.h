@@ -22,11 +22,14 @@ class MappedSource final : public TensorSource {
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* find(std::string_view name) const override;
   TensorView view(const TensorInfo& info) const override;
+  PackedMatrix panels(const TensorInfo& info) const override;
   void release(const TensorInfo& info) const override;
+  void map_ahead(const TensorInfo& info, size_t begin, size_t bytes) const override;
   std::vector<std::string> files() const override;
 
  private:
   MappedSource() = default;
+  const uint8_t* data(const TensorInfo& info) const;
   Metadata metadata_;
   std::vector<std::shared_ptr<MappedFile>> files_;
   std::vector<TensorInfo> tensors_;

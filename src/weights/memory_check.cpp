@@ -12,7 +12,7 @@ double gib(size_t bytes) { return std::round(static_cast<double>(bytes) / (1 << 
 
 }  // namespace
 
-size_t owned_weight_bytes(const TensorSource& source) {
+size_t weight_bytes(const TensorSource& source) {
   const bool own_head = source.find("output.weight") != nullptr || source.find("lm_head.weight") != nullptr;
   size_t bytes = 0;
   for (const TensorInfo& info : source.tensors()) {
@@ -25,7 +25,7 @@ size_t owned_weight_bytes(const TensorSource& source) {
 }
 
 Status check_fits(const TensorSource& source, size_t kv_bytes, size_t work_bytes, const MemoryLimit& limit) {
-  const size_t weights = owned_weight_bytes(source), need = weights + kv_bytes + work_bytes;
+  const size_t weights = weight_bytes(source), need = weights + kv_bytes + work_bytes;
   if (need <= limit.available_bytes) return {};
   return resource_exhausted(
       fmt::format("{} does not fit in memory: weights {:.2f} GiB + KV cache {:.2f} GiB + working memory {:.2f} GiB = "

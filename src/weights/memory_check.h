@@ -9,9 +9,9 @@
 
 namespace sluice {
 
-/// Bytes that WeightStore will own for this model: its matrices packed, its vectors as float32. An embedding with a
-/// head of its own stays mapped, and mapped bytes can leave memory at any time.
-size_t owned_weight_bytes(const TensorSource& source);
+/// Bytes of weights that every step reads: matrices packed, owned by WeightStore or mapped from a native pack, and vectors
+/// as float32. Of an embedding beside a head of its own, steps touch single rows; it stays mapped and does not count.
+size_t weight_bytes(const TensorSource& source);
 
 /// resource_exhausted, with the sum, when weights, KV cache and working memory exceed what is available.
 Status check_fits(const TensorSource& source, size_t kv_bytes, size_t work_bytes,

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/ops.h"
+#include "base/check.h"
 #include "base/result.h"
 #include "tensor/tensor_view.h"
 #include "weights/metadata.h"
@@ -20,6 +22,7 @@ struct TensorInfo {
   size_t file_index = 0;    // into files()
   size_t offset_bytes = 0;  // in that file
   size_t size_bytes = 0;
+  bool packed = false;      // panels (backend/pack.h), as only native packs hold
 };
 
 struct TensorSource {
@@ -28,10 +31,17 @@ struct TensorSource {
   virtual const std::vector<TensorInfo>& tensors() const = 0;
   /// Null when there is none of that name.
   virtual const TensorInfo* find(std::string_view name) const = 0;
-  /// The mapped bytes; valid as long as the source lives.
+  /// The mapped bytes, row-major; valid as long as the source lives. Not of a packed tensor.
   virtual TensorView view(const TensorInfo& info) const = 0;
+  /// The mapped panels of a packed tensor, aligned to 64 bytes.
+  virtual PackedMatrix panels(const TensorInfo& info) const {
+    CHECK(false, "{} is not packed", info.name);
+    return {};
+  }
   /// Says that the tensor's mapped bytes were copied elsewhere and may leave the resident set.
   virtual void release(const TensorInfo& info) const = 0;
+  /// Says that bytes [begin, begin + bytes) of the tensor will be read soon, and waits until they are mapped.
+  virtual void map_ahead(const TensorInfo& /*info*/, size_t /*begin*/, size_t /*bytes*/) const {}
   virtual std::vector<std::string> files() const = 0;
 };
 

@@ -1,7 +1,9 @@
 #include "weights/weight_store.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "backend/unpack.h"
 #include "quant/weight/weight_format.h"
 
 namespace sluice {
@@ -48,6 +50,8 @@ Result<const TensorInfo*> WeightStore::find(std::span<const std::string> names, 
 
 Result<uint8_t*> WeightStore::own(size_t bytes) {
   SLUICE_TRY(Buffer buffer, Buffer::allocate(bytes));
+  // Any core may take any task of a product, so that no node is nearer to a panel's readers than another.
+  if (nodes_.size() > 1) buffer.interleave(nodes_);
   owned_bytes_ += bytes;
   return buffers_.emplace_back(std::move(buffer)).data();
 }
@@ -57,6 +61,12 @@ Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int
   if (!Ops::matmul_supports(info->dtype))
     return unsupported(fmt::format("{}: tensor {} has type {}, which cannot be multiplied",
                                    source_->files()[info->file_index], info->name, dtype_name(info->dtype)));
+  if (info->packed) {
+    mapped_bytes_ += info->size_bytes;
+    mapped_.push_back(info);
+    report();
+    return source_->panels(*info);
+  }
   TensorView view = source_->view(*info);
   Buffer copy;
   if (!aligned(view)) {
@@ -67,6 +77,7 @@ Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int
   SLUICE_TRY(uint8_t* const packed, own(Ops::packed_bytes(info->dtype, n, k)));
   ops_.pack(view, packed);
   source_->release(*info);
+  report();
   return PackedMatrix{info->dtype, n, k, packed};
 }
 
@@ -80,6 +91,12 @@ Result<std::span<const float>> WeightStore::vector(std::span<const std::string> 
 
 Result<TensorView> WeightStore::table(std::span<const std::string> names, int64_t rows, int64_t k) {
   SLUICE_TRY(const TensorInfo* info, find(names, {rows, k}));
+  if (info->packed) {  // a pack holds tables row-major, if it can know that they are
+    const size_t row_size = row_bytes(info->dtype, k);
+    SLUICE_TRY(uint8_t* const copy, own(row_size * static_cast<size_t>(rows)));
+    for (int64_t r = 0; r < rows; ++r) unpack_row(source_->panels(*info), r, copy + row_size * static_cast<size_t>(r));
+    return TensorView{copy, info->dtype, info->shape};
+  }
   TensorView view = source_->view(*info);
   if (!aligned(view)) {
     SLUICE_TRY(uint8_t* const copy, own(info->size_bytes));
@@ -88,6 +105,16 @@ Result<TensorView> WeightStore::table(std::span<const std::string> names, int64_
     view.data = copy;
   }
   return view;
+}
+
+void WeightStore::map_ahead() {
+  if (mapped_.empty()) return;
+  mapper_ = std::jthread([this](const std::stop_token& stop) {
+    constexpr size_t kPiece = size_t{4} << 20;  // what an end waits for
+    for (const TensorInfo* info : mapped_)
+      for (size_t at = 0; at < info->size_bytes && !stop.stop_requested(); at += kPiece)
+        source_->map_ahead(*info, at, std::min(kPiece, info->size_bytes - at));
+  });
 }
 
 std::vector<std::string> WeightStore::unused() const {

@@ -104,7 +104,7 @@ TEST_F(WeightStoreTest, AModelThatDoesNotFitIsRefusedWithTheSum) {
     else if (info.shape.rank == 2) EXPECT_TRUE(store.matrix(names, info.shape[0], info.shape[1]).ok());
     else EXPECT_TRUE(store.vector(names, info.shape[0]).ok());
   }
-  const size_t owned = owned_weight_bytes(**source);
+  const size_t owned = weight_bytes(**source);
   EXPECT_EQ(owned, store.owned_bytes());
   EXPECT_TRUE(check_fits(**source, 1000, 500, {owned + 2000, owned + 1500}).ok());
   const auto status = check_fits(**source, size_t{1} << 30, size_t{1} << 29, {size_t{2} << 30, size_t{1} << 30});

@@ -67,3 +67,25 @@ def test_first_bytes_tell_the_format_not_the_suffix(tmp_path):
 def test_what_has_no_effect_is_refused(tmp_path, arguments, want):
     done = sluice("convert", *map(str, arguments), cwd=tmp_path)
     assert done.returncode == 1 and want in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_a_pack_serves_and_comes_back(tmp_path, start):
+    pack, back, plain = tmp_path / "m.pack", tmp_path / "back.gguf", tmp_path / "plain.gguf"
+    convert(MODEL, plain, "--type", "q8_0")
+    convert(plain, pack, "--pack")
+    convert(pack, back)
+    assert back.read_bytes() == plain.read_bytes()
+
+    shown = sluice("inspect", str(pack), "--verify")
+    assert shown.returncode == 0 and "native pack" in shown.stdout and "as written" in shown.stdout, shown.stderr
+    packed, unpacked = start(model=pack), start(model=plain)
+    assert any("(a native pack, mapped)" in line for line in packed.log)
+    texts = [server.client().completions.create(model="m" if server is packed else "plain", prompt="Once upon a time", max_tokens=30,
+                                                temperature=0).choices[0].text for server in (packed, unpacked)]
+    assert texts[0] == texts[1] != ""
+
+    damaged = bytearray(pack.read_bytes())
+    damaged[-5000] ^= 1
+    (tmp_path / "damaged.pack").write_bytes(damaged)
+    refused = sluice("inspect", str(tmp_path / "damaged.pack"), "--verify")
+    assert refused.returncode == 1 and "have changed since they were written" in refused.stderr

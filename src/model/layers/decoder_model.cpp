@@ -96,7 +96,10 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
                              std::span<const KvLayerView> layers, float* logits) {
   Workspace& w = workspace_;
   const ModelInfo& info = config_.info;
-  ops_.embed(weights_.embedding, tokens, w.x);
+  if (weights_.embedding.data != nullptr)
+    ops_.embed(weights_.embedding, tokens, w.x);
+  else
+    ops_.embed(weights_.head, tokens, w.x);
   int64_t count = rows.count();
   std::span<const AttendSegment> segments = rows.segments;
   for (size_t l = 0; l < weights_.layers.size(); ++l) {

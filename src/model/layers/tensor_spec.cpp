@@ -171,7 +171,7 @@ Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const 
                                     WeightStore& store) {
   DecoderWeights weights;
   weights.layers.resize(static_cast<size_t>(config.info.layers));
-  std::span<const std::string> embedding_name;
+  const bool tied = std::ranges::none_of(tensors, [](const NamedTensor& t) { return t.slot == TensorSlot(&D::head); });
   for (const NamedTensor& t : tensors) {
     const std::span<const std::string> name(&t.name, 1);
     LayerWeights& layer = weights.layers[static_cast<size_t>(t.layer)];
@@ -188,13 +188,13 @@ Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const 
       SLUICE_TRY(const std::span<const float> values, store.vector(name, t.shape[0]));
       weights.** slot = values.data();
     } else if (const auto* slot = std::get_if<TensorView D::*>(&t.slot)) {
-      SLUICE_TRY(weights.**slot, store.table(name, t.shape[0], t.shape[1]));
-      embedding_name = name;
+      if (tied) {
+        SLUICE_TRY(weights.head, store.matrix(name, t.shape[0], t.shape[1]));
+        weights.head.role = role_of(&D::head);
+      } else {
+        SLUICE_TRY(weights.**slot, store.table(name, t.shape[0], t.shape[1]));
+      }
     }
-  }
-  if (weights.head.data == nullptr) {
-    SLUICE_TRY(weights.head, store.matrix(embedding_name, config.info.vocab_size, config.info.hidden));
-    weights.head.role = role_of(&D::head);
   }
   SLUICE_TRY_STATUS(check_factors(weights.rope_factors, config, store));
   report_unused(store, config);

@@ -27,7 +27,7 @@ struct LayerWeights {
 };
 
 struct DecoderWeights {
-  TensorView embedding;
+  TensorView embedding;  // no data: the head, which is tied to it
   const float* rope_factors = nullptr;
   const float* final_norm = nullptr;
   PackedMatrix head;
@@ -76,7 +76,8 @@ bool is_harmless(std::string_view name, const DecoderConfig& config);
 /// Fails when one of them is missing or has another shape, and when the file holds a layer past the configuration's.
 Status check_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config, const TensorSource& source);
 
-/// Loads checked tensors, and warns once of tensors in the file that the model does not use. A missing head is the embedding.
+/// Loads checked tensors, and warns once of tensors in the file that the model does not use. A missing head is the
+/// embedding, which is then held once, packed.
 Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config,
                                     WeightStore& store);
 

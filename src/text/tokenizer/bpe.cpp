@@ -18,7 +18,7 @@ struct BpeModel::MergeTable {
 
   explicit MergeTable(const std::vector<BpeMerge>& merges) {
     size_t capacity = 16;
-    while (capacity < merges.size() * 2) capacity *= 2;
+    while (capacity < merges.size() + merges.size() / 2) capacity *= 2;
     entries.resize(capacity);
     mask = capacity - 1;
     for (const BpeMerge& m : merges) {
@@ -73,23 +73,28 @@ struct BpeModel::Workspace {
   std::vector<Emission> emissions;  // a stack
 };
 
-Status add_ranked_merges(BpeSpec& spec, const std::vector<std::pair<std::string, std::string>>& merges) {
+Status add_ranked_merge(BpeSpec& spec, std::string_view merged, size_t left_bytes) {
+  const std::string_view left = merged.substr(0, left_bytes), right = merged.substr(left_bytes);
+  const auto id_of = [&](std::string_view text) { return spec.pieces.find(text).value_or(-1); };
+  const size_t rank = spec.merges.size();
+  const BpeMerge merge{id_of(left), id_of(right), id_of(merged), static_cast<uint32_t>(rank)};
+  const auto shown = [](std::string_view text) { return to_valid_utf8(text.substr(0, 100)); };
+  if (merge.left < 0 || merge.right < 0 || merge.merged < 0)
+    return corrupt_data(fmt::format("merge {} ('{}' and '{}'): {} is not in the vocabulary", rank, shown(left),
+                                    shown(right),
+                                    merge.left < 0    ? "the first"
+                                    : merge.right < 0 ? "the second"
+                                                      : "the result"));
+  spec.merges.push_back(merge);
+  return {};
+}
+
+Status add_ranked_merges(BpeSpec& spec, std::span<const MergeText> merges) {
   spec.merges.reserve(spec.merges.size() + merges.size());
-  for (size_t i = 0; i < merges.size(); ++i) {
-    const auto& [left, right] = merges[i];
-    const auto id_of = [&](std::string_view text) {
-      const auto it = spec.pieces.find(text);
-      return it == spec.pieces.end() ? -1 : it->second;
-    };
-    const BpeMerge merge{id_of(left), id_of(right), id_of(left + right), static_cast<uint32_t>(i)};
-    const auto shown = [](const std::string& text) { return to_valid_utf8(text.substr(0, 100)); };
-    if (merge.left < 0 || merge.right < 0 || merge.merged < 0)
-      return corrupt_data(fmt::format("merge {} ('{}' and '{}'): {} is not in the vocabulary", i, shown(left),
-                                      shown(right),
-                                      merge.left < 0    ? "the first"
-                                      : merge.right < 0 ? "the second"
-                                                        : "the result"));
-    spec.merges.push_back(merge);
+  std::string merged;
+  for (const auto& [left, right] : merges) {
+    merged.assign(left).append(right);
+    SLUICE_TRY_STATUS(add_ranked_merge(spec, merged, left.size()));
   }
   return {};
 }
@@ -103,7 +108,7 @@ void add_scored_merges(BpeSpec& spec, const std::vector<std::pair<std::string, f
     if (text.size() > kMaxMergedBytes) continue;
     for (size_t at = 0, n; at < text.size(); at += n) {
       n = utf8_length(static_cast<unsigned char>(text[at]));
-      if (spec.pieces.emplace(text.substr(at, n), internal).second) ++internal;
+      if (spec.pieces.add(std::string_view(text).substr(at, n), internal)) ++internal;
     }
   }
   std::sort(scores.begin(), scores.end(), std::greater<>());
@@ -112,39 +117,44 @@ void add_scored_merges(BpeSpec& spec, const std::vector<std::pair<std::string, f
     if (text.size() > kMaxMergedBytes) continue;
     const auto rank =
         static_cast<uint32_t>(std::lower_bound(scores.begin(), scores.end(), score, std::greater<>()) - scores.begin());
-    const TokenId merged = spec.pieces.find(text)->second;
+    const TokenId merged = *spec.pieces.find(text);
     const std::string_view view = text;
     for (size_t at = 0; at < view.size(); at += utf8_length(static_cast<unsigned char>(view[at]))) {
       if (at == 0) continue;
       const auto left = spec.pieces.find(view.substr(0, at));
-      if (left == spec.pieces.end()) continue;
+      if (!left) continue;
       const auto right = spec.pieces.find(view.substr(at));
-      if (right != spec.pieces.end()) spec.merges.push_back({left->second, right->second, merged, rank});
+      if (right) spec.merges.push_back({*left, *right, merged, rank});
     }
   }
 }
 
 BpeModel::BpeModel(BpeSpec spec) : spec_(std::move(spec)), single_byte_(BpeSpec::no_bytes()) {
-  const auto is_single = [&](const std::string& text) {
+  const auto is_single = [&](std::string_view text) {
     if (text.empty()) return false;
     return text.size() == (spec_.unit == BpeSpec::Unit::byte ? 1 : utf8_length(static_cast<unsigned char>(text[0])));
   };
   // Forbidding a whole token is safe, because its text can still be told by smaller ones; a single unit has none.
-  std::erase_if(spec_.pieces,
-                [&](const auto& piece) { return spec_.forbidden.count(piece.second) > 0 && !is_single(piece.first); });
-  std::erase_if(spec_.merges, [&](const BpeMerge& merge) { return spec_.forbidden.count(merge.merged) > 0; });
+  TokenId top = -1;
+  for (const TokenId id : spec_.forbidden) top = std::max(top, id);
+  std::vector<bool> forbidden(static_cast<size_t>(top) + 1);  // the set as bits: it is asked of every piece and merge
+  for (const TokenId id : spec_.forbidden) forbidden[static_cast<size_t>(id)] = true;
+  const auto is_forbidden = [&](TokenId id) { return id <= top && forbidden[static_cast<size_t>(id)]; };
+  spec_.pieces.remove_if([&](std::string_view text, TokenId id) { return is_forbidden(id) && !is_single(text); });
+  std::erase_if(spec_.merges, [&](const BpeMerge& merge) { return is_forbidden(merge.merged); });
   table_ = std::make_unique<MergeTable>(spec_.merges);
   spec_.merges = {};
-  for (const auto& [text, id] : spec_.pieces)
-    if (text.size() == 1) single_byte_[static_cast<unsigned char>(text[0])] = id;
+  for (size_t b = 0; b < 256; ++b) {
+    const char text = static_cast<char>(b);
+    single_byte_[b] = spec_.pieces.find({&text, 1}).value_or(-1);
+  }
 }
 
 BpeModel::~BpeModel() = default;
 
 std::optional<TokenId> BpeModel::find(std::string_view text) const {
-  const auto it = spec_.pieces.find(text);
-  if (it == spec_.pieces.end() || it->second >= spec_.internal_from) return std::nullopt;
-  return it->second;
+  const auto id = spec_.pieces.find(text);
+  return id && *id < spec_.internal_from ? id : std::nullopt;
 }
 
 std::optional<size_t> BpeModel::longest_token_bytes() const {
@@ -154,7 +164,7 @@ std::optional<size_t> BpeModel::longest_token_bytes() const {
     if (!is_symbol && spec_.byte_fallback[b] < 0) return std::nullopt;
   }
   size_t longest = 1;
-  for (const auto& [text, id] : spec_.pieces) longest = std::max(longest, text.size());
+  spec_.pieces.for_each([&](std::string_view text, TokenId) { longest = std::max(longest, text.size()); });
   return longest;
 }
 
@@ -164,10 +174,7 @@ void BpeModel::split_into_symbols(std::string_view piece, Workspace& work) const
     const auto lead = static_cast<unsigned char>(piece[at]);
     n = spec_.unit == BpeSpec::Unit::byte ? 1 : utf8_length(lead);
     TokenId id = n == 1 ? single_byte_[lead] : -1;
-    if (n > 1) {
-      const auto it = spec_.pieces.find(piece.substr(at, n));
-      if (it != spec_.pieces.end()) id = it->second;
-    }
+    if (n > 1) id = spec_.pieces.find(piece.substr(at, n)).value_or(-1);
     const auto index = static_cast<int32_t>(work.symbols.size());
     work.symbols.push_back({id, static_cast<uint32_t>(at), static_cast<uint32_t>(n), index - 1, index + 1});
   }

@@ -6,24 +6,19 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "text/tokenizer/piece_table.h"
 #include "text/tokenizer/token_model.h"
 
 namespace sluice {
-
-struct StringHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-};
-using PieceMap = std::unordered_map<std::string, TokenId, StringHash, std::equal_to<>>;
 
 struct BpeMerge {
   TokenId left = -1, right = -1, merged = -1;
@@ -32,7 +27,7 @@ struct BpeMerge {
 
 struct BpeSpec {
   enum class Unit { byte, character } unit = Unit::byte;
-  PieceMap pieces;               // text of every symbol that can be met or made
+  PieceTable pieces;             // text of every symbol that can be met or made
   std::vector<BpeMerge> merges;  // of two equal pairs the first counts
   bool ignore_merges = false;    // a piece that is a token as a whole is that token
   std::optional<TokenId> unknown;
@@ -49,8 +44,12 @@ struct BpeSpec {
   }
 };
 
+/// The two symbols of a merge, in text that somebody else holds.
+using MergeText = std::pair<std::string_view, std::string_view>;
 /// Adds merges listed as text, the first ranked lowest; each symbol and each result must be a piece.
-Status add_ranked_merges(BpeSpec& spec, const std::vector<std::pair<std::string, std::string>>& merges);
+Status add_ranked_merges(BpeSpec& spec, std::span<const MergeText> merges);
+/// Adds one, ranked after those before it: the first `left_bytes` of `merged`, and the rest.
+Status add_ranked_merge(BpeSpec& spec, std::string_view merged, size_t left_bytes);
 
 /// Adds every merge whose result is a piece with a score, the highest score ranked lowest (sentencepiece). `scored` are
 /// piece texts with scores, none NaN. Pieces over kMaxMergedBytes are not made by merging.

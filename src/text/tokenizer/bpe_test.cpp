@@ -24,22 +24,26 @@ std::vector<std::string> merge_naively(std::vector<std::string> symbols,
   }
 }
 
+std::vector<MergeText> views(const std::vector<std::pair<std::string, std::string>>& merges) {
+  return {merges.begin(), merges.end()};
+}
+
 TEST(Bpe, RandomRankedMergesEqualTheDefinition) {
   Rng rng(3);
   for (int round = 0; round < 200; ++round) {
     BpeSpec spec;
     std::vector<std::string> symbols = {"a", "b", "c", "d"};
-    for (size_t i = 0; i < symbols.size(); ++i) spec.pieces[symbols[i]] = static_cast<TokenId>(i);
+    for (size_t i = 0; i < symbols.size(); ++i) spec.pieces.add(symbols[i], static_cast<TokenId>(i));
     std::vector<std::pair<std::string, std::string>> merges;
     std::unordered_map<std::string, uint32_t> rank_of_pair;
     for (int i = 0; i < 30; ++i) {
       const std::string left = symbols[rng.below(symbols.size())], right = symbols[rng.below(symbols.size())];
       if (!rank_of_pair.emplace(left + " " + right, static_cast<uint32_t>(merges.size())).second) continue;
       merges.emplace_back(left, right);
-      if (spec.pieces.emplace(left + right, static_cast<TokenId>(symbols.size())).second)
+      if (spec.pieces.add(left + right, static_cast<TokenId>(symbols.size())))
         symbols.push_back(left + right);
     }
-    ASSERT_TRUE(add_ranked_merges(spec, merges).ok());
+    ASSERT_TRUE(add_ranked_merges(spec, views(merges)).ok());
     const BpeModel model(std::move(spec));
     for (int text_round = 0; text_round < 5; ++text_round) {
       std::string text;
@@ -64,7 +68,7 @@ TEST(Bpe, ScoresMergeAnyNeighboursThatMakeAPiece) {
   // "x" is in pieces only, never alone in the vocabulary.
   const std::vector<std::pair<std::string, float>> scored = {{"a", -9},  {"b", -9}, {"ab", -1},
                                                              {"ba", -1}, {"ax", 0}, {"aba", -2}};
-  for (size_t i = 0; i < scored.size(); ++i) spec.pieces[scored[i].first] = static_cast<TokenId>(i);
+  for (size_t i = 0; i < scored.size(); ++i) spec.pieces.add(scored[i].first, static_cast<TokenId>(i));
   add_scored_merges(spec, scored);
   const BpeModel model(std::move(spec));
   const auto encode = [&](std::string_view text) {
@@ -86,7 +90,7 @@ TEST(Bpe, UnusedPiecesFallApartAndForbiddenOnesAreNotMade) {
     BpeSpec spec;
     spec.unit = BpeSpec::Unit::character;
     spec.internal_from = 4;
-    for (size_t i = 0; i < scored.size(); ++i) spec.pieces[scored[i].first] = static_cast<TokenId>(i);
+    for (size_t i = 0; i < scored.size(); ++i) spec.pieces.add(scored[i].first, static_cast<TokenId>(i));
     add_scored_merges(spec, scored);
     if (unused) spec.unused = {3};
     if (forbidden) spec.forbidden = {3, 0};
@@ -101,8 +105,9 @@ TEST(Bpe, UnusedPiecesFallApartAndForbiddenOnesAreNotMade) {
 
 TEST(Bpe, MergesMustNameTokens) {
   BpeSpec spec;
-  spec.pieces = {{"a", 0}, {"b", 1}};
-  const Status status = add_ranked_merges(spec, {{"a", "b"}});
+  spec.pieces.add("a", 0);
+  spec.pieces.add("b", 1);
+  const Status status = add_ranked_merge(spec, "ab", 1);
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().message, "merge 0 ('a' and 'b'): the result is not in the vocabulary");
 }
@@ -111,10 +116,10 @@ TEST(Bpe, AMegabyteInOnePiece) {
   BpeSpec spec;
   std::vector<std::pair<std::string, std::string>> merges;
   for (std::string text = "a"; text.size() <= 64; text += text) {
-    spec.pieces[text] = static_cast<TokenId>(spec.pieces.size());
+    spec.pieces.add(text, static_cast<TokenId>(spec.pieces.size()));
     if (text.size() > 1) merges.emplace_back(text.substr(text.size() / 2), text.substr(text.size() / 2));
   }
-  ASSERT_TRUE(add_ranked_merges(spec, merges).ok());
+  ASSERT_TRUE(add_ranked_merges(spec, views(merges)).ok());
   const BpeModel model(std::move(spec));
   std::vector<TokenId> ids;
   model.encode(std::string((1 << 20) + 3, 'a'), ids);

@@ -12,16 +12,15 @@
 namespace sluice {
 
 /// (spelling, id), ids checked to be not far beyond the number of entries.
-using SpelledTokens = std::vector<std::pair<std::string, TokenId>>;
-/// A vocabulary object {"spelling": id, ...}.
+using SpelledTokens = std::vector<std::pair<std::string_view, TokenId>>;
+/// A vocabulary object {"spelling": id, ...}, which holds the spellings.
 Result<SpelledTokens> parse_vocabulary(const nlohmann::json& object);
 
 /// "left right", at the first space after the first character.
-Result<std::pair<std::string, std::string>> split_merge(const std::string& line, size_t index);
+Result<MergeText> split_merge(std::string_view line, size_t index);
 
 /// Sets parts.tokens (bytes decoded) and parts.model of a byte-level BPE; parts.added must be complete.
 Status set_byte_level_bpe(TokenizerParts& parts, const SpelledTokens& vocabulary,
-                          std::vector<std::pair<std::string, std::string>> merges, bool ignore_merges,
-                          std::optional<TokenId> unknown);
+                          std::span<const MergeText> merges, bool ignore_merges, std::optional<TokenId> unknown);
 
 }  // namespace sluice

@@ -1,6 +1,7 @@
 // Tokenizers from the vocabulary of a GGUF file: "llama" (sentencepiece BPE) and "gpt2" (byte-level BPE).
 
 #include <cmath>
+#include <deque>
 
 #include "text/tokenizer/byte_level_vocab.h"
 #include "text/tokenizer/catalog.h"
@@ -51,7 +52,7 @@ Status build_sentencepiece(const GgufVocab& vocab, const TokenizerConfig& config
       case GgufTokenType::normal:
       case GgufTokenType::unused:
         replace_text(kMetaspace, " ")(bytes, false);
-        if (text.empty() || !spec.pieces.emplace(text, static_cast<TokenId>(id)).second) break;
+        if (text.empty() || !spec.pieces.add(text, static_cast<TokenId>(id))) break;
         if (type_of_token(vocab, id) == GgufTokenType::unused) spec.unused.insert(static_cast<TokenId>(id));
         if (std::isnan(vocab.scores[id])) return corrupt_data(fmt::format("the score of token {} is not a number", id));
         scored.emplace_back(text, vocab.scores[id]);
@@ -80,20 +81,26 @@ Status build_sentencepiece(const GgufVocab& vocab, const TokenizerConfig& config
 }
 
 Status build_byte_level(const GgufVocab& vocab, const PrePatterns& pre, TokenizerParts& parts) {
+  std::deque<std::string> repaired;  // nearly all texts are valid, and are not copied
+  const auto valid = [&](const std::string& text) -> std::string_view {
+    return is_valid_utf8(text) ? std::string_view(text) : repaired.emplace_back(to_valid_utf8(text));
+  };
   SpelledTokens spelled;
+  spelled.reserve(vocab.tokens.size());
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {
-    std::string text = to_valid_utf8(vocab.tokens[id]);
+    const std::string_view text = valid(vocab.tokens[id]);
     if (type_of_token(vocab, id) == GgufTokenType::normal)
-      spelled.emplace_back(std::move(text), static_cast<TokenId>(id));
+      spelled.emplace_back(text, static_cast<TokenId>(id));
     else
-      parts.tokens[id].bytes = std::move(text);
+      parts.tokens[id].bytes = text;
   }
-  std::vector<std::pair<std::string, std::string>> merges;
+  std::vector<MergeText> merges;
+  merges.reserve(vocab.merges.size());
   for (const std::string& line : vocab.merges) {
-    SLUICE_TRY(auto merge, split_merge(to_valid_utf8(line), merges.size()));
-    merges.push_back(std::move(merge));
+    SLUICE_TRY(const MergeText merge, split_merge(valid(line), merges.size()));
+    merges.push_back(merge);
   }
-  SLUICE_TRY_STATUS(set_byte_level_bpe(parts, spelled, std::move(merges), pre.ignore_merges, vocab.unk));
+  SLUICE_TRY_STATUS(set_byte_level_bpe(parts, spelled, merges, pre.ignore_merges, vocab.unk));
   SLUICE_TRY(parts.pre_tokenizer, byte_level_pre_tokenizer(pre.patterns));
   if (pre.nfc) parts.normalizer.add(normal_form(NormalForm::nfc), kNormalFormShrinks);
   return {};
@@ -103,9 +110,9 @@ Status build_byte_level(const GgufVocab& vocab, const PrePatterns& pre, Tokenize
 Status add_typed_tokens(const GgufVocab& vocab, bool sentencepiece, TokenizerParts& parts) {
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {
     const GgufTokenType type = type_of_token(vocab, id);
-    AddedToken token{.id = static_cast<TokenId>(id), .content = to_valid_utf8(vocab.tokens[id])};
-    token.special = type == GgufTokenType::control || type == GgufTokenType::unknown;
-    if (!token.special && type != GgufTokenType::user_defined) continue;
+    const bool special = type == GgufTokenType::control || type == GgufTokenType::unknown;
+    if (!special && type != GgufTokenType::user_defined) continue;
+    AddedToken token{.id = static_cast<TokenId>(id), .content = to_valid_utf8(vocab.tokens[id]), .special = special};
     if (token.content.empty()) continue;
     if (token.content.size() > kMaxAddedTokenBytes)
       return corrupt_data(fmt::format("token {} has {} bytes, at most {} allowed for its type", id,

@@ -116,17 +116,18 @@ Status parse_post_processor(const json& description, int depth, TokenizerParts& 
   return unsupported(fmt::format("post_processor of type '{}' (known: Sequence, TemplateProcessing, ByteLevel)", type));
 }
 
-Result<std::vector<std::pair<std::string, std::string>>> parse_merges(const json& model) {
+// The model holds the texts.
+Result<std::vector<MergeText>> parse_merges(const json& model) {
   const json* list = find_field(model, "merges");
   if (list == nullptr || !list->is_array()) return corrupt_data("model: 'merges' is not a list");
-  std::vector<std::pair<std::string, std::string>> merges;
+  std::vector<MergeText> merges;
   merges.reserve(list->size());
   for (const json& entry : *list) {
     if (entry.is_string()) {
-      SLUICE_TRY(auto merge, split_merge(entry.get<std::string>(), merges.size()));
-      merges.push_back(std::move(merge));
+      SLUICE_TRY(const MergeText merge, split_merge(entry.get_ref<const std::string&>(), merges.size()));
+      merges.push_back(merge);
     } else if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
-      merges.emplace_back(entry[0].get<std::string>(), entry[1].get<std::string>());
+      merges.emplace_back(entry[0].get_ref<const std::string&>(), entry[1].get_ref<const std::string&>());
     } else {
       return corrupt_data(fmt::format("model: merge {} is neither a string nor a pair of strings", merges.size()));
     }
@@ -135,8 +136,7 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_merges(const json
 }
 
 Status set_character_bpe(TokenizerParts& parts, const SpelledTokens& vocabulary, const Decoding& decoding,
-                         std::vector<std::pair<std::string, std::string>> merges, const json& model,
-                         std::optional<TokenId> unknown) {
+                         std::span<const MergeText> merges, const json& model, std::optional<TokenId> unknown) {
   BpeSpec spec;
   spec.unit = BpeSpec::Unit::character;
   SLUICE_TRY(const bool byte_fallback, bool_field(model, "byte_fallback", false));
@@ -146,7 +146,7 @@ Status set_character_bpe(TokenizerParts& parts, const SpelledTokens& vocabulary,
   spec.forbidden = control_ids(parts.added);
   for (const auto& [spelling, id] : vocabulary) {
     if (static_cast<size_t>(id) >= parts.tokens.size()) parts.tokens.resize(static_cast<size_t>(id) + 1);
-    std::string text = spelling;
+    std::string text(spelling);
     const auto byte = spelled_byte(spelling);
     if (byte && byte_fallback) spec.byte_fallback[*byte] = id;
     if (byte && decoding.byte_fallback) {
@@ -155,7 +155,7 @@ Status set_character_bpe(TokenizerParts& parts, const SpelledTokens& vocabulary,
       for (const auto& [from, to] : decoding.replacements) replace_text(from, to)(text, false);
     }
     parts.tokens[static_cast<size_t>(id)].bytes = std::move(text);
-    spec.pieces.emplace(spelling, id);
+    spec.pieces.add(spelling, id);
   }
   SLUICE_TRY_STATUS(add_ranked_merges(spec, merges));
   parts.model = std::make_unique<BpeModel>(std::move(spec));
@@ -183,7 +183,7 @@ Status build(const json& document, const TokenizerConfig& config, TokenizerParts
   const json* vocab = find_field(*model, "vocab");
   if (vocab == nullptr) return corrupt_data("model: no 'vocab'");
   SLUICE_TRY(const SpelledTokens vocabulary, parse_vocabulary(*vocab));
-  SLUICE_TRY(auto merges, parse_merges(*model));
+  SLUICE_TRY(const std::vector<MergeText> merges, parse_merges(*model));
   const auto part = [&](const char* key) { return document.value(key, json()); };
   SLUICE_TRY(parts.normalizer, parse_normalizer(part("normalizer")));
   SLUICE_TRY(parts.pre_tokenizer, parse_pre_tokenizer(part("pre_tokenizer")));
@@ -218,9 +218,9 @@ Status build(const json& document, const TokenizerConfig& config, TokenizerParts
     unknown = id_of(name->get<std::string>());
   if (parts.pre_tokenizer.byte_level) {
     SLUICE_TRY(const bool ignore_merges, bool_field(*model, "ignore_merges", false));
-    SLUICE_TRY_STATUS(set_byte_level_bpe(parts, vocabulary, std::move(merges), ignore_merges, unknown));
+    SLUICE_TRY_STATUS(set_byte_level_bpe(parts, vocabulary, merges, ignore_merges, unknown));
   } else {
-    SLUICE_TRY_STATUS(set_character_bpe(parts, vocabulary, decoding, std::move(merges), *model, unknown));
+    SLUICE_TRY_STATUS(set_character_bpe(parts, vocabulary, decoding, merges, *model, unknown));
   }
   // Where no configuration names them, BOS is what the template puts first, and EOS what it puts last.
   if (!parts.bos && !parts.prefix.empty()) parts.bos = parts.prefix.front();

@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <array>
+#include <cstring>
 
 namespace sluice {
 namespace {
@@ -77,6 +78,23 @@ std::string to_valid_utf8(std::string_view bytes) {
   return out;
 }
 
+bool is_valid_utf8(std::string_view bytes) {
+  for (size_t at = 0; at < bytes.size();) {
+    uint64_t eight = 0;
+    if (at + 8 <= bytes.size()) {
+      std::memcpy(&eight, bytes.data() + at, 8);
+      if ((eight & 0x8080808080808080ull) == 0) {
+        at += 8;
+        continue;
+      }
+    }
+    const Sequence next = scan(bytes.substr(at));
+    if (next.state != Sequence::State::valid) return false;
+    at += next.bytes;
+  }
+  return true;
+}
+
 uint32_t decode_utf8(std::string_view text, size_t at) {
   const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(text[at + i])); };
   switch (utf8_length(static_cast<unsigned char>(text[at]))) {
@@ -135,15 +153,14 @@ bool is_word_character(uint32_t c) {
   }
 }
 
-std::optional<std::string> byte_level_to_bytes(std::string_view spelling) {
-  std::string bytes;
-  bytes.reserve(spelling.size());
+bool append_byte_level(std::string_view spelling, std::string& bytes) {
+  const ByteAlphabet& alphabet = byte_alphabet();
   for (size_t at = 0; at < spelling.size(); at += utf8_length(static_cast<unsigned char>(spelling[at]))) {
     const uint32_t c = decode_utf8(spelling, at);
-    if (c >= 512 || byte_alphabet().byte[c] < 0) return std::nullopt;
-    bytes.push_back(static_cast<char>(byte_alphabet().byte[c]));
+    if (c >= 512 || alphabet.byte[c] < 0) return false;
+    bytes.push_back(static_cast<char>(alphabet.byte[c]));
   }
-  return bytes;
+  return true;
 }
 
 std::string bytes_to_byte_level(std::string_view bytes) {

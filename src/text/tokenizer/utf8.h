@@ -14,6 +14,7 @@ namespace sluice {
 /// bytes consumed.
 size_t append_utf8_lossy(std::string_view bytes, bool final, std::string& out);
 std::string to_valid_utf8(std::string_view bytes);
+bool is_valid_utf8(std::string_view bytes);
 
 /// Bytes of the character that starts with this lead byte of valid UTF-8.
 inline size_t utf8_length(unsigned char lead) { return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4; }
@@ -28,9 +29,9 @@ bool is_white_space(uint32_t code_point);
 /// \w of Unicode: letters, marks, numbers, connector punctuation.
 bool is_word_character(uint32_t code_point);
 
-/// GPT-2 spells every byte as a printable character (a space is U+0120): bytes of such a spelling, none if it has
-/// others.
-std::optional<std::string> byte_level_to_bytes(std::string_view spelling);
+/// GPT-2 spells every byte as a printable character (a space is U+0120): appends the bytes of such a spelling, which is
+/// valid UTF-8; false if it has others.
+bool append_byte_level(std::string_view spelling, std::string& bytes);
 std::string bytes_to_byte_level(std::string_view bytes);
 /// The byte of a byte-fallback token, spelled <0x00> to <0xFF>.
 std::optional<uint8_t> spelled_byte(std::string_view spelling);

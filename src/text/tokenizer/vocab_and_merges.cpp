@@ -13,21 +13,20 @@ namespace {
 
 using nlohmann::json;
 
-Result<std::vector<std::pair<std::string, std::string>>> read_merges(const std::string& path) {
-  SLUICE_TRY(const std::string file, read_file(path));
-  const std::string text = to_valid_utf8(file);
-  std::vector<std::pair<std::string, std::string>> merges;
+// The merges in the text of the file at `path`, which holds them.
+Result<std::vector<MergeText>> parse_merges(std::string_view text, const std::string& path) {
+  std::vector<MergeText> merges;
   for (size_t at = 0; at < text.size();) {
     size_t end = text.find('\n', at);
-    if (end == std::string::npos) end = text.size();
-    std::string line = text.substr(at, end - at);
-    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (end == std::string_view::npos) end = text.size();
+    std::string_view line = text.substr(at, end - at);
+    if (line.ends_with('\r')) line.remove_suffix(1);
     const bool header = at == 0 && line.starts_with("#version");
     at = end + 1;
     if (line.empty() || header) continue;
-    auto merge = split_merge(line, merges.size());
+    const auto merge = split_merge(line, merges.size());
     if (!merge.ok()) return merge.error().in(path);
-    merges.push_back(std::move(merge).value());
+    merges.push_back(*merge);
   }
   return merges;
 }
@@ -55,7 +54,9 @@ Result<std::unique_ptr<Tokenizer>> load(const std::string& vocab_path, const std
   SLUICE_TRY(const json document, parse_json(text, vocab_path));
   auto vocabulary = parse_vocabulary(document);
   if (!vocabulary.ok()) return vocabulary.error().in(vocab_path);
-  SLUICE_TRY(auto merges, read_merges(merges_path));
+  SLUICE_TRY(const std::string merges_file, read_file(merges_path));
+  const std::string merges_text = to_valid_utf8(merges_file);
+  SLUICE_TRY(const std::vector<MergeText> merges, parse_merges(merges_text, merges_path));
 
   TokenizerParts parts;
   const auto id_of = [&](const std::string& content) -> std::optional<TokenId> {
@@ -67,7 +68,7 @@ Result<std::unique_ptr<Tokenizer>> load(const std::string& vocab_path, const std
     SLUICE_TRY_STATUS(apply_tokenizer_config(config, id_of, parts));
     std::optional<TokenId> unknown;
     if (!config.unk_token.empty()) unknown = id_of(config.unk_token);
-    SLUICE_TRY_STATUS(set_byte_level_bpe(parts, *vocabulary, std::move(merges), pre.ignore_merges, unknown));
+    SLUICE_TRY_STATUS(set_byte_level_bpe(parts, *vocabulary, merges, pre.ignore_merges, unknown));
     SLUICE_TRY(parts.pre_tokenizer, byte_level_pre_tokenizer(pre.patterns));
     if (pre.nfc) parts.normalizer.add(normal_form(NormalForm::nfc), kNormalFormShrinks);
     return finish_tokens(parts);

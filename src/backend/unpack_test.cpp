@@ -1,0 +1,103 @@
+// Packed panels back to the bytes that they were made of, over the catalog; and the layouts held to what they were.
+
+#include "backend/unpack.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "backend/kernel_args.h"
+#include "backend/op_table.h"
+#include "base/rng.h"
+#include "quant/weight/weight_format.h"
+
+namespace sluice {
+namespace {
+
+struct Packed {
+  DType dtype;
+  int64_t n, k;
+  std::vector<uint8_t> rows;
+  Buffer panels;
+
+  // Any bits at all: packing is no arithmetic.
+  Packed(DType type, int64_t n_rows, int64_t cols, uint64_t seed)
+      : dtype(type), n(n_rows), k(cols), rows(row_bytes(type, n_rows * cols)) {
+    Rng rng(seed);
+    for (uint8_t& b : rows) b = static_cast<uint8_t>(rng.below(256));
+    panels = Buffer::allocate(Ops::packed_bytes(dtype, n, k)).value();
+    ThreadPool pool(1);
+    Ops(kRefOps, pool).pack({rows.data(), dtype, Shape{n, k}}, panels.data());
+  }
+  PackedMatrix matrix() const { return {dtype, n, k, panels.data()}; }
+};
+
+std::vector<DType> packable() {
+  std::vector<DType> types;
+  for (const WeightFormat* f : weight_formats())
+    if (Ops::matmul_supports(f->dtype)) types.push_back(f->dtype);
+  return types;
+}
+
+class UnpackTest : public testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(Catalog, UnpackTest, testing::ValuesIn(packable()),
+                         [](const auto& info) { return std::string(dtype_name(info.param)); });
+
+TEST_P(UnpackTest, GivesTheBytesBack) {
+  const int64_t block = dtype_info(GetParam()).block_elems;
+  for (const int64_t n : {1, 16, 37})
+    for (const int64_t blocks : {1, 2, 3, 5, 8}) {
+      const Packed w(GetParam(), n, blocks * block, static_cast<uint64_t>(n * 100 + blocks));
+      const size_t size = row_bytes(w.dtype, w.k);
+      std::vector<uint8_t> row(size + 1);
+      for (int64_t r = 0; r < n; ++r) {
+        row.assign(size + 1, 0xa5);
+        unpack_row(w.matrix(), r, row.data());
+        ASSERT_EQ(std::memcmp(row.data(), w.rows.data() + static_cast<size_t>(r) * size, size), 0)
+            << "row " << r << " of [" << n << ", " << w.k << "]";
+        ASSERT_EQ(row[size], 0xa5) << "wrote past the row";
+      }
+    }
+}
+
+TEST_P(UnpackTest, EmbedsAsFromRows) {
+  const Packed w(GetParam(), 40, 512, 3);
+  const std::vector<TokenId> tokens = {39, 0, 17, 17, 15, 16, 31};
+  std::vector<float> from_rows(tokens.size() * 512), from_panels(tokens.size() * 512, -1.0f);
+  ThreadPool pool(2);
+  const Ops ops(kRefOps, pool);
+  ops.embed(TensorView{w.rows.data(), w.dtype, Shape{w.n, w.k}}, tokens, from_rows.data());
+  ops.embed(w.matrix(), tokens, from_panels.data());
+  EXPECT_EQ(std::memcmp(from_rows.data(), from_panels.data(), from_rows.size() * 4), 0);
+}
+
+// FNV-1a, 64 bits.
+uint64_t hash_of(const uint8_t* data, size_t bytes) {
+  uint64_t hash = 0xcbf29ce484222325ull;
+  for (size_t i = 0; i < bytes; ++i) hash = (hash ^ data[i]) * 0x100000001b3ull;
+  return hash;
+}
+
+// Packs on disk hold these layouts. Who changes one raises kPackVersion, and enters the new number and hashes; a new
+// format enters its own.
+TEST(PackLayout, IsThatOfItsVersion) {
+  ASSERT_EQ(kPackVersion, 1);
+  const std::map<std::string, uint64_t> known = {
+      {"F32", 0x89f9ab617764dfb7},  {"F16", 0x87ee8721b3fa8ef5},  {"BF16", 0x8d85621abad9aed1},
+      {"Q8_0", 0x3caa36c4eb5b6e30}, {"Q4_0", 0x6eef53a3ee3c7b5c}, {"Q4_K", 0xcffd0c2b22663023},
+      {"Q6_K", 0xe0cf992019aecf2f},
+  };
+  for (const DType type : packable()) {
+    const Packed w(type, 20, 768, 1);
+    const auto it = known.find(std::string(dtype_name(type)));
+    const uint64_t hash = hash_of(w.panels.data(), Ops::packed_bytes(type, w.n, w.k));
+    EXPECT_TRUE(it != known.end() && it->second == hash)
+        << "{\"" << dtype_name(type) << "\", 0x" << std::hex << hash << "}";
+  }
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,41 @@
+// A model started from a native pack computes what the GGUF computes that it came from: the same bits, in every format,
+// on every instruction set, with a tied head and with one of its own.
+
+#include "weights/native_pack.h"
+#include "backend/op_table.h"
+#include "quant/weight/weight_format.h"
+#include "tests/support/model_harness.h"
+#include "weights/convert.h"
+#include "weights/test_files.h"
+
+namespace sluice::test {
+namespace {
+
+class NativePackTest : public testing::TestWithParam<const WeightFormat*> {};
+
+TEST_P(NativePackTest, SameLogitsAsItsSource) {
+  const QuantRecipe recipe{GetParam()->name, GetParam()->dtype, false, 0};
+  TempDir dir;
+  ThreadPool pool(2);
+  const std::vector<TokenId> tokens{5, 500, 17, 300, 300, 1, 0, 511, 64, 8};
+  for (const char* shape : {"tiny-llama3", "tiny-llama", "tiny-qwen3"}) {
+    const std::string plain = dir.file("plain.gguf"), pack = dir.file("m.pack");
+    ASSERT_TRUE(write_gguf(plain, plan_random(shape, 11, recipe).value(), pool).ok());
+    ASSERT_TRUE(write_gguf(pack, as_pack(plan_requantize(plain, nullptr).value()), pool).ok());
+    for (const std::string& isa : usable_isas()) {
+      const auto a = LoadedModel::open(plain, isa), b = LoadedModel::open(pack, isa);
+      ASSERT_TRUE(a.ok() && b.ok()) << (a.ok() ? b.error().message : a.error().message);
+      EXPECT_GT((*b)->store.mapped_bytes(), 0u);
+      EXPECT_LT((*b)->store.owned_bytes(), (*a)->store.owned_bytes() / 20);
+      const std::vector<float> want = logits_of(*(*a)->model, tokens), got = logits_of(*(*b)->model, tokens);
+      EXPECT_GT(standard_deviation(want), 0.01);
+      EXPECT_TRUE(same_bits(got, want)) << shape << " on " << isa;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Catalog, NativePackTest, testing::ValuesIn(weight_formats().begin(), weight_formats().end()),
+                         [](const auto& info) { return std::string(info.param->name); });
+
+}  // namespace
+}  // namespace sluice::test
