@@ -1,4 +1,7 @@
 // Which tables there are, best first, and the choice among them.
+//
+// AVX-VNNI stands before AVX-512 without VNNI: on Zen 5, one thread, 128 rows, it multiplies Q8_0 1.9 times as fast (and Q4_0
+// at 0.8 of the speed). A CPU with both has AVX512_VNNI too, so far, and takes the first.
 
 #include <cstdlib>
 #include <string>
@@ -9,7 +12,8 @@
 namespace sluice {
 
 std::span<const OpTable* const> op_tables() {
-  static constexpr const OpTable* kAll[] = {&kAvx512Ops, &kAvx512bwOps, &kAvx2Ops, &kRefOps};
+  static constexpr const OpTable* kAll[] = {&kAvx512Ops, &kAvxVnniOps,       &kAvx512bwOps,
+                                            &kAvx2Ops,   &kAvx512Vnni256Ops, &kRefOps};
   return kAll;
 }
 

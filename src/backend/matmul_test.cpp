@@ -327,7 +327,7 @@ TEST(SelectOpTable, TakesTheBestTheForcedAndNamesTheChoices) {
   ::setenv("SLUICE_ISA", "sse9", 1);
   const auto unknown = select_op_table();
   ASSERT_FALSE(unknown.ok());
-  for (const char* name : {"sse9", "ref", "avx2", "avx512", "avx512bw"})
+  for (const char* name : {"sse9", "ref", "avx2", "avxvnni", "avx512", "avx512bw", "avx512vnni256"})
     EXPECT_NE(unknown.error().message.find(name), std::string::npos) << unknown.error().message;
   ::unsetenv("SLUICE_ISA");
   for (const OpTable* t : op_tables()) {

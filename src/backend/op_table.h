@@ -43,8 +43,10 @@ extern const RowOps kRefRowOps, kAvx2RowOps, kAvx512RowOps;
 
 extern const OpTable kRefOps;        // backend/ref: portable C++
 extern const OpTable kAvx2Ops;       // backend/cpu: AVX2, FMA, F16C
+extern const OpTable kAvxVnniOps;    // the same and AVX-VNNI
 extern const OpTable kAvx512bwOps;   // AVX-512 F, BW, DQ, VL
 extern const OpTable kAvx512Ops;     // the same and VNNI
+extern const OpTable kAvx512Vnni256Ops;  // AVX-VNNI's source in the encoding of AVX512VL and VNNI
 
 /// Every table, best first (catalog.cpp).
 std::span<const OpTable* const> op_tables();

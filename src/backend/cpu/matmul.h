@@ -9,10 +9,12 @@
   X(iq4_nl, IQ4_NL) X(mxfp4, MXFP4)
 
 #define SLUICE_DECLARE(name, Type) MatmulFn matmul_##name;
+#define SLUICE_BLOCK_KERNELS         \
+  SLUICE_BLOCK_TYPES(SLUICE_DECLARE) \
+  QuantizeFn quantize;
 #define SLUICE_MATMUL_KERNELS                   \
   MatmulFn matmul_f32, matmul_f16, matmul_bf16; \
-  SLUICE_BLOCK_TYPES(SLUICE_DECLARE)            \
-  QuantizeFn quantize;
+  SLUICE_BLOCK_KERNELS
 
 namespace sluice::avx2 {
 SLUICE_MATMUL_KERNELS
@@ -25,4 +27,14 @@ constexpr int kFloatRows = 6, kBlockRows = 4;
 namespace sluice::avx512vnni {
 SLUICE_MATMUL_KERNELS
 constexpr int kFloatRows = 6, kBlockRows = 6;
+}
+// The 256-bit tables with VNNI: their kernels of the float types are avx2's. Six rows are 3 % faster on Zen 5, for a third
+// more to compile.
+namespace sluice::avxvnni {
+SLUICE_BLOCK_KERNELS
+constexpr int kFloatRows = 6, kBlockRows = 4;
+}
+namespace sluice::avx512vnni256 {
+SLUICE_BLOCK_KERNELS
+constexpr int kFloatRows = 6, kBlockRows = 4;
 }

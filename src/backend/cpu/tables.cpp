@@ -35,6 +35,12 @@ std::string avx512_lacks() {
   return lacks;
 }
 
+std::string avxvnni_lacks() {
+  std::string lacks = avx2_lacks();
+  need(lacks, __builtin_cpu_supports("avxvnni"), "AVX_VNNI");
+  return lacks;
+}
+
 constexpr const char* kMultiplyAdd = "vfmadd231ps";
 constexpr const char* kWidenedBf16 = "vpslld and vpand to f32, vfmadd231ps";
 constexpr const char* kByteDotInSteps = "vpmaddubsw, vpmaddwd, vpaddd";
@@ -53,6 +59,18 @@ Peaks avx512bw_peaks() {
 Peaks avx512_peaks() {
   Peaks peaks = avx512bw_peaks();
   peaks.int8 = {"vpdpbusd", avx512vnni::int8_peak};
+  return peaks;
+}
+
+Peaks avxvnni_peaks() {
+  Peaks peaks = avx2_peaks();
+  peaks.int8 = {"vpdpbusd", avxvnni::int8_peak};
+  return peaks;
+}
+
+Peaks avx512vnni256_peaks() {
+  Peaks peaks = avx2_peaks();
+  peaks.int8 = {"vpdpbusd of 256 bits", avx512vnni256::int8_peak};
   return peaks;
 }
 
@@ -77,14 +95,32 @@ constexpr int at(DType dtype) { return static_cast<int>(dtype); }
     return t;                                                                 \
   }
 
+// Another table's kernels, but for the block types.
+#define SLUICE_BLOCK_TABLE(isa_name, lacks_fn, ns, base, peaks_fn)             \
+  constexpr OpTable make_##ns() {                                            \
+    using namespace ns;                                                       \
+    OpTable t = make_##base();                                                \
+    t.isa = isa_name;                                                         \
+    t.lacks = lacks_fn;                                                       \
+    SLUICE_BLOCK_TYPES(SLUICE_ENTRY)                                          \
+    t.block_group_rows = ns::kBlockRows;                                     \
+    t.quantize = ns::quantize;                                               \
+    t.peaks = peaks_fn;                                                       \
+    return t;                                                                 \
+  }
+
 SLUICE_TABLE("avx2", avx2_lacks, avx2, &kAvx2RowOps, avx2_peaks)
 SLUICE_TABLE("avx512bw", avx512bw_lacks, avx512bw, &kAvx512RowOps, avx512bw_peaks)
 SLUICE_TABLE("avx512", avx512_lacks, avx512vnni, &kAvx512RowOps, avx512_peaks)
+SLUICE_BLOCK_TABLE("avxvnni", avxvnni_lacks, avxvnni, avx2, avxvnni_peaks)
+SLUICE_BLOCK_TABLE("avx512vnni256", avx512_lacks, avx512vnni256, avx2, avx512vnni256_peaks)
 
 }  // namespace
 
 constinit const OpTable kAvx2Ops = make_avx2();
+constinit const OpTable kAvxVnniOps = make_avxvnni();
 constinit const OpTable kAvx512bwOps = make_avx512bw();
 constinit const OpTable kAvx512Ops = make_avx512vnni();
+constinit const OpTable kAvx512Vnni256Ops = make_avx512vnni256();
 
 }  // namespace sluice
