@@ -38,3 +38,8 @@ namespace sluice::avx512vnni256 {
 SLUICE_BLOCK_KERNELS
 constexpr int kFloatRows = 6, kBlockRows = 4;
 }
+// AMX, with AVX-512 and VNNI: its kernels of the float types are avx512vnni's.
+namespace sluice::amx {
+SLUICE_BLOCK_KERNELS
+constexpr int kFloatRows = 6, kBlockRows = 16;  // the rows of a tile register
+}

@@ -10,4 +10,5 @@ namespace avx512vnni { PeakFn int8_peak; }
 namespace avxvnni { PeakFn int8_peak; }
 namespace avx512vnni256 { PeakFn int8_peak; }
 namespace avx512bf16 { PeakFn bf16_peak; }
+namespace amx { PeakFn int8_peak; }
 }  // namespace sluice

@@ -1,6 +1,12 @@
 // The tables of the x86-64 instruction sets, and what each asks of the CPU. GCC's CPUID check covers the operating
 // system's support of the registers too.
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
 #include "backend/cpu/matmul.h"
 #include "backend/cpu/peak.h"
 #include "backend/op_table.h"
@@ -41,6 +47,20 @@ std::string avxvnni_lacks() {
   return lacks;
 }
 
+std::string amx_lacks() {
+  std::string lacks = avx512_lacks();
+  need(lacks, __builtin_cpu_supports("amx-tile"), "AMX_TILE");
+  need(lacks, __builtin_cpu_supports("amx-int8"), "AMX_INT8");
+  return lacks;
+}
+
+// Linux (from 5.16 on) gives a process the 8 KiB of tile registers only when asked, for all of its threads.
+std::string enable_amx() {
+  constexpr long kArchReqXcompPerm = 0x1023, kTileData = 18;
+  if (::syscall(SYS_arch_prctl, kArchReqXcompPerm, kTileData) == 0) return {};
+  return std::string("the kernel gives no permission to use AMX's tile registers: ") + std::strerror(errno);
+}
+
 constexpr const char* kMultiplyAdd = "vfmadd231ps";
 constexpr const char* kWidenedBf16 = "vpslld and vpand to f32, vfmadd231ps";
 constexpr const char* kByteDotInSteps = "vpmaddubsw, vpmaddwd, vpaddd";
@@ -71,6 +91,12 @@ Peaks avxvnni_peaks() {
 Peaks avx512vnni256_peaks() {
   Peaks peaks = avx2_peaks();
   peaks.int8 = {"vpdpbusd of 256 bits", avx512vnni256::int8_peak};
+  return peaks;
+}
+
+Peaks amx_peaks() {
+  Peaks peaks = avx512_peaks();
+  peaks.int8 = {"tdpbsud", amx::int8_peak};
   return peaks;
 }
 
@@ -115,12 +141,22 @@ SLUICE_TABLE("avx512", avx512_lacks, avx512vnni, &kAvx512RowOps, avx512_peaks)
 SLUICE_BLOCK_TABLE("avxvnni", avxvnni_lacks, avxvnni, avx2, avxvnni_peaks)
 SLUICE_BLOCK_TABLE("avx512vnni256", avx512_lacks, avx512vnni256, avx2, avx512vnni256_peaks)
 
+SLUICE_BLOCK_TABLE("amx", amx_lacks, amx, avx512vnni, amx_peaks)
+
+constexpr OpTable make_unproven_amx() {
+  OpTable t = make_amx();
+  t.enable = enable_amx;
+  t.unproven = true;
+  return t;
+}
+
 }  // namespace
 
 constinit const OpTable kAvx2Ops = make_avx2();
 constinit const OpTable kAvxVnniOps = make_avxvnni();
 constinit const OpTable kAvx512bwOps = make_avx512bw();
 constinit const OpTable kAvx512Ops = make_avx512vnni();
+constinit const OpTable kAmxOps = make_unproven_amx();
 constinit const OpTable kAvx512Vnni256Ops = make_avx512vnni256();
 
 }  // namespace sluice
