@@ -109,6 +109,8 @@ TEST(TileModelDeathTest, FaultsWhereTheProcessorDoes) {
   EXPECT_DEATH(multiply(reserved), "reserved");
 }
 
+#if defined(__x86_64__)
+
 // The bytes are those of GNU as.
 TEST(VexInstruction, IsDecodedFromItsBytes) {
   uint64_t registers[16];
@@ -153,6 +155,8 @@ TEST(Amx, IsNeverTakenUnnamedAndAsksTheKernelFirst) {
   if (kAmxOps.lacks().empty()) GTEST_SKIP() << "this CPU has AMX: the kernel's answer depends on its version";
   EXPECT_NE(kAmxOps.enable().find("no permission"), std::string::npos);
 }
+
+#endif
 
 }  // namespace
 }  // namespace sluice

@@ -13,8 +13,11 @@
 namespace sluice {
 
 std::span<const OpTable* const> op_tables() {
-  static constexpr const OpTable* kAll[] = {&kAvx512Ops,        &kAvxVnniOps, &kAvx512bwOps, &kAvx2Ops,
-                                            &kAvx512Vnni256Ops, &kAmxOps,     &kRefOps};
+  static constexpr const OpTable* kAll[] = {
+#if defined(__x86_64__)
+      &kAvx512Ops, &kAvxVnniOps, &kAvx512bwOps, &kAvx2Ops, &kAvx512Vnni256Ops, &kAmxOps,
+#endif
+      &kRefOps};
   return kAll;
 }
 

@@ -328,8 +328,9 @@ TEST(SelectOpTable, TakesTheBestTheForcedAndNamesTheChoices) {
   ::setenv("SLUICE_ISA", "sse9", 1);
   const auto unknown = select_op_table();
   ASSERT_FALSE(unknown.ok());
-  for (const char* name : {"sse9", "ref", "avx2", "avxvnni", "avx512", "avx512bw", "avx512vnni256", "amx"})
-    EXPECT_NE(unknown.error().message.find(name), std::string::npos) << unknown.error().message;
+  EXPECT_NE(unknown.error().message.find("sse9"), std::string::npos) << unknown.error().message;
+  for (const OpTable* t : op_tables())
+    EXPECT_NE(unknown.error().message.find(t->isa), std::string::npos) << unknown.error().message;
   ::unsetenv("SLUICE_ISA");
   for (const OpTable* t : op_tables()) {
     const auto forced = select_op_table(t->isa);

@@ -13,6 +13,8 @@
 
 namespace sluice {
 
+#if defined(__x86_64__)
+
 /// One instruction of the VEX map 0F38 with W = 0, which is where those of AMX are.
 struct VexInstruction {
   enum Prefix { none = 0, p66 = 1, pf3 = 2, pf2 = 3 };
@@ -93,17 +95,23 @@ inline void run_illegal_instruction(int, siginfo_t*, void* context) {
     ::signal(SIGILL, SIG_DFL);  // comes again, and ends the program as it should
 }
 
+#endif  // __x86_64__
+
 /// What keeps a table from running in this test program: nothing where tile instructions alone are missing, which are
 /// emulated from then on.
 inline std::string lacks_even_emulated(const OpTable& table) {
-  if (&table != &kAmxOps) return table.lacks();
-  if (table.lacks().empty() && table.enable().empty()) return {};
-  if (std::string lacks = kAvx512Ops.lacks(); !lacks.empty()) return lacks;
-  struct sigaction action = {};
-  action.sa_sigaction = run_illegal_instruction;
-  action.sa_flags = SA_SIGINFO;
-  ::sigaction(SIGILL, &action, nullptr);
-  return {};
+#if defined(__x86_64__)
+  if (&table == &kAmxOps) {
+    if (table.lacks().empty() && table.enable().empty()) return {};
+    if (std::string lacks = kAvx512Ops.lacks(); !lacks.empty()) return lacks;
+    struct sigaction action = {};
+    action.sa_sigaction = run_illegal_instruction;
+    action.sa_flags = SA_SIGINFO;
+    ::sigaction(SIGILL, &action, nullptr);
+    return {};
+  }
+#endif
+  return table.lacks();
 }
 
 }  // namespace sluice
