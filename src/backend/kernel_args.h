@@ -18,19 +18,26 @@ constexpr int kMaxTileRows = 128;  // rows of one MatmulTile
 // Block types: [headers][values], the values starting at the next multiple of 64. Values are unsigned, as in
 // QuantBlock. Those of a block of 32 k are lines of 64 bytes; byte 4 c + j of group g's line belongs to k = 4 g + j, j < 4:
 //   Q8_0  8 lines, one per group
-//   Q4_0  4 lines, line p with group 2 p in the low nibbles and 2 p + 1 in the high ones; Q4_K, IQ4_NL and MXFP4 the same
-//   Q5_0  4 such lines for the low nibbles, then one line with bit 4 of group g at bit g; Q5_K the same
+//   Q4_0  4 lines, line p with group 2 p in the low nibbles and 2 p + 1 in the high ones; Q4_1, Q4_K, IQ4_NL and MXFP4 the same
+//   Q5_0  4 such lines for the low nibbles, then one line with bit 4 of group g at bit g; Q5_1 and Q5_K the same
 //   Q6_K  4 such lines for the low nibbles, then 2 lines h with bits 4-5 of group 4 h + i at bit 2 i
+//   Q3_K  2 lines h with bits 0-1 of group 4 h + i at bit 2 i, then one line with bit 2 of group g at bit g
 // Headers:
 //   Q8_0, Q4_0, Q5_0, IQ4_NL  per block: d (float16) [16]
+//   Q4_1, Q5_1  per block: d [16], -m [16] (float16)
 //   MXFP4  per block: the power of two (E8M0) [16]
 //   Q4_K, Q5_K  per 256: d [16], dmin [16], then three lines, byte 16 s + c: low nibbles of scales of sub-block s (bits 0-3) and
 //         s + 4 (bits 4-7); the same of minimums; bits 4-5 of scale s, scale s + 4, min s, min s + 4 (bits 0-7 in pairs)
 //   Q6_K  per 256: d [16], then scales [16 sub-blocks of 16 k][16] int8
+//   Q3_K  per 256: d [16], then scales, 32 too large, in [8][16] bytes: low nibbles of sub-blocks s and s + 8 (of 16 k), and
+//         [4][16] bytes: upper bits of sub-block s + 4 i at bit 2 i
 constexpr int kQ8HeadBytes = 32, kQ8BlockBytes = 512;
 constexpr int kQ4HeadBytes = 32, kQ4BlockBytes = 256;
+constexpr int kQ41HeadBytes = 64, kQ41BlockBytes = 256;
 constexpr int kQ5HeadBytes = 32, kQ5BlockBytes = 320;
+constexpr int kQ51HeadBytes = 64, kQ51BlockBytes = 320;
 constexpr int kFp4HeadBytes = 16, kFp4BlockBytes = 256;
+constexpr int kQ3KHeadBytes = 224, kQ3KBlockBytes = 192;
 constexpr int kQ4KHeadBytes = 256, kQ4KBlockBytes = 256;  // a header serves 8 blocks of 32
 constexpr int kQ5KHeadBytes = 256, kQ5KBlockBytes = 320;
 constexpr int kQ6KHeadBytes = 288, kQ6KBlockBytes = 384;

@@ -43,7 +43,8 @@ ThreadPool& pool_of(int threads) {
 // Where a block has float16 scales and minimums.
 std::vector<size_t> scales_at(DType dtype) {
   switch (dtype) {
-    case DType::q4_k: case DType::q5_k: return {0, 2};
+    case DType::q4_1: case DType::q5_1: case DType::q4_k: case DType::q5_k: return {0, 2};
+    case DType::q3_k: return {108};
     case DType::q6_k: return {208};
     case DType::mxfp4: return {};
     default: return {0};

@@ -18,8 +18,11 @@ BlockLayout block_layout(DType dtype) {
   switch (dtype) {
     case DType::q8_0: return {kQ8HeadBytes, 1, kQ8BlockBytes};
     case DType::q4_0: case DType::iq4_nl: return {kQ4HeadBytes, 1, kQ4BlockBytes};
+    case DType::q4_1: return {kQ41HeadBytes, 1, kQ41BlockBytes};
     case DType::mxfp4: return {kFp4HeadBytes, 1, kFp4BlockBytes};
     case DType::q5_0: return {kQ5HeadBytes, 1, kQ5BlockBytes};
+    case DType::q5_1: return {kQ51HeadBytes, 1, kQ51BlockBytes};
+    case DType::q3_k: return {kQ3KHeadBytes, 8, kQ3KBlockBytes};
     case DType::q4_k: return {kQ4KHeadBytes, 8, kQ4KBlockBytes};
     case DType::q5_k: return {kQ5KHeadBytes, 8, kQ5KBlockBytes};
     case DType::q6_k: return {kQ6KHeadBytes, 8, kQ6KBlockBytes};
@@ -38,15 +41,13 @@ void put_nibbles(const uint8_t* q, int c, uint8_t* lines) {
     for (int j = 0; j < 4; ++j)
       lines[64 * p + 4 * c + j] = static_cast<uint8_t>((q[8 * p + j] & 15) | (q[8 * p + 4 + j] & 15) << 4);
 }
-void put_fifth_bits(const uint8_t* q, int c, uint8_t* line) {
-  for (int i = 0; i < 32; ++i) line[4 * c + i % 4] |= static_cast<uint8_t>((q[i] >> 4 & 1) << (i / 4));
+// Bit `bit` of each value, into one line; bits `bit` and `bit` + 1, into two.
+void put_single_bits(const uint8_t* q, int bit, int c, uint8_t* line) {
+  for (int i = 0; i < 32; ++i) line[4 * c + i % 4] |= static_cast<uint8_t>((q[i] >> bit & 1) << (i / 4));
 }
-void put_upper_pairs(const uint8_t* q, int c, uint8_t* lines) {
-  for (int h = 0; h < 2; ++h)
-    for (int j = 0; j < 4; ++j) {
-      const uint8_t* v = q + 16 * h + j;
-      lines[64 * h + 4 * c + j] = static_cast<uint8_t>(v[0] >> 4 | v[4] >> 4 << 2 | v[8] >> 4 << 4 | v[12] >> 4 << 6);
-    }
+void put_bit_pairs(const uint8_t* q, int bit, int c, uint8_t* lines) {
+  for (int i = 0; i < 32; ++i)
+    lines[64 * (i / 16) + 4 * c + i % 4] |= static_cast<uint8_t>((q[i] >> bit & 3) << (i / 4 % 4 * 2));
 }
 
 // Those of Q4_K and Q5_K, but for d.
@@ -68,9 +69,26 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
   switch (dtype) {
     case DType::q8_0: put_bytes(b.q, c, values); break;
     case DType::q4_0: case DType::iq4_nl: case DType::mxfp4: put_nibbles(b.q, c, values); break;
+    case DType::q4_1:
+      put_u16(head + 32 + 2 * c, b.dmin);
+      put_nibbles(b.q, c, values);
+      break;
+    case DType::q5_1:
+      put_u16(head + 32 + 2 * c, b.dmin);
+      [[fallthrough]];
     case DType::q5_0:
       put_nibbles(b.q, c, values);
-      put_fifth_bits(b.q, c, values + 256);
+      put_single_bits(b.q, 4, c, values + 256);
+      break;
+    case DType::q3_k:
+      for (int s = 0; s < 16; ++s) {
+        head[32 + 16 * (s % 8) + c] |= static_cast<uint8_t>((b.scale[s] & 15) << (s < 8 ? 0 : 4));
+        head[160 + 16 * (s % 4) + c] |= static_cast<uint8_t>(b.scale[s] >> 4 << (2 * (s / 4)));
+      }
+      for (int s = 0; s < 8; ++s) {
+        put_bit_pairs(b.q + 32 * s, 0, c, values + s * kQ3KBlockBytes);
+        put_single_bits(b.q + 32 * s, 2, c, values + s * kQ3KBlockBytes + 128);
+      }
       break;
     case DType::q4_k:
       put_scales_and_mins(b, c, head);
@@ -80,14 +98,14 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
       put_scales_and_mins(b, c, head);
       for (int s = 0; s < 8; ++s) {
         put_nibbles(b.q + 32 * s, c, values + s * kQ5KBlockBytes);
-        put_fifth_bits(b.q + 32 * s, c, values + s * kQ5KBlockBytes + 256);
+        put_single_bits(b.q + 32 * s, 4, c, values + s * kQ5KBlockBytes + 256);
       }
       break;
     case DType::q6_k:
       for (int s = 0; s < 16; ++s) head[32 + 16 * s + c] = b.scale[s];
       for (int s = 0; s < 8; ++s) {
         put_nibbles(b.q + 32 * s, c, values + s * kQ6KBlockBytes);
-        put_upper_pairs(b.q + 32 * s, c, values + s * kQ6KBlockBytes + 256);
+        put_bit_pairs(b.q + 32 * s, 4, c, values + s * kQ6KBlockBytes + 256);
       }
       break;
     default: CHECK(false, "{} has no packed form", dtype_name(dtype));

@@ -15,7 +15,8 @@ constexpr DTypeInfo kInfos[kNumDTypes] = {
     {DType::boolean, "BOOL", 1, 1}, {DType::q8_0, "Q8_0", 32, 34}, {DType::q4_0, "Q4_0", 32, 18},
     {DType::q4_k, "Q4_K", 256, 144}, {DType::q6_k, "Q6_K", 256, 210}, {DType::q5_0, "Q5_0", 32, 22},
     {DType::q5_k, "Q5_K", 256, 176}, {DType::iq4_nl, "IQ4_NL", 32, 18},
-    {DType::mxfp4, "MXFP4", 32, 17},
+    {DType::mxfp4, "MXFP4", 32, 17}, {DType::q4_1, "Q4_1", 32, 20},
+    {DType::q5_1, "Q5_1", 32, 24}, {DType::q3_k, "Q3_K", 256, 110},
 };
 
 }  // namespace

@@ -7,10 +7,11 @@ namespace {
 
 constexpr QuantRecipe kRecipes[] = {
     {"f32", DType::f32, false, 0},    {"f16", DType::f16, false, 1},    {"bf16", DType::bf16, false, 32},
-    {"q8_0", DType::q8_0, false, 7},  {"q4_0", DType::q4_0, false, 2},  {"q4_k", DType::q4_k, false, 14},
-    {"q4_k_m", DType::q4_k, true, 15}, {"q5_0", DType::q5_0, false, 8},  {"q5_k", DType::q5_k, false, 16},
-    {"q5_k_m", DType::q5_k, true, 17}, {"q6_k", DType::q6_k, false, 18},  {"iq4_nl", DType::iq4_nl, false, 25},
-    {"mxfp4", DType::mxfp4, false, 38},
+    {"q3_k", DType::q3_k, false, 11}, {"q8_0", DType::q8_0, false, 7},  {"q4_0", DType::q4_0, false, 2},  {"q4_1", DType::q4_1, false, 3},
+    {"q4_k", DType::q4_k, false, 14}, {"q4_k_m", DType::q4_k, true, 15}, {"q5_0", DType::q5_0, false, 8},
+    {"q5_1", DType::q5_1, false, 9},  {"q5_k", DType::q5_k, false, 16}, {"q5_k_m", DType::q5_k, true, 17},
+    {"q6_k", DType::q6_k, false, 18},
+    {"iq4_nl", DType::iq4_nl, false, 25}, {"mxfp4", DType::mxfp4, false, 38},
 };
 
 // The first and last eighth of the layers, and every third between: llama.cpp's choice of layers worth more bits.

@@ -152,7 +152,7 @@ TEST_P(QuantizedTinyModel, KeepsPerplexityAndRetrieval) {
 
 INSTANTIATE_TEST_SUITE_P(Recipes, QuantizedTinyModel,
                          testing::Values(Quantized{"f16", 0.001}, Quantized{"q8_0", 0.005}, Quantized{"q6_k", 0.01},
-                                         Quantized{"q4_k_m", 0.03}, Quantized{"q4_0", 0.06}, Quantized{"q5_0", 0.03}, Quantized{"q5_k_m", 0.02}, Quantized{"iq4_nl", 0.05}, Quantized{"mxfp4", 0.1}),
+                                         Quantized{"q4_k_m", 0.03}, Quantized{"q4_0", 0.06}, Quantized{"q5_0", 0.03}, Quantized{"q5_k_m", 0.02}, Quantized{"iq4_nl", 0.05}, Quantized{"mxfp4", 0.1}, Quantized{"q4_1", 0.05}, Quantized{"q5_1", 0.02}, Quantized{"q3_k", 0.2}),
                          [](const auto& info) { return std::string(info.param.recipe); });
 
 }  // namespace

@@ -7,8 +7,8 @@ import gguf
 import numpy as np
 
 OUT = pathlib.Path(__file__).parent / "quant"
-BLOCKS = {"F16": 256, "BF16": 256, "Q8_0": 8, "Q4_0": 8, "Q4_K": 4, "Q6_K": 4, "Q5_0": 8, "Q5_K": 4, "IQ4_NL": 8, "MXFP4": 8}
-F16_AT = {"Q8_0": [0], "Q4_0": [0], "Q4_K": [0, 2], "Q6_K": [208], "Q5_0": [0], "Q5_K": [0, 2], "IQ4_NL": [0], "MXFP4": []}
+BLOCKS = {"F16": 256, "BF16": 256, "Q8_0": 8, "Q4_0": 8, "Q4_K": 4, "Q6_K": 4, "Q5_0": 8, "Q5_K": 4, "IQ4_NL": 8, "MXFP4": 8, "Q4_1": 8, "Q5_1": 8, "Q3_K": 4}
+F16_AT = {"Q8_0": [0], "Q4_0": [0], "Q4_K": [0, 2], "Q6_K": [208], "Q5_0": [0], "Q5_K": [0, 2], "IQ4_NL": [0], "MXFP4": [], "Q4_1": [0, 2], "Q5_1": [0, 2], "Q3_K": [108]}
 
 rng = np.random.default_rng(20240)
 for name, count in BLOCKS.items():

@@ -90,7 +90,9 @@ int nibble(const uint8_t* lines, int c, int k) {
   return lines[64 * (g / 2) + 4 * c + k % 4] >> (4 * (g % 2)) & 15;
 }
 
-int fifth_bit(const uint8_t* line, int c, int k) { return (line[4 * c + k % 4] >> (k / 4) & 1) << 4; }
+int single_bit(const uint8_t* line, int c, int k) { return line[4 * c + k % 4] >> (k / 4) & 1; }
+int fifth_bit(const uint8_t* line, int c, int k) { return single_bit(line, c, k) << 4; }
+int bit_pair(const uint8_t* lines, int c, int k) { return lines[64 * (k / 16) + 4 * c + k % 4] >> (k / 4 % 4 * 2) & 3; }
 
 // Of sub-block `sub` of 8, from the header of Q4_K and Q5_K.
 void read_scale_and_min(const uint8_t* head, int c, int sub, Block& w) {
@@ -139,11 +141,29 @@ void matmul_q4_0(const MatmulTile& t) {
       });
 }
 
+void matmul_q4_1(const MatmulTile& t) {
+  block_matmul<kQ41HeadBytes, 1, kQ41BlockBytes, false, true>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = load_f16(head + 2 * c);
+        w.min = load_f16(head + 32 + 2 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k);
+      });
+}
+
 void matmul_q5_0(const MatmulTile& t) {
   block_matmul<kQ5HeadBytes, 1, kQ5BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
         for (int k = 0; k < kActBlock; ++k) w.q[k] = (nibble(values, c, k) | fifth_bit(values + 256, c, k)) - 16;
+      });
+}
+
+void matmul_q5_1(const MatmulTile& t) {
+  block_matmul<kQ51HeadBytes, 1, kQ51BlockBytes, false, true>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = load_f16(head + 2 * c);
+        w.min = load_f16(head + 32 + 2 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k) | fifth_bit(values + 256, c, k);
       });
 }
 
@@ -160,6 +180,20 @@ void matmul_mxfp4(const MatmulTile& t) {
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = std::ldexp(1.0f, head[c] - 128);  // half: the values are doubled
         for (int k = 0; k < kActBlock; ++k) w.q[k] = kE2M1Doubled[nibble(values, c, k)];
+      });
+}
+
+void matmul_q3_k(const MatmulTile& t) {
+  block_matmul<kQ3KHeadBytes, 8, kQ3KBlockBytes, true, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
+        const float d = load_f16(head + 2 * c);
+        for (int h = 0; h < 2; ++h) {
+          const int s = 2 * sub + h;
+          const int low = head[32 + 16 * (s % 8) + c] >> (s < 8 ? 0 : 4) & 15;
+          const int upper = head[160 + 16 * (s % 4) + c] >> (2 * (s / 4)) & 3;
+          w.scale[h] = d * static_cast<float>((low | upper << 4) - 32);
+        }
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = (bit_pair(values, c, k) | single_bit(values + 128, c, k) << 2) - 4;
       });
 }
 
@@ -185,11 +219,7 @@ void matmul_q6_k(const MatmulTile& t) {
         const float d = load_f16(head + 2 * c);
         for (int h = 0; h < 2; ++h)
           w.scale[h] = d * static_cast<float>(static_cast<int8_t>(head[32 + 16 * (2 * sub + h) + c]));
-        for (int k = 0; k < kActBlock; ++k) {
-          const int g = k / 4;
-          const int upper = values[256 + 64 * (g / 4) + 4 * c + k % 4] >> (2 * (g % 4)) & 3;
-          w.q[k] = (nibble(values, c, k) | upper << 4) - 32;
-        }
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = (nibble(values, c, k) | bit_pair(values + 256, c, k) << 4) - 32;
       });
 }
 

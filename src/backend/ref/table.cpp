@@ -24,6 +24,9 @@ constexpr OpTable make_table() {
   set(DType::q5_k, ref::matmul_q5_k);
   set(DType::iq4_nl, ref::matmul_iq4_nl);
   set(DType::mxfp4, ref::matmul_mxfp4);
+  set(DType::q4_1, ref::matmul_q4_1);
+  set(DType::q5_1, ref::matmul_q5_1);
+  set(DType::q3_k, ref::matmul_q3_k);
   t.float_group_rows = 4;
   t.block_group_rows = 4;
   t.quantize = ref::quantize;

@@ -54,9 +54,10 @@ float search_table(const float* x, int n, const int8_t* table) {
   return best_scale;
 }
 
-ScaleMin search_affine(const float* x, int n, int levels) {
+ScaleMin search_affine(const float* x, int n, int levels, MinSign sign) {
   double squares = 0;
-  float lowest = 0, highest = x[0];  // the range always holds 0, since min >= 0
+  // Where min >= 0 the range always holds 0.
+  float lowest = sign == MinSign::positive ? 0 : x[0], highest = x[0];
   for (int i = 0; i < n; ++i) {
     squares += static_cast<double>(x[i]) * x[i];
     lowest = std::min(lowest, x[i]);
@@ -93,7 +94,7 @@ ScaleMin search_affine(const float* x, int n, int levels) {
     if (!(det > 0)) continue;
     double scale = (w_sum * w_xq - w_x * w_q) / det;
     double min = (w_q * w_xq - w_qq * w_x) / det;
-    if (min < 0) {
+    if (min < 0 && sign == MinSign::positive) {
       min = 0;
       scale = w_xq / w_qq;
     }

@@ -45,7 +45,8 @@ inline int nearest_code(float v, const int8_t* table, int codes) {
 float search_table(const float* x, int n, const int8_t* table);
 
 struct ScaleMin { float scale, min; };
-/// x[i] ~ scale * q[i] - min, 0 <= q <= levels, scale and min >= 0, weighted by rms(x) + |x[i]|.
-ScaleMin search_affine(const float* x, int n, int levels);
+enum class MinSign : uint8_t { positive, any };
+/// x[i] ~ scale * q[i] - min, 0 <= q <= levels, scale >= 0 (and min >= 0, unless it may be any), weighted by rms(x) + |x[i]|.
+ScaleMin search_affine(const float* x, int n, int levels, MinSign sign = MinSign::positive);
 
 }  // namespace sluice

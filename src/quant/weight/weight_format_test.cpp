@@ -89,9 +89,12 @@ TEST_P(BlockFormats, UnpackAgreesWithDecode) {
       if (f.dtype == DType::q4_0) value = d * static_cast<float>(b.q[i] - 8);
       if (f.dtype == DType::iq4_nl) value = d * static_cast<float>(kIq4NlValues[b.q[i]]);
       if (f.dtype == DType::mxfp4) value = std::ldexp(static_cast<float>(kE2M1Doubled[b.q[i]]), b.scale[0] - 128);
+      if (f.dtype == DType::q4_1 || f.dtype == DType::q5_1) value = d * static_cast<float>(b.q[i]) - dmin;
       if (f.dtype == DType::q5_0) value = d * static_cast<float>(b.q[i] - 16);
       if (f.dtype == DType::q4_k || f.dtype == DType::q5_k)
         value = (d * b.scale[i / 32]) * static_cast<float>(b.q[i]) - dmin * b.min[i / 32];
+      if (f.dtype == DType::q3_k)
+        value = (d * static_cast<float>(b.scale[i / 16] - 32)) * static_cast<float>(b.q[i] - 4);
       if (f.dtype == DType::q6_k)
         value = (d * static_cast<float>(static_cast<int8_t>(b.scale[i / 16]))) * static_cast<float>(b.q[i] - 32);
       ASSERT_EQ(value, want[static_cast<size_t>(i)]) << "value " << i;
@@ -105,7 +108,8 @@ TEST_P(WeightFormats, RoundTripErrorIsBounded) {
   static const std::map<DType, double> kBounds = {
       {DType::f32, 0},     {DType::f16, 3e-4},   {DType::bf16, 2e-3},  {DType::q8_0, 6e-3},
       {DType::q4_0, 0.09}, {DType::q4_k, 0.076}, {DType::q6_k, 0.020}, {DType::q5_0, 0.045}, {DType::q5_k, 0.040}, {DType::iq4_nl, 0.085},
-      {DType::mxfp4, 0.12},
+      {DType::mxfp4, 0.12}, {DType::q4_1, 0.076},
+      {DType::q5_1, 0.040}, {DType::q3_k, 0.18},
   };
   const double bound = kBounds.at(f.dtype);
   Rng rng(7);
