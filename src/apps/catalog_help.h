@@ -16,7 +16,7 @@ std::string catalog_help(std::string_view what, const auto& catalog) {
     if constexpr (requires { entry.help; })
       text += fmt::format("{}{} ({})", before, entry.name, entry.help), before = "; ";
     else if constexpr (requires { entry->isa; })
-      text += fmt::format("{}{}", before, entry->isa), before = ", ";
+      text += fmt::format("{}{}{}", before, entry->isa, entry->unproven ? " (untested on hardware)" : ""), before = ", ";
     else
       text += fmt::format("{}{}", before, entry.name), before = ", ";
   }

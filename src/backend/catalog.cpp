@@ -1,15 +1,23 @@
 // Which tables there are, best first, and the choice among them.
+//
+// AVX-VNNI stands before AVX-512 without VNNI: on Zen 5, one thread, 128 rows, it multiplies Q8_0 1.9 times as fast
+// (and Q4_0 at 0.8 of the speed). A CPU with both has AVX512_VNNI too, so far, and takes the first.
 
 #include <cstdlib>
 #include <string>
 
 #include "backend/op_table.h"
 #include "backend/ops.h"
+#include "base/log.h"
 
 namespace sluice {
 
 std::span<const OpTable* const> op_tables() {
-  static constexpr const OpTable* kAll[] = {&kAvx512bf16Ops, &kAvx512Ops, &kAvx512bwOps, &kAvx2Ops, &kRefOps, &kRefBf16Ops};
+  static constexpr const OpTable* kAll[] = {
+#if defined(__x86_64__)
+      &kAvx512bf16Ops, &kAvx512Ops, &kAvxVnniOps, &kAvx512bwOps, &kAvx2Ops, &kAvx512Vnni256Ops, &kAmxOps,
+#endif
+      &kRefOps, &kRefBf16Ops};
   return kAll;
 }
 
@@ -19,21 +27,36 @@ const OpTable& reference_of(const OpTable& table) {
 
 std::string_view Ops::isa() const { return table_.isa; }
 
+namespace {
+
+Result<const OpTable*> take_named(const OpTable& table, const std::string& lacks) {
+  if (!lacks.empty())
+    return unsupported(fmt::format("SLUICE_ISA {} cannot run on this CPU, which lacks {}", table.isa, lacks),
+                       "SLUICE_ISA");
+  if (table.enable != nullptr)
+    if (const std::string refused = table.enable(); !refused.empty())
+      return unsupported(fmt::format("SLUICE_ISA {} cannot run here: {}", table.isa, refused), "SLUICE_ISA");
+  if (table.unproven)
+    log_warn("the kernels of {} are untested on hardware: until now their instructions ran in an emulator only",
+             table.isa);
+  return &table;
+}
+
+}  // namespace
+
 Result<const OpTable*> select_op_table(std::string_view forced_isa) {
   if (forced_isa.empty())
     if (const char* isa = std::getenv("SLUICE_ISA")) forced_isa = isa;
   std::string choices;
   for (const OpTable* table : op_tables()) {
     const std::string lacks = table->lacks();
-    if (forced_isa.empty() && lacks.empty()) return table;
-    if (forced_isa == table->isa) {
-      if (lacks.empty()) return table;
-      return unsupported(fmt::format("SLUICE_ISA {} cannot run on this CPU, which lacks {}", forced_isa, lacks), "SLUICE_ISA");
-    }
+    if (forced_isa.empty() && lacks.empty() && !table->unproven) return table;
+    if (forced_isa == table->isa) return take_named(*table, lacks);
     choices += fmt::format("{}{}{}", choices.empty() ? "" : ", ", table->isa,
                            lacks.empty() ? "" : fmt::format(" (not here: the CPU lacks {})", lacks));
   }
-  return invalid_argument(fmt::format("SLUICE_ISA {} is unknown; the choices are {}", forced_isa, choices), "SLUICE_ISA");
+  return invalid_argument(fmt::format("SLUICE_ISA {} is unknown; the choices are {}", forced_isa, choices),
+                          "SLUICE_ISA");
 }
 
 }  // namespace sluice

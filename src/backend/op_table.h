@@ -27,6 +27,8 @@ struct Peaks {
 struct OpTable {
   std::string_view isa;
   std::string (*lacks)();  // what this CPU misses for this table, comma-separated; empty when it can run
+  std::string (*enable)();  // asks the system for what the table needs of it; what it refused, or empty. Null: needs nothing
+  bool unproven;            // has not run on hardware yet: taken only where it is named (docs/adr/0005)
 
   // Matmul (kernel_args.h), indexed by DType.
   MatmulFn* matmul[kNumDTypes];
@@ -44,9 +46,12 @@ extern const RowOps kRefRowOps, kAvx2RowOps, kAvx512RowOps;
 extern const OpTable kRefOps;        // backend/ref: portable C++
 extern const OpTable kRefBf16Ops;    // the same with the BF16 products of AVX512_BF16
 extern const OpTable kAvx2Ops;       // backend/cpu: AVX2, FMA, F16C
+extern const OpTable kAvxVnniOps;    // the same and AVX-VNNI
 extern const OpTable kAvx512bwOps;   // AVX-512 F, BW, DQ, VL
 extern const OpTable kAvx512Ops;     // the same and VNNI
 extern const OpTable kAvx512bf16Ops; // the same and BF16
+extern const OpTable kAmxOps;        // AVX-512, VNNI and AMX-INT8
+extern const OpTable kAvx512Vnni256Ops;  // AVX-VNNI's source in the encoding of AVX512VL and VNNI
 
 /// The table whose every kernel equals those of `table` bit for bit, in portable C++: ref, or refbf16 where BF16 rows are
 /// rounded to bfloat16.

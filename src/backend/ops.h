@@ -126,7 +126,7 @@ class Ops {
   OpMeter* meter_ = nullptr;
 };
 
-/// The table that SLUICE_ISA names (ref, avx2, avx512), or the best that this CPU supports; an error names the choices.
+/// The table that SLUICE_ISA names (ref, avx2, avxvnni, avx512, ...), or the best that this CPU supports; an error names the choices.
 Result<const OpTable*> select_op_table(std::string_view forced_isa = {});
 
 }  // namespace sluice

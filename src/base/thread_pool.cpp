@@ -1,7 +1,5 @@
 #include "base/thread_pool.h"
 
-#include <immintrin.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/cpu_pause.h"
 
 namespace sluice {
 
@@ -50,7 +49,7 @@ struct ThreadPool::State {
         take_tasks(worker);
         spins = 0;
       } else if (++spins < kSpins) {
-        _mm_pause();
+        cpu_pause();
       } else {
         std::unique_lock lock(mutex);
         parked.fetch_add(1);
@@ -95,7 +94,7 @@ void ThreadPool::run(int n_tasks, TaskRef f) {
   }
   s.take_tasks(0);
   for (int spins = 0; s.done.load(std::memory_order_acquire) != n_tasks; ++spins) {
-    if (spins < 4000) _mm_pause();
+    if (spins < 4000) cpu_pause();
     else std::this_thread::yield();
   }
 }

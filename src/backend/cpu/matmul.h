@@ -35,6 +35,19 @@ namespace sluice::avx512vnni {
 SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
 constexpr int kBlockRows = 6;
 }
+// The 256-bit tables with VNNI. Six rows are 3 % faster on Zen 5, for a third more to compile.
+namespace sluice::avxvnni {
+SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+constexpr int kBlockRows = 4;
+}
+namespace sluice::avx512vnni256 {
+SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+constexpr int kBlockRows = 4;
+}
+namespace sluice::amx {
+SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+constexpr int kBlockRows = 16;  // the rows of a tile register
+}
 namespace sluice::avx512bf16 {
 MatmulFn matmul_bf16;
 ArrangeFn arrange_pairs;
