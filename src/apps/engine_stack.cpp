@@ -141,7 +141,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   return sizing;
 }
 
-Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags) {
+Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags) {
   if (flags.model.empty())
     return invalid_argument("no model given: name a .gguf file or a Hugging Face directory", "--model");
   auto stack = std::make_unique<EngineStack>();
@@ -149,30 +149,38 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
   SLUICE_TRY(stack->source, open_tensor_source(flags.model));
   if (flags.threads < 0 || flags.threads > 1024)
     return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", flags.threads));
-  const int threads = flags.threads > 0 ? flags.threads : usable_cores();
-  stack->pool = std::make_unique<ThreadPool>(threads);
+  stack->pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : usable_cores());
   SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
   stack->ops = std::make_unique<Ops>(*table, *stack->pool);
   SLUICE_TRY(const ModelPlan plan, plan_model(*stack->source));
   SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, plan));
-  const Nanos start = stack->clock->now();
-  stack->weights = std::make_unique<WeightStore>(stack->source, *stack->ops);
-  SLUICE_TRY(stack->model, build_model(*stack->weights, *stack->ops));
-  const size_t owned = stack->weights->owned_bytes();
-  stack->notes.push_back(
-      fmt::format("model: {} ({} parameters), weights {} in {:.2f} s, {} threads, {}", stack->model->info().arch,
-                  stack->model->info().parameters, format_bytes(static_cast<double>(owned)),
-                  static_cast<double>(stack->clock->now() - start) / 1e9, threads, stack->ops->isa()));
   stack->notes.push_back(sizing.note);
   stack->kv_dtype = sizing.dtype;
   stack->options = flags.engine;
   if (!flags.enable_prefix_caching) stack->options.prefix_cache = "none";
   stack->options.kv_blocks = sizing.blocks;
   stack->options.max_model_len = sizing.max_model_len;
-  stack->options.vocab_size = stack->model->info().vocab_size;
-  SLUICE_TRY(KvArena arena,
-             KvArena::allocate(stack->model->kv(), sizing.dtype, sizing.blocks, flags.engine.block_tokens));
-  stack->executor = std::make_unique<LocalExecutor>(*stack->model, *stack->ops, std::move(arena));
+  stack->options.vocab_size = plan.info.vocab_size;
+  SLUICE_TRY_STATUS(check_engine_options(stack->options));
+  return stack;
+}
+
+Status EngineStack::load() {
+  const Nanos start = clock->now();
+  weights = std::make_unique<WeightStore>(source, *ops);
+  SLUICE_TRY(model, build_model(*weights, *ops));
+  notes.insert(notes.begin(),
+               fmt::format("model: {} ({} parameters), weights {} in {:.2f} s, {} threads, {}", model->info().arch,
+                           model->info().parameters, format_bytes(static_cast<double>(weights->owned_bytes())),
+                           static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
+  SLUICE_TRY(KvArena arena, KvArena::allocate(model->kv(), kv_dtype, options.kv_blocks, options.block_tokens));
+  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(arena));
+  return {};
+}
+
+Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags) {
+  SLUICE_TRY(auto stack, open_engine_stack(flags));
+  SLUICE_TRY_STATUS(stack->load());
   return stack;
 }
 

@@ -27,7 +27,10 @@ struct EngineOptions {
   int max_waiting = 1024;
 };
 
-/// Errors name the flag and list the known names. `executor` and `clock` outlive the engine.
+/// What build_engine() refuses, asked before there is anything to run on. Errors name the flag and list the known
+/// names.
+Status check_engine_options(const EngineOptions& options);
+/// `executor` and `clock` outlive the engine.
 Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock);
 
 }  // namespace sluice
