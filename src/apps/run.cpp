@@ -200,7 +200,7 @@ Result<int> run_main(const std::vector<std::string>& args) {
   options.add("--stats", flags.stats, "print token counts and speed to standard error");
   options.group("Sampling (defaults: the model's generation_config.json)");
   options.add("-n,--max-tokens", flags.max_tokens, "most tokens to generate");
-  options.add("--temp,--temperature", flags.temperature, "0 is greedy");
+  options.add("--temperature,--temp", flags.temperature, "0 is greedy");
   options.add("--top-k", flags.top_k, "keep the k likeliest; 0: off");
   options.add("--top-p", flags.top_p, "keep the likeliest that make up this mass");
   options.add("--min-p", flags.min_p, "drop tokens below this share of the likeliest");

@@ -100,6 +100,18 @@ def test_a_chat_without_a_template_is_refused_before_its_first_message():
     assert "this model has no chat template" in refused("run", MODEL, "--chat", "-p", "x")
 
 
+def test_a_variable_that_nothing_reads_is_named_with_the_closest_that_is_known():
+    def said(command, **variables):
+        return sluice(*command, env={k: v for k, v in os.environ.items() if not k.startswith("SLUICE_")} | variables).stderr
+
+    assert said(["inspect", MODEL], SLUICE_MAX_MODEL_LEM="64", SLUICE_KV_CASH_DTYPE="f16") == (
+        "sluice: the environment variable SLUICE_KV_CASH_DTYPE is read by nothing; the closest that is known is SLUICE_KV_CACHE_DTYPE\n"
+        "sluice: the environment variable SLUICE_MAX_MODEL_LEM is read by nothing; the closest that is known is SLUICE_MAX_MODEL_LEN\n")
+    for flag in ("PORT", "TEMPERATURE", "COST", "BASE_URL", "LIKE", "TRACE"):  # of serve, run, simulate, bench serve, convert, simulate
+        assert said(["inspect", MODEL], **{f"SLUICE_{flag}": "1"}) == ""
+    assert said(["inspect", MODEL], SLUICE_ISA="ref", SLUICE_THREADS="1", SLUICE_TEST_DATA="/x", SLUICE_BIN="/x", SLUICE_CONFIG="") == ""
+
+
 def test_roofline_has_a_bandwidth_and_three_peaks():
     lines = sluice("bench", "roofline", "-t", "1").stdout.splitlines()
     figures = [float(word) for word in lines[1].split()]
