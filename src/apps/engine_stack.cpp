@@ -15,12 +15,14 @@
 namespace sluice {
 namespace {
 
-// What a step works in: activations of a piece of rows, the logits of all that sample, and for attention's partial
-// results, samplers and text a sum that no model has exceeded.
+// What a step works in: activations of a piece of rows, the logits of all that sample or are scored, and for
+// attention's partial results, samplers and text a sum that no model has exceeded.
 size_t work_bytes(const ModelInfo& info, const EngineOptions& options) {
   constexpr size_t kRest = size_t{64} << 20;
-  const int64_t rows = std::clamp<int64_t>(options.max_num_batched_tokens, 1, kPieceRows);
-  const int64_t samples = std::clamp(std::min(options.max_num_seqs, options.max_num_batched_tokens), 1, 1 << 16);
+  const int64_t tokens = std::max(1, options.max_num_batched_tokens);
+  const int64_t samples = std::clamp<int64_t>(options.max_num_seqs, 1, std::min<int64_t>(tokens, 1 << 16)) +
+                          std::min<int64_t>(kMaxScoredRows, tokens);
+  const int64_t rows = std::min(tokens, kPieceRows);
   const int64_t row_floats = 2 * info.hidden + 2 * int64_t{info.heads} * info.head_dim +
                              2 * int64_t{info.kv_heads} * info.head_dim + 3 * info.ffn;
   return static_cast<size_t>(rows * row_floats + samples * info.vocab_size) * sizeof(float) + kRest;

@@ -47,6 +47,12 @@ std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, double log
   return top;
 }
 
+SampledToken score_token(TokenId token, std::span<const float> logits, int k) {
+  const double normalizer = log_sum_exp(logits);
+  return {token, static_cast<float>(static_cast<double>(logits[token]) - normalizer),
+          top_logprobs(logits, normalizer, k)};
+}
+
 TokenId Sampler::draw(const SamplingParams& params, const SampleContext& context, std::span<const float> logits) {
   if (params.temperature <= 0) return argmax(logits);
   const double inverse_temperature = 1.0 / static_cast<double>(params.temperature);
@@ -109,12 +115,7 @@ SampledToken Sampler::sample(const Request& request, const SampleContext& contex
   apply_logit_bias(params, logits);
   apply_penalties(params, context, logits);
   result.token = draw(params, context, logits);
-  if (wants_logprobs) {
-    const double normalizer = log_sum_exp(raw_);
-    result.logprob = static_cast<float>(static_cast<double>(raw_[result.token]) - normalizer);
-    result.top = top_logprobs(raw_, normalizer, params.logprobs);
-  }
-  return result;
+  return wants_logprobs ? score_token(result.token, raw_, params.logprobs) : result;
 }
 
 }  // namespace sluice
