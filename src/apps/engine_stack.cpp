@@ -16,12 +16,14 @@
 namespace sluice {
 namespace {
 
-// What a step works in: activations of a piece of rows, the logits of all that sample, and for attention's partial
-// results, samplers and text a sum that no model has exceeded.
+// What a step works in: activations of a piece of rows, the logits of all that sample or are scored, and for
+// attention's partial results, samplers and text a sum that no model has exceeded.
 size_t work_bytes(const ModelInfo& info, const EngineOptions& options) {
   constexpr size_t kRest = size_t{64} << 20;
-  const int64_t rows = std::clamp<int64_t>(options.max_num_batched_tokens, 1, kPieceRows);
-  const int64_t samples = std::clamp(std::min(options.max_num_seqs, options.max_num_batched_tokens), 1, 1 << 16);
+  const int64_t tokens = std::max(1, options.max_num_batched_tokens);
+  const int64_t samples = std::clamp<int64_t>(options.max_num_seqs, 1, std::min<int64_t>(tokens, 1 << 16)) +
+                          std::min<int64_t>(kMaxScoredRows, tokens);
+  const int64_t rows = std::min(tokens, kPieceRows);
   const int64_t row_floats = 2 * info.hidden + 2 * int64_t{info.heads} * info.head_dim +
                              2 * int64_t{info.kv_heads} * info.head_dim + 3 * info.ffn;
   return static_cast<size_t>(rows * row_floats + samples * info.vocab_size) * sizeof(float) + kRest;
@@ -142,7 +144,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   return sizing;
 }
 
-Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags) {
+Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags) {
   if (flags.model.empty())
     return invalid_argument("no model given: name a .gguf file or a Hugging Face directory", "--model");
   auto stack = std::make_unique<EngineStack>();
@@ -150,37 +152,46 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
   SLUICE_TRY(stack->source, open_tensor_source(flags.model));
   if (flags.threads < 0 || flags.threads > 1024)
     return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", flags.threads));
-  const int threads = flags.threads > 0 ? flags.threads : usable_cores();
-  stack->pool = std::make_unique<ThreadPool>(threads);
+  stack->pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : usable_cores());
   SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
   stack->ops = std::make_unique<Ops>(*table, *stack->pool);
   SLUICE_TRY(const ModelPlan plan, plan_model(*stack->source));
   SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, plan));
-  const Nanos start = stack->clock->now();
-  stack->weights = std::make_unique<WeightStore>(stack->source, *stack->ops);
-  Progress progress("loading " + flags.model);
-  stack->weights->on_progress([&progress, all = weight_bytes(*stack->source)](size_t done) {
-    progress.update(static_cast<double>(done), static_cast<double>(all));
-  });
-  SLUICE_TRY(stack->model, build_model(*stack->weights, *stack->ops));
-  stack->weights->on_progress({});
-  stack->weights->map_ahead();
-  const size_t mapped = stack->weights->mapped_bytes(), bytes = stack->weights->owned_bytes() + mapped;
-  stack->notes.push_back(
-      fmt::format("model: {} ({} parameters), weights {}{} in {:.2f} s, {} threads, {}", stack->model->info().arch,
-                  stack->model->info().parameters, format_bytes(static_cast<double>(bytes)),
-                  mapped > 0 ? " (a native pack, mapped)" : "",
-                  static_cast<double>(stack->clock->now() - start) / 1e9, threads, stack->ops->isa()));
   stack->notes.push_back(sizing.note);
   stack->kv_dtype = sizing.dtype;
   stack->options = flags.engine;
   if (!flags.enable_prefix_caching) stack->options.prefix_cache = "none";
   stack->options.kv_blocks = sizing.blocks;
   stack->options.max_model_len = sizing.max_model_len;
-  stack->options.vocab_size = stack->model->info().vocab_size;
-  SLUICE_TRY(KvArena arena,
-             KvArena::allocate(stack->model->kv(), sizing.dtype, sizing.blocks, flags.engine.block_tokens));
-  stack->executor = std::make_unique<LocalExecutor>(*stack->model, *stack->ops, std::move(arena));
+  stack->options.vocab_size = plan.info.vocab_size;
+  SLUICE_TRY_STATUS(check_engine_options(stack->options));
+  return stack;
+}
+
+Status EngineStack::load() {
+  const Nanos start = clock->now();
+  weights = std::make_unique<WeightStore>(source, *ops);
+  Progress progress("loading " + source->metadata().origin());
+  weights->on_progress([&progress, all = weight_bytes(*source)](size_t done) {
+    progress.update(static_cast<double>(done), static_cast<double>(all));
+  });
+  SLUICE_TRY(model, build_model(*weights, *ops));
+  weights->on_progress({});
+  weights->map_ahead();
+  const size_t mapped = weights->mapped_bytes(), bytes = weights->owned_bytes() + mapped;
+  notes.insert(notes.begin(),
+               fmt::format("model: {} ({} parameters), weights {}{} in {:.2f} s, {} threads, {}", model->info().arch,
+                           model->info().parameters, format_bytes(static_cast<double>(bytes)),
+                           mapped > 0 ? " (a native pack, mapped)" : "",
+                           static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
+  SLUICE_TRY(KvArena arena, KvArena::allocate(model->kv(), kv_dtype, options.kv_blocks, options.block_tokens));
+  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(arena));
+  return {};
+}
+
+Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags) {
+  SLUICE_TRY(auto stack, open_engine_stack(flags));
+  SLUICE_TRY_STATUS(stack->load());
   return stack;
 }
 

@@ -44,13 +44,18 @@ struct EngineStack {
   EngineOptions options;           // as they were resolved
   std::vector<std::string> notes;  // how memory was divided, for the start log
 
+  /// Reads the weights and allocates the KV cache: the slow part, once, before an engine is made.
+  Status load();
   /// A fresh engine on this executor; one at a time. `wrapped` replaces the stack's own, to record or simulate; `times`
   /// is build_engine()'s.
   Result<std::unique_ptr<Engine>> make_engine(Executor* wrapped = nullptr, const EngineOptions* changed = nullptr,
                                               EngineTimes* times = nullptr);
 };
 
-/// Opens the source, checks that everything fits, builds the model and sizes the KV cache.
+/// Opens the source, sizes the KV cache, and checks the flags, the model's settings, its tensors' names and shapes and
+/// that everything fits: whatever can be refused without reading a weight.
+Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags);
+/// Opens and loads.
 Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags);
 
 /// How memory is divided: asked before the weights are loaded, by the loader and by inspect alike.

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "apps/command.h"
+#include "apps/environment.h"
 #include "apps/printable.h"
 
 namespace sluice {
@@ -39,6 +40,9 @@ int sluice_main(int argc, char** argv) {
   if (name == "--help" || name == "-h" || name == "help") return usage(stdout);
   for (const Command& command : kCommands) {
     if (name != command.name) continue;
+    warn_of_unread_variables([] {
+      for (const Command& each : kCommands) (void)each.main({});
+    });
     const Result<int> result = command.main({argv + 2, argv + argc});
     if (result.ok()) return *result;
     std::fputs(fmt::format("sluice {}: {}\n", name, printable(result.error().message, true)).c_str(), stderr);

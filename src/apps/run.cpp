@@ -135,11 +135,8 @@ class Generator {
   std::vector<TokenId> eos_;
 };
 
+/// The messages as tokens; the model has a chat template.
 Result<std::vector<TokenId>> render(const ModelText& text, const nlohmann::ordered_json& messages) {
-  if (text.chat == nullptr)
-    return invalid_argument(
-        "this model has no chat template; give a prompt (-p TEXT) to have it continued, or name a template "
-        "(--chat-template chatml)");
   const nlohmann::ordered_json no_tools;
   ChatInputs inputs;
   inputs.messages = &messages;
@@ -203,7 +200,7 @@ Result<int> run_main(const std::vector<std::string>& args) {
   options.add("--stats", flags.stats, "print token counts and speed to standard error");
   options.group("Sampling (defaults: the model's generation_config.json)");
   options.add("-n,--max-tokens", flags.max_tokens, "most tokens to generate");
-  options.add("--temp,--temperature", flags.temperature, "0 is greedy");
+  options.add("--temperature,--temp", flags.temperature, "0 is greedy");
   options.add("--top-k", flags.top_k, "keep the k likeliest; 0: off");
   options.add("--top-p", flags.top_p, "keep the likeliest that make up this mass");
   options.add("--min-p", flags.min_p, "drop tokens below this share of the likeliest");
@@ -222,14 +219,20 @@ Result<int> run_main(const std::vector<std::string>& args) {
   SamplingParams sampling;
   SLUICE_TRY_STATUS(apply(flags, sampling));  // before the model is loaded, to refuse early
 
-  SLUICE_TRY(const auto stack, load_engine_stack(engine_flags));
+  SLUICE_TRY(const auto stack, open_engine_stack(engine_flags));
   SLUICE_TRY(const ModelText text, load_model_text(engine_flags.model, *stack->source, flags.chat_template));
+  const bool in_terminal = !options.given("prompt") && isatty(0);
+  if ((in_terminal || flags.chat) && text.chat == nullptr)
+    return invalid_argument(
+        "this model has no chat template; give a prompt (-p TEXT) to have it continued, or name a template "
+        "(--chat-template chatml)");
   SLUICE_TRY(const GenerationDefaults defaults, load_generation_defaults(engine_flags.model, *text.tokenizer));
   sampling = defaults.sampling;
   SLUICE_TRY_STATUS(apply(flags, sampling));
+  SLUICE_TRY_STATUS(stack->load());
   SLUICE_TRY(const auto engine, stack->make_engine());
   Generator generator(*stack, *engine, text, defaults, sampling, flags);
-  if (!options.given("prompt") && isatty(0)) return chat_in_terminal(generator, text, flags);
+  if (in_terminal) return chat_in_terminal(generator, text, flags);
   if (!options.given("prompt")) flags.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
 
   std::vector<TokenId> prompt;

@@ -163,16 +163,15 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   api.http.max_body_bytes = static_cast<size_t>(flags.max_body.bytes);
   api.http.max_connections = flags.max_connections;
   api.intake = {engine_flags.engine.max_waiting, 4 * api.http.max_body_bytes};
-  // The engine outlives the server, and the server listens before the model is there.
-  std::unique_ptr<EngineStack> stack;
-  ModelText text;
-  std::unique_ptr<Engine> engine;
-  SLUICE_TRY(auto server, ApiServer::start(api));
-  log_info("listening on http://{}:{}; loading {}", flags.host, server->port(), engine_flags.model);
-
-  SLUICE_TRY(stack, load_engine_stack(engine_flags));
-  SLUICE_TRY(text, load_model_text(engine_flags.model, *stack->source, flags.chat_template));
+  // What can be refused is refused before anybody is let in; while the weights are read, the server listens already.
+  log_info("loading {}", engine_flags.model);
+  SLUICE_TRY(const auto stack, open_engine_stack(engine_flags));
+  SLUICE_TRY(const ModelText text, load_model_text(engine_flags.model, *stack->source, flags.chat_template));
   SLUICE_TRY(const GenerationDefaults defaults, load_generation_defaults(engine_flags.model, *text.tokenizer));
+  std::unique_ptr<Engine> engine;  // outlives the server
+  SLUICE_TRY(auto server, ApiServer::start(api));
+  log_info("listening on http://{}:{}; reading the weights", flags.host, server->port());
+  SLUICE_TRY_STATUS(stack->load());
   SLUICE_TRY(engine, stack->make_engine());
   for (const std::string& note : stack->notes) log_info("{}", note);
   log_info("text: {} tokens, {}, chat template: {}", text.tokenizer->vocab_size(), self_check(text),

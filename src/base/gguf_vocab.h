@@ -3,6 +3,7 @@
 // built from one, and a converter writes one: it stands here because text/ and weights/ both speak of it.
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,7 +25,8 @@ struct GgufVocab {
   std::optional<TokenId> bos, eos, unk, pad, eot;
   // Where absent, what the model's family does.
   std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
-  std::string chat_template;  // tokenizer.chat_template; may be empty
+  // By name; "default" is tokenizer.chat_template, the others are tokenizer.chat_template.NAME.
+  std::map<std::string, std::string> chat_templates;
 };
 
 }  // namespace sluice

@@ -1,7 +1,5 @@
 #include "base/options.h"
 
-#include <unistd.h>
-
 #include <yaml-cpp/yaml.h>
 #include <CLI/CLI.hpp>
 #include <cctype>
@@ -10,8 +8,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
-
-extern char** environ;
 
 namespace sluice {
 namespace {
@@ -38,6 +34,8 @@ template <class T>
 std::string text_of(const std::optional<T>& value) {
   return value ? fmt::format("{}", *value) : "";
 }
+
+thread_local std::set<std::string>* noted_variables = nullptr;  // within variables_of()
 
 Status parse_bool(const std::string& text, bool& target) {
   if (text == "true" || text == "1" || text == "yes" || text == "on" || text.empty())
@@ -179,7 +177,21 @@ void OptionSet::add(const std::string& names, bool& target, const std::string& h
   options_.back().is_flag = true;
 }
 
+std::set<std::string> OptionSet::variables_of(const std::function<void()>& run_all) {
+  std::set<std::string> names;
+  noted_variables = &names;
+  run_all();
+  noted_variables = nullptr;
+  return names;
+}
+
+bool OptionSet::noting_variables() { return noted_variables != nullptr; }
+
 Result<OptionSet::Outcome> OptionSet::parse(const std::vector<std::string>& args) {
+  if (noted_variables != nullptr) {
+    for (const Option& option : options_) noted_variables->insert(env_name(option.long_name));
+    return Outcome::done;
+  }
   std::vector<std::string> translated = args;
   for (std::string& arg : translated)
     for (const Option& option : options_)

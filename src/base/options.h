@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,9 +47,13 @@ class OptionSet {
   void add(const std::string& names, bool& target, const std::string& help);
 
   enum class Outcome { run, done };  // done: help was printed
-  /// Fills the targets. Unknown flags, keys and environment variables, and values of a wrong type, are errors that name
-  /// them.
+  /// Fills the targets. Unknown flags and keys, and values of a wrong type, are errors that name them.
   Result<Outcome> parse(const std::vector<std::string>& args);
+  /// The environment variables of all flags of the commands that `run_all` runs: within it, parse() on this thread only
+  /// notes what its set has, and says `done`.
+  static std::set<std::string> variables_of(const std::function<void()>& run_all);
+  /// Whether the caller runs within variables_of().
+  static bool noting_variables();
 
   /// One line per option: its value and where it came from.
   std::string show() const;

@@ -36,6 +36,25 @@ TEST(Options, AnEmptyEnvironmentVariableIsAbsent) {
   EXPECT_EQ(f.context, 7);
 }
 
+TEST(Options, TheVariablesOfCommandsAreNotedWithoutParsing) {
+  EXPECT_FALSE(OptionSet::noting_variables());
+  Flags f;
+  const std::set<std::string> names = OptionSet::variables_of([&] {
+    EXPECT_TRUE(OptionSet::noting_variables());
+    const auto outcome = f.set.parse({"--no-such-flag"});
+    ASSERT_TRUE(outcome.ok());
+    EXPECT_EQ(*outcome, OptionSet::Outcome::done);
+    OptionSet other("other", "Another tool.");
+    int count = 0;
+    other.add("-n,--count", count, "a count");
+    EXPECT_TRUE(other.parse({"-n", "3"}).ok());
+    EXPECT_EQ(count, 0);
+  });
+  EXPECT_EQ(names, (std::set<std::string>{"SLUICE_COUNT", "SLUICE_KV_CACHE_MEMORY_BYTES", "SLUICE_MAX_MODEL_LEN",
+                                          "SLUICE_MODEL", "SLUICE_PREFIX_CACHE", "SLUICE_SERVED_MODEL_NAME"}));
+  EXPECT_FALSE(f.set.parse({"--no-such-flag"}).ok());
+}
+
 TEST(Options, PrecedenceIsCommandLineEnvironmentFileDefault) {
   const std::string path = ::testing::TempDir() + "sluice_options.yaml";
   std::ofstream(path) << "max-model-len: 11\nmodel: from-file\nserved_model_name: [a, b]\nprefix-cache: false\n";

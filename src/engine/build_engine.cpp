@@ -24,15 +24,23 @@ Status check_range(const char* flag, int64_t value, int64_t low, int64_t high) {
   return invalid_argument(fmt::format("{} is {}; it must be from {} to {}", flag, value, low, high), flag);
 }
 
-}  // namespace
+/// The lines of the catalogs that the options name.
+struct Chosen {
+  const QueuePolicyEntry* queue;
+  const ChunkPolicyEntry* chunk;
+  const BatchingEntry* batching;
+  const PreemptPolicyEntry* preempt;
+  const PrefixCacheEntry* cache;
+};
 
-Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock,
-                                             EngineTimes* times) {
-  SLUICE_TRY(const auto* queue, find_entry(queue_catalog(), options.scheduling_policy, "--scheduling-policy"));
-  SLUICE_TRY(const auto* chunk, find_entry(chunk_catalog(), options.chunk_policy, "--chunk-policy"));
-  SLUICE_TRY(const auto* batching, find_entry(batching_catalog(), options.batching, "--batching"));
-  SLUICE_TRY(const auto* preempt, find_entry(preempt_catalog(), options.preemption_policy, "--preemption-policy"));
-  SLUICE_TRY(const auto* cache_entry, find_entry(prefix_cache_catalog(), options.prefix_cache, "--prefix-cache"));
+Result<Chosen> choose(const EngineOptions& options) {
+  SLUICE_TRY(const QueuePolicyEntry* queue,
+             find_entry(queue_catalog(), options.scheduling_policy, "--scheduling-policy"));
+  SLUICE_TRY(const ChunkPolicyEntry* chunk, find_entry(chunk_catalog(), options.chunk_policy, "--chunk-policy"));
+  SLUICE_TRY(const BatchingEntry* batching, find_entry(batching_catalog(), options.batching, "--batching"));
+  SLUICE_TRY(const PreemptPolicyEntry* preempt,
+             find_entry(preempt_catalog(), options.preemption_policy, "--preemption-policy"));
+  SLUICE_TRY(const PrefixCacheEntry* cache, find_entry(prefix_cache_catalog(), options.prefix_cache, "--prefix-cache"));
   SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, 256));
   SLUICE_TRY_STATUS(check_range("--max-num-seqs", options.max_num_seqs, 1, 1 << 16));
   SLUICE_TRY_STATUS(check_range("--max-num-batched-tokens", options.max_num_batched_tokens, 1, 1 << 20));
@@ -49,15 +57,27 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
                             "--max-model-len");
   if (!(options.watermark >= 0 && options.watermark < 1))
     return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
+  return Chosen{queue, chunk, batching, preempt, cache};
+}
 
+}  // namespace
+
+Status check_engine_options(const EngineOptions& options) {
+  SLUICE_TRY([[maybe_unused]] const Chosen chosen, choose(options));
+  return {};
+}
+
+Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock,
+                                             EngineTimes* times) {
+  SLUICE_TRY(const Chosen chosen, choose(options));
   auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens);
-  auto cache = cache_entry->make(*pool);
+  auto cache = chosen.cache->make(*pool);
   if (times != nullptr) cache = timed(std::move(cache), *times, clock);
   SchedulerPolicies policies;
-  policies.queue = queue->make();
-  policies.chunk = chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
-  policies.gates = batching->make({options.watermark, options.prefix_cache != "none"});
-  policies.preempt = preempt->make(*policies.queue);
+  policies.queue = chosen.queue->make();
+  policies.chunk = chosen.chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
+  policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none"});
+  policies.preempt = chosen.preempt->make(*policies.queue);
   policies.branching = std::make_unique<ParallelSampling>();
   EngineConfig config;
   config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len, options.long_prefill_token_threshold};
@@ -65,7 +85,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   config.block_tokens = options.block_tokens;
   config.vocab_size = options.vocab_size;
   config.max_waiting = options.max_waiting;
-  config.reads_priority = queue->reads_priority;
+  config.reads_priority = chosen.queue->reads_priority;
   return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock,
                                   times);
 }

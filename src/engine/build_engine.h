@@ -27,7 +27,10 @@ struct EngineOptions {
   int max_waiting = 1024;
 };
 
-/// Errors name the flag and list the known names. `executor`, `clock` and `times` outlive the engine; what its steps take
+/// What build_engine() refuses, asked before there is anything to run on. Errors name the flag and list the known
+/// names.
+Status check_engine_options(const EngineOptions& options);
+/// `executor`, `clock` and `times` outlive the engine; what its steps take
 /// is added to `times`, where it is not null.
 Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock,
                                              EngineTimes* times = nullptr);

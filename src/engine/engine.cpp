@@ -217,11 +217,17 @@ void Engine::deliver(const std::vector<Outcome>& outcomes) {
       --live.unborn;
     }
     const bool finished = outcome.finish != FinishReason::none;
-    if (!outcome.sampled && !finished) continue;
+    // A sequence that was preempted scores its prompt anew: what was heard is not said again.
+    const size_t heard =
+        std::min(outcome.prompt.size(), static_cast<size_t>(std::max(0, live.scored + 1 - outcome.first_scored)));
+    const std::span<const SampledToken> scored = std::span(outcome.prompt).subspan(heard);
+    live.scored += static_cast<int>(scored.size());
+    if (!outcome.sampled && !finished && scored.empty()) continue;
     Output output;
     output.request = request;
     output.sample = sample;
     if (outcome.sampled) output.tokens = {&outcome.token, 1};
+    output.prompt = scored;
     output.finish = outcome.finish;
     output.cached_tokens = std::max(0, live.cached_tokens);
     if (finished) {

@@ -39,6 +39,8 @@ struct Output {
   RequestId request = 0;
   int sample = 0;
   std::span<const SampledToken> tokens;  // newly sampled, in order
+  std::span<const SampledToken> prompt;  // the prompt's own tokens, from its second on, under prompt_logprobs; once, in
+                                         // order, with or before the first token of sample 0
   FinishReason finish = FinishReason::none;
   bool request_done = false;   // this was the last sample to finish; the sink is not called again
   int cached_tokens = 0;       // prompt tokens that the prefix cache held
@@ -95,6 +97,7 @@ class Engine {
     std::map<int, SeqId> samples;  // those that have not finished
     int unborn = 0;                // samples that will fork later
     int cached_tokens = -1;        // of its first admission; -1: not admitted yet
+    int scored = 0;                // prompt tokens whose logprobs the sink has heard
   };
   struct Arrival { RequestId id; std::shared_ptr<const Request> request; Sink sink; };
   struct Cancellation { RequestId id; int sample; };

@@ -8,7 +8,7 @@ void LocalExecutor::gather(const StepPlan& plan) {
   slots_.clear();
   segments_.clear();
   logit_rows_.clear();
-  sampling_items_.clear();
+  wanted_.clear();
   const int block_tokens = kv_.layers().empty() ? 1 : kv_.layers()[0].block_tokens;
   for (size_t i = 0; i < plan.items.size(); ++i) {
     const PlanItem& item = plan.items[i];
@@ -18,9 +18,14 @@ void LocalExecutor::gather(const StepPlan& plan) {
       positions_.push_back(pos);
       slots_.push_back(static_cast<int64_t>(item.blocks[pos / block_tokens]) * block_tokens + pos % block_tokens);
     }
+    const int first_row = segments_.back().first_row;
+    for (int k = 0; k < item.n_scored; ++k) {
+      logit_rows_.push_back(first_row + k);
+      wanted_.push_back({static_cast<int>(i), item.first_pos + k + 1});
+    }
     if (item.samples) {
       logit_rows_.push_back(static_cast<int32_t>(tokens_.size()) - 1);
-      sampling_items_.push_back(static_cast<int>(i));
+      wanted_.push_back({static_cast<int>(i), -1});
     }
   }
 }
@@ -36,25 +41,37 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   const Nanos computed = clock_.now();
 
   result_.items.clear();
-  for (const PlanItem& item : plan.items) result_.items.push_back({item.seq, item.samples, {}});
-  ops_.pool().run(static_cast<int>(sampling_items_.size()), [&](int i, int worker) {
-    const PlanItem& item = plan.items[sampling_items_[i]];
+  for (const PlanItem& item : plan.items) {
+    result_.items.push_back({item.seq, item.samples, {}});
+    result_.items.back().prompt.resize(static_cast<size_t>(item.n_scored));
+  }
+  finite_.assign(wanted_.size(), 0);
+  ops_.pool().run(static_cast<int>(wanted_.size()), [&](int i, int worker) {
+    const auto [at, prompt_token] = wanted_[i];
+    const PlanItem& item = plan.items[at];
     const std::span<float> row(logits_.data() + static_cast<size_t>(i) * vocab, vocab);
-    ItemResult& done = result_.items[sampling_items_[i]];
-    if (!all_finite(row)) {
-      done.sampled = false;
-      done.error = "the model's logits are not finite: its weights are damaged, or its activations overflow";
-      return;
-    }
-    done.token = samplers_[worker].sample(*item.request, {item.tokens, item.prompt_tokens, item.sample}, row);
+    ItemResult& done = result_.items[at];
+    finite_[i] = all_finite(row);
+    if (!finite_[i]) return;
+    if (prompt_token >= 0)
+      done.prompt[prompt_token - item.first_pos - 1] =
+          score_token(item.request->prompt[prompt_token], row, item.request->prompt_logprobs);
+    else
+      done.token = samplers_[worker].sample(*item.request, {item.tokens, item.prompt_tokens, item.sample}, row);
   });
+  for (size_t i = 0; i < wanted_.size(); ++i) {
+    if (finite_[i]) continue;
+    ItemResult& done = result_.items[wanted_[i].item];
+    done.sampled = false;
+    done.error = "the model's logits are not finite: its weights are damaged, or its activations overflow";
+  }
   const Nanos end = clock_.now();
   times_.copy += copied - start;
   times_.forward += computed - copied;
   times_.sample += end - computed;
   ++times_.steps;
   times_.rows += tokens_.size();
-  times_.sampled += sampling_items_.size();
+  times_.sampled += wanted_.size();
   return ++ticket_;
 }
 

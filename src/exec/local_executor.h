@@ -44,7 +44,11 @@ class LocalExecutor final : public Executor {
   std::vector<int32_t> positions_, logit_rows_;
   std::vector<int64_t> slots_;
   std::vector<AttendSegment> segments_;
-  std::vector<int> sampling_items_;
+  struct Wanted {
+    int item, prompt_token;
+  };  // of a row of logits: the token to be scored, or -1 to sample
+  std::vector<Wanted> wanted_;
+  std::vector<uint8_t> finite_;  // by row of logits
   std::vector<float> logits_;
   StepResult result_;
   StepTimes times_;

@@ -218,6 +218,22 @@ TEST(ConvertHuggingface, WhatTheModelRefusesIsRefused) {
   }
 }
 
+TEST(ConvertHuggingface, TensorsThatNothingReadsAreTreatedAsByTheModel) {
+  const auto layer = random_decoder({}), outside = random_decoder({});
+  layer->add("model.layers.0.mlp.router.bias", {64}, std::vector<float>(64));
+  const auto plan = plan_model(*layer);
+  ASSERT_FALSE(plan.ok());
+  EXPECT_NE(plan.error().message.find("model.layers.0.mlp.router.bias stands in a layer"), std::string::npos);
+  EXPECT_EQ(error_of(layer), plan.error().message);
+
+  outside->add("value_head.weight", {64}, std::vector<float>(64));
+  EXPECT_TRUE(plan_model(*outside).ok());
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(error_of(outside), "");
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("1 tensor is not used by the llama family: value_head.weight"), std::string::npos) << log;
+}
+
 TEST(ConvertHuggingface, WhatAGgufCannotSayIsNamed) {
   const auto error = [](const RandomDecoder& shape, const Settings& settings) {
     const auto source = with(shape, settings);
@@ -236,9 +252,6 @@ TEST(ConvertHuggingface, WhatAGgufCannotSayIsNamed) {
                   {{"use_sliding_window", true}, {"sliding_window", int64_t{8}}, {"max_window_layers", int64_t{1}}}),
             "config.json: attention sees 8 positions in layer 1 and 0 in layer 0 (0: all), which a GGUF cannot say");
 
-  const auto source = random_decoder({});
-  source->add("model.layers.0.mlp.router.bias", {64}, std::vector<float>(64));
-  EXPECT_EQ(error_of(source), "config.json: tensor model.layers.0.mlp.router.bias has no place in a llama GGUF");
   TempDir dir;
   EXPECT_NE(error_of(write_and_open(dir, "m.gguf", plan_of(random_decoder({})))).find("not a Hugging Face model"),
             std::string::npos);

@@ -240,18 +240,27 @@ TEST(ModelConfig, LayersPastTheCountAreNamed) {
   EXPECT_NE(error_of(source).find("blk.99999999999999999999.attn_q.weight is of layer"), std::string::npos);
 }
 
+TEST(ModelConfig, AForeignTensorInALayerIsRefused) {
+  const auto hf = random_decoder({}), gguf = as_gguf({}, "llama");
+  hf->add("model.layers.0.self_attn.sinks", {4}, std::vector<float>(4, 1.0f));
+  EXPECT_EQ(error_of(hf),
+            "config.json: tensor model.layers.0.self_attn.sinks stands in a layer, but the llama family has no such "
+            "tensor: without it the layer would compute something else");
+  gguf->add("blk.1.attn_q_norm.weight", {16}, std::vector<float>(16, 1.0f));
+  EXPECT_NE(error_of(gguf).find("tensor blk.1.attn_q_norm.weight stands in a layer"), std::string::npos);
+}
+
 TEST(ModelConfig, TensorsWithoutUseAreReportedOnce) {
   const auto source = random_decoder({});
   source->add("model.layers.0.self_attn.rotary_emb.inv_freq", {8}, std::vector<float>(8, 1.0f));
   testing::internal::CaptureStderr();
   EXPECT_EQ(error_of(source), "");
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
-  source->add("model.layers.0.self_attn.sinks", {4}, std::vector<float>(4, 1.0f));
+  source->add("value_head.weight", {4}, std::vector<float>(4, 1.0f));
   testing::internal::CaptureStderr();
   EXPECT_EQ(error_of(source), "");
   const std::string log = testing::internal::GetCapturedStderr();
-  EXPECT_NE(log.find("1 tensor is not used by the llama family: model.layers.0.self_attn.sinks"), std::string::npos)
-      << log;
+  EXPECT_NE(log.find("1 tensor is not used by the llama family: value_head.weight"), std::string::npos) << log;
   EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
 }
 

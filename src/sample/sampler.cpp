@@ -70,6 +70,12 @@ float Sampler::top_k_bound(std::span<const float> logits, size_t k) {
   return maxima_[k - 1];
 }
 
+SampledToken score_token(TokenId token, std::span<const float> logits, int k) {
+  const double normalizer = log_sum_exp(logits);
+  return {token, static_cast<float>(static_cast<double>(logits[token]) - normalizer),
+          top_logprobs(logits, normalizer, k)};
+}
+
 size_t Sampler::draw_from_all(std::span<const float> weights, double uniform) {
   constexpr size_t kBlock = 256;  // whose sums are skipped over
   block_sums_.clear();
@@ -184,12 +190,7 @@ SampledToken Sampler::sample(const Request& request, const SampleContext& contex
   apply_logit_bias(params, logits);
   apply_penalties(params, context, logits);
   result.token = draw(params, context, logits);
-  if (wants_logprobs) {
-    const double normalizer = log_sum_exp(raw_);
-    result.logprob = static_cast<float>(static_cast<double>(raw_[result.token]) - normalizer);
-    result.top = top_logprobs(raw_, normalizer, params.logprobs);
-  }
-  return result;
+  return wants_logprobs ? score_token(result.token, raw_, params.logprobs) : result;
 }
 
 }  // namespace sluice

@@ -34,6 +34,8 @@ class Sampler {
   std::vector<float> raw_;
 };
 
+/// A token that stands already: its logprob under a row of the model's logits, and the k likeliest.
+SampledToken score_token(TokenId token, std::span<const float> logits, int k);
 /// False when there is a NaN or an infinity: nothing can be drawn from such a row of a model's logits.
 bool all_finite(std::span<const float> logits);
 /// The id of the largest value, the lowest id among equals; NaN never wins.

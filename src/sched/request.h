@@ -32,6 +32,9 @@ struct Request {
   SamplingParams sampling;
   int max_tokens = 16;
   int n = 1;                    // parallel samples of one prompt
+  // Of the prompt's own tokens, each given those before it: -1: none; k >= 0: its logprob and the top k. All of the
+  // prompt is then computed, whatever the prefix cache holds.
+  int prompt_logprobs = -1;
   bool ignore_eos = false;
   std::vector<TokenId> eos_token_ids;   // the model's; ignored under ignore_eos
   std::vector<TokenId> stop_token_ids;  // the client's
@@ -48,7 +51,8 @@ struct TokenLogprob {
   float logprob = 0;
 };
 
-/// One sampled token; `top` is sorted by falling logprob, and has as many entries as the request asked for.
+/// One token, sampled or of the prompt; `top` is sorted by falling logprob, and has as many entries as the request
+/// asked for.
 struct SampledToken {
   TokenId token = 0;
   float logprob = 0;

@@ -21,6 +21,7 @@ const char* finish_reason_name(FinishReason reason) {
 struct Scheduler::Draft {
   Decision decision;
   Budget left;
+  int scored_rows_left = 0;
   int taken_blocks = 0;
   std::map<SeqId, int> taken_by;
   std::set<SeqId> preempted;
@@ -148,14 +149,17 @@ int Scheduler::blocks_released(const Sequence& seq) const {
   return released;
 }
 
-int Scheduler::clip(int asked, int remaining, Budget left) const {
+int Scheduler::clip(int asked, const Sequence& seq, int computed, const Draft& draft) const {
   const int threshold = config_.long_prefill_token_threshold;
-  return std::min({asked, remaining, left.tokens, threshold > 0 ? threshold : remaining});
+  const int remaining = static_cast<int>(seq.tokens.size()) - computed;
+  const int n = std::min({asked, remaining, draft.left.tokens, threshold > 0 ? threshold : remaining});
+  return seq.scored_of(computed, 1) > 0 ? std::min(n, draft.scored_rows_left) : n;
 }
 
 Decision Scheduler::decide(Nanos now) const {
   Draft draft;
   draft.left = {config_.max_num_batched_tokens, config_.max_num_seqs - running()};
+  draft.scored_rows_left = config_.max_scored_rows;
   const View start{now, waiting_, running_, 0, pool_.total(), pool_.block_tokens()};
   Order order(*this, now);
   if (draft.left.seqs <= 0) order.skip_waiting();
@@ -170,7 +174,7 @@ Decision Scheduler::decide(Nanos now) const {
 
 void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) const {
   const int asked = policies_.chunk->tokens_for(seq, seq.remaining(), draft.decision.run, draft.left);
-  const int n = clip(asked, seq.remaining(), draft.left);
+  const int n = clip(asked, seq, seq.computed, draft);
   if (n <= 0) return;
   const int needed = blocks_for(seq.table, seq.computed, seq.computed + n);
   auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };
@@ -189,6 +193,7 @@ void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) c
     const auto planned = std::ranges::find(draft.decision.run, victim, &Decided::seq);
     if (planned != draft.decision.run.end()) {
       draft.left.tokens += planned->n_tokens;
+      draft.scored_rows_left += victim->scored_of(planned->first_pos, planned->n_tokens);
       draft.decision.run.erase(planned);
     }
     draft.taken_blocks -= draft.taken_by[id] + blocks_released(*victim);
@@ -197,6 +202,7 @@ void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) c
   draft.taken_blocks += needed;
   draft.taken_by[seq.id] = needed;
   draft.left.tokens -= n;
+  draft.scored_rows_left -= seq.scored_of(seq.computed, n);
   draft.decision.run.push_back({&seq, seq.computed, n});
 }
 
@@ -206,7 +212,8 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
     return;
   }
   const int length = static_cast<int>(seq.tokens.size());
-  PrefixHit hit = cache_.match(seq.request->salt, seq.tokens);
+  PrefixHit hit;  // none where every position of the prompt has to be computed
+  if (!seq.scores_prompt()) hit = cache_.match(seq.request->salt, seq.tokens);
   auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };
   // The last token is always computed: its logits are what the sequence came for. When the hit covers it too, its block
   // is copied on write; without a block to copy to, that block is computed anew in place of the cached one.
@@ -230,7 +237,7 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
   }
   const int remaining = length - computed;
   const int asked = policies_.chunk->tokens_for(seq, remaining, draft.decision.run, draft.left);
-  const int n = clip(asked, remaining, draft.left);
+  const int n = clip(asked, seq, computed, draft);
   if (n <= 0) {
     draft.admissions_closed = true;
     return;
@@ -244,6 +251,7 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
   draft.taken_by[seq.id] = needed;
   draft.left.tokens -= n;
   draft.left.seqs -= 1;
+  draft.scored_rows_left -= seq.scored_of(computed, n);
   draft.decision.admit.push_back({seq.id, std::move(hit), computed});
   draft.decision.run.push_back({&seq, computed, n});
 }
@@ -317,6 +325,7 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     item.first_pos = decided.first_pos;
     item.n_tokens = decided.n_tokens;
     item.samples = end == static_cast<int>(seq.tokens.size());
+    item.n_scored = seq.scored_of(decided.first_pos, decided.n_tokens);
     item.tokens = std::span<const TokenId>(seq.tokens).first(end);
     item.blocks = seq.table.ids();
     item.prompt_tokens = seq.prompt_tokens();
@@ -377,6 +386,8 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     Sequence& seq = at(item.seq);
     const bool failed = !done.error.empty();
     CHECK(done.seq == item.seq && done.sampled == (item.samples && !failed) && seq.computed == item.first_pos);
+    CHECK(failed || static_cast<int>(done.prompt.size()) == item.n_scored, "{} prompt tokens scored of {}",
+          done.prompt.size(), item.n_scored);
     const int full_before = seq.computed / pool_.block_tokens();
     seq.computed += item.n_tokens;
     emit(Event::Kind::ran, seq.id, item.n_tokens, now);
@@ -389,6 +400,8 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     if (full > full_before) cache_.insert(seq.request->salt, seq.tokens, full, seq.table);
 
     Outcome outcome{seq.id, done.sampled, done.token, FinishReason::none, {}};
+    outcome.prompt = done.prompt;
+    outcome.first_scored = item.first_pos + 1;
     if (done.sampled) {
       seq.tokens.push_back(done.token.token);
       emit(Event::Kind::sampled, seq.id, 1, now);

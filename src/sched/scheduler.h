@@ -18,11 +18,16 @@
 
 namespace sluice {
 
+/// A step holds the logits of every row that yields a token or a logprob. Those that sample are at most
+/// --max-num-seqs; for prompts' logprobs there is room for so many more, and a longer prompt takes more steps.
+inline constexpr int kMaxScoredRows = 64;
+
 struct SchedulerConfig {
   int max_num_seqs = 256;
   int max_num_batched_tokens = 2048;
   int max_model_len = 2048;  // at most the pool's tokens
   int long_prefill_token_threshold = 0;  // most positions of one sequence in one step; 0: no such limit
+  int max_scored_rows = kMaxScoredRows;  // most positions of one step that yield logprobs of prompts
 };
 
 struct SchedulerPolicies {
@@ -53,6 +58,9 @@ struct Outcome {
   FinishReason finish = FinishReason::none;
   std::vector<SeqId> forks;  // children, in the order of their sample number
   std::string error = {};    // under FinishReason::error
+  // Logprobs of the prompt's tokens from `first_scored` on. After a preemption they come again.
+  std::vector<SampledToken> prompt = {};
+  int first_scored = 0;
 };
 
 class Scheduler {
@@ -94,7 +102,7 @@ class Scheduler {
   void dequeue(Sequence& seq, Nanos now);
   void consider_running(const Sequence& seq, Draft& draft, Nanos now) const;
   void consider_waiting(const Sequence& seq, Draft& draft, const View& start) const;
-  int clip(int asked, int remaining, Budget left) const;
+  int clip(int asked, const Sequence& seq, int computed, const Draft& draft) const;
   int blocks_for(const BlockTable& table, int computed, int end) const;
   int blocks_released(const Sequence& seq) const;
   void preempt(Sequence& seq, Nanos now);

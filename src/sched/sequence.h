@@ -2,6 +2,7 @@
 // One line of tokens and how far its KV reaches. There are no phases: a sequence has `tokens`, and `computed` of them
 // have valid KV; a step computes some more. Techniques keep their own side tables by SeqId, never fields here.
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -27,6 +28,10 @@ struct Sequence {
   int output_tokens() const { return static_cast<int>(tokens.size()) - prompt_tokens(); }
   /// Positions without KV. 1 means that the next step samples from the newest token alone.
   int remaining() const { return static_cast<int>(tokens.size()) - computed; }
+  /// Of the positions [first, first + n), how many predict a token of the prompt whose logprob is wanted: these are the
+  /// first ones. Sample 0 speaks for all samples.
+  int scored_of(int first, int n) const { return scores_prompt() ? std::clamp(prompt_tokens() - 1 - first, 0, n) : 0; }
+  bool scores_prompt() const { return request->prompt_logprobs >= 0 && sample == 0; }
   bool finished() const { return state == State::finished; }
 };
 

@@ -16,6 +16,7 @@ struct PlanItem {
   SeqId seq = kNoSeq;
   int first_pos = 0, n_tokens = 0;
   bool samples = false;                 // the last of these positions yields a new token
+  int n_scored = 0;                     // the first so many yield the logprob of the prompt token after them
   std::span<const TokenId> tokens;      // the sequence's tokens [0, first_pos + n_tokens)
   std::span<const BlockId> blocks;      // its block table, covering these positions
   int prompt_tokens = 0;
@@ -38,6 +39,8 @@ struct ItemResult {
   bool sampled = false;
   SampledToken token;
   std::string error = {};
+  std::vector<SampledToken> prompt =
+      {};  // prompt tokens [first_pos + 1, first_pos + 1 + n_scored), unless there is an error
 };
 
 struct StepResult {

@@ -12,7 +12,8 @@ Ticket SimExecutor::submit(const StepPlan& plan) {
     if (item.samples)
       done.token.token = static_cast<TokenId>(philox({item.request->sampling.seed, static_cast<uint32_t>(item.sample)},
                                                      item.tokens.size(), 1)[0] & 0x3fffffff);
-    result_.items.push_back(done);
+    done.prompt.resize(static_cast<size_t>(item.n_scored));
+    result_.items.push_back(std::move(done));
   }
   done_at_ = clock_.now() + static_cast<Nanos>(cost_.step_ns(step_features(plan)));
   return ++ticket_;

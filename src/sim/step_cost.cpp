@@ -11,7 +11,7 @@ StepFeatures step_features(const StepPlan& plan) {
   for (const PlanItem& item : plan.items) {
     const double end = item.first_pos + item.n_tokens;
     rows += item.n_tokens;
-    sampled += item.samples;
+    sampled += item.samples + item.n_scored;
     context += end;
     row_context += item.n_tokens * (end - 0.5 * (item.n_tokens - 1));
   }

@@ -122,7 +122,7 @@ GgufVocab synthetic_vocabulary(int64_t size) {
   v.eos = last;
   v.eot = last;
   v.add_bos = false;
-  v.chat_template = kChatMl;
+  v.chat_templates["default"] = kChatMl;
   return v;
 }
 

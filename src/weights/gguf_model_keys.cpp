@@ -7,6 +7,8 @@ namespace sluice {
 namespace {
 
 constexpr int32_t kUnusedToken = 5;
+constexpr const char *kTemplate = "tokenizer.chat_template", *kTemplateNames = "tokenizer.chat_templates",
+                     *kDefaultTemplate = "default";
 
 void add_architecture(std::vector<GgufKey>& keys, const GgufHyperparameters& m) {
   const std::string at = m.arch + ".";
@@ -32,6 +34,15 @@ void add_architecture(std::vector<GgufKey>& keys, const GgufHyperparameters& m) 
   if (rope.attention_factor) keys.push_back(GgufKey::f32(at + "rope.scaling.attn_factor", *rope.attention_factor));
   if (rope.beta_fast) keys.push_back(GgufKey::f32(at + "rope.scaling.yarn_beta_fast", *rope.beta_fast));
   if (rope.beta_slow) keys.push_back(GgufKey::f32(at + "rope.scaling.yarn_beta_slow", *rope.beta_slow));
+}
+
+void add_templates(std::vector<GgufKey>& keys, const GgufVocab& v) {
+  std::vector<std::string> names;
+  for (const auto& [name, text] : v.chat_templates) {
+    if (name != kDefaultTemplate) names.push_back(name);
+    keys.push_back(GgufKey::text(name == kDefaultTemplate ? kTemplate : std::string(kTemplate) + "." + name, text));
+  }
+  if (!names.empty()) keys.push_back(GgufKey::array(kTemplateNames, GgufType::string, std::move(names)));
 }
 
 void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocab& v, size_t rows) {
@@ -66,7 +77,29 @@ void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocab& v, size_t rows)
   add_flag("add_eos_token", v.add_eos);
   add_flag("add_space_prefix", v.add_space_prefix);
   add_flag("remove_extra_whitespaces", v.remove_extra_whitespaces);
-  if (!v.chat_template.empty()) keys.push_back(GgufKey::text("tokenizer.chat_template", v.chat_template));
+  add_templates(keys, v);
+}
+
+/// Every tokenizer.chat_template.NAME, listed or not; what is listed has to be there.
+Result<std::map<std::string, std::string>> read_templates(const Metadata& metadata) {
+  std::map<std::string, std::string> templates;
+  const std::string prefix = std::string(kTemplate) + ".";
+  for (const auto& [key, value] : metadata.values()) {
+    if (!key.starts_with(prefix)) continue;
+    SLUICE_TRY(templates[key.substr(prefix.size())], metadata.string(key));
+  }
+  if (metadata.has(kTemplate)) {
+    SLUICE_TRY(templates[kDefaultTemplate], metadata.string(kTemplate));
+  }
+  const std::vector<std::string>* names = metadata.strings(kTemplateNames);
+  if (names == nullptr && metadata.has(kTemplateNames))
+    return corrupt_data(fmt::format("{}: {} is no array of strings", metadata.origin(), kTemplateNames));
+  for (size_t i = 0; names != nullptr && i < names->size(); ++i)
+    if (!templates.contains((*names)[i]))
+      return corrupt_data(fmt::format("{}: {} lists \"{}\", but {}{} is missing", metadata.origin(), kTemplateNames,
+                                      (*names)[i], prefix, (*names)[i]));
+  std::erase_if(templates, [](const auto& entry) { return entry.second.empty(); });
+  return templates;
 }
 
 }  // namespace
@@ -115,7 +148,7 @@ Result<GgufVocab> read_gguf_vocab(const Metadata& metadata) {
   SLUICE_TRY(vocab.add_eos, flag("add_eos_token"));
   SLUICE_TRY(vocab.add_space_prefix, flag("add_space_prefix"));
   SLUICE_TRY(vocab.remove_extra_whitespaces, flag("remove_extra_whitespaces"));
-  vocab.chat_template = metadata.string_or("tokenizer.chat_template", "");
+  SLUICE_TRY(vocab.chat_templates, read_templates(metadata));
   return vocab;
 }
 

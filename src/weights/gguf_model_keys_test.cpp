@@ -43,5 +43,40 @@ TEST(GgufVocabKeys, MinusOneIsNoId) {
   }
 }
 
+TEST(GgufVocabKeys, TemplatesHaveNames) {
+  const std::string at = "tokenizer.chat_template";
+  Metadata m = three_tokens();
+  m.set(at, std::string("D"));
+  m.set(at + ".tool_use", std::string("T"));
+  m.set(at + ".rag", std::string("R"));  // not listed
+  m.set(at + ".none", std::string());
+  m.set(at + "s", std::vector<std::string>{"default", "tool_use"});
+  const auto vocab = read_gguf_vocab(m);
+  ASSERT_TRUE(vocab.ok()) << vocab.error().message;
+  const std::map<std::string, std::string> want{{"default", "D"}, {"rag", "R"}, {"tool_use", "T"}};
+  EXPECT_EQ(vocab->chat_templates, want);
+
+  m.set(at + "s", std::vector<std::string>{"tool_use", "lost"});
+  const auto lost = read_gguf_vocab(m);
+  ASSERT_FALSE(lost.ok());
+  EXPECT_EQ(lost.error().message,
+            "model.gguf: tokenizer.chat_templates lists \"lost\", but tokenizer.chat_template.lost is missing");
+  EXPECT_NE(error_with(at + "s", std::string("tool_use")).find("chat_templates is no array of strings"),
+            std::string::npos);
+  EXPECT_NE(error_with(at + ".tool_use", int64_t{1}).find("\"tokenizer.chat_template.tool_use\" is a"),
+            std::string::npos);
+
+  // What is written is read back.
+  const auto keys = gguf_model_keys({.arch = "llama", .vocab = 3}, *vocab, **find_quant_recipe("f16"));
+  ASSERT_TRUE(keys.ok()) << keys.error().message;
+  Metadata written = three_tokens();
+  for (const GgufKey& key : *keys)
+    if (key.name.starts_with(at)) written.set(key.name, key.value);
+  const auto again = read_gguf_vocab(written);
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(again->chat_templates, want);
+  EXPECT_EQ(*written.strings(at + "s"), (std::vector<std::string>{"rag", "tool_use"}));
+}
+
 }  // namespace
 }  // namespace sluice

@@ -29,10 +29,13 @@ struct EngineSetup {
   const PreemptPolicyEntry* preempt = &preempt_catalog()[0];
   double watermark = 0.01;
   int long_prefill_token_threshold = 0;
+  int max_scored_rows = kMaxScoredRows;
   std::string text() const {
-    return fmt::format("block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time", block_tokens,
-                       blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name, cache->name, preempt->name,
-                       watermark, long_prefill_token_threshold);
+    return fmt::format(
+        "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
+        "scored",
+        block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
+        cache->name, preempt->name, watermark, long_prefill_token_threshold, max_scored_rows);
   }
 };
 
@@ -63,6 +66,7 @@ EngineSetup random_setup(Rng& rng) {
   s.preempt = pick(rng, preempt_catalog());
   s.watermark = rng.below(3) == 0 ? 0.3 : rng.below(2) == 0 ? 0 : 0.01;
   s.long_prefill_token_threshold = rng.below(4) == 0 ? static_cast<int>(rng.between(1, 20)) : 0;
+  s.max_scored_rows = static_cast<int>(rng.between(1, 40));
   return s;
 }
 
@@ -77,7 +81,7 @@ struct World {
     policies.preempt = s.preempt->make(*policies.queue);
     policies.branching = std::make_unique<ParallelSampling>();
     EngineConfig config;
-    config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold};
+    config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold, s.max_scored_rows};
     config.kv_blocks = s.blocks;
     config.block_tokens = s.block_tokens;
     config.vocab_size = vocab;
@@ -88,6 +92,7 @@ struct World {
     Request request;
     std::map<int, std::vector<TokenId>> tokens;
     std::map<int, FinishReason> finish;
+    std::vector<SampledToken> scored;
     bool done = false, cancelled = false;
     int samples_ended = 0;
   };
@@ -97,6 +102,8 @@ struct World {
     track->request = request;
     auto id = engine->add(std::move(request), [track](const Output& o) {
       ASSERT_FALSE(track->done) << "news after the end";
+      ASSERT_TRUE(o.prompt.empty() || (o.sample == 0 && track->tokens[0].empty())) << "the prompt was scored late";
+      track->scored.insert(track->scored.end(), o.prompt.begin(), o.prompt.end());
       for (const SampledToken& t : o.tokens) track->tokens[o.sample].push_back(t.token);
       if (o.finish != FinishReason::none) {
         ASSERT_FALSE(track->finish.contains(o.sample));
@@ -109,7 +116,22 @@ struct World {
     return *id;
   }
 
+  /// Of a request whose prompt is scored all is heard once, and of one that was cancelled the beginning; else nothing.
+  void check_scores(const Track& t) const {
+    const size_t all = t.request.prompt_logprobs >= 0 ? t.request.prompt.size() - 1 : 0;
+    ASSERT_LE(t.scored.size(), all);
+    if (!t.cancelled) {
+      ASSERT_EQ(t.scored.size(), all);
+    }
+    const auto want = ShadowExecutor::expected_scores(t.request, static_cast<int>(t.scored.size()));
+    for (size_t i = 0; i < want.size(); ++i) {
+      ASSERT_EQ(t.scored[i].token, want[i].token) << i;
+      ASSERT_EQ(t.scored[i].logprob, want[i].logprob) << i;
+    }
+  }
+
   void check_output(const Track& t) const {
+    check_scores(t);
     for (const auto& [sample, finish] : t.finish) {
       const auto want = ShadowExecutor::expected(t.request, sample, vocab, setup.max_model_len);
       const auto it = t.tokens.find(sample);
@@ -146,6 +168,7 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
   if (rng.below(3) == 0) r.stop_token_ids = {static_cast<TokenId>(rng.below(vocab))};
   if (rng.below(3) == 0) r.eos_token_ids = {static_cast<TokenId>(rng.below(vocab))};
   r.ignore_eos = rng.below(3) == 0;
+  if (rng.below(6) == 0) r.prompt_logprobs = 0;
   if (rng.below(3) == 0) r.sampling.min_tokens = static_cast<int>(rng.between(0, r.max_tokens));
   return r;
 }
@@ -190,6 +213,7 @@ void run_schedule(uint64_t seed, Reached& reached) {
     ASSERT_LT(steps++, 200000) << "the engine makes no progress";
   }
   EXPECT_LE(world.executor.max_step_tokens, setup.budget);
+  EXPECT_LE(world.executor.max_scored_rows, setup.max_scored_rows);
   for (const auto& [id, track] : world.tracks) {
     ASSERT_TRUE(track->done) << "request " << id << " was lost";
     for (const auto& [sample, finish] : track->finish) {

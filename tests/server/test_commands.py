@@ -1,10 +1,13 @@
 """The commands as a user types them: what they refuse, and in which words."""
+import os
+import pty
 import re
 import struct
+import subprocess
 
 import httpx
 import pytest
-from conftest import MODEL, sluice
+from conftest import BINARY, MODEL, sluice
 
 
 def refused(*arguments, **options):
@@ -84,6 +87,29 @@ def test_run_takes_the_sampling_values_that_the_server_takes(server, flag, value
         field = flag[2:].replace("-", "_")
         answer = httpx.post(server.url + "/v1/completions", json={"prompt": "x", field: float(value)})
         assert answer.status_code == 400 and want.split("; ")[1] in answer.json()["error"]["message"]
+
+
+def test_a_chat_without_a_template_is_refused_before_its_first_message():
+    keyboard, terminal = pty.openpty()
+    try:
+        chat = subprocess.run([BINARY, "run", str(MODEL)], stdin=terminal, capture_output=True, text=True, timeout=60)
+    finally:
+        os.close(keyboard), os.close(terminal)
+    assert chat.returncode == 1 and "> " not in chat.stderr, chat.stderr
+    assert "this model has no chat template; give a prompt (-p TEXT)" in chat.stderr
+    assert "this model has no chat template" in refused("run", MODEL, "--chat", "-p", "x")
+
+
+def test_a_variable_that_nothing_reads_is_named_with_the_closest_that_is_known():
+    def said(command, **variables):
+        return sluice(*command, env={k: v for k, v in os.environ.items() if not k.startswith("SLUICE_")} | variables).stderr
+
+    assert said(["inspect", MODEL], SLUICE_MAX_MODEL_LEM="64", SLUICE_KV_CASH_DTYPE="f16") == (
+        "sluice: the environment variable SLUICE_KV_CASH_DTYPE is read by nothing; the closest that is known is SLUICE_KV_CACHE_DTYPE\n"
+        "sluice: the environment variable SLUICE_MAX_MODEL_LEM is read by nothing; the closest that is known is SLUICE_MAX_MODEL_LEN\n")
+    for flag in ("PORT", "TEMPERATURE", "COST", "BASE_URL", "LIKE", "TRACE"):  # of serve, run, simulate, bench serve, convert, simulate
+        assert said(["inspect", MODEL], **{f"SLUICE_{flag}": "1"}) == ""
+    assert said(["inspect", MODEL], SLUICE_ISA="ref", SLUICE_THREADS="1", SLUICE_TEST_DATA="/x", SLUICE_BIN="/x", SLUICE_CONFIG="") == ""
 
 
 def test_roofline_has_a_bandwidth_and_three_peaks():

@@ -60,6 +60,25 @@ def test_logprobs(server):
     assert len(content) == 4 and all(len(c.top_logprobs) == 2 and c.top_logprobs[0].logprob >= c.top_logprobs[1].logprob for c in content)
 
 
+def test_echo_with_logprobs_scores_the_prompt_as_it_was_sampled(server):
+    sampled = complete(server, max_tokens=40, logprobs=3).choices[0]
+    told = complete(server, prompt=STORY + sampled.text, max_tokens=1, logprobs=3, echo=True)
+    scored = told.choices[0].logprobs
+    assert told.choices[0].text.startswith(STORY + sampled.text) and told.usage.prompt_tokens_details.cached_tokens == 0
+    assert scored.token_logprobs[0] is None and scored.top_logprobs[0] is None and None not in scored.token_logprobs[1:]
+    # The text's own tokens may be others than the sampled ones; where the last 20 are the same, so is every bit.
+    n = len(scored.tokens) - 1
+    before = sampled.logprobs
+    assert scored.tokens[n - 20:n] == before.tokens[-20:]
+    assert scored.token_logprobs[n - 20:n] == before.token_logprobs[-20:] and scored.top_logprobs[n - 20:n] == before.top_logprobs[-20:]
+    for i, token in enumerate(scored.tokens):
+        if i > 1:
+            assert told.choices[0].text[scored.text_offset[i]:].startswith(token)
+    alone = complete(server, prompt=STORY + sampled.text, max_tokens=0, logprobs=3, echo=True)
+    assert alone.choices[0].text == STORY + sampled.text and alone.usage.completion_tokens == 0
+    assert alone.choices[0].logprobs.token_logprobs == scored.token_logprobs[:-1]
+
+
 def test_stop_strings_never_leak(server):
     whole = complete(server, max_tokens=60).choices[0].text
     stop = "Lily. She"

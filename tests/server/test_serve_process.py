@@ -49,6 +49,20 @@ def test_flags_are_checked_before_anything_is_loaded(flag, value, right):
     assert done.returncode == 1 and flag in done.stderr and right in done.stderr
 
 
+def test_a_model_that_cannot_be_served_ends_the_process_before_anybody_is_let_in(tmp_path):
+    whole = MODEL.read_bytes()
+    (tmp_path / "cut.gguf").write_bytes(whole[:-1000])
+    (tmp_path / "untold.gguf").write_bytes(whole.replace(b"tokenizer.ggml.tokens", b"tokenizer.ggml.nokens"))
+    (tmp_path / "template.jinja").write_text("{% if %}")
+    for model, flags, reason in [
+        (tmp_path / "none.gguf", [], "none.gguf"), (tmp_path / "cut.gguf", [], "cut.gguf"), (tmp_path / "untold.gguf", [], "tokenizer.ggml.tokens is missing"),
+        (MODEL, ["--chat-template", str(tmp_path / "template.jinja")], "template.jinja"), (MODEL, ["-c", "513"], "--max-model-len is 513"),
+        (MODEL, ["--chunk-policy", "x"], "--chunk-policy does not know 'x'"), (MODEL, ["--watermark", "2"], "--watermark is 2"),
+    ]:
+        done = sluice("serve", str(model), "--port", "0", *flags)
+        assert done.returncode == 1 and reason in done.stderr and "listening" not in done.stderr, done.stderr
+
+
 def test_an_empty_key_in_the_environment_asks_for_none(tmp_path, start, monkeypatch):
     monkeypatch.setenv("SLUICE_API_KEY", "")
     assert httpx.get(start().url + "/v1/models").status_code == 200

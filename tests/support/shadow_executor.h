@@ -44,17 +44,34 @@ class ShadowExecutor final : public Executor {
     return out;
   }
 
+  /// As many tokens of the prompt from the second on, each with a figure of all before it as its logprob.
+  static std::vector<SampledToken> expected_scores(const Request& request, int count) {
+    std::vector<SampledToken> out;
+    uint64_t prefix = 0;
+    for (int i = 1; i <= count; ++i) {
+      prefix = extend(prefix, request.prompt[i - 1]);
+      out.push_back({request.prompt[i], score(prefix), {}});
+    }
+    return out;
+  }
+
   Ticket submit(const StepPlan& plan) override {
     result_.items.clear();
+    int scored = 0;
     for (const KvCopy& copy : plan.copies)
       for (int i = 0; i < copy.tokens; ++i) slots_[slot(copy.dst, i)] = slots_[slot(copy.src, i)];
     std::unordered_set<int> written;
     for (const PlanItem& item : plan.items) {
       EXPECT_EQ(item.tokens.size(), static_cast<size_t>(item.first_pos + item.n_tokens));
       EXPECT_GE(item.blocks.size() * block_tokens_, item.tokens.size());
+      EXPECT_LE(item.n_scored, item.n_tokens);
+      scored += item.n_scored;
+      ItemResult done{item.seq, item.samples, {}};
       uint64_t prefix = 0;
       for (int pos = 0; pos < item.first_pos + item.n_tokens; ++pos) {
         prefix = extend(prefix, item.tokens[pos]);
+        if (pos >= item.first_pos && pos < item.first_pos + item.n_scored)
+          done.prompt.push_back({item.request->prompt[pos + 1], score(prefix), {}});
         const int at = slot(item.blocks[pos / block_tokens_], pos % block_tokens_);
         if (pos < item.first_pos) {
           EXPECT_EQ(slots_[at], prefix) << "sequence " << item.seq << " position " << pos << " holds foreign KV";
@@ -63,10 +80,10 @@ class ShadowExecutor final : public Executor {
           slots_[at] = prefix;
         }
       }
-      ItemResult done{item.seq, item.samples, {}};
       if (item.samples) done.token.token = next_token(prefix, vocab_, item.sample);
       result_.items.push_back(done);
     }
+    max_scored_rows = std::max(max_scored_rows, scored);
     max_step_tokens = std::max(max_step_tokens, plan.tokens());
     ++steps;
     clock_.advance_to(clock_.now() + 1000 + 10 * plan.tokens());
@@ -77,9 +94,10 @@ class ShadowExecutor final : public Executor {
     return result_;
   }
 
-  int max_step_tokens = 0, steps = 0;
+  int max_step_tokens = 0, max_scored_rows = 0, steps = 0;
 
  private:
+  static float score(uint64_t prefix) { return -static_cast<float>(prefix % 9973); }
   int slot(BlockId block, int offset) const { return static_cast<int>(block) * block_tokens_ + offset; }
 
   int block_tokens_, vocab_;

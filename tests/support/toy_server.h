@@ -36,6 +36,7 @@ class ToyExecutor final : public Executor {
     for (const PlanItem& item : plan.items) {
       ItemResult done{item.seq, item.samples, {}};
       if (item.samples) done.token = next(item);
+      for (int k = 1; k <= item.n_scored; ++k) done.prompt.push_back(score(item, item.first_pos + k));
       result_.items.push_back(std::move(done));
     }
     return ++ticket_;
@@ -64,7 +65,16 @@ class ToyExecutor final : public Executor {
     released_.notify_all();
   }
 
+  /// What the toy says of a prompt's token: its place, in eighths.
+  static float prompt_logprob(int position) { return -0.125f * static_cast<float>(position); }
+
  private:
+  static SampledToken score(const PlanItem& item, int position) {
+    SampledToken token{item.request->prompt[position], prompt_logprob(position), {}};
+    for (int i = 0; i < item.request->prompt_logprobs; ++i)
+      token.top.push_back({kFirstPlainToken + position + i, prompt_logprob(position) - 0.25f * static_cast<float>(i)});
+    return token;
+  }
   SampledToken next(const PlanItem& item) const {
     uint64_t h = 1469598103934665603ull + static_cast<uint64_t>(item.sample);
     if (item.request->sampling.temperature > 0) h ^= item.request->sampling.seed * 0x9e3779b97f4a7c15ull;

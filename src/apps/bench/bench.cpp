@@ -26,6 +26,10 @@ constexpr Command kBenchmarks[] = {
 }  // namespace
 
 Result<int> bench_main(const std::vector<std::string>& args) {
+  if (OptionSet::noting_variables()) {
+    for (const Command& benchmark : kBenchmarks) (void)benchmark.main({});
+    return 0;
+  }
   const bool help = !args.empty() && (args[0] == "--help" || args[0] == "-h");
   for (const Command& benchmark : kBenchmarks)
     if (!args.empty() && args[0] == benchmark.name) return benchmark.main({args.begin() + 1, args.end()});

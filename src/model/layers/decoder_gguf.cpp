@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "model/layers/decoder_model.h"
 #include "quant/weight/weight_format.h"
@@ -95,17 +94,6 @@ std::function<void(int64_t, int64_t, float*)> rows_of(std::shared_ptr<TensorSour
   };
 }
 
-// What the file holds and nobody took would silently change the model.
-Status expect_all_used(const ParsedDecoder& parsed, const TensorSource& source) {
-  std::set<std::string_view> used;
-  for (const NamedTensor& t : parsed.tensors) used.insert(t.name);
-  for (const TensorInfo& info : source.tensors())
-    if (!used.contains(info.name) && !is_harmless(info.name, parsed.config))
-      return unsupported(fmt::format("{}: tensor {} has no place in a {} GGUF", source.files()[info.file_index],
-                                     info.name, parsed.config.gguf.arch));
-  return {};
-}
-
 }  // namespace
 
 Result<GgufPlan> convert_decoder(const DecoderFamily& family, std::shared_ptr<TensorSource> source,
@@ -115,7 +103,7 @@ Result<GgufPlan> convert_decoder(const DecoderFamily& family, std::shared_ptr<Te
   const DecoderConfig& config = parsed.config;
   SLUICE_TRY(GgufHyperparameters p, hyperparameters(config, metadata));
   p.name = identity.name;
-  SLUICE_TRY_STATUS(expect_all_used(parsed, *source));
+  warn_of_unread(parsed.tensors, config, *source);  // as whoever runs the directory is told
 
   // Layer by layer, as a forward pass reads them; what belongs to no layer stands first.
   const auto place = [](const NamedTensor& t) { return t.gguf_name.starts_with("blk.") ? t.layer : -1; };

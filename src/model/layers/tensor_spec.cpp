@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include "base/log.h"
 
@@ -48,14 +49,20 @@ bool any_layer_has(const TensorSource& source, std::string_view pattern, int lay
   return false;
 }
 
-void report_unused(const WeightStore& store, const DecoderConfig& config) {
-  std::vector<std::string> names = store.unused();
-  std::erase_if(names, [&](const std::string& n) { return is_harmless(n, config); });
-  if (names.empty()) return;
-  std::string list;
-  for (size_t i = 0; i < std::min<size_t>(names.size(), 5); ++i) list += (i == 0 ? "" : ", ") + names[i];
-  log_warn("{}: {} tensor{} not used by the {} family: {}{}", store.source().metadata().origin(), names.size(),
-           names.size() == 1 ? " is" : "s are", config.info.arch, list, names.size() > 5 ? ", ..." : "");
+// A buffer that old checkpoints saved, and the head of a model whose head is its embedding.
+bool is_harmless(std::string_view name, const DecoderConfig& config) {
+  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.head == Presence::absent);
+}
+
+// What the file holds beside these, and somebody might miss.
+std::vector<const TensorInfo*> unread_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config,
+                                              const TensorSource& source) {
+  std::set<std::string_view> read;
+  for (const NamedTensor& t : tensors) read.insert(t.name);
+  std::vector<const TensorInfo*> unread;
+  for (const TensorInfo& info : source.tensors())
+    if (!read.contains(info.name) && !is_harmless(info.name, config)) unread.push_back(&info);
+  return unread;
 }
 
 // What a matrix is in a decoder, under the name that a breakdown of its time gives it.
@@ -78,9 +85,13 @@ Status check_factors(const float* factors, const DecoderConfig& config, const We
 
 }  // namespace
 
-// A buffer that old checkpoints saved, and the head of a model whose head is its embedding.
-bool is_harmless(std::string_view name, const DecoderConfig& config) {
-  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.head == Presence::absent);
+void warn_of_unread(std::span<const NamedTensor> tensors, const DecoderConfig& config, const TensorSource& source) {
+  const std::vector<const TensorInfo*> unread = unread_tensors(tensors, config, source);
+  if (unread.empty()) return;
+  std::string list;
+  for (size_t i = 0; i < std::min<size_t>(unread.size(), 5); ++i) list += (i == 0 ? "" : ", ") + unread[i]->name;
+  log_warn("{}: {} tensor{} not used by the {} family: {}{}", source.metadata().origin(), unread.size(),
+           unread.size() == 1 ? " is" : "s are", config.info.arch, list, unread.size() > 5 ? ", ..." : "");
 }
 
 int64_t size_of(Dim dim, const ModelInfo& info) {
@@ -164,6 +175,15 @@ Status check_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& 
                                                                             : "num_hidden_layers",
                                       config.info.layers, config.info.layers - 1));
   }
+  // One that stands in a layer and that nobody reads (a bias, a norm, a sink) is a part of what the layer computes:
+  // without it the model would be another. What stands outside the layers (a second head, an image encoder) changes
+  // nothing that is computed here, and is only reported.
+  for (const TensorInfo* info : unread_tensors(tensors, config, source))
+    if (layer_of(info->name, metadata.kind()))
+      return unsupported(
+          fmt::format("{}: tensor {} stands in a layer, but the {} family has no such tensor: without it "
+                      "the layer would compute something else",
+                      source.files()[info->file_index], info->name, config.info.arch));
   return {};
 }
 
@@ -197,7 +217,7 @@ Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const 
     }
   }
   SLUICE_TRY_STATUS(check_factors(weights.rope_factors, config, store));
-  report_unused(store, config);
+  warn_of_unread(tensors, config, store.source());
   return weights;
 }
 

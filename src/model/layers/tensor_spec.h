@@ -70,14 +70,14 @@ struct NamedTensor {
 std::vector<NamedTensor> list_tensors(std::span<const TensorSpec> table, const DecoderConfig& config,
                                       const TensorSource& source, MetadataKind kind);
 
-/// A tensor that files carry although nothing needs it.
-bool is_harmless(std::string_view name, const DecoderConfig& config);
-
-/// Fails when one of them is missing or has another shape, and when the file holds a layer past the configuration's.
+/// Fails when one of them is missing or has another shape, when the file holds a layer past the configuration's, and
+/// when it holds another tensor within a layer.
 Status check_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config, const TensorSource& source);
 
-/// Loads checked tensors, and warns once of tensors in the file that the model does not use. A missing head is the
-/// embedding, which is then held once, packed.
+/// Warns, in one line, of tensors outside the layers that the model does not use.
+void warn_of_unread(std::span<const NamedTensor> tensors, const DecoderConfig& config, const TensorSource& source);
+
+/// Loads checked tensors, and warns of those that are not. A missing head is the embedding, which is then held once, packed.
 Result<DecoderWeights> load_tensors(std::span<const NamedTensor> tensors, const DecoderConfig& config,
                                     WeightStore& store);
 

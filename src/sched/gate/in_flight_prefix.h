@@ -13,6 +13,7 @@ namespace sluice {
 class InFlightPrefix final : public AdmissionGate {
  public:
   Verdict admit(const Candidate& candidate, const View& view, std::span<const Decided> plan) const override {
+    if (candidate.seq.scores_prompt()) return Verdict::yes;  // it takes nothing from the cache
     // A full hit has all but the last token, which is computed anyway.
     const int length = static_cast<int>(candidate.seq.tokens.size());
     if (candidate.cached_tokens + 1 >= length) return Verdict::yes;

@@ -201,14 +201,12 @@ Result<CompletionRequest> parse_completion_request(const Json& body, const Sampl
   read_generation_fields(in, out);
   read_prompts(in, out.prompts);
   int max_tokens = 0;
-  if (in.integer("max_tokens", max_tokens, 1, INT32_MAX)) out.max_tokens = max_tokens;
+  in.boolean("echo", out.echo);
+  if (in.integer("max_tokens", max_tokens, out.echo ? 0 : 1, INT32_MAX)) out.max_tokens = max_tokens;
   // false, as some clients send it, means none.
   if (const Json* logprobs = in.any("logprobs"); logprobs != nullptr && *logprobs != Json(false))
     in.integer("logprobs", out.sampling.logprobs, 0, kMaxTopLogprobs);
-  in.boolean("echo", out.echo);
-  if (out.echo && out.sampling.logprobs >= 0)
-    in.fail(unsupported("echo is true and logprobs is given, but logprobs of the prompt are not built; leave one out",
-                        "echo"));
+  if (out.echo) out.prompt_logprobs = out.sampling.logprobs;
   in.only("suffix", R"([""])", "filling in the middle is not built");
   in.boolean("add_special_tokens", out.add_special_tokens);
   in.boolean("parse_special", out.parse_special);

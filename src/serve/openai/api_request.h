@@ -24,9 +24,10 @@ struct GenerationFields {
   std::string request_id;       // empty: the server makes one
   SamplingParams sampling;      // the given defaults, changed by the request; seed and logit_bias ids checked later
   std::optional<int64_t> seed;  // of every prompt, as in vLLM: equal prompts, equal answers; absent: each draws its own
-  std::optional<int> max_tokens;
+  std::optional<int> max_tokens;                // 0: an echo and nothing more
   std::string max_tokens_param = "max_tokens";  // the name that the request used
   int n = 1;
+  int prompt_logprobs = -1;  // as Request's; of an echo
   bool stream = false, include_usage = false;
   bool continuous_usage = false;  // usage in every chunk
   std::vector<std::string> stop;

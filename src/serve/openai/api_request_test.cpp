@@ -125,7 +125,7 @@ TEST(ApiRequest, ErrorsNameTheField) {
       {R"("suffix": "x")", "suffix", "middle"},
       {R"("logprobs": 21)", "logprobs", "from 0 to 20"},
       {R"("logprobs": true)", "logprobs", "integer"},
-      {R"("echo": true, "logprobs": 1)", "echo", "not built"},
+      {R"("echo": true, "max_tokens": -1)", "max_tokens", "at least 0"},
   };
   for (const BadField& bad : completions) EXPECT_EQ(completion(bad.fields).error().param, bad.param) << bad.fields;
   const BadField chats[] = {

@@ -26,7 +26,7 @@ void Choice::add_text(const std::string& text) {
 void Choice::take(std::span<const SampledToken> tokens, FinishReason finish) {
   for (size_t i = 0; i < tokens.size() && !ended(); ++i) {
     ++tokens_;
-    if (options_.logprobs) entries_.push_back({tokens[i], offset_});
+    if (options_.logprobs) entries_.push_back({tokens[i], offset_, false});
     const bool ends_it = i + 1 == tokens.size() && finish == FinishReason::stop;
     if (ends_it && std::ranges::find(options_.stop_token_ids, tokens[i].token) != options_.stop_token_ids.end())
       stop_token_ = tokens[i].token;

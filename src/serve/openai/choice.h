@@ -26,6 +26,7 @@ struct ChoiceOptions {
 struct LogprobEntry {
   SampledToken token;
   size_t text_offset = 0;  // where its text begins, in code points of the answer
+  bool unscored = false;   // the first token of a prompt: nothing predicts it
 };
 
 class Choice {

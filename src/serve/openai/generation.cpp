@@ -1,6 +1,9 @@
 #include "serve/openai/generation.h"
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace sluice {
 
@@ -12,6 +15,7 @@ Generation::Generation(GenerationSpec spec, Engine& engine, const Tokenizer& tok
       metrics_(std::move(metrics)),
       writer_(std::move(writer)),
       cached_tokens_(spec_.prompts.size(), 0),
+      scored_(spec_.prompts.size()),
       had_first_token_(spec_.prompts.size(), false),
       open_(spec_.prompts.size() * static_cast<size_t>(spec_.n)) {
   slots_.reserve(open_);
@@ -19,7 +23,7 @@ Generation::Generation(GenerationSpec spec, Engine& engine, const Tokenizer& tok
     ChoiceOptions options = spec_.choice;
     options.at_text_start = prompt.at_text_start;
     for (int sample = 0; sample < spec_.n; ++sample)
-      slots_.push_back({Choice(tokenizer_, options, count_code_points(prompt.echo)), false, 0});
+      slots_.push_back({Choice(tokenizer_, options, count_code_points(prompt.echo)), false, false, 0});
   }
 }
 
@@ -43,9 +47,14 @@ void Generation::take(const GenerationNews& news) {
   const int index = news.prompt * spec_.n + news.sample;
   Slot& slot = slots_[static_cast<size_t>(index)];
   if (slot.choice.ended()) return;  // what was in flight when a stop string ended it
+  std::ranges::copy(news.prompt_tokens, std::back_inserter(scored_[news.prompt]));
+  if (news.tokens.empty() && news.finish == FinishReason::none) return;
   measure(news, slot);
   cached_tokens_[news.prompt] = std::max(cached_tokens_[news.prompt], news.cached_tokens);
-  slot.choice.take(news.tokens, news.finish);
+  if (spec_.prompt_only)
+    slot.choice.take({}, news.finish == FinishReason::stop ? FinishReason::length : news.finish);
+  else
+    slot.choice.take(news.tokens, news.finish);
   const bool ended = slot.choice.ended();
   if (ended) {
     --open_;
@@ -82,12 +91,10 @@ std::string Generation::events(int index) {
   if (!slot.begun) {
     slot.begun = true;
     if (spec_.head.kind == ApiKind::chat) out += chunk(role_choice_json(index));
-    text = spec_.prompts[static_cast<size_t>(index / spec_.n)].echo + text;
+    text = prompt_of(index).echo + text;
   }
-  if (!text.empty())
-    out += chunk(chunk_choice_json(spec_.head.kind, index, std::move(text), logprobs(slot.choice.take_logprobs())));
-  if (slot.choice.ended())
-    out += chunk(final_choice_json(spec_.head.kind, index, logprobs(slot.choice.take_logprobs()), slot.choice));
+  if (!text.empty()) out += chunk(chunk_choice_json(spec_.head.kind, index, std::move(text), take_logprobs(index)));
+  if (slot.choice.ended()) out += chunk(final_choice_json(spec_.head.kind, index, take_logprobs(index), slot.choice));
   return out;
 }
 
@@ -98,7 +105,16 @@ std::string Generation::chunk(Json choice) const {
   return sse_event(json);
 }
 
-Json Generation::logprobs(std::vector<LogprobEntry> entries) const {
+Json Generation::take_logprobs(int index) {
+  Slot& slot = slots_[static_cast<size_t>(index)];
+  std::vector<LogprobEntry> entries;
+  const GenerationSpec::PromptPart& prompt = prompt_of(index);
+  if (!std::exchange(slot.prompt_told, true) && !prompt.offsets.empty()) {
+    entries.push_back({{prompt.first_token, 0, {}}, prompt.offsets[0], true});
+    for (const SampledToken& token : scored_[static_cast<size_t>(index / spec_.n)])
+      entries.push_back({token, prompt.offsets[entries.size()], false});
+  }
+  std::ranges::move(slot.choice.take_logprobs(), std::back_inserter(entries));
   if (!spec_.choice.logprobs || entries.empty()) return nullptr;
   return spec_.head.kind == ApiKind::chat ? chat_logprobs_json(tokenizer_, entries)
                                           : completion_logprobs_json(tokenizer_, entries);
@@ -128,8 +144,8 @@ void Generation::complete() {
   for (size_t i = 0; i < slots_.size(); ++i) {
     Choice& choice = slots_[i].choice;
     json["choices"].push_back(choice_json(spec_.head.kind, static_cast<int>(i),
-                                          spec_.prompts[i / static_cast<size_t>(spec_.n)].echo + choice.take_text(),
-                                          logprobs(choice.take_logprobs()), choice));
+                                          prompt_of(static_cast<int>(i)).echo + choice.take_text(),
+                                          take_logprobs(static_cast<int>(i)), choice));
   }
   json["usage"] = usage_json(usage());
   HttpResponse response{200, spec_.headers, dump_json(json)};

@@ -19,6 +19,8 @@ struct GenerationSpec {
   struct PromptPart {
     int tokens = 0;
     std::string echo;            // stands before the answer's text
+    std::vector<size_t> offsets;  // of its tokens in the echo, in code points, where their logprobs are wanted
+    TokenId first_token = 0;
     bool at_text_start = false;  // see ChoiceOptions
   };
   AnswerHead head;
@@ -27,6 +29,7 @@ struct GenerationSpec {
   bool continuous_usage = false;  // with include_usage: in every chunk, not at the end alone
   int n = 1;
   std::vector<PromptPart> prompts;  // choice i belongs to prompt i / n
+  bool prompt_only = false;         // max_tokens 0: what the engine samples is not told
   ChoiceOptions choice;
   Nanos arrival = 0;
 };
@@ -41,6 +44,7 @@ struct GenerationNews {
   int cached_tokens = 0;
   std::string error;
   Nanos at = 0;
+  std::vector<SampledToken> prompt_tokens;  // newly scored
 };
 
 class Generation {
@@ -59,13 +63,18 @@ class Generation {
   struct Slot {
     Choice choice;
     bool begun = false;  // its first chunk was sent
+    bool prompt_told = false;
     Nanos last_token_at = 0;
   };
   void measure(const GenerationNews& news, Slot& slot);
   std::string events(int index);
   void complete();
   Usage usage() const;
-  Json logprobs(std::vector<LogprobEntry> entries) const;
+  const GenerationSpec::PromptPart& prompt_of(int index) const {
+    return spec_.prompts[static_cast<size_t>(index / spec_.n)];
+  }
+  /// Of what the choice has to tell since the last call; its prompt's come first.
+  Json take_logprobs(int index);
   std::string chunk(Json choice) const;
 
   const GenerationSpec spec_;
@@ -75,6 +84,7 @@ class Generation {
   const std::shared_ptr<ResponseWriter> writer_;
   std::vector<Slot> slots_;
   std::vector<int> cached_tokens_;     // by prompt
+  std::vector<std::vector<SampledToken>> scored_;  // by prompt: its tokens from the second on
   std::vector<bool> had_first_token_;  // by prompt
   std::vector<RequestId> requests_;
   size_t open_;             // choices that have not ended

@@ -34,8 +34,13 @@ Json completion_logprobs_json(const Tokenizer& tokenizer, std::span<const Logpro
   for (const LogprobEntry& entry : entries) {
     const SampledToken& sampled = entry.token;
     tokens.push_back(to_valid_utf8(tokenizer.token_bytes(sampled.token)));
-    logprobs.push_back(finite(sampled.logprob));
     offsets.push_back(entry.text_offset);
+    if (entry.unscored) {
+      logprobs.push_back(nullptr);
+      top.push_back(nullptr);
+      continue;
+    }
+    logprobs.push_back(finite(sampled.logprob));
     // Several tokens may be spelled alike (parts of characters are): the likeliest stands for them.
     Json best = Json::object();
     best[tokens.back().get<std::string>()] = finite(sampled.logprob);

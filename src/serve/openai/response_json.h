@@ -27,7 +27,8 @@ struct AnswerHead {
 };
 
 Json usage_json(const Usage& usage);
-/// {"tokens", "token_logprobs", "top_logprobs", "text_offset"}, top_logprobs with the sampled token among them.
+/// {"tokens", "token_logprobs", "top_logprobs", "text_offset"}, top_logprobs with the token itself among them; both
+/// logprobs are null for an entry that has none.
 Json completion_logprobs_json(const Tokenizer& tokenizer, std::span<const LogprobEntry> entries);
 /// {"content": [{"token", "logprob", "bytes", "top_logprobs"}], "refusal": null}
 Json chat_logprobs_json(const Tokenizer& tokenizer, std::span<const LogprobEntry> entries);

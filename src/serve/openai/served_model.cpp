@@ -19,6 +19,19 @@ uint64_t random_u64() {
   return uint64_t{device()} << 32 | device();
 }
 
+/// Where each token's text begins, in code points; the first `added` have none.
+std::vector<size_t> text_offsets(const Tokenizer& tokenizer, std::span<const TokenId> ids, size_t added,
+                                 DecodeOptions options) {
+  Detokenizer detokenizer(tokenizer, options);
+  std::vector<size_t> offsets;
+  size_t offset = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    offsets.push_back(offset);
+    if (i >= added) offset += count_code_points(detokenizer.push(ids[i]));
+  }
+  return offsets;
+}
+
 HttpResponse json_response(const Json& json) { return {200, {{"Content-Type", "application/json"}}, dump_json(json)}; }
 
 }  // namespace
@@ -62,17 +75,25 @@ ServedModel::Refusal ServedModel::complete(const Exchange& exchange) {
     return ApiError(invalid_argument(fmt::format("prompt holds {} prompts; at most {} fit the queue (--max-waiting)",
                                                  parsed->prompts.size(), context_.engine.config().max_waiting),
                                      "prompt"));
+  const Tokenizer& tokenizer = context_.tokenizer;
+  const std::vector<TokenId> no_text = tokenizer.encode("", {parsed->add_special_tokens, false});
   Tokenized input;
   for (const Prompt& prompt : parsed->prompts) {
-    if (const auto* text = std::get_if<std::string>(&prompt)) {
+    const auto* text = std::get_if<std::string>(&prompt);
+    if (text != nullptr) {
       if (Refusal refusal = check_bytes(text->size(), input.param)) return refusal;
-      input.prompts.push_back(context_.tokenizer.encode(*text, {parsed->add_special_tokens, parsed->parse_special}));
-      if (parsed->echo) input.echo.push_back(*text);
+      input.prompts.push_back(tokenizer.encode(*text, {parsed->add_special_tokens, parsed->parse_special}));
     } else {
       input.prompts.push_back(std::get<std::vector<TokenId>>(prompt));
-      if (parsed->echo)
-        input.echo.push_back(context_.tokenizer.decode(input.prompts.back(), {parsed->skip_special_tokens}));
     }
+    if (!parsed->echo) continue;
+    const std::span<const TokenId> ids = input.prompts.back();
+    const DecodeOptions options{.skip_special = text == nullptr && parsed->skip_special_tokens};
+    input.echo.push_back(text != nullptr ? *text : tokenizer.decode(ids, options));
+    // What the tokenizer put before the text (BOS) is no part of it.
+    const auto added = text == nullptr ? ids.begin() : std::ranges::mismatch(ids, no_text).in1;
+    if (parsed->prompt_logprobs >= 0)
+      input.offsets.push_back(text_offsets(tokenizer, ids, static_cast<size_t>(added - ids.begin()), options));
   }
   return generate(ApiKind::completion, *parsed, std::move(input), exchange);
 }
@@ -171,7 +192,8 @@ Request ServedModel::engine_request(ApiKind kind, const GenerationFields& fields
                                     uint64_t seed, Nanos arrival) const {
   Request request;
   request.arrival = arrival;
-  request.max_tokens = max_tokens(kind, fields, prompt.size());
+  request.max_tokens = std::max(1, max_tokens(kind, fields, prompt.size()));
+  request.prompt_logprobs = fields.prompt_logprobs;
   request.prompt = std::move(prompt);
   request.sampling = fields.sampling;
   request.sampling.seed = seed;
@@ -205,10 +227,18 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
   spec.include_usage = fields.include_usage;
   spec.continuous_usage = fields.continuous_usage;
   spec.n = fields.n;
-  for (size_t i = 0; i < input.prompts.size(); ++i)
-    spec.prompts.push_back(
-        {static_cast<int>(input.prompts[i].size()), input.echo.empty() ? std::string() : input.echo[i],
-         std::ranges::all_of(input.prompts[i], [&](TokenId t) { return context_.tokenizer.is_special(t); })});
+  spec.prompt_only = fields.max_tokens == 0;
+  for (size_t i = 0; i < input.prompts.size(); ++i) {
+    const std::vector<TokenId>& ids = input.prompts[i];
+    GenerationSpec::PromptPart part{.tokens = static_cast<int>(ids.size())};
+    if (!input.echo.empty()) part.echo = std::move(input.echo[i]);
+    if (!input.offsets.empty() && !ids.empty()) {
+      part.offsets = std::move(input.offsets[i]);
+      part.first_token = ids[0];
+    }
+    part.at_text_start = std::ranges::all_of(ids, [&](TokenId t) { return context_.tokenizer.is_special(t); });
+    spec.prompts.push_back(std::move(part));
+  }
   spec.choice.stop = std::make_shared<const StopStrings>(fields.stop);
   spec.choice.stop_token_ids = fields.stop_token_ids;
   spec.choice.include_stop_in_output = fields.include_stop_in_output;
@@ -232,7 +262,8 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
                           o.finish,
                           o.cached_tokens,
                           std::string(o.error),
-                          clock->now()};
+                          clock->now(),
+                          {o.prompt.begin(), o.prompt.end()}};
       output->post([generation, news = std::move(news)] { generation->take(news); });
     };
     const Result<RequestId> id =

@@ -71,7 +71,8 @@ class ServedModel : public std::enable_shared_from_this<ServedModel> {
  private:
   struct Tokenized {
     std::vector<std::vector<TokenId>> prompts;
-    std::vector<std::string> echo;  // empty, or one per prompt
+    std::vector<std::string> echo;             // empty, or one per prompt
+    std::vector<std::vector<size_t>> offsets;  // as PromptPart's: empty, or one per prompt
     const char* param = "prompt";
   };
   using Refusal = std::optional<ApiError>;

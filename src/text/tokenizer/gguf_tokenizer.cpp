@@ -140,7 +140,7 @@ Status build(const GgufVocab& vocab, const TokenizerConfig& config, TokenizerPar
   if (vocab.eot) parts.end_of_generation.push_back(*vocab.eot);
   if (vocab.add_bos.value_or(sentencepiece || pre.add_bos) && vocab.bos) parts.prefix.push_back(*vocab.bos);
   if (vocab.add_eos.value_or(false) && vocab.eos) parts.suffix.push_back(*vocab.eos);
-  if (!vocab.chat_template.empty()) parts.chat_templates["default"] = vocab.chat_template;
+  parts.chat_templates = vocab.chat_templates;
   const auto id_of = [&](const std::string& content) -> std::optional<TokenId> {
     for (size_t id = 0; id < vocab.tokens.size(); ++id)
       if (vocab.tokens[id] == content) return static_cast<TokenId>(id);

@@ -102,7 +102,7 @@ Status read_bpe(const json& document, GgufVocab& vocab) {
   return {};
 }
 
-/// BOS, EOS and the like, and the template, as the loaded tokenizer understood its configuration.
+/// BOS, EOS and the like, and the templates, as the loaded tokenizer understood its configuration.
 void take_specials(const Tokenizer& tokenizer, GgufVocab& vocab) {
   vocab.bos = tokenizer.bos();
   vocab.eos = tokenizer.eos();
@@ -112,8 +112,7 @@ void take_specials(const Tokenizer& tokenizer, GgufVocab& vocab) {
   vocab.add_eos = vocab.eos && !whole.empty() && whole.back() == *vocab.eos && whole.size() > plain.size();
   for (const TokenId id : tokenizer.end_of_generation())
     if (vocab.eos && id != *vocab.eos) vocab.eot = id;
-  if (const auto it = tokenizer.chat_templates().find("default"); it != tokenizer.chat_templates().end())
-    vocab.chat_template = it->second;
+  vocab.chat_templates = tokenizer.chat_templates();
 }
 
 }  // namespace
