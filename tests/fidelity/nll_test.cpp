@@ -79,7 +79,7 @@ struct Case {
 const Case kCases[] = {{"sluice_tiny_2m", SLUICE_SOURCE_DIR "/models/sluice-tiny-2m", tiny_texts},
                        {"stories260K", SLUICE_SOURCE_DIR "/models/stories260K.gguf", [] {
                           return drawn_texts(
-                              *load(*open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf"))->model, 40, 256);
+                              *load(*open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf"))->model, 100, 256);
                         }}};
 
 class NllTest : public testing::TestWithParam<Case> {};

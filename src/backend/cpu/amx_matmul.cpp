@@ -27,7 +27,7 @@ using Dot8 = Dot4;
 #define SLUICE_WEIGHTS 2  // [k / 4][16 columns][4] uint8
 #define SLUICE_MEMORY_IS_READ asm volatile("" : : : "memory")
 
-// What ldtilecfg reads (Intel SDM volume 1, 18.3); palette 1 has eight tiles of up to 16 rows of 64 bytes.
+// What ldtilecfg reads (Intel SDM, volume 1, chapter 18); palette 1 has eight tiles of up to 16 rows of 64 bytes.
 struct TileConfig {
   uint8_t palette, start_row, reserved[14];
   uint16_t row_bytes[16];
