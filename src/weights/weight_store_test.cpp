@@ -49,7 +49,7 @@ TEST_F(WeightStoreTest, PacksConvertsAndMaps) {
   std::vector<float> y(20);
   const auto x = random_values(4, 8);
   const MatmulOut out{&*packed, nullptr, y.data(), 20};
-  ops_.matmul(x.data(), 1, std::span(&out, 1));
+  ops_.matmul({x.data(), 1, 8}, std::span(&out, 1));
   for (size_t n = 0; n < 20; ++n) {
     double sum = 0;
     for (size_t k = 0; k < 8; ++k) sum += static_cast<double>(x[k]) * matrix[n * 8 + k];
