@@ -24,7 +24,8 @@ constexpr int kPackVersion = 1;
 //   Q4_0  4 lines, line p with group 2 p in the low nibbles and 2 p + 1 in the high ones; Q4_1, Q4_K, IQ4_NL, MXFP4 the same
 //   Q5_0  4 such lines for the low nibbles, then one line with bit 4 of group g at bit g; Q5_1 and Q5_K the same
 //   Q6_K  4 such lines for the low nibbles, then 2 lines h with bits 4-5 of group 4 h + i at bit 2 i
-//   Q3_K  2 lines h with bits 0-1 of group 4 h + i at bit 2 i, then one line with bit 2 of group g at bit g
+//   Q2_K  2 lines h with group 4 h + i at bit 2 i
+//   Q3_K  2 such lines for bits 0-1, then one line with bit 2 of group g at bit g
 // Headers:
 //   Q8_0, Q4_0, Q5_0, IQ4_NL  per block: d (float16) [16]
 //   Q4_1, Q5_1  per block: d [16], -m [16] (float16)
@@ -34,12 +35,14 @@ constexpr int kPackVersion = 1;
 //   Q6_K  per 256: d [16], then scales [16 sub-blocks of 16 k][16] int8
 //   Q3_K  per 256: d [16], then the scales and 32 of 16 sub-blocks of 16 k: [8][16] bytes, low nibbles of s and s + 8;
 //         [4][16] bytes, bits 4-5 of s + 4 i at bit 2 i
+//   Q2_K  per 256: d [16], dmin [16], then [16 sub-blocks of 16 k][16] bytes: scale (low nibble) and minimum (high)
 constexpr int kQ8HeadBytes = 32, kQ8BlockBytes = 512;
 constexpr int kQ4HeadBytes = 32, kQ4BlockBytes = 256;
 constexpr int kQ41HeadBytes = 64, kQ41BlockBytes = 256;
 constexpr int kQ5HeadBytes = 32, kQ5BlockBytes = 320;
 constexpr int kQ51HeadBytes = 64, kQ51BlockBytes = 320;
 constexpr int kFp4HeadBytes = 16, kFp4BlockBytes = 256;
+constexpr int kQ2KHeadBytes = 320, kQ2KBlockBytes = 128;
 constexpr int kQ3KHeadBytes = 224, kQ3KBlockBytes = 192;
 constexpr int kQ4KHeadBytes = 256, kQ4KBlockBytes = 256;  // a header serves 8 blocks of 32
 constexpr int kQ5KHeadBytes = 256, kQ5KBlockBytes = 320;

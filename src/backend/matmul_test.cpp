@@ -45,6 +45,7 @@ ThreadPool& pool_of(int threads) {
 std::vector<size_t> scales_at(DType dtype) {
   switch (dtype) {
     case DType::q4_1: case DType::q5_1: case DType::q4_k: case DType::q5_k: return {0, 2};
+    case DType::q2_k: return {80, 82};
     case DType::q3_k: return {108};
     case DType::q6_k: return {208};
     case DType::mxfp4: return {};

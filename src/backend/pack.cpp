@@ -22,6 +22,7 @@ BlockLayout block_layout(DType dtype) {
     case DType::mxfp4: return {kFp4HeadBytes, 1, kFp4BlockBytes};
     case DType::q5_0: return {kQ5HeadBytes, 1, kQ5BlockBytes};
     case DType::q5_1: return {kQ51HeadBytes, 1, kQ51BlockBytes};
+    case DType::q2_k: return {kQ2KHeadBytes, 8, kQ2KBlockBytes};
     case DType::q3_k: return {kQ3KHeadBytes, 8, kQ3KBlockBytes};
     case DType::q4_k: return {kQ4KHeadBytes, 8, kQ4KBlockBytes};
     case DType::q5_k: return {kQ5KHeadBytes, 8, kQ5KBlockBytes};
@@ -79,6 +80,11 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
     case DType::q5_0:
       put_nibbles(b.q, c, values);
       put_single_bits(b.q, 4, c, values + 256);
+      break;
+    case DType::q2_k:
+      put_u16(head + 32 + 2 * c, b.dmin);
+      for (int s = 0; s < 16; ++s) head[64 + 16 * s + c] = static_cast<uint8_t>(b.scale[s] | b.min[s] << 4);
+      for (int s = 0; s < 8; ++s) put_bit_pairs(b.q + 32 * s, 0, c, values + s * kQ2KBlockBytes);
       break;
     case DType::q3_k:
       for (int s = 0; s < 16; ++s) {

@@ -10,9 +10,9 @@ namespace sluice {
 enum class DType : uint8_t {
   f32, f16, bf16, f64,
   i8, u8, i16, u16, i32, u32, i64, u64, boolean,
-  q8_0, q4_0, q4_k, q6_k, q5_0, q5_k, iq4_nl, mxfp4, q4_1, q5_1, q3_k,
+  q8_0, q4_0, q4_k, q6_k, q5_0, q5_k, iq4_nl, mxfp4, q4_1, q5_1, q3_k, q2_k,
 };
-inline constexpr int kNumDTypes = 24;
+inline constexpr int kNumDTypes = 25;
 
 struct DTypeInfo {
   DType dtype;

@@ -159,7 +159,7 @@ TEST(QuantRecipe, FollowsLlamaCppsChoices) {
   EXPECT_EQ(recipe_dtype(recipe("q6_k"), untied, "blk.0.attn_v.weight", {256, 40}), DType::f16);
   EXPECT_EQ(recipe_dtype(recipe("q4_0"), untied, "blk.0.attn_v.weight", {256, 40}), DType::f16);
   EXPECT_EQ(recipe_dtype(recipe("q4_k"), untied, "blk.0.attn_norm.weight", {256}), DType::f32);
-  EXPECT_NE(find_quant_recipe("q9_9").error().message.find("f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q3_k, q4_k"),
+  EXPECT_NE(find_quant_recipe("q9_9").error().message.find("f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k"),
             std::string::npos);
 }
 

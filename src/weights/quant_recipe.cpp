@@ -8,10 +8,10 @@ namespace {
 constexpr QuantRecipe kRecipes[] = {
     {"f32", DType::f32, false, 0},        {"f16", DType::f16, false, 1},        {"bf16", DType::bf16, false, 32},
     {"q8_0", DType::q8_0, false, 7},      {"q4_0", DType::q4_0, false, 2},      {"q4_1", DType::q4_1, false, 3},
-    {"q5_0", DType::q5_0, false, 8},      {"q5_1", DType::q5_1, false, 9},      {"q3_k", DType::q3_k, false, 11},
-    {"q4_k", DType::q4_k, false, 14},     {"q4_k_m", DType::q4_k, true, 15},    {"q5_k", DType::q5_k, false, 16},
-    {"q5_k_m", DType::q5_k, true, 17},    {"q6_k", DType::q6_k, false, 18},     {"iq4_nl", DType::iq4_nl, false, 25},
-    {"mxfp4", DType::mxfp4, false, 38},
+    {"q5_0", DType::q5_0, false, 8},      {"q5_1", DType::q5_1, false, 9},      {"q2_k", DType::q2_k, false, 21},
+    {"q3_k", DType::q3_k, false, 11},     {"q4_k", DType::q4_k, false, 14},     {"q4_k_m", DType::q4_k, true, 15},
+    {"q5_k", DType::q5_k, false, 16},     {"q5_k_m", DType::q5_k, true, 17},    {"q6_k", DType::q6_k, false, 18},
+    {"iq4_nl", DType::iq4_nl, false, 25}, {"mxfp4", DType::mxfp4, false, 38},
 };
 
 // The first and last eighth of the layers, and every third between: llama.cpp's choice of layers worth more bits.
@@ -21,7 +21,7 @@ bool deserves_more_bits(int64_t layer, int64_t layers) {
 
 DType smaller_blocks(DType k_quant) {
   switch (k_quant) {
-    case DType::q3_k: return DType::iq4_nl;
+    case DType::q2_k: case DType::q3_k: return DType::iq4_nl;
     case DType::q4_k: return DType::q5_0;
     case DType::q5_k: return DType::q5_1;
     default: return DType::q8_0;

@@ -51,10 +51,10 @@ void float_matmul(const MatmulTile& t, Value value) {
   });
 }
 
-/// One column's weights of 32 k: q is signed already, half h of 16 has its own scale.
+/// One column's weights of 32 k: q is signed already, half h of 16 may have its own scale and minimum.
 struct Block {
   float scale[2];
-  float min;
+  float min[2];
   int q[kActBlock];
 };
 
@@ -81,7 +81,13 @@ void block_matmul(const MatmulTile& t, Read read) {
           } else {
             sum = std::fma(static_cast<float>(dot[0] + dot[1]), w.scale[0] * x.scale, sum);
           }
-          if (kMin) sum = std::fma(-w.min, x.scaled_sum, sum);
+          if (kMin && kTwoScales) {
+            const int low = x.bias_lo / -128, high = x.bias / -128 - low;
+            sum = std::fma(-w.min[0], x.scale * static_cast<float>(low), sum);
+            sum = std::fma(-w.min[1], x.scale * static_cast<float>(high), sum);
+          } else if (kMin) {
+            sum = std::fma(-w.min[0], x.scaled_sum, sum);
+          }
         }
     }
   });
@@ -102,7 +108,7 @@ void read_scale_and_min(const uint8_t* head, int c, int sub, Block& w) {
   const int scale = (head[64 + at] >> (4 * upper) & 15) | (head[192 + at] >> (2 * upper) & 3) << 4;
   const int min = (head[128 + at] >> (4 * upper) & 15) | (head[192 + at] >> (4 + 2 * upper) & 3) << 4;
   w.scale[0] = load_f16(head + 2 * c) * static_cast<float>(scale);
-  w.min = load_f16(head + 32 + 2 * c) * static_cast<float>(min);
+  w.min[0] = load_f16(head + 32 + 2 * c) * static_cast<float>(min);
 }
 
 }  // namespace
@@ -171,7 +177,7 @@ void matmul_q4_1(const MatmulTile& t) {
   block_matmul<kQ41HeadBytes, 1, kQ41BlockBytes, false, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
-        w.min = load_f16(head + 32 + 2 * c);
+        w.min[0] = load_f16(head + 32 + 2 * c);
         for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k);
       });
 }
@@ -188,7 +194,7 @@ void matmul_q5_1(const MatmulTile& t) {
   block_matmul<kQ51HeadBytes, 1, kQ51BlockBytes, false, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
-        w.min = load_f16(head + 32 + 2 * c);
+        w.min[0] = load_f16(head + 32 + 2 * c);
         for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k) | fifth_bit(values + 256, c, k);
       });
 }
@@ -206,6 +212,19 @@ void matmul_mxfp4(const MatmulTile& t) {
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = std::ldexp(1.0f, head[c] - 128);  // half: the values are doubled
         for (int k = 0; k < kActBlock; ++k) w.q[k] = kE2M1Doubled[nibble(values, c, k)];
+      });
+}
+
+void matmul_q2_k(const MatmulTile& t) {
+  block_matmul<kQ2KHeadBytes, 8, kQ2KBlockBytes, true, true>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
+        const float d = load_f16(head + 2 * c), dmin = load_f16(head + 32 + 2 * c);
+        for (int h = 0; h < 2; ++h) {
+          const uint8_t both = head[64 + 16 * (2 * sub + h) + c];
+          w.scale[h] = d * static_cast<float>(both & 15);
+          w.min[h] = dmin * static_cast<float>(both >> 4);
+        }
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = bit_pair(values, c, k);
       });
 }
 

@@ -27,6 +27,7 @@ constexpr OpTable make_table() {
   set(DType::q4_1, ref::matmul_q4_1);
   set(DType::q5_1, ref::matmul_q5_1);
   set(DType::q3_k, ref::matmul_q3_k);
+  set(DType::q2_k, ref::matmul_q2_k);
   t.bf16_form = ActForm::f32;
   const auto arrange = [&](ActForm form, ArrangeFn* f) {
     t.arrange[static_cast<int>(form)] = f;

@@ -15,8 +15,8 @@ namespace sluice {
 struct QuantBlock {
   uint16_t d = 0, dmin = 0;  // float16 bits; Q4_1, Q5_1: dmin is the minimum itself, -m
   uint8_t scale[16] = {};    // Q4_K, Q5_K: 8 of 6 bits; Q6_K: 16 of int8 bits; MXFP4: one E8M0;
-                             // Q3_K: 16 of 6 bits, 32 too large; otherwise unused
-  uint8_t min[8] = {};       // Q4_K, Q5_K: 8 of 6 bits
+                             // Q3_K: 16 of 6 bits, 32 too large; Q2_K: 16 of 4 bits; otherwise unused
+  uint8_t min[16] = {};      // Q4_K, Q5_K: 8 of 6 bits; Q2_K: 16 of 4 bits
   uint8_t q[256] = {};       // block_elems unsigned values, in element order
 };
 
@@ -33,7 +33,7 @@ struct WeightFormat {
   void (*unpack)(const void* block, QuantBlock* out);
 };
 
-extern const WeightFormat kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K, kQ5_0, kQ5_K, kIQ4_NL, kMXFP4, kQ4_1, kQ5_1, kQ3_K;
+extern const WeightFormat kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K, kQ5_0, kQ5_K, kIQ4_NL, kMXFP4, kQ4_1, kQ5_1, kQ3_K, kQ2_K;
 
 /// Every format, in catalog order.
 std::span<const WeightFormat* const> weight_formats();

@@ -93,6 +93,7 @@ TEST_P(BlockFormats, UnpackAgreesWithDecode) {
       if (f.dtype == DType::q5_0) value = d * static_cast<float>(b.q[i] - 16);
       if (f.dtype == DType::q4_k || f.dtype == DType::q5_k)
         value = (d * b.scale[i / 32]) * static_cast<float>(b.q[i]) - dmin * b.min[i / 32];
+      if (f.dtype == DType::q2_k) value = (d * b.scale[i / 16]) * static_cast<float>(b.q[i]) - dmin * b.min[i / 16];
       if (f.dtype == DType::q3_k)
         value = (d * static_cast<float>(b.scale[i / 16] - 32)) * static_cast<float>(b.q[i] - 4);
       if (f.dtype == DType::q6_k)
@@ -109,7 +110,7 @@ TEST_P(WeightFormats, RoundTripErrorIsBounded) {
       {DType::f32, 0},       {DType::f16, 3e-4},   {DType::bf16, 2e-3},    {DType::q8_0, 6e-3},
       {DType::q4_0, 0.09},   {DType::q4_k, 0.076}, {DType::q6_k, 0.020},   {DType::q5_0, 0.044},
       {DType::q5_k, 0.038},  {DType::iq4_nl, 0.081}, {DType::mxfp4, 0.119}, {DType::q4_1, 0.075},
-      {DType::q5_1, 0.036},  {DType::q3_k, 0.162},
+      {DType::q5_1, 0.036},  {DType::q3_k, 0.162},   {DType::q2_k, 0.29},
   };
   const double bound = kBounds.at(f.dtype);
   Rng rng(7);
