@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
@@ -114,6 +115,9 @@ class HttpCore : public std::enable_shared_from_this<HttpCore> {
   const HttpOptions options;
   const HttpHandler handler;
   asio::io_context io;
+  // From start() to stop(), so that what is posted in between runs: after the last connection of a drain nothing else
+  // keeps io.run() going, and a handler that stays queued would keep this alive in turn.
+  std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work;
   tcp::acceptor acceptor;  // it and the timer on a strand of their own
   asio::steady_timer accept_timer;
   std::vector<std::thread> threads;
@@ -499,6 +503,7 @@ Status HttpCore::open(const std::string& host, int port) {
 }
 
 void HttpCore::start() {
+  work.emplace(io.get_executor());
   accept();
   for (int i = 0; i < std::max(1, options.io_threads); ++i) threads.emplace_back([this] { io.run(); });
 }
@@ -551,6 +556,7 @@ void HttpCore::stop() {
     std::lock_guard lock(mutex);
     for (const auto& connection : connections) connection->post([](Connection& c) { c.close(); });
   }
+  work.reset();
   // Without work io.run() returns by itself: every handler has run, so none keeps a connection alive.
   for (std::thread& thread : threads) thread.join();
 }

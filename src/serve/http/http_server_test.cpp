@@ -6,6 +6,7 @@
 #include <future>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "base/rng.h"
 #include "tests/support/http_client.h"
@@ -368,6 +369,26 @@ TEST_F(HttpServerTest, DrainsBeforeItStops) {
   EXPECT_EQ(answer.body, "done");
   EXPECT_EQ(answer.headers.at("connection"), "close");
   EXPECT_TRUE(server_->drain(20s));
+}
+
+TEST_F(HttpServerTest, NothingIsLeftOfAServerThatWasDrainedAndStood) {
+  auto token = std::make_shared<int>();
+  const std::weak_ptr<int> held = token;
+  auto listening = HttpServer::listen("127.0.0.1", 0, quick_options(),
+                                      [kept = std::exchange(token, nullptr)](HttpRequest, const auto& writer) {
+                                        writer->respond({200, {}, "answer"});
+                                      });
+  ASSERT_TRUE(listening.ok()) << listening.error().message;
+  std::unique_ptr<HttpServer> server = std::move(*listening);
+  {
+    HttpClient client(server->port());
+    EXPECT_EQ(client.call("GET", "/").status, 200);
+  }
+  EXPECT_TRUE(server->drain(20s));
+  std::this_thread::sleep_for(50ms);  // nothing is left to do for the I/O thread
+  EXPECT_TRUE(server->drain(20s));
+  server.reset();
+  EXPECT_TRUE(held.expired());
 }
 
 TEST_F(HttpServerTest, WritersMayOutliveTheServer) {

@@ -72,10 +72,8 @@ TEST(PromptLogprobs, EchoesLogprobsOfThePrompt) {
   }
 
   // A prompt of tokens, and nothing but the prompt.
-  const Json only = complete(server, {{"prompt", server.tokenizer->encode("Once upon")},
-                                      {"max_tokens", 0},
-                                      {"echo", true},
-                                      {"logprobs", 0}});
+  const Json only = complete(
+      server, {{"prompt", server.tokenizer->encode("Once upon")}, {"max_tokens", 0}, {"echo", true}, {"logprobs", 0}});
   EXPECT_EQ(only["choices"][0]["text"], "Once upon");
   EXPECT_EQ(only["choices"][0]["finish_reason"], "length");
   EXPECT_EQ(only["usage"]["completion_tokens"], 0);
