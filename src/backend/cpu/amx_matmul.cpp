@@ -126,6 +126,14 @@ void tile_matmul(const MatmulTile& t) {
   _tile_release();
 }
 
+// Q2_K's tile is one of vectors.
+template <int L>
+struct Q2_K;
+template <>
+void tile_matmul<Q2_K>(const MatmulTile& t) {
+  avx512vnni::matmul_q2_k(t);
+}
+
 // A group of so few rows is left to the vectors, which then pass over the weights once.
 bool few(const MatmulTile& t) { return t.n_groups == 1 && t.groups[0].rows <= avx512vnni::kBlockRows; }
 

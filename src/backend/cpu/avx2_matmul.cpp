@@ -10,6 +10,7 @@ namespace {
 #include "backend/cpu/avx2_vectors.inc"
 #include "backend/cpu/dot_by_nibbles.inc"
 #include "backend/cpu/matmul_kernels.inc"
+#include "backend/cpu/q2_k.inc"
 #include "backend/cpu/arrange_kernels.inc"
 
 }  // namespace

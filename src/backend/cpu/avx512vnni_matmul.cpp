@@ -22,6 +22,7 @@ using Dot5 = Dot4;
 using Dot8 = Dot4;
 
 #include "backend/cpu/matmul_kernels.inc"
+#include "backend/cpu/q2_k.inc"
 
 }  // namespace
 
