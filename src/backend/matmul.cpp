@@ -23,7 +23,7 @@ namespace {
 
 int64_t panel_count(int64_t n) { return (n + kPanelCols - 1) / kPanelCols; }
 
-constexpr int64_t kSharedValues = 16384;     // fewer are arranged faster by one thread than by a pool
+constexpr int64_t kSharedValues = 4096;      // fewer are arranged faster by one thread than by a pool
 constexpr int64_t kSharedProducts = 131072;  // and so are fewer multiplications
 constexpr int kTasksPerThread = 6;
 constexpr int64_t kPanelStep = 4;         // tasks hold whole register tiles, except the last
