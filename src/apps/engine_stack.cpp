@@ -60,7 +60,7 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("--long-prefill-token-threshold", engine.long_prefill_token_threshold,
         "most prefill tokens of one sequence in one step; 0: no limit");
   o.add("--chunked-prefill-size", engine.chunked_prefill_size,
-        "most prefill tokens beside decodes in one step, under stall-free; 0: a quarter of the budget");
+        "most prefill tokens beside decodes in one step, under stall-free; 0: as many as decodes, at least 48");
   o.add("--batching", engine.batching, catalog_help("who may join", batching_catalog()));
   o.add("--preemption-policy", engine.preemption_policy,
         catalog_help("what gives way when the KV cache is full", preempt_catalog()));

@@ -12,7 +12,8 @@ namespace sluice {
 
 class StallFree final : public ChunkPolicy {
  public:
-  explicit StallFree(int chunk_tokens) : chunk_tokens_(chunk_tokens) {}
+  /// The chunk is as long as the step has decodes, within these bounds.
+  StallFree(int least_tokens, int most_tokens) : least_tokens_(least_tokens), most_tokens_(most_tokens) {}
 
   int band(const Sequence& seq) const override {
     if (decodes(seq)) return 0;
@@ -20,19 +21,19 @@ class StallFree final : public ChunkPolicy {
   }
   int tokens_for(const Sequence& seq, int remaining, std::span<const Decided> plan, Budget left) const override {
     if (decodes(seq)) return std::min(remaining, left.tokens);
-    bool any_decode = false;
-    int prefill = 0;
+    int decoding = 0, prefill = 0;
     for (const Decided& d : plan) {
-      if (decodes(*d.seq)) any_decode = true;
+      if (decodes(*d.seq)) ++decoding;
       else prefill += d.n_tokens;
     }
-    const int cap = any_decode ? std::max(0, chunk_tokens_ - prefill) : left.tokens;
+    const int chunk = std::min(std::max(least_tokens_, decoding), most_tokens_);
+    const int cap = decoding > 0 ? std::max(0, chunk - prefill) : left.tokens;
     return std::min({remaining, left.tokens, cap});
   }
 
  private:
   static bool decodes(const Sequence& seq) { return seq.remaining() == 1 && seq.output_tokens() > 0; }
-  int chunk_tokens_;
+  int least_tokens_, most_tokens_;
 };
 
 }  // namespace sluice
