@@ -298,14 +298,14 @@ TEST_P(Matmul, NormAndResidualInOnePassEqualTheirOwnOps) {
 }
 
 TEST_P(Matmul, GatedMlpEqualsItsProducts) {
-  const int64_t k = 256, ffn = 768;
+  const int64_t k = 256, ffn = 512;
   const std::vector<float> gain = make_rows(1, k, 2), up_bias = make_rows(1, ffn, 3);
   const Weights gate = make_weights(dtype(), ffn, k, 1), up = make_weights(dtype(), ffn, k, 2);
   // The last: a type of another form, so that the products cannot be joined.
   for (const DType down_type : {dtype(), DType::q8_0, DType::f32}) {
     const Weights down = make_weights(down_type, k, ffn, 3);
     const PackedMatrix g = gate.matrix(), u = up.matrix(), d = down.matrix();
-    for (const int64_t rows : {1, 9, 200}) {
+    for (const int64_t rows : {1, 9, 140}) {
       const Ops ops(table(), pool_of(3));
       const std::vector<float> x = make_rows(rows, k, 4);
       std::vector<float> normed(x.size()), want = x, got = x;
