@@ -88,10 +88,11 @@ class Comparison:
         decodes = sample["group"] not in ("prefill", "start")
         try:
             before = self.sluice.roofline(sample["threads"], memory_only=True)["memory_gbps"] if decodes else None
-            sample["figures"] = self.measure(engine, model, sample)
+            figures = self.measure(engine, model, sample)
             if decodes:
                 after = self.sluice.roofline(sample["threads"], memory_only=True)["memory_gbps"]
                 sample["memory_gbps"] = [before, after]
+            sample["figures"] = figures
         except Failed as failure:
             sample["error"] = str(failure)
         except (ValueError, KeyError, IndexError, AttributeError, OSError) as error:

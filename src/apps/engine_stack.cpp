@@ -8,6 +8,7 @@
 #include "base/machine.h"
 #include "model/layers/decoder_model.h"
 #include "sched/chunk/catalog.h"
+#include "weights/map_ahead.h"
 #include "sched/gate/catalog.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
@@ -60,7 +61,9 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("--long-prefill-token-threshold", engine.long_prefill_token_threshold,
         "most prefill tokens of one sequence in one step; 0: no limit");
   o.add("--chunked-prefill-size", engine.chunked_prefill_size,
-        "most prefill tokens beside decodes in one step, under stall-free; 0: as many as decodes, at least 48");
+        fmt::format("most prefill tokens beside decodes in one step, under stall-free; 0: as many as decodes, at least {}; "
+                    "more shortens the time to first token of long prompts and lengthens the gaps between others' tokens",
+                    kLeastChunkTokens));
   o.add("--batching", engine.batching, catalog_help("who may join", batching_catalog()));
   o.add("--preemption-policy", engine.preemption_policy,
         catalog_help("what gives way when the KV cache is full", preempt_catalog()));
@@ -165,6 +168,7 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->options.max_model_len = sizing.max_model_len;
   stack->options.vocab_size = plan.info.vocab_size;
   SLUICE_TRY_STATUS(check_engine_options(stack->options));
+  stack->mapper = map_ahead(stack->source);
   return stack;
 }
 
@@ -175,9 +179,9 @@ Status EngineStack::load() {
   weights->on_progress([&progress, all = weight_bytes(*source)](size_t done) {
     progress.update(static_cast<double>(done), static_cast<double>(all));
   });
-  SLUICE_TRY(model, build_model(*weights, *ops));
-  weights->on_progress({});
-  weights->map_ahead();
+  auto built = build_model(*weights, *ops);
+  weights->on_progress({});  // before any return: it refers to what lives here
+  SLUICE_TRY(model, std::move(built));
   const size_t mapped = weights->mapped_bytes(), bytes = weights->owned_bytes() + mapped;
   notes.insert(notes.begin(),
                fmt::format("model: {} ({} parameters), weights {}{} in {:.2f} s, {} threads, {}", model->info().arch,

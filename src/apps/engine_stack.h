@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/options.h"
@@ -34,6 +35,7 @@ struct EngineFlags {
 
 struct EngineStack {
   std::shared_ptr<TensorSource> source;
+  std::jthread mapper;  // of a native pack: map_ahead()
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<Ops> ops;
   std::unique_ptr<WeightStore> weights;

@@ -13,7 +13,7 @@ namespace {
 constexpr Command kCommands[] = {
     {"run", "generate text from a prompt, or chat in the terminal", run_main},
     {"serve", "serve a model over the OpenAI API", serve_main},
-    {"bench", "measure: latency, throughput, serve, roofline, calibrate, batching", bench_main},
+    {"bench", "measure: latency, throughput, serve, quality, roofline, calibrate, batching", bench_main},
     {"inspect", "show what is in a model, and what it will take here", inspect_main},
     {"convert", "convert a model to GGUF, quantize it, or make a random one", convert_main},
     {"simulate", "replay a trace through the scheduler on a virtual clock", simulate_main},

@@ -24,7 +24,6 @@ void add_blocks(const AttendArgs& args, int segment, AttendPlan& plan) {
     b.tile_begin = (args.window > 0 ? std::max<int64_t>(0, first - args.window + 1) : 0) / kSuperTile;
     b.tile_end = last / kSuperTile + 1;
     b.cost = (b.tile_end - b.tile_begin) * (b.rows * group + kConvertCost);
-    plan.max_queries = std::max(plan.max_queries, b.rows * group);
     for (b.kv_head = 0; b.kv_head < args.kv.kv_heads; ++b.kv_head) plan.blocks.push_back(b);
   }
 }
@@ -40,7 +39,6 @@ void plan_attention(const AttendArgs& args, int threads, AttendPlan& plan) {
   plan.units.clear();
   plan.split.clear();
   plan.arena_floats = 0;
-  plan.max_queries = 0;
   for (size_t i = 0; i < args.segments.size(); ++i) add_blocks(args, static_cast<int>(i), plan);
 
   int64_t total = 0;

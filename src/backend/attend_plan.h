@@ -29,7 +29,6 @@ struct AttendPlan {
   std::vector<AttendUnit> units;  // the longest first
   std::vector<int> split;         // blocks whose partials are merged when all units are done
   int64_t arena_floats = 0;
-  int max_queries = 0;  // the largest rows * group
 };
 
 /// Floats of one partial (m, l, o) of n query vectors, rounded up to keep 64-byte alignment.

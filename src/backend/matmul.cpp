@@ -194,7 +194,7 @@ void Ops::pack(const TensorView& w, uint8_t* out) const {
 }
 
 void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float* out) const {
-  const OpTimer timer(meter_, [&] { return embed_work(table, static_cast<int64_t>(tokens.size())); });
+  const OpTimer timer(meter_, [&] { return embed_work(table.dtype, table.cols(), static_cast<int64_t>(tokens.size())); });
   const WeightFormat* format = weight_format(table.dtype);
   CHECK(format != nullptr, "cannot decode {} rows", dtype_name(table.dtype));
   const int64_t k = table.cols();
@@ -205,8 +205,8 @@ void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float*
 }
 
 void Ops::matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const {
-  const OpTimer timer(meter_, [&] { return matmul_work(in.rows, outs); });
   if (in.rows == 0 || outs.empty()) return;
+  const OpTimer timer(meter_, [&] { return matmul_work(in.rows, outs); });
   Workspace& ws = workspace();
   ws.input.wanted.fill(false);
   for (const MatmulOut& o : outs) {

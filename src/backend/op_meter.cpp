@@ -4,9 +4,8 @@
 
 namespace sluice {
 
-OpWork embed_work(const TensorView& table, int64_t rows) {
-  const double row =
-      static_cast<double>(row_bytes(table.dtype, table.cols())) + 4.0 * static_cast<double>(table.cols());
+OpWork embed_work(DType dtype, int64_t k, int64_t rows) {
+  const double row = static_cast<double>(row_bytes(dtype, k)) + 4.0 * static_cast<double>(k);
   return {"embed", static_cast<double>(rows) * row, 0};
 }
 

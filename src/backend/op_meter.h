@@ -17,12 +17,13 @@ enum class Arithmetic : uint8_t { f32, bf16, int8 };
 /// What a call asks of the machine at least. Bytes are those of weights, keys and values, each counted once; of work
 /// that has neither, the activations read and written, which may be in a cache. A multiply-add counts two operations.
 struct OpWork {
-  std::string_view op;  // "norm", or a matrix's role; lives as long as the program
+  std::string_view op;  // "rope", or a matrix's role; a product counts what it does besides, its input's norm too; lives as long as the program
   double bytes = 0, operations = 0;
   Arithmetic arithmetic = Arithmetic::f32;
 };
 
-OpWork embed_work(const TensorView& table, int64_t rows);
+/// Rows of k values looked up and decoded.
+OpWork embed_work(DType dtype, int64_t k, int64_t rows);
 /// Of the role of the first matrix.
 OpWork matmul_work(int64_t rows, std::span<const MatmulOut> outs);
 OpWork attend_work(const AttendArgs& args);

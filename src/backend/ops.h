@@ -113,8 +113,6 @@ class Ops {
             int heads, int head_dim, int rotary_dims, RopeStyle style) const;
   /// gate = silu(gate) * up, element-wise over `count` values.
   void silu_mul(float* gate, const float* up, int64_t count) const;
-  /// x += y.
-  void add(float* x, const float* y, int64_t count) const;
   /// Stores rows k, v [rows, kv_heads, head_dim] into slots.
   void write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const;
   /// Causal attention over paged KV with an online softmax; never holds the score matrix.

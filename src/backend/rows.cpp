@@ -94,9 +94,4 @@ void Ops::silu_mul(float* gate, const float* up, int64_t count) const {
               [&](int64_t begin, int64_t end) { table_.row->silu_mul(gate + begin, up + begin, end - begin); });
 }
 
-void Ops::add(float* x, const float* y, int64_t count) const {
-  const OpTimer timer(meter_, [&] { return values_work("residual add", count, 3, 1); });
-  over_ranges(pool_, count, 1, [&](int64_t begin, int64_t end) { table_.row->add(x + begin, y + begin, end - begin); });
-}
-
 }  // namespace sluice

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/kernel_args.h"
+#include "backend/op_meter.h"
 #include "backend/pack.h"
 #include "base/check.h"
 #include "quant/weight/weight_format.h"
@@ -109,6 +110,7 @@ void unpack_row(const PackedMatrix& w, int64_t row, uint8_t* out) {
 }
 
 void Ops::embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out) const {
+  const OpTimer timer(meter_, [&] { return embed_work(table.dtype, table.k, static_cast<int64_t>(tokens.size())); });
   const WeightFormat& format = *weight_format(table.dtype);
   pool_.run(static_cast<int>(tokens.size()), [&](int i, int) {
     CHECK(tokens[i] >= 0 && tokens[i] < table.n, "token {} of a table of {}", tokens[i], table.n);

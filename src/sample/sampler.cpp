@@ -114,7 +114,9 @@ TokenId Sampler::draw(const SamplingParams& params, const SampleContext& context
   const double drawn = uniform({params.seed, static_cast<uint32_t>(context.sample)}, context.tokens.size());
   const auto weigh = [&](std::span<const float> of) {
     all_weights_.resize(of.size());
-    softmax_weights(of, top, static_cast<float>(inverse_temperature), all_weights_);
+    // A temperature of 1e-40 is as good as 3e-39, whose inverse is finite.
+    const double scale = std::min(inverse_temperature, static_cast<double>(std::numeric_limits<float>::max()));
+    softmax_weights(of, top, static_cast<float>(scale), all_weights_);
   };
   candidates_.clear();
   if (params.top_k <= 0 && params.top_p >= 1.0f) {  // nothing is to be sorted

@@ -271,5 +271,14 @@ TEST(Sampler, LogprobsAreTheModelsOwn) {
   for (size_t i = 1; i < token.top.size(); ++i) EXPECT_GE(token.top[i - 1].logprob, token.top[i].logprob);
 }
 
+TEST(Sampler, ATemperatureTooSmallToInvertIsGreedy) {
+  const std::vector<float> logits = {-1.0f, 0.5f, 3.0f, 2.9f};
+  Request request;
+  request.sampling.temperature = 1e-40f;
+  const std::vector<TokenId> tokens = {1};
+  std::vector<float> row = logits;
+  EXPECT_EQ(Sampler().sample(request, {tokens, 1, 0}, row).token, 2);
+}
+
 }  // namespace
 }  // namespace sluice

@@ -1,5 +1,8 @@
 #include "weights/decoded_source.h"
 
+#include <vector>
+
+#include "backend/unpack.h"
 #include "quant/weight/weight_format.h"
 #include "tensor/buffer.h"
 
@@ -16,6 +19,7 @@ class DecodedSource final : public TensorSource {
         return unsupported(fmt::format("{}: tensor {} is of type {}, which cannot be decoded",
                                        from->files()[info.file_index], info.name, dtype_name(info.dtype)));
       info.dtype = DType::f32;
+      info.packed = false;
       info.offset_bytes = bytes;
       info.size_bytes = static_cast<size_t>(info.shape.elems()) * sizeof(float);
       bytes += (info.size_bytes + 63) / 64 * 64;
@@ -25,7 +29,17 @@ class DecodedSource final : public TensorSource {
     for (size_t i = 0; i < out->tensors_.size(); ++i) {
       const TensorInfo& encoded = from->tensors()[i];
       auto* to = reinterpret_cast<float*>(out->values_.data() + out->tensors_[i].offset_bytes);
-      weight_format(encoded.dtype)->decode(from->view(encoded).data, to, encoded.shape.elems());
+      const WeightFormat& format = *weight_format(encoded.dtype);
+      if (encoded.packed) {
+        const PackedMatrix panels = from->panels(encoded);
+        std::vector<uint8_t> row(row_bytes(encoded.dtype, panels.k));
+        for (int64_t r = 0; r < panels.n; ++r, to += panels.k) {
+          unpack_row(panels, r, row.data());
+          format.decode(row.data(), to, panels.k);
+        }
+      } else {
+        format.decode(from->view(encoded).data, to, encoded.shape.elems());
+      }
       from->release(encoded);
     }
     out->from_ = std::move(from);

@@ -1,5 +1,6 @@
 // Native packs: written from plans, read in place, back to plain GGUF bit for bit; what lies is refused.
 
+#include "weights/map_ahead.h"
 #include "weights/native_pack.h"
 
 #include <gtest/gtest.h>
@@ -97,7 +98,7 @@ TEST_F(NativePackTest, IsUsedInPlace) {
         EXPECT_EQ(table->data, source->view(info).data);
       }
     }
-    store.map_ahead();  // ends with the store, however far it came
+    const std::jthread mapper = map_ahead(source);  // ends with the scope, however far it came
     EXPECT_EQ(store.owned_bytes(), vectors);
     EXPECT_EQ(store.mapped_bytes(), panels);
     EXPECT_EQ(weight_bytes(*source), vectors + panels);

@@ -34,7 +34,6 @@ Result<const TensorInfo*> WeightStore::find(std::span<const std::string> names, 
   for (const auto& name : names) {
     const TensorInfo* info = source_->find(name);
     if (info == nullptr) continue;
-    used_.insert(name);
     const std::string place = source_->files()[info->file_index];
     if (info->shape != shape)
       return corrupt_data(fmt::format("{}: tensor {} has shape {}, but the model's configuration asks for {}", place,
@@ -63,7 +62,6 @@ Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int
                                    source_->files()[info->file_index], info->name, dtype_name(info->dtype)));
   if (info->packed) {
     mapped_bytes_ += info->size_bytes;
-    mapped_.push_back(info);
     report();
     return source_->panels(*info);
   }
@@ -105,23 +103,6 @@ Result<TensorView> WeightStore::table(std::span<const std::string> names, int64_
     view.data = copy;
   }
   return view;
-}
-
-void WeightStore::map_ahead() {
-  if (mapped_.empty()) return;
-  mapper_ = std::jthread([this](const std::stop_token& stop) {
-    constexpr size_t kPiece = size_t{4} << 20;  // what an end waits for
-    for (const TensorInfo* info : mapped_)
-      for (size_t at = 0; at < info->size_bytes && !stop.stop_requested(); at += kPiece)
-        source_->map_ahead(*info, at, std::min(kPiece, info->size_bytes - at));
-  });
-}
-
-std::vector<std::string> WeightStore::unused() const {
-  std::vector<std::string> names;
-  for (const auto& info : source_->tensors())
-    if (!used_.contains(info.name)) names.push_back(info.name);
-  return names;
 }
 
 }  // namespace sluice

@@ -1,16 +1,14 @@
 #pragma once
 // The weights of one model in the form that the kernels read: matrices packed into tile order, vectors as float32,
 // embedding tables row-major. Loading a packed copy gives the mapped bytes back to the page cache; what a native pack
-// holds packed is used where it is mapped, and touched by nobody before a kernel reads it.
+// holds packed is used where it is mapped.
 
 #include <deque>
 #include <functional>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "backend/ops.h"
@@ -32,11 +30,7 @@ class WeightStore {
   Result<TensorView> table(std::span<const std::string> names, int64_t rows, int64_t k);
   bool has(std::span<const std::string> names) const;
 
-  /// Maps the packed matrices that were asked for in a thread of its own, in that order: the first step then meets no page
-  /// faults, or fewer, and a file that is not cached is read in one go. Nobody waits for it; once, and matrix() no more.
-  void map_ahead();
-
-  /// Called with the bytes of weights ready so far, after each tensor; of weight_bytes() in all.
+  /// Called with the bytes of weights ready so far, after each matrix; of weight_bytes() in all.
   void on_progress(std::function<void(size_t bytes)> progress) { progress_ = std::move(progress); }
 
   const TensorSource& source() const { return *source_; }
@@ -44,8 +38,6 @@ class WeightStore {
   size_t owned_bytes() const { return owned_bytes_; }
   /// Bytes of the packed matrices that are used where they are mapped.
   size_t mapped_bytes() const { return mapped_bytes_; }
-  /// Names of the tensors of the file that nobody asked for so far; a loader reports them.
-  std::vector<std::string> unused() const;
 
  private:
   Result<const TensorInfo*> find(std::span<const std::string> names, const Shape& shape);
@@ -58,11 +50,8 @@ class WeightStore {
   const Ops& ops_;
   std::deque<Buffer> buffers_;
   std::vector<int> nodes_ = memory_nodes();
-  std::set<std::string, std::less<>> used_;
   std::function<void(size_t)> progress_;
-  std::vector<const TensorInfo*> mapped_;
   size_t owned_bytes_ = 0, mapped_bytes_ = 0;
-  std::jthread mapper_;  // last: it ends before what it reads
 };
 
 }  // namespace sluice

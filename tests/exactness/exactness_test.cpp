@@ -132,8 +132,8 @@ std::vector<Named> ways() {
   add("prefix cache off", [](Way& w) { w.engine.prefix_cache = "none"; });
   add("hash prefix cache, one at a time", [](Way& w) { w.engine.prefix_cache = "hash", w.one_at_a_time = true; });
   add("radix prefix cache, one at a time", [](Way& w) { w.one_at_a_time = true, w.on_ref = true; });
-  add("a pool so small that sequences are preempted", [](Way& w) { w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.engine.prefix_cache = "none"; });
-  add("the same with the prefix cache", [](Way& w) { w.on_ref = true; w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.threads = 2; });
+  add("a pool so small that sequences are preempted", [](Way& w) { w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.engine.chunked_prefill_size = 256, w.engine.prefix_cache = "none"; });
+  add("the same with the prefix cache", [](Way& w) { w.on_ref = true; w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.engine.chunked_prefill_size = 256, w.threads = 2; });
   if (kThreadSanitizer) std::erase_if(list, [](const Named& named) { return named.way.threads == 1; });
   return list;
 }

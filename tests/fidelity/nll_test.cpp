@@ -17,8 +17,8 @@ constexpr double kMostShare = 0.001;
 
 using Texts = std::vector<std::vector<TokenId>>;
 
-std::unique_ptr<LoadedModel> load(std::shared_ptr<TensorSource> source) {
-  auto loaded = LoadedModel::open(std::move(source));
+std::unique_ptr<LoadedModel> load(std::shared_ptr<TensorSource> source, const std::string& isa = {}) {
+  auto loaded = LoadedModel::open(std::move(source), isa);
   EXPECT_TRUE(loaded.ok()) << (loaded.ok() ? "" : loaded.error().message);
   return loaded.ok() ? std::move(loaded).value() : nullptr;
 }
@@ -96,8 +96,9 @@ TEST_P(NllTest, QuantizedArithmeticIsNearlyExact) {
     const auto exact = decode_source(source);
     ASSERT_TRUE(exact.ok()) << exact.error().message;
     const std::vector<double> reference = nll_of(*load(*exact)->model, DType::f32, texts);
+    const std::string served((*select_op_table())->isa);
     const DType kv = format->dtype == DType::f32 ? DType::f32 : format->dtype == DType::bf16 ? DType::bf16 : DType::f16;
-    const PairedNll paired = compare_nll(reference, nll_of(*load(source)->model, kv, texts));
+    const PairedNll paired = compare_nll(reference, nll_of(*load(source, served)->model, kv, texts));
     std::printf("%s, %s, KV %s: %zu tokens, %.5f nats, difference %+.6f ± %.6f, %+.4f %% ± %.4f %% of the mean\n",
                 GetParam().name, std::string(format->name).c_str(), std::string(dtype_name(kv)).c_str(), paired.tokens,
                 paired.mean, paired.difference, paired.interval, 100 * paired.share(), 100 * paired.interval_share());

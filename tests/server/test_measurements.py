@@ -31,7 +31,7 @@ def test_latency_breaks_every_test_down_and_writes_what_it_prints(tmp_path):
     parts = tables(done.stdout)
     assert list(parts) == names
     for table in parts.values():
-        assert {"embed", "norm", "qkv", "rope", "write_kv", "attention", "o", "gate, up", "down", "head", "sampling", "the rest"} <= set(table)
+        assert {"embed", "qkv", "rope", "write_kv", "attention", "o", "gate, up", "down", "head", "sampling", "the rest"} <= set(table)
         assert sum(table.values()) == pytest.approx(100, abs=1) and min(table.values()) >= 0
     rows = json.loads(path.read_text())
     assert [(r["n_prompt"], r["n_gen"], r["n_parallel"], r["n_depth"]) for r in rows] == [
@@ -62,6 +62,10 @@ def test_quality_of_a_float32_model_is_that_of_exact_arithmetic(tmp_path):
     assert figures["n_tokens"] > 100 and 0 < figures["exact_nll"] < 5
     assert figures["difference"] == 0 and figures["interval_95"] == 0
     assert "name a file" in sluice("bench", "quality", str(MODEL)).stderr
+    assert sluice("convert", str(MODEL), str(tmp_path / "m.pack.gguf"), "--pack").returncode == 0
+    done = sluice("bench", "quality", str(tmp_path / "m.pack.gguf"), "--text", str(text), "--context", "64", "--json", str(path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(path.read_text())["exact_nll"] == figures["exact_nll"]
 
 
 def test_compare_runs_what_there_is_and_resumes(tmp_path):

@@ -56,9 +56,9 @@ def test_a_full_queue_answers_429(start):
 
 
 def test_sigterm_lets_running_requests_end(start):
-    # Two thousand steps of the larger model take long enough for all eight to be there when the signal comes.
-    server = start(model=ROOT / "models" / "sluice-tiny-2m")
-    fields = {"model": "sluice-tiny-2m", "prompt": "The prince", "max_tokens": 2000, "temperature": 0, "extra_body": {"ignore_eos": True}}
+    # The portable kernels are slow enough for all eight to be there when the signal comes.
+    server = start("--isa", "ref", model=ROOT / "models" / "sluice-tiny-2m")
+    fields = {"model": "sluice-tiny-2m", "prompt": "The prince", "max_tokens": 200, "temperature": 0, "extra_body": {"ignore_eos": True}}
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(stream_text, server.client(), fields) for _ in range(8)]
         while server.metric("num_requests_running") < 8:
@@ -66,4 +66,4 @@ def test_sigterm_lets_running_requests_end(start):
         server.process.send_signal(signal.SIGTERM)
         texts = [f.result() for f in futures]
     assert server.process.wait(timeout=60) == 0
-    assert len(set(texts)) == 1 and len(texts[0]) > 2000
+    assert len(set(texts)) == 1 and len(texts[0]) > 200

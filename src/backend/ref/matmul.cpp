@@ -18,16 +18,22 @@ float load_f16(const uint8_t* at) {
   return f16_to_f32(bits);
 }
 
+float no_subnormal(float x) {
+  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
+}
+
 /// Calls write(column, acc) with acc[row of the tile], and stores what it left there plus the bias.
+float plain_sum(float a, float b) { return a + b; }
+
 template <class Columns>
-void for_each_column(const MatmulTile& t, Columns columns) {
+void for_each_column(const MatmulTile& t, Columns columns, float (*add)(float, float) = plain_sum) {
   for (int c = 0; c < t.n_cols; ++c) {
     float acc[kMaxTileRows] = {};
     columns(t.panels + static_cast<size_t>(c / kPanelCols) * t.panel_bytes, c % kPanelCols, acc);
     for (int g = 0, row = 0; g < t.n_groups; ++g)
       for (int r = 0; r < t.groups[g].rows; ++r, ++row) {
         float* y = t.y + (t.groups[g].first_row + r) * t.y_stride + c;
-        *y = t.bias != nullptr ? acc[row] + t.bias[c] : acc[row];
+        *y = t.bias != nullptr ? add(acc[row], t.bias[c]) : acc[row];
       }
   }
 }
@@ -133,10 +139,6 @@ void matmul_bf16(const MatmulTile& t) {
   });
 }
 
-static float no_subnormal(float x) {
-  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
-}
-
 void matmul_bf16_pairs(const MatmulTile& t) {
   const auto half = [&](uint32_t pair, bool odd) { return no_subnormal(bf16_to_f32(static_cast<uint16_t>(odd ? pair >> 16 : pair))); };
   for_each_column(t, [&](const uint8_t* panel, int c, float* acc) {
@@ -154,7 +156,7 @@ void matmul_bf16_pairs(const MatmulTile& t) {
           acc[row] = no_subnormal(acc[row] + sum);
         }
     }
-  });
+  }, [](float sum, float bias) { return no_subnormal(sum + no_subnormal(bias)); });
 }
 
 void matmul_q8_0(const MatmulTile& t) {

@@ -5,15 +5,6 @@
 #include "sched/chunk/stall_free.h"
 
 namespace sluice {
-namespace {
-
-// Where none is asked for: as many prefill tokens as decodes, and at least these. Beside 16 decodes on two cores 48 rows
-// lengthen a step about twofold, whatever the prompt's length, and lose no throughput to 512, since the products are bound
-// by arithmetic from some tens of rows on (docs/performance.md).
-constexpr int kLeastChunkTokens = 48;
-
-}  // namespace
-
 std::span<const ChunkPolicyEntry> chunk_catalog() {
   static constexpr ChunkPolicyEntry kEntries[] = {
       {"stall-free", "all decodes in every step, prefill beside them capped at one chunk", true,
