@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <map>
 
 #include "apps/catalog_help.h"
 #include "apps/command.h"
@@ -116,6 +117,17 @@ Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
   return flags.pack ? as_pack(std::move(plan)) : plan;
 }
 
+/// How many matrices are of which type: a K-quant takes only rows of whole blocks, and others fall back.
+std::string matrix_types(const GgufPlan& plan) {
+  std::map<DType, int> counts;
+  for (const GgufTensor& t : plan.tensors)
+    if (t.shape.rank == 2) ++counts[t.dtype];
+  std::string text;
+  for (const auto& [dtype, count] : counts)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, dtype_name(dtype));
+  return text;
+}
+
 }  // namespace
 
 Result<int> convert_main(const std::vector<std::string>& args) {
@@ -151,8 +163,8 @@ Result<int> convert_main(const std::vector<std::string>& args) {
              write_gguf(flags.output, plan, pool, [&](size_t done, size_t all, const std::string& tensor) {
                progress.update(static_cast<double>(done), static_cast<double>(all), tensor);
              }));
-  std::fputs(fmt::format("wrote {}: {} tensors, {}\n", flags.output, plan.tensors.size(),
-                         format_bytes(static_cast<double>(bytes)))
+  std::fputs(fmt::format("wrote {}: {} tensors, {}; matrices: {}\n", flags.output, plan.tensors.size(),
+                         format_bytes(static_cast<double>(bytes)), matrix_types(plan))
                  .c_str(),
              stderr);
   return 0;
