@@ -86,7 +86,8 @@ struct MatmulTile {
   const RowGroup* groups;  // together at most kMaxTileRows rows
   int n_groups;
   const float* bias;  // [n_cols] or null
-  float* y;           // column of the first panel in row 0
+  float* y;           // column of the first panel in row `y_row`
+  int y_row;          // rows of the groups count from the batch's first; y may begin at a later one
   int64_t y_stride;
 };
 

@@ -63,10 +63,10 @@ void arrange(const OpTable& table, ThreadPool& pool, const MatmulIn& in, Input& 
   });
 }
 
-/// Panels [first, first + count) of a matrix over a slice of rows, into y, whose first element is row 0 of all, column 0
-/// of the first panel.
+/// Panels [first, first + count) of a matrix over a slice of rows, into y, whose first element is row y_row of all, column
+/// 0 of the first panel.
 void multiply(MatmulFn* kernel, const Activations& x, const RowSlice& slice, const PackedMatrix& m, const float* bias,
-              int64_t first, int64_t count, float* y, int64_t y_stride) {
+              int64_t first, int64_t count, float* y, int y_row, int64_t y_stride) {
   const int64_t column = first * kPanelCols;
   MatmulTile tile;
   tile.panel_bytes = panel_bytes(m.dtype, m.k);
@@ -78,17 +78,15 @@ void multiply(MatmulFn* kernel, const Activations& x, const RowSlice& slice, con
   tile.n_groups = slice.groups;
   tile.bias = bias != nullptr ? bias + column : nullptr;
   tile.y = y;
+  tile.y_row = y_row;
   tile.y_stride = y_stride;
   kernel(tile);
 }
 
-/// A worker's memory for `tiles` results of a slice, row-major [rows][columns]; the pointer is to row 0 of all rows, so that
-/// the kernels' absolute rows fall into it.
+/// A worker's memory for `tiles` results of a slice, row-major [rows][columns].
 float* tile_memory(const RowSlice& slice, int64_t columns, int tiles) {
   static thread_local Scratch memory;
-  auto* at = reinterpret_cast<float*>(
-      memory.reserve(static_cast<size_t>(slice.rows * columns * tiles) * sizeof(float)));
-  return at - slice.first_row * columns;
+  return reinterpret_cast<float*>(memory.reserve(static_cast<size_t>(slice.rows * columns * tiles) * sizeof(float)));
 }
 
 int64_t panels_per_task(int64_t panels_in_all, const Activations& x, int threads) {
@@ -123,12 +121,12 @@ void run_job(const OpTable& table, const Job& job, int local) {
   const int64_t panels = std::min(job.panels_per_task, job.panels - panel);
   const MatmulOut& out = *job.out;
   float* const y = out.y + panel * kPanelCols;
-  if (!out.adds) return multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, y, out.y_stride);
+  if (!out.adds) return multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, y, 0, out.y_stride);
   const int64_t width = panels * kPanelCols, columns = std::min(width, out.w->n - panel * kPanelCols);
   float* const tile = tile_memory(slice, width, 1);
-  multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, tile, width);
-  for (int64_t row = slice.first_row; row < slice.first_row + slice.rows; ++row)
-    table.row->add(y + row * out.y_stride, tile + row * width, columns);
+  multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, tile, slice.first_row, width);
+  for (int64_t row = 0; row < slice.rows; ++row)
+    table.row->add(y + (slice.first_row + row) * out.y_stride, tile + row * width, columns);
 }
 
 /// All products of an input that stands in its forms, in one parallel region.
@@ -167,13 +165,13 @@ void run_gate(const OpTable& table, ThreadPool& pool, const Activations& x, cons
     const int64_t width = count * kPanelCols, columns = std::min(width, ffn - first * kPanelCols);
     float* const gate = tile_memory(slice, width, 2);
     float* const up = gate + slice.rows * width;
-    multiply(gate_kernel, x, slice, *mlp.gate, mlp.gate_bias, first, count, gate, width);
-    multiply(up_kernel, x, slice, *mlp.up, mlp.up_bias, first, count, up, width);
-    for (int64_t row = slice.first_row; row < slice.first_row + slice.rows; ++row)
+    multiply(gate_kernel, x, slice, *mlp.gate, mlp.gate_bias, first, count, gate, slice.first_row, width);
+    multiply(up_kernel, x, slice, *mlp.up, mlp.up_bias, first, count, up, slice.first_row, width);
+    for (int64_t row = 0; row < slice.rows; ++row)
       table.row->silu_mul(gate + row * width, up + row * width, columns);
     for (int g = slice.first_group; g < slice.first_group + slice.groups; ++g) {
       const RowGroup& group = hidden.groups[static_cast<size_t>(g)];
-      hidden.set(table, group, first * kPanelCols, gate + group.first_row * width, width, columns);
+      hidden.set(table, group, first * kPanelCols, gate + (group.first_row - slice.first_row) * width, width, columns);
     }
   });
 }

@@ -32,7 +32,7 @@ void for_each_column(const MatmulTile& t, Columns columns, float (*add)(float, f
     columns(t.panels + static_cast<size_t>(c / kPanelCols) * t.panel_bytes, c % kPanelCols, acc);
     for (int g = 0, row = 0; g < t.n_groups; ++g)
       for (int r = 0; r < t.groups[g].rows; ++r, ++row) {
-        float* y = t.y + (t.groups[g].first_row + r) * t.y_stride + c;
+        float* y = t.y + (t.groups[g].first_row - t.y_row + r) * t.y_stride + c;
         *y = t.bias != nullptr ? add(acc[row], t.bias[c]) : acc[row];
       }
   }
