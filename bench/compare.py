@@ -44,6 +44,8 @@ class Comparison:
         self.data = {"samples": [], "roofline": {}, "versions": {}}
         if options.resume and options.json.exists():
             self.data = json.loads(options.json.read_text())
+            if not options.render_only:  # what failed is run again
+                self.data["samples"] = [s for s in self.data["samples"] if "error" not in s]
         self.data |= {"date": datetime.date.today().isoformat(), "machine": machine()}
         self.done = {self.key(s) for s in self.data["samples"]}
         self.plan = list(self.make_plan())
