@@ -63,10 +63,23 @@ void arrange(const OpTable& table, ThreadPool& pool, const MatmulIn& in, Input& 
   });
 }
 
+/// A matrix and how it is multiplied.
+struct Product {
+  Product(const OpTable& table, const MatmulPlans& plans, const PackedMatrix& matrix, const float* its_bias,
+          const Activations& x)
+      : w(&matrix), bias(its_bias), kernel(matmul_kernel(table, w->dtype)),
+        plan(plans.of(w->dtype, x.slices.front().rows)) {}
+  const PackedMatrix* w;
+  const float* bias;
+  MatmulFn* kernel;
+  MatmulPlan plan;
+};
+
 /// Panels [first, first + count) of a matrix over a slice of rows, into y, whose first element is row y_row of all, column
 /// 0 of the first panel.
-void multiply(MatmulFn* kernel, const Activations& x, const RowSlice& slice, const PackedMatrix& m, const float* bias,
-              int64_t first, int64_t count, float* y, int y_row, int64_t y_stride) {
+void multiply(const Product& product, const Activations& x, const RowSlice& slice, int64_t first, int64_t count, float* y,
+              int y_row, int64_t y_stride) {
+  const PackedMatrix& m = *product.w;
   const int64_t column = first * kPanelCols;
   MatmulTile tile;
   tile.panel_bytes = panel_bytes(m.dtype, m.k);
@@ -76,11 +89,12 @@ void multiply(MatmulFn* kernel, const Activations& x, const RowSlice& slice, con
   tile.k = m.k;
   tile.groups = x.groups.data() + slice.first_group;
   tile.n_groups = slice.groups;
-  tile.bias = bias != nullptr ? bias + column : nullptr;
+  tile.bias = product.bias != nullptr ? product.bias + column : nullptr;
   tile.y = y;
   tile.y_row = y_row;
   tile.y_stride = y_stride;
-  kernel(tile);
+  tile.plan = product.plan;
+  product.kernel(tile);
 }
 
 /// A worker's memory for `tiles` results of a slice, row-major [rows][columns].
@@ -96,9 +110,9 @@ int64_t panels_per_task(int64_t panels_in_all, const Activations& x, int threads
 
 /// One product's share of the tasks.
 struct Job {
+  Product product;
   const MatmulOut* out;
   const Activations* x;
-  MatmulFn* kernel;
   int64_t panels, panels_per_task;
   int tasks_per_slice, first_task;
 };
@@ -121,16 +135,16 @@ void run_job(const OpTable& table, const Job& job, int local) {
   const int64_t panels = std::min(job.panels_per_task, job.panels - panel);
   const MatmulOut& out = *job.out;
   float* const y = out.y + panel * kPanelCols;
-  if (!out.adds) return multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, y, 0, out.y_stride);
+  if (!out.adds) return multiply(job.product, *job.x, slice, panel, panels, y, 0, out.y_stride);
   const int64_t width = panels * kPanelCols, columns = std::min(width, out.w->n - panel * kPanelCols);
   float* const tile = tile_memory(slice, width, 1);
-  multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, tile, slice.first_row, width);
+  multiply(job.product, *job.x, slice, panel, panels, tile, slice.first_row, width);
   for (int64_t row = 0; row < slice.rows; ++row)
     table.row->add(y + (slice.first_row + row) * out.y_stride, tile + row * width, columns);
 }
 
 /// All products of an input that stands in its forms, in one parallel region.
-void run_products(const OpTable& table, ThreadPool& pool, const MatmulIn& in, std::span<const MatmulOut> outs,
+void run_products(const OpTable& table, const MatmulPlans& plans, ThreadPool& pool, const MatmulIn& in, std::span<const MatmulOut> outs,
                   const Input* input, const Activations* same, std::vector<Job>& jobs) {
   int64_t panels_in_all = 0;
   for (const MatmulOut& o : outs) panels_in_all += panel_count(o.w->n);
@@ -138,7 +152,7 @@ void run_products(const OpTable& table, ThreadPool& pool, const MatmulIn& in, st
   int tasks = 0;
   for (const MatmulOut& o : outs) {
     const Activations& x = same != nullptr ? *same : input->form(act_form(table, o.w->dtype));
-    Job job{&o, &x, matmul_kernel(table, o.w->dtype), panel_count(o.w->n), 0, 0, tasks};
+    Job job{{table, plans, *o.w, o.bias, x}, &o, &x, panel_count(o.w->n), 0, 0, tasks};
     job.panels_per_task = panels_per_task(panels_in_all, x, pool.size());
     if (o.adds) job.panels_per_task = std::min(job.panels_per_task, kMostTaskPanels);
     job.tasks_per_slice = static_cast<int>((job.panels + job.panels_per_task - 1) / job.panels_per_task);
@@ -153,9 +167,8 @@ void run_products(const OpTable& table, ThreadPool& pool, const MatmulIn& in, st
 }
 
 /// hidden = silu(gate(x)) * up(x), each task bringing its columns into the form that the next product reads.
-void run_gate(const OpTable& table, ThreadPool& pool, const Activations& x, const GatedMlp& mlp, const Activations& hidden) {
-  MatmulFn* const gate_kernel = matmul_kernel(table, mlp.gate->dtype);
-  MatmulFn* const up_kernel = matmul_kernel(table, mlp.up->dtype);
+void run_gate(const OpTable& table, const MatmulPlans& plans, ThreadPool& pool, const Activations& x, const GatedMlp& mlp, const Activations& hidden) {
+  const Product to_gate(table, plans, *mlp.gate, mlp.gate_bias, x), to_up(table, plans, *mlp.up, mlp.up_bias, x);
   const int64_t ffn = mlp.gate->n, panels = panel_count(ffn);
   const int64_t step = std::min(panels_per_task(2 * panels, x, pool.size()), kMostTaskPanels);
   const int per_slice = static_cast<int>((panels + step - 1) / step);
@@ -165,8 +178,8 @@ void run_gate(const OpTable& table, ThreadPool& pool, const Activations& x, cons
     const int64_t width = count * kPanelCols, columns = std::min(width, ffn - first * kPanelCols);
     float* const gate = tile_memory(slice, width, 2);
     float* const up = gate + slice.rows * width;
-    multiply(gate_kernel, x, slice, *mlp.gate, mlp.gate_bias, first, count, gate, slice.first_row, width);
-    multiply(up_kernel, x, slice, *mlp.up, mlp.up_bias, first, count, up, slice.first_row, width);
+    multiply(to_gate, x, slice, first, count, gate, slice.first_row, width);
+    multiply(to_up, x, slice, first, count, up, slice.first_row, width);
     for (int64_t row = 0; row < slice.rows; ++row)
       table.row->silu_mul(gate + row * width, up + row * width, columns);
     for (int g = slice.first_group; g < slice.first_group + slice.groups; ++g) {
@@ -212,7 +225,7 @@ void Ops::matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const {
     ws.input.wanted[static_cast<size_t>(act_form(table_, o.w->dtype))] = true;
   }
   arrange(table_, pool_, in, ws.input);
-  run_products(table_, pool_, in, outs, &ws.input, nullptr, ws.jobs);
+  run_products(table_, plans_, pool_, in, outs, &ws.input, nullptr, ws.jobs);
 }
 
 void Ops::gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const {
@@ -239,10 +252,10 @@ void Ops::gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const {
     ws.input.wanted[static_cast<size_t>(form)] = true;
     arrange(table_, pool_, in, ws.input);
     ws.hidden.lay_out(table_, form, in.rows, ffn);  // the same form as the input, so the same groups and slices
-    run_gate(table_, pool_, ws.input.form(form), mlp, ws.hidden);
+    run_gate(table_, plans_, pool_, ws.input.form(form), mlp, ws.hidden);
   }
   const OpTimer timer(meter_, [&] { return matmul_work(in.rows, {&down, 1}); });
-  run_products(table_, pool_, {nullptr, in.rows, ffn}, {&down, 1}, nullptr, &ws.hidden, ws.jobs);
+  run_products(table_, plans_, pool_, {nullptr, in.rows, ffn}, {&down, 1}, nullptr, &ws.hidden, ws.jobs);
 }
 
 }  // namespace sluice
