@@ -130,6 +130,10 @@ def test_batching_gives_shares_of_the_roofline():
     done = sluice("bench", "batching", str(MODEL), "--num-prompts", "12")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^(?:continuous|static): \d+ steps: forward \S+ s \(\d+\.\d % of the roofline", done.stdout, re.M)) == 2
+    assert "failed" not in done.stdout
+    done = sluice("bench", "batching", str(MODEL), "--num-prompts", "30", "--random-input-len", "480", "--random-output-len", "20",
+                  "--random-range-ratio", "0.3")
+    assert done.returncode == 1 and len(re.findall(r"^(?:continuous|static): \d+ of 30 requests failed: .*\b512\b", done.stdout, re.M)) == 2, done.stdout
 
 
 @pytest.mark.parametrize("arguments, want", [
@@ -142,6 +146,11 @@ def test_batching_gives_shares_of_the_roofline():
     (["bench", "throughput", MODEL, "--num-prompts", "0"], "--num-prompts is 0; it must be at least 1"),
     (["bench", "latency", MODEL, "-r", "0"], "--repetitions is 0; it must be at least 1"),
     (["bench", "latency", MODEL, "-p", "0", "-n", "0"], "one of them above"),
+    (["bench", "latency", MODEL, "-p", "513"], "--n-prompt 513 after --n-depth 0 makes 513 tokens; the context holds 512"),
+    (["bench", "latency", MODEL, "-p", "0", "-n", "13", "-d", "0,500"], "--n-gen 13 after --n-depth 500 makes 513 tokens; the context holds 512"),
+    (["bench", "latency", MODEL, "-p", "0", "-n", "1", "-d", "2147483647"], "makes 2147483648 tokens; the context holds 512"),
+    (["bench", "latency", MODEL, "-c", "64", "-p", "60", "-n", "65"], "--n-gen 65 after --n-depth 0 makes 65 tokens; the context holds 64"),
+    (["bench", "latency", MODEL, "-b", "1,257"], "257 sequences (--batch) of 128 tokens need more than the KV cache's 32768"),
     (["bench", "calibrate", MODEL, "--num-prompts", "0"], "--num-prompts is 0; it must be at least 1"),
     (["bench", "roofline", "-t", "-1"], "--threads is -1; it must be from 0 to 1024"),
 ])
