@@ -1,4 +1,5 @@
 """The commands as a user types them: what they refuse, and in which words."""
+import json
 import os
 import pty
 import re
@@ -117,6 +118,15 @@ def test_roofline_has_a_bandwidth_and_three_peaks():
     figures = [float(word) for word in lines[1].split()]
     assert len(figures) == 5 and all(f > 0 for f in figures)
     assert re.search(r"f32 by .+; bf16 by .+; int8 by .+", lines[-1])
+
+
+@pytest.mark.parametrize("flags", [["--memory-only"], ["--isa", "ref"]])
+def test_roofline_gives_what_it_measured_and_no_zeros(tmp_path, flags):
+    done = sluice("bench", "roofline", "-t", "1", *flags, "--json", str(tmp_path / "r.json"))
+    (row,) = json.loads((tmp_path / "r.json").read_text())
+    assert set(row) == {"backends", "n_threads", "memory_gbps"} and row["memory_gbps"] > 0
+    assert set(done.stdout.splitlines()[1].split()[2:]) <= {"-"}
+    assert ("GFLOP" in done.stdout) == ("int8 by" in done.stdout) == ("--memory-only" not in flags)
 
 
 def test_throughput_gives_its_share_of_the_roofline_or_says_that_nothing_ran():
