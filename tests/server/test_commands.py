@@ -23,7 +23,7 @@ def refused(*arguments, **options):
     (["--kv-cache-memory-bytes", "10"], r"--kv-cache-memory-bytes is 10; it must be at least 20480\b"),
     (["--kv-cache-memory-bytes", "50K", "-c", "100"], r"is 51200; it must be at least 143360, which 100 tokens"),
     (["--memory-utilization", "0.000001"], r"--memory-utilization 1e-06 of what is free"),
-    (["-c", "1"], r"--max-model-len is 1; it must be from 2 to the 512 positions"),
+    (["-c", "1"], r"--max-model-len is 1; it must be at least 2, or 0"),
     (["-c", "513"], r"--max-model-len is 513; it must be from 2 to the 512 positions"),
 ])
 def test_run_and_inspect_refuse_memory_alike_with_sums_that_add_up(flags, numbers):
@@ -53,6 +53,34 @@ def test_a_result_that_cannot_be_written_is_an_error(cost, server, path):
     for command in (["bench", "calibrate", MODEL, "--num-prompts", "10", "-o"], ["bench", "throughput", MODEL, *FEW, "--result-file"],
                     ["bench", "serve", "--base-url", server.url, *FEW, "--result-file"], ["simulate", "--cost", cost, *FEW, "--result-file"]):
         assert f"cannot write {path}: " in refused(*command, path)
+
+
+@pytest.mark.parametrize("flag, value, want", [
+    ("--port", "99999999", "--port is 99999999; it must be from 0 to 65535"),
+    ("--drain-timeout", "-1", "--drain-timeout is -1; it must be from 0"),
+    ("--memory-utilization", "1.5", "--memory-utilization is 1.5; it must be above 0 and at most 1"),
+    ("--watermark", "1", "--watermark is 1; it must be at least 0 and below 1"),
+    ("--block-size", "257", "--block-size is 257; it must be from 1 to 256"),
+    ("--threads", "-1", "--threads is -1; it must be from 0 to 1024"),
+    ("--max-model-len", "-4", "--max-model-len is -4; it must be at least 2, or 0"),
+    ("--kv-cache-dtype", "f12", "--kv-cache-dtype 'f12' is not known"),
+    ("--chunk-policy", "none-such", "--chunk-policy does not know 'none-such'"),
+    ("--isa", "sse9", "sse9 is unknown"),
+    ("--log-level", "loud", "--log-level 'loud' is none of"),
+])
+def test_show_config_shows_what_would_run_or_what_is_wrong(flag, value, want):
+    assert want in refused("serve", "--show-config", flag, value)
+    assert want in refused("serve", MODEL, "--port", "0", flag, value)  # the last counts
+    by_variable = {f"SLUICE_{flag[2:].upper().replace('-', '_')}": value}
+    assert want in refused("serve", "--show-config", env=os.environ | by_variable)
+
+
+def test_show_config_needs_no_model():
+    done = sluice("serve", "--show-config", "--port", "81", "-np", "7", "--isa", "ref")
+    assert done.returncode == 0, done.stderr
+    shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
+    assert shown["port"].split() == ["81", "command", "line"] and shown["max-num-seqs"].split()[0] == "7"
+    assert shown["watermark"].split() == ["0.01", "default"]
 
 
 def help_of(*command):
