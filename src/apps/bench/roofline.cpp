@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "weights/output_head.h"
 
 namespace sluice {
 
@@ -72,12 +73,11 @@ StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double
   StepDemand demand;
   double matrix_elems = 0, head_elems = 0, quantized = 0, bf16 = 0;
   const double vocab_elems = static_cast<double>(info.vocab_size) * static_cast<double>(info.hidden);
-  bool untied = false;
-  for (const TensorInfo& t : source.tensors()) untied |= t.name == "output.weight" || t.name == "lm_head.weight";
+  const bool untied = has_own_head(source.tensors());
   for (const TensorInfo& t : source.tensors()) {
     if (t.shape.rank != 2) continue;
     const bool vocabulary = static_cast<double>(t.shape.elems()) == vocab_elems;
-    const bool head = vocabulary && (!untied || t.name == "output.weight" || t.name == "lm_head.weight");
+    const bool head = vocabulary && (!untied || is_output_head(t.name));
     if (vocabulary && !head) continue;  // the embedding is a gather
     if (head)
       head_elems = static_cast<double>(t.shape.elems());
