@@ -63,6 +63,19 @@ std::string to_text(const Roofline& r) {
   return text + "\n";
 }
 
+double Roofline::peak(Arithmetic arithmetic) const {
+  switch (arithmetic) {
+    case Arithmetic::int8: return int8_gops;
+    case Arithmetic::bf16: return bf16_gflops;
+    case Arithmetic::f32: break;
+  }
+  return f32_gflops;
+}
+
+const char* name_of(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::int8 ? "int8" : arithmetic == Arithmetic::bf16 ? "bf16" : "f32";
+}
+
 double StepDemand::seconds(const Roofline& r) const {
   const double memory = (weight_bytes + kv_bytes) / (r.memory_gbps * 1e9);
   return std::max(memory, r.*peak > 0 ? operations / (r.*peak * 1e9) : 0);
