@@ -136,7 +136,8 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   options.add("--drain-timeout", flags.drain_timeout_s, "seconds that running requests get after SIGTERM");
   options.add("--cors-origin", flags.cors_origin, "Access-Control-Allow-Origin; empty: no CORS");
   options.add("--log-level", flags.log_level, "debug, info, warn, error or off");
-  options.add("--show-config", flags.show_config, "print every flag, its value and where it came from, and stop");
+  options.add("--show-config", flags.show_config,
+              "print every flag, its value and where it came from, after the checks that need no model, and stop");
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
   if (!set_log_level(flags.log_level))
