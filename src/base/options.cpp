@@ -249,7 +249,8 @@ Result<OptionSet::Outcome> OptionSet::parse(const std::vector<std::string>& args
 std::string OptionSet::closest(const std::string& name) const {
   std::vector<std::string> known = {"--help", "--config"};
   for (const Option& option : options_) {
-    for (const std::string& each : CLI::detail::split(option.names, ',')) known.push_back(each);
+    for (const std::string& each : CLI::detail::split(option.names, ','))
+      if (each[0] == '-') known.push_back(each);  // not a position's
     if (option.is_flag) known.push_back("--no-" + option.long_name);
   }
   const auto distance = [&](const std::string& other) { return edit_distance(name, other); };

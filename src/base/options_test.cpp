@@ -136,6 +136,7 @@ TEST(Options, AnUnknownFlagIsNamedBeforeWhatFollowsItAndWithWhatMayBeMeant) {
       {{"--hlep=5", "m.gguf"}, "there is no flag --hlep; the closest that is known is --help (see 'tool --help')"},
       {{"--no-prefix-cash"},
        "there is no flag --no-prefix-cash; the closest that is known is --no-prefix-cache (see 'tool --help')"},
+      {{"-odel"}, "there is no flag -odel; the closest that is known is --model (see 'tool --help')"},
       {{"-x", "3"}, "there is no flag -x (see 'tool --help')"},
       {{"m.gguf", "first", "second"}, "the argument 'first' was not expected (see 'tool --help')"},
       {{"m.gguf", "--", "--model"}, "the argument '--model' was not expected (see 'tool --help')"}};
