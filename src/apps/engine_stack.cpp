@@ -30,13 +30,19 @@ size_t work_bytes(const ModelInfo& info, const EngineOptions& options) {
   return static_cast<size_t>(rows * row_floats + samples * info.vocab_size) * sizeof(float) + kRest;
 }
 
+/// Nothing for auto.
+Result<std::optional<DType>> named_kv_dtype(const std::string& name) {
+  if (name == "f32" || name == "float32") return std::optional(DType::f32);
+  if (name == "f16" || name == "float16" || name == "half") return std::optional(DType::f16);
+  if (name == "bf16" || name == "bfloat16") return std::optional(DType::bf16);
+  if (name == "auto") return std::optional<DType>();
+  return invalid_argument(fmt::format("--kv-cache-dtype '{}' is not known; it is auto, f32, f16 or bf16", name),
+                          "--kv-cache-dtype");
+}
+
 Result<DType> kv_dtype(const std::string& name, const TensorSource& source) {
-  if (name == "f32" || name == "float32") return DType::f32;
-  if (name == "f16" || name == "float16" || name == "half") return DType::f16;
-  if (name == "bf16" || name == "bfloat16") return DType::bf16;
-  if (name != "auto")
-    return invalid_argument(fmt::format("--kv-cache-dtype '{}' is not known; it is auto, f32, f16 or bf16", name),
-                            "--kv-cache-dtype");
+  SLUICE_TRY(const std::optional<DType> named, named_kv_dtype(name));
+  if (named) return *named;
   // As precise as the weights: float32 models keep float32, everything else has had less than f16's 11 bits to begin
   // with.
   DType widest = DType::f16;
@@ -89,19 +95,28 @@ void EngineFlags::declare(OptionSet& o) {
   declare_scheduling(o, engine);
 }
 
+Status EngineFlags::check() const {
+  if (threads < 0 || threads > 1024)
+    return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", threads), "--threads");
+  if (engine.max_model_len < 0 || engine.max_model_len == 1)
+    return invalid_argument(
+        fmt::format("--max-model-len is {}; it must be at least 2, or 0 for as many as fit", engine.max_model_len),
+        "--max-model-len");
+  if (!(memory_utilization > 0 && memory_utilization <= 1))
+    return invalid_argument(
+        fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", memory_utilization),
+        "--memory-utilization");
+  SLUICE_TRY([[maybe_unused]] const std::optional<DType> named, named_kv_dtype(kv_cache_dtype));
+  return check_scheduling(engine);
+}
+
 Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan) {
+  SLUICE_TRY_STATUS(flags.check());
   KvSizing sizing;
   SLUICE_TRY(sizing.dtype, kv_dtype(flags.kv_cache_dtype, source));
   const EngineOptions& o = flags.engine;
   const int64_t positions = plan.info.max_positions;
-  if (o.block_tokens < 1 || o.block_tokens > 256)
-    return invalid_argument(fmt::format("--block-size is {}; it must be from 1 to 256", o.block_tokens),
-                            "--block-size");
-  if (!(flags.memory_utilization > 0 && flags.memory_utilization <= 1))
-    return invalid_argument(
-        fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", flags.memory_utilization),
-        "--memory-utilization");
-  if (o.max_model_len != 0 && (o.max_model_len < 2 || o.max_model_len > positions))
+  if (o.max_model_len > positions)
     return invalid_argument(fmt::format("--max-model-len is {}; it must be from 2 to the {} positions that this model "
                                         "was made for, or 0 for as many as fit",
                                         o.max_model_len, positions),
@@ -150,11 +165,10 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
 Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags) {
   if (flags.model.empty())
     return invalid_argument("no model given: name a .gguf file or a Hugging Face directory", "--model");
+  SLUICE_TRY_STATUS(flags.check());
   auto stack = std::make_unique<EngineStack>();
   stack->clock = std::make_unique<RealClock>();
   SLUICE_TRY(stack->source, open_tensor_source(flags.model));
-  if (flags.threads < 0 || flags.threads > 1024)
-    return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", flags.threads));
   stack->pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : usable_cores());
   SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
   stack->ops = std::make_unique<Ops>(*table, *stack->pool);

@@ -128,7 +128,8 @@ class Ops {
   OpMeter* meter_ = nullptr;
 };
 
-/// The table that SLUICE_ISA names (ref, avx2, avxvnni, avx512, ...), or the best that this CPU supports; an error names the choices.
+/// The table that `forced_isa` (a flag's --isa), or else SLUICE_ISA names (ref, avx2, avxvnni, avx512, ...), or the best
+/// that this CPU supports; an error names the choices, and which of the two named what there is not.
 Result<const OpTable*> select_op_table(std::string_view forced_isa = {});
 
 }  // namespace sluice
