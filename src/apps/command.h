@@ -23,5 +23,6 @@ Result<int> bench_main(const std::vector<std::string>& args);
 Result<int> inspect_main(const std::vector<std::string>& args);
 Result<int> convert_main(const std::vector<std::string>& args);
 Result<int> simulate_main(const std::vector<std::string>& args);
+Result<int> tune_main(const std::vector<std::string>& args);
 
 }  // namespace sluice

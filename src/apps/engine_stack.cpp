@@ -83,6 +83,9 @@ void EngineFlags::declare(OptionSet& o) {
   o.add("-m,--model,model", model, "a .gguf file, or a Hugging Face directory");
   o.add("-t,--threads", threads, "compute threads; 0: the cores that this process may use");
   o.add("--isa", isa, catalog_help("force a kernel table, also by SLUICE_ISA; the best here when absent", op_tables()));
+  o.add("--matmul-tuning", matmul_tuning,
+        "how products go over their weights, the same bits in any way: auto (as measured here; what is not yet is measured "
+        "now, once), cached (as measured before, else the defaults), off (the defaults)");
   o.group("KV cache");
   o.add("-c,--max-model-len", engine.max_model_len,
         "context: most tokens of one sequence; 0: the model's, or what fits");
@@ -107,6 +110,7 @@ Status EngineFlags::check() const {
         fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", memory_utilization),
         "--memory-utilization");
   SLUICE_TRY([[maybe_unused]] const std::optional<DType> named, named_kv_dtype(kv_cache_dtype));
+  SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
   return check_scheduling(engine);
 }
 
@@ -170,8 +174,9 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->clock = std::make_unique<RealClock>();
   SLUICE_TRY(stack->source, open_tensor_source(flags.model));
   stack->pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : usable_cores());
-  SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
-  stack->ops = std::make_unique<Ops>(*table, *stack->pool);
+  SLUICE_TRY(stack->table, select_op_table(flags.isa));
+  stack->ops = std::make_unique<Ops>(*stack->table, *stack->pool);
+  SLUICE_TRY(stack->matmul_tuning, parse_tuning_mode(flags.matmul_tuning));
   SLUICE_TRY(const ModelPlan plan, plan_model(*stack->source));
   SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, plan));
   stack->notes.push_back(sizing.note);
@@ -187,6 +192,11 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
 }
 
 Status EngineStack::load() {
+  const PlanChoice plans = choose_plans(*table, *pool, multiplied_types(*source), matmul_tuning, false, [this] {
+    if (mapper.joinable()) mapper.join();
+  });
+  ops->set_plans(with_tuned(*table, plans.tuned));
+  notes.insert(notes.begin(), plans.note);
   const Nanos start = clock->now();
   weights = std::make_unique<WeightStore>(source, *ops);
   Progress progress("loading " + source->metadata().origin());

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "apps/matmul_plans.h"
 #include "base/options.h"
 #include "engine/build_engine.h"
 #include "exec/local_executor.h"
@@ -24,6 +25,7 @@ struct EngineFlags {
   std::string model;
   int threads = 0;  // 0: the usable cores
   std::string isa;  // "": the best
+  std::string matmul_tuning = "auto";
   std::string kv_cache_dtype = "auto";
   ByteSize kv_cache_memory;  // 0: sized from what is free
   double memory_utilization = 0.9;
@@ -39,7 +41,9 @@ struct EngineStack {
   std::shared_ptr<TensorSource> source;
   std::jthread mapper;  // of a native pack: map_ahead()
   std::unique_ptr<ThreadPool> pool;
+  const OpTable* table = nullptr;
   std::unique_ptr<Ops> ops;
+  TuningMode matmul_tuning = TuningMode::off;
   std::unique_ptr<WeightStore> weights;
   std::unique_ptr<Model> model;
   std::unique_ptr<LocalExecutor> executor;
@@ -48,7 +52,8 @@ struct EngineStack {
   EngineOptions options;           // as they were resolved
   std::vector<std::string> notes;  // how memory was divided, for the start log
 
-  /// Reads the weights and allocates the KV cache: the slow part, once, before an engine is made.
+  /// Chooses the plans of the products, reads the weights and allocates the KV cache: the slow part, once, before an
+  /// engine is made.
   Status load();
   /// A fresh engine on this executor; one at a time. `wrapped` replaces the stack's own, to record or simulate; `times`
   /// is build_engine()'s.

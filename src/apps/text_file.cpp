@@ -1,5 +1,7 @@
 #include "apps/text_file.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -14,6 +16,15 @@ Status write_text_file(const std::string& path, const std::string& text) {
     done = false, reason = errno;  // what was buffered may fail only now
   if (done) return {};
   return io_error(fmt::format("cannot write {}: {}", path, std::strerror(reason)));
+}
+
+Status replace_text_file(const std::string& path, const std::string& text) {
+  const std::string temporary = fmt::format("{}.{}", path, ::getpid());
+  Status done = write_text_file(temporary, text);
+  if (done.ok() && std::rename(temporary.c_str(), path.c_str()) != 0)
+    done = io_error(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+  if (!done.ok()) std::remove(temporary.c_str());
+  return done;
 }
 
 }  // namespace sluice

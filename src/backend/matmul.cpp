@@ -68,7 +68,7 @@ struct Product {
   Product(const OpTable& table, const MatmulPlans& plans, const PackedMatrix& matrix, const float* its_bias,
           const Activations& x)
       : w(&matrix), bias(its_bias), kernel(matmul_kernel(table, w->dtype)),
-        plan(plans.of(w->dtype, x.slices.front().rows)) {}
+        plan(plans.of(w->dtype, w->k, x.slices.front().rows)) {}
   const PackedMatrix* w;
   const float* bias;
   MatmulFn* kernel;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/matmul_tuning.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
 #include "backend/pack.h"
@@ -164,6 +166,33 @@ TEST_P(Matmul, EqualsReferenceBitForBitAtEveryShapeRowCountAndThreadCount) {
         ASSERT_TRUE(same_bits(got.data(), &want[first * n], got.size())) << "n " << n << " k " << k << " rows " << rows;
       }
     }
+}
+
+// Also for rows that a plan is no candidate for.
+TEST_P(Matmul, EveryPlanGivesTheSameBits) {
+  const int64_t n = 150, k = weight_format(dtype())->block_elems == 256 ? 1280 : is_block_type(dtype()) ? 1088 : 515;
+  const Weights w = make_weights(dtype(), n, k, 21);
+  const std::vector<float> x = make_rows(40, k, 22);
+  const std::vector<float> want = multiply(reference_of(table()), 1, w, x.data(), 40, nullptr);
+  const PackedMatrix m = w.matrix();
+  std::vector<MatmulPlan> all;
+  for (int row_class = 0; row_class < static_cast<int>(kRowClasses.size()); ++row_class)
+    for (const MatmulPlan& plan : candidate_plans(table(), dtype(), row_class))
+      if (std::ranges::find(all, plan) == all.end()) all.push_back(plan);
+  for (const MatmulPlan& plan : all) {
+    MatmulPlans plans;
+    for (auto& of_depth : plans.plans[static_cast<size_t>(dtype())]) of_depth.fill(plan);
+    Ops ops(table(), pool_of(2));
+    ops.set_plans(plans);
+    for (const int64_t rows : {1, 2, 6, 13, 40}) {
+      if (rows > 6 && table().unproven) continue;  // emulated, slowly, by kernels that read no plan
+      std::vector<float> got(static_cast<size_t>(rows * n));
+      const MatmulOut out{&m, nullptr, got.data(), n};
+      ops.matmul({x.data(), rows, k}, {&out, 1});
+      ASSERT_TRUE(same_bits(got.data(), want.data(), got.size()))
+          << way_name(plan.way) << ", " << int{plan.ahead_lines} << " lines ahead, " << rows << " rows";
+    }
+  }
 }
 
 TEST_P(Matmul, ManyRowsEqualTheSameRowsAlone) {

@@ -77,6 +77,27 @@ int usable_cores() {
   return std::max(1, static_cast<int>(cores));
 }
 
+std::string cpu_model() {
+  std::string name, family, model;
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line) && !line.empty();) {  // the first processor's lines
+    const auto colon = line.find(": ");
+    if (colon == std::string::npos) continue;
+    const std::string key = line.substr(0, line.find_first_of("\t:")), value = line.substr(colon + 2);
+    if (key == "model name") name = value;
+    if (key == "cpu family") family = value;
+    if (key == "model") model = value;
+  }
+  if (name.empty()) return "unknown";
+  return family.empty() ? name : name + " (family " + family + ", model " + model + ")";
+}
+
+size_t last_level_cache_bytes() {
+  for (const int level : {_SC_LEVEL3_CACHE_SIZE, _SC_LEVEL2_CACHE_SIZE})
+    if (const long bytes = sysconf(level); bytes > 0) return static_cast<size_t>(bytes);
+  return 0;
+}
+
 std::optional<MemoryLimit> cgroup_memory(const std::string& dir) {
   constexpr size_t kUnlimited = size_t{1} << 60;  // v1 says "none" with a huge number
   size_t max = read_bytes_or_max(dir + "/memory.max"), used = read_bytes_or_max(dir + "/memory.current");

@@ -11,6 +11,11 @@ namespace sluice {
 /// Cores that this process may really use: min(affinity mask, cgroup CPU quota rounded up), at least 1.
 int usable_cores();
 
+/// The CPU as /proc/cpuinfo names it, "AMD EPYC (family 26, model 2)"; "unknown" where it does not.
+std::string cpu_model();
+/// Bytes of the last cache before memory; 0 where the system does not say.
+size_t last_level_cache_bytes();
+
 /// Bytes of memory that this process may use: min(physical, cgroup limits), and what of that is available now.
 struct MemoryLimit { size_t total_bytes = 0, available_bytes = 0; };
 MemoryLimit memory_limit();

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODEL = ROOT / "models" / "stories260K.gguf"
+# What commands keep for later runs is not to come from the user's folder, nor go there.
+CACHE = tempfile.TemporaryDirectory()
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 BINARY = os.environ.get("SLUICE_BIN", str(ROOT / "build/release/sluice"))
 
 

@@ -1,0 +1,170 @@
+#include "backend/matmul_tuning.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include "backend/activations.h"
+#include "backend/op_table.h"
+#include "backend/ops.h"
+#include "backend/pack.h"
+#include "base/clock.h"
+#include "base/machine.h"
+#include "base/rng.h"
+#include "quant/weight/weight_format.h"
+
+namespace sluice {
+namespace {
+
+// What stands for a depth class: whole blocks of every type.
+constexpr std::array<int64_t, kDepthClasses.size()> kMeasuredDepths = {768, 4096};
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// Weights of one type and depth, more than the caches hold: one panel of random values again and again.
+struct ColdWeights {
+  DType dtype;
+  int64_t k;
+  const uint8_t* data;
+  size_t panel_bytes;
+  int64_t panels;
+  int64_t next = 0;
+
+  ColdWeights(DType its_dtype, int64_t its_k, Buffer& memory, ThreadPool& pool)
+      : dtype(its_dtype), k(its_k), data(memory.data()), panel_bytes(sluice::panel_bytes(dtype, k)),
+        panels(static_cast<int64_t>(memory.bytes() / panel_bytes)) {
+    std::vector<float> values(static_cast<size_t>(kPanelCols * k));
+    Rng rng(1);
+    for (float& v : values) v = static_cast<float>(rng.next_normal());
+    std::vector<uint8_t> rows(row_bytes(dtype, kPanelCols * k)), panel(panel_bytes);
+    weight_format(dtype)->encode(values.data(), rows.data(), kPanelCols * k);
+    pack_panel({rows.data(), dtype, Shape{kPanelCols, k}}, 0, panel.data());
+    pool.run(static_cast<int>(panels), [&](int p, int) {
+      std::memcpy(memory.data() + static_cast<size_t>(p) * panel_bytes, panel.data(), panel_bytes);
+    });
+  }
+
+  /// The `count` panels that were read the longest ago.
+  PackedMatrix take(int64_t count) {
+    if (next + count > panels) next = 0;
+    const PackedMatrix matrix{dtype, count * kPanelCols, k, data + static_cast<size_t>(next) * panel_bytes};
+    next += count;
+    return matrix;
+  }
+};
+
+TunedPlan tune_class(Ops& ops, const OpTable& table, ColdWeights& weights, TunedPlan of, const TuningBudget& budget) {
+  const std::vector<MatmulPlan> candidates = candidate_plans(table, of.dtype, of.row_class);
+  of.usual = of.chosen = candidates.front();
+  const int64_t rows = kRowClasses[static_cast<size_t>(of.row_class)];
+  const double panel_operations = static_cast<double>(kPanelCols * weights.k * rows);
+  const int64_t count = std::clamp<int64_t>(
+      std::min(static_cast<int64_t>(budget.product_bytes / weights.panel_bytes),
+               static_cast<int64_t>(budget.product_operations / panel_operations)),
+      1, weights.panels);
+  std::vector<float> x(static_cast<size_t>(rows * weights.k)), y(static_cast<size_t>(rows * count * kPanelCols));
+  Rng rng(2);
+  for (float& v : x) v = static_cast<float>(rng.next_normal());
+  const RealClock clock;
+  const auto timed = [&](const MatmulPlan& plan) {
+    MatmulPlans plans;
+    plans.of(of.dtype, weights.k, rows) = plan;
+    ops.set_plans(plans);
+    const PackedMatrix matrix = weights.take(count);
+    const MatmulOut out{&matrix, nullptr, y.data(), matrix.n};
+    const Nanos start = clock.now();
+    ops.matmul({x.data(), rows, weights.k}, {&out, 1});
+    return static_cast<double>(std::max<Nanos>(1, clock.now() - start)) / 1e3;
+  };
+
+  std::vector<std::vector<double>> us(candidates.size()), gains(candidates.size());
+  for (const MatmulPlan& plan : candidates) timed(plan);
+  const Nanos start = clock.now();
+  const auto nanos = static_cast<Nanos>(budget.class_seconds * 1e9);
+  for (int round = 0; round < budget.most_rounds; ++round) {
+    if (round >= budget.least_rounds && clock.now() - start > nanos) break;
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      const size_t c = (i + static_cast<size_t>(round)) % candidates.size();  // nobody always follows the same one
+      us[c].push_back(timed(candidates[c]));
+    }
+    for (size_t c = 0; c < candidates.size(); ++c) gains[c].push_back(us[0].back() / us[c].back());
+  }
+  size_t best = 0;
+  for (size_t c = 1; c < candidates.size(); ++c)
+    if (median(gains[c]) > std::max(budget.least_gain, of.gain)) best = c, of.gain = median(gains[c]);
+  of.chosen = candidates[best];
+  of.usual_us = median(us[0]);
+  of.chosen_us = median(us[best]);
+  return of;
+}
+
+}  // namespace
+
+bool reads_plan(const OpTable& table, DType dtype) {
+  return weight_format(dtype) != nullptr && matmul_kernel(table, dtype) != matmul_kernel(reference_of(table), dtype);
+}
+
+std::vector<MatmulPlan> candidate_plans(const OpTable& table, DType dtype, int row_class) {
+  const int64_t rows = kRowClasses[static_cast<size_t>(row_class)];
+  std::vector<MatmulPlan> plans = {default_plans(table).of(dtype, 1, rows)};
+  if (!reads_plan(table, dtype)) return plans;
+  const auto add = [&](const MatmulPlan& plan) {
+    if (std::ranges::find(plans, plan) == plans.end()) plans.push_back(plan);
+  };
+  const bool one_group = rows <= table.group_rows[static_cast<int>(act_form(table, dtype))];
+  for (const MatmulWay way : {MatmulWay::gemv, MatmulWay::flat, MatmulWay::gemm}) {
+    if (way == MatmulWay::gemv && rows > kGemvRows) continue;
+    if (!is_block_type(dtype)) {  // float kernels ask for nothing ahead, and have nothing to unpack
+      if (way != MatmulWay::gemm && rows <= kGemvRows) add({way, plans.front().ahead_lines});
+    } else if (!one_group) {
+      if (way != MatmulWay::gemv) add({way, plans.front().ahead_lines});
+    } else if (way != MatmulWay::gemm) {
+      for (const uint8_t lines : {0, 16, 32, 64}) add({way, lines});
+    }
+  }
+  return plans;
+}
+
+Result<std::vector<TunedPlan>> tune_matmul(const OpTable& table, ThreadPool& pool, std::span<const DType> dtypes,
+                                           const TuningBudget& budget, const TuningProgress& progress) {
+  std::vector<TunedPlan> all;
+  for (const DType dtype : dtypes)
+    for (int d = 0; d < static_cast<int>(kDepthClasses.size()); ++d)
+      for (int r = 0; r < static_cast<int>(kRowClasses.size()); ++r)
+        if (candidate_plans(table, dtype, r).size() > 1) all.push_back({.dtype = dtype, .depth_class = d, .row_class = r});
+  if (all.empty()) return all;
+
+  size_t bytes = budget.cold_bytes;
+  if (bytes == 0) bytes = std::clamp(2 * last_level_cache_bytes(), size_t{64} << 20, size_t{512} << 20);
+  constexpr size_t kLeastBytes = size_t{1} << 20;  // some panels of any type
+  bytes = std::max(kLeastBytes, std::min(bytes, memory_limit().available_bytes / 4));
+  SLUICE_TRY(Buffer memory, Buffer::allocate(bytes));
+  if (const std::vector<int> nodes = memory_nodes(); nodes.size() > 1) memory.interleave(nodes);
+  Ops ops(table, pool);
+  std::optional<ColdWeights> weights;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (progress) progress(static_cast<int>(i), static_cast<int>(all.size()));
+    const int64_t k = kMeasuredDepths[static_cast<size_t>(all[i].depth_class)];
+    if (!weights || weights->dtype != all[i].dtype || weights->k != k) weights.emplace(all[i].dtype, k, memory, pool);
+    all[i] = tune_class(ops, table, *weights, all[i], budget);
+  }
+  return all;
+}
+
+MatmulPlans with_tuned(const OpTable& table, std::span<const TunedPlan> tuned) {
+  MatmulPlans plans = default_plans(table);
+  for (const TunedPlan& t : tuned)
+    plans.plans[static_cast<size_t>(t.dtype)][static_cast<size_t>(t.depth_class)][static_cast<size_t>(t.row_class)] = t.chosen;
+  return plans;
+}
+
+const char* way_name(MatmulWay way) {
+  return way == MatmulWay::gemv ? "gemv" : way == MatmulWay::flat ? "flat" : "gemm";
+}
+
+}  // namespace sluice

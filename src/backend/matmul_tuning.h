@@ -1,0 +1,58 @@
+#pragma once
+// Which MatmulPlan is the fastest on this machine, measured (docs/adr/0007).
+//
+// Each candidate multiplies weights that stand in no cache, with the pool's threads, in turn with all others, so that what
+// else the machine does meets them alike. What is compared is a candidate's time against that of the usual plan in the same
+// round; the usual one stays unless the median of these says that another is clearly faster.
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "backend/matmul_plan.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+
+namespace sluice {
+
+/// Raised whenever kernels, classes or candidates change so that older measurements no longer hold.
+constexpr int kMatmulTuningVersion = 1;
+
+/// What was measured for one class of products.
+struct TunedPlan {
+  DType dtype = DType::f32;
+  int depth_class = 0, row_class = 0;
+  MatmulPlan usual, chosen;             // default_plans()' choice, and the one to take
+  double usual_us = 0, chosen_us = 0;   // medians for one product of the measurement
+  double gain = 1;                      // median of usual / chosen within the rounds
+};
+
+struct TuningBudget {
+  size_t cold_bytes = 0;                       // weights gone through in turn; 0: twice the last-level cache, at least 64 MiB
+  size_t product_bytes = size_t{8} << 20;      // of the weights of one product
+  double product_operations = 5e8;             // most multiply-adds of one product
+  int least_rounds = 5, most_rounds = 51;
+  double class_seconds = 0.03;                 // for all rounds of a class, once there were the fewest
+  double least_gain = 1.04;                    // of a candidate that replaces the usual plan
+};
+
+/// Whether a table's kernel for a type reads its plan.
+bool reads_plan(const OpTable& table, DType dtype);
+/// The plans that make a difference for a class, the usual one first.
+std::vector<MatmulPlan> candidate_plans(const OpTable& table, DType dtype, int row_class);
+
+/// Called before each class with what is done of all.
+using TuningProgress = std::function<void(int done, int all)>;
+
+/// Measures every class where there is a choice; about half a second a block type with the usual budget.
+/// resource_exhausted where there is no memory for the weights.
+Result<std::vector<TunedPlan>> tune_matmul(const OpTable& table, ThreadPool& pool, std::span<const DType> dtypes,
+                                           const TuningBudget& budget = {}, const TuningProgress& progress = {});
+
+/// The default plans, with the measured ones in their places.
+MatmulPlans with_tuned(const OpTable& table, std::span<const TunedPlan> tuned);
+
+/// "gemv", "flat" or "gemm".
+const char* way_name(MatmulWay way);
+
+}  // namespace sluice
