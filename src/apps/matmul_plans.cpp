@@ -45,13 +45,15 @@ Result<TuningMode> parse_tuning_mode(const std::string& name) {
   if (name == "auto") return TuningMode::measure;
   if (name == "cached") return TuningMode::cached;
   if (name == "off") return TuningMode::off;
-  return invalid_argument(fmt::format("--matmul-tuning '{}' is not known; it is auto, cached or off", name), "--matmul-tuning");
+  return invalid_argument(fmt::format("--matmul-tuning '{}' is not known; it is auto, cached or off", name),
+                          "--matmul-tuning");
 }
 
 std::string tuning_path(const TuningKey& key) {
   const auto folder = [](const char* variable) -> std::filesystem::path {
     const char* value = std::getenv(variable);
-    return value != nullptr && std::filesystem::path(value).is_absolute() ? value : "";  // a relative one is to be ignored
+    return value != nullptr && std::filesystem::path(value).is_absolute() ? value
+                                                                          : "";  // a relative one is to be ignored
   };
   std::filesystem::path cache = folder("XDG_CACHE_HOME");
   if (cache.empty()) {
@@ -71,15 +73,19 @@ PlanChoice choose_plans(const OpTable& table, ThreadPool& pool, std::vector<DTyp
   const std::string path = tuning_path(key);
   PlanChoice choice;
   choice.tuned = read_cache(path, key, table);
-  const auto is_measured = [&](DType d) { return std::ranges::find(choice.tuned, d, &TunedPlan::dtype) != choice.tuned.end(); };
-  if (anew) std::erase_if(choice.tuned, [&](const TunedPlan& t) { return std::ranges::find(dtypes, t.dtype) != dtypes.end(); });
+  const auto is_measured = [&](DType d) {
+    return std::ranges::find(choice.tuned, d, &TunedPlan::dtype) != choice.tuned.end();
+  };
+  if (anew)
+    std::erase_if(choice.tuned, [&](const TunedPlan& t) { return std::ranges::find(dtypes, t.dtype) != dtypes.end(); });
   std::erase_if(dtypes, is_measured);
   if (dtypes.empty()) {
     choice.note = fmt::format("matmul plans: tuned ({})", path);
     return choice;
   }
   if (mode == TuningMode::cached) {
-    choice.note = fmt::format("matmul plans: default for {}, which were not measured here yet ('sluice tune' does)", joined(dtypes));
+    choice.note = fmt::format("matmul plans: default for {}, which were not measured here yet ('sluice tune' does)",
+                              joined(dtypes));
     return choice;
   }
 
@@ -108,7 +114,8 @@ std::vector<DType> multiplied_types(const TensorSource& source) {
   const bool own_head = has_own_head(source.tensors());
   for (const TensorInfo& t : source.tensors()) {
     const bool looked_up = own_head && (t.name == "token_embd.weight" || t.name == "model.embed_tokens.weight");
-    if (t.shape.rank == 2 && !looked_up && std::ranges::find(dtypes, t.dtype) == dtypes.end()) dtypes.push_back(t.dtype);
+    if (t.shape.rank == 2 && !looked_up && std::ranges::find(dtypes, t.dtype) == dtypes.end())
+      dtypes.push_back(t.dtype);
   }
   return dtypes;
 }

@@ -17,8 +17,8 @@ namespace sluice {
 enum class TuningMode { measure, cached, off };  // --matmul-tuning: auto, cached, off
 Result<TuningMode> parse_tuning_mode(const std::string& name);
 
-/// The file in which measurements of this machine are kept: $XDG_CACHE_HOME/sluice/..., or $HOME/.cache/sluice/...; empty
-/// where neither is set.
+/// The file in which measurements of this machine are kept: $XDG_CACHE_HOME/sluice/..., or $HOME/.cache/sluice/...;
+/// empty where neither is set.
 std::string tuning_path(const TuningKey& key);
 
 struct PlanChoice {
@@ -26,10 +26,10 @@ struct PlanChoice {
   std::string note;  // for the start log: where they come from
 };
 /// The measured plans for these types. What is missing is measured, and kept, under TuningMode::measure, once
-/// `before_measuring` has brought the machine to rest; `anew` takes none of these types from the cache. A cache that cannot
-/// be read or written is a line in the log, never an error.
-PlanChoice choose_plans(const OpTable& table, ThreadPool& pool, std::vector<DType> dtypes, TuningMode mode, bool anew = false,
-                        const std::function<void()>& before_measuring = {});
+/// `before_measuring` has brought the machine to rest; `anew` takes none of these types from the cache. A cache that
+/// cannot be read or written is a line in the log, never an error.
+PlanChoice choose_plans(const OpTable& table, ThreadPool& pool, std::vector<DType> dtypes, TuningMode mode,
+                        bool anew = false, const std::function<void()>& before_measuring = {});
 
 /// The types of the matrices that a model multiplies.
 std::vector<DType> multiplied_types(const TensorSource& source);

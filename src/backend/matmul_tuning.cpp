@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -36,7 +37,10 @@ struct ColdWeights {
   int64_t next = 0;
 
   ColdWeights(DType its_dtype, int64_t its_k, Buffer& memory, ThreadPool& pool)
-      : dtype(its_dtype), k(its_k), data(memory.data()), panel_bytes(sluice::panel_bytes(dtype, k)),
+      : dtype(its_dtype),
+        k(its_k),
+        data(memory.data()),
+        panel_bytes(sluice::panel_bytes(dtype, k)),
         panels(static_cast<int64_t>(memory.bytes() / panel_bytes)) {
     std::vector<float> values(static_cast<size_t>(kPanelCols * k));
     Rng rng(1);
@@ -58,48 +62,82 @@ struct ColdWeights {
   }
 };
 
-TunedPlan tune_class(Ops& ops, const OpTable& table, ColdWeights& weights, TunedPlan of, const TuningBudget& budget) {
-  const std::vector<MatmulPlan> candidates = candidate_plans(table, of.dtype, of.row_class);
-  of.usual = of.chosen = candidates.front();
-  const int64_t rows = kRowClasses[static_cast<size_t>(of.row_class)];
-  const double panel_operations = static_cast<double>(kPanelCols * weights.k * rows);
-  const int64_t count = std::clamp<int64_t>(
-      std::min(static_cast<int64_t>(budget.product_bytes / weights.panel_bytes),
-               static_cast<int64_t>(budget.product_operations / panel_operations)),
-      1, weights.panels);
-  std::vector<float> x(static_cast<size_t>(rows * weights.k)), y(static_cast<size_t>(rows * count * kPanelCols));
-  Rng rng(2);
-  for (float& v : x) v = static_cast<float>(rng.next_normal());
-  const RealClock clock;
-  const auto timed = [&](const MatmulPlan& plan) {
-    MatmulPlans plans;
-    plans.of(of.dtype, weights.k, rows) = plan;
-    ops.set_plans(plans);
-    const PackedMatrix matrix = weights.take(count);
-    const MatmulOut out{&matrix, nullptr, y.data(), matrix.n};
-    const Nanos start = clock.now();
-    ops.matmul({x.data(), rows, weights.k}, {&out, 1});
-    return static_cast<double>(std::max<Nanos>(1, clock.now() - start)) / 1e3;
-  };
+/// Products of one class.
+struct Product {
+  DType dtype;
+  int64_t rows, k, panels;
+  std::vector<float> x, y;
 
+  Product(const TunedPlan& of, const ColdWeights& weights, const TuningBudget& budget)
+      : dtype(of.dtype), rows(kRowClasses[static_cast<size_t>(of.row_class)]), k(weights.k) {
+    const double operations = static_cast<double>(kPanelCols * k * rows);  // of a panel
+    panels = std::clamp<int64_t>(std::min(static_cast<int64_t>(budget.product_bytes / weights.panel_bytes),
+                                          static_cast<int64_t>(budget.product_operations / operations)),
+                                 1, weights.panels);
+    x.resize(static_cast<size_t>(rows * k));
+    y.resize(static_cast<size_t>(rows * panels * kPanelCols));
+    Rng rng(2);
+    for (float& v : x) v = static_cast<float>(rng.next_normal());
+  }
+
+  /// Microseconds of one.
+  double run(Ops& ops, const MatmulPlan& plan, ColdWeights& weights) {
+    MatmulPlans plans;
+    plans.of(dtype, k, rows) = plan;
+    ops.set_plans(plans);
+    const PackedMatrix matrix = weights.take(panels);
+    const MatmulOut out{&matrix, nullptr, y.data(), matrix.n, true};  // as most of a layer: in tasks of few panels
+    const RealClock clock;
+    const Nanos start = clock.now();
+    ops.matmul({x.data(), rows, k}, {&out, 1});
+    return static_cast<double>(std::max<Nanos>(1, clock.now() - start)) / 1e3;
+  }
+};
+
+/// What candidates take: medians, and of the first one's time over theirs within the rounds.
+struct Times {
+  std::vector<double> us, gain;
+};
+
+Times time_all(Ops& ops, const std::vector<MatmulPlan>& candidates, Product& product, ColdWeights& weights,
+               const TuningBudget& budget) {
   std::vector<std::vector<double>> us(candidates.size()), gains(candidates.size());
-  for (const MatmulPlan& plan : candidates) timed(plan);
+  for (const MatmulPlan& plan : candidates) product.run(ops, plan, weights);
+  const RealClock clock;
   const Nanos start = clock.now();
-  const auto nanos = static_cast<Nanos>(budget.class_seconds * 1e9);
+  const auto enough = static_cast<Nanos>(budget.seconds * 1e9);
   for (int round = 0; round < budget.most_rounds; ++round) {
-    if (round >= budget.least_rounds && clock.now() - start > nanos) break;
+    if (round >= budget.least_rounds && clock.now() - start > enough) break;
     for (size_t i = 0; i < candidates.size(); ++i) {
       const size_t c = (i + static_cast<size_t>(round)) % candidates.size();  // nobody always follows the same one
-      us[c].push_back(timed(candidates[c]));
+      us[c].push_back(product.run(ops, candidates[c], weights));
     }
     for (size_t c = 0; c < candidates.size(); ++c) gains[c].push_back(us[0].back() / us[c].back());
   }
+  Times times;
+  for (const auto& of_candidate : us) times.us.push_back(median(of_candidate));
+  for (const auto& of_candidate : gains) times.gain.push_back(median(of_candidate));
+  return times;
+}
+
+TunedPlan tune_class(Ops& together, Ops& alone, const OpTable& table, ColdWeights& weights, TunedPlan of,
+                     const TuningBudget& budget) {
+  const std::vector<MatmulPlan> candidates = candidate_plans(table, of.dtype, of.row_class);
+  Product product(of, weights, budget);
+  const Times shared = time_all(together, candidates, product, weights, budget);
+  const Times own = together.pool().size() > 1 ? time_all(alone, candidates, product, weights, budget) : shared;
   size_t best = 0;
-  for (size_t c = 1; c < candidates.size(); ++c)
-    if (median(gains[c]) > std::max(budget.least_gain, of.gain)) best = c, of.gain = median(gains[c]);
+  double best_gain = 1;
+  for (size_t c = 1; c < candidates.size(); ++c) {
+    const double gain = std::sqrt(shared.gain[c] * own.gain[c]);
+    if (std::min(shared.gain[c], own.gain[c]) >= 1 - budget.most_loss && gain >= std::max(best_gain, budget.least_gain))
+      best = c, best_gain = gain;
+  }
+  of.usual = candidates.front();
   of.chosen = candidates[best];
-  of.usual_us = median(us[0]);
-  of.chosen_us = median(us[best]);
+  of.usual_us = shared.us.front();
+  of.chosen_us = shared.us[best];
+  if (best > 0) of.gain = shared.gain[best], of.gain_alone = own.gain[best];
   return of;
 }
 
@@ -136,7 +174,8 @@ Result<std::vector<TunedPlan>> tune_matmul(const OpTable& table, ThreadPool& poo
   for (const DType dtype : dtypes)
     for (int d = 0; d < static_cast<int>(kDepthClasses.size()); ++d)
       for (int r = 0; r < static_cast<int>(kRowClasses.size()); ++r)
-        if (candidate_plans(table, dtype, r).size() > 1) all.push_back({.dtype = dtype, .depth_class = d, .row_class = r});
+        if (candidate_plans(table, dtype, r).size() > 1)
+          all.push_back({.dtype = dtype, .depth_class = d, .row_class = r});
   if (all.empty()) return all;
 
   size_t bytes = budget.cold_bytes;
@@ -145,13 +184,14 @@ Result<std::vector<TunedPlan>> tune_matmul(const OpTable& table, ThreadPool& poo
   bytes = std::max(kLeastBytes, std::min(bytes, memory_limit().available_bytes / 4));
   SLUICE_TRY(Buffer memory, Buffer::allocate(bytes));
   if (const std::vector<int> nodes = memory_nodes(); nodes.size() > 1) memory.interleave(nodes);
-  Ops ops(table, pool);
+  ThreadPool single(1);
+  Ops together(table, pool), alone(table, single);
   std::optional<ColdWeights> weights;
   for (size_t i = 0; i < all.size(); ++i) {
     if (progress) progress(static_cast<int>(i), static_cast<int>(all.size()));
     const int64_t k = kMeasuredDepths[static_cast<size_t>(all[i].depth_class)];
     if (!weights || weights->dtype != all[i].dtype || weights->k != k) weights.emplace(all[i].dtype, k, memory, pool);
-    all[i] = tune_class(ops, table, *weights, all[i], budget);
+    all[i] = tune_class(together, alone, table, *weights, all[i], budget);
   }
   return all;
 }
@@ -159,7 +199,8 @@ Result<std::vector<TunedPlan>> tune_matmul(const OpTable& table, ThreadPool& poo
 MatmulPlans with_tuned(const OpTable& table, std::span<const TunedPlan> tuned) {
   MatmulPlans plans = default_plans(table);
   for (const TunedPlan& t : tuned)
-    plans.plans[static_cast<size_t>(t.dtype)][static_cast<size_t>(t.depth_class)][static_cast<size_t>(t.row_class)] = t.chosen;
+    plans.plans[static_cast<size_t>(t.dtype)][static_cast<size_t>(t.depth_class)][static_cast<size_t>(t.row_class)] =
+        t.chosen;
   return plans;
 }
 

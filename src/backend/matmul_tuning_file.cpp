@@ -41,7 +41,8 @@ double positive(const Json& json) {
 TunedPlan parse_entry(const Json& json, const OpTable& table) {
   TunedPlan t;
   const auto formats = weight_formats();
-  const auto format = std::ranges::find_if(formats, [&](const WeightFormat* f) { return json.at("type") == dtype_name(f->dtype); });
+  const auto format =
+      std::ranges::find_if(formats, [&](const WeightFormat* f) { return json.at("type") == dtype_name(f->dtype); });
   if (format == formats.end()) throw std::domain_error("an unknown type");
   t.dtype = (*format)->dtype;
   t.depth_class = class_at(json.at("most_k"), kDepthClasses);
@@ -55,6 +56,7 @@ TunedPlan parse_entry(const Json& json, const OpTable& table) {
   t.usual_us = positive(json.at("usual_us"));
   t.chosen_us = positive(json.at("chosen_us"));
   t.gain = positive(json.at("gain"));
+  t.gain_alone = positive(json.at("gain_alone"));
   return t;
 }
 
@@ -64,8 +66,10 @@ std::string tuning_file_name(const TuningKey& key) {
   std::string name;
   for (const char c : fmt::format("matmul-{}-{}-{}-threads-v{}", key.cpu, key.isa, key.threads, kMatmulTuningVersion)) {
     const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0) name += static_cast<char>(std::tolower(byte));
-    else if (name.back() != '-') name += '-';
+    if (std::isalnum(byte) != 0)
+      name += static_cast<char>(std::tolower(byte));
+    else if (name.back() != '-')
+      name += '-';
   }
   return name + ".json";
 }
@@ -79,9 +83,13 @@ std::string tuning_text(const TuningKey& key, std::span<const TunedPlan> tuned) 
                      {"usual_us", t.usual_us},
                      {"chosen_us", t.chosen_us},
                      {"gain", t.gain},
+                     {"gain_alone", t.gain_alone},
                      {"chosen", plan_json(t.chosen)}});
-  const Json file = {{"version", kMatmulTuningVersion}, {"cpu", key.cpu},          {"isa", key.isa},
-                     {"threads", key.threads},          {"plans", std::move(plans)}};
+  const Json file = {{"version", kMatmulTuningVersion},
+                     {"cpu", key.cpu},
+                     {"isa", key.isa},
+                     {"threads", key.threads},
+                     {"plans", std::move(plans)}};
   return file.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -91,8 +99,9 @@ Result<std::vector<TunedPlan>> parse_tuning(const std::string& text, const Tunin
     if (file.at("version") != kMatmulTuningVersion)
       return unsupported(fmt::format("it has version {}, not {}", file.at("version").dump(), kMatmulTuningVersion));
     if (file.at("cpu") != key.cpu || file.at("isa") != key.isa || file.at("threads") != key.threads)
-      return unsupported(fmt::format("it was measured on {}, {}, {} threads, not on {}, {}, {} threads", file.at("cpu").dump(),
-                                     file.at("isa").dump(), file.at("threads").dump(), key.cpu, key.isa, key.threads));
+      return unsupported(fmt::format("it was measured on {}, {}, {} threads, not on {}, {}, {} threads",
+                                     file.at("cpu").dump(), file.at("isa").dump(), file.at("threads").dump(), key.cpu,
+                                     key.isa, key.threads));
     std::vector<TunedPlan> tuned;
     if (!file.at("plans").is_array()) throw std::domain_error("plans that are no list");
     for (const Json& entry : file.at("plans")) tuned.push_back(parse_entry(entry, table));

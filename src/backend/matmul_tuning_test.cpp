@@ -26,12 +26,14 @@ std::vector<TunedPlan> some_plans(const OpTable& table) {
     for (int row_class = 0; row_class < static_cast<int>(kRowClasses.size()); ++row_class) {
       const std::vector<MatmulPlan> plans = candidate_plans(table, dtype, row_class);
       for (int depth = 0; depth < static_cast<int>(kDepthClasses.size()); ++depth)
-        tuned.push_back({dtype, depth, row_class, plans.front(), plans.back(), 100.25, 90.125, 1.11});
+        tuned.push_back({dtype, depth, row_class, plans.front(), plans.back(), 100.25, 90.125, 1.11, 1.25});
     }
   return tuned;
 }
 
-std::string message_of(const Result<std::vector<TunedPlan>>& result) { return result.ok() ? "" : result.error().message; }
+std::string message_of(const Result<std::vector<TunedPlan>>& result) {
+  return result.ok() ? "" : result.error().message;
+}
 
 TEST(MatmulTuning, MeasuresEveryClassWhereThereIsAChoice) {
   const OpTable& table = *select_op_table().value();
@@ -61,8 +63,12 @@ TEST(MatmulTuning, MeasuresEveryClassWhereThereIsAChoice) {
     const std::vector<MatmulPlan> candidates = candidate_plans(table, t.dtype, t.row_class);
     EXPECT_TRUE(t.usual == candidates.front());
     EXPECT_NE(std::ranges::find(candidates, t.chosen), candidates.end());
-    EXPECT_EQ(t.chosen == t.usual, t.gain == 1);
-    EXPECT_TRUE(t.gain == 1 || t.gain >= tiny.least_gain);
+    if (t.chosen == t.usual) {
+      EXPECT_TRUE(t.gain == 1 && t.gain_alone == 1);
+    } else {
+      EXPECT_GE(t.gain * t.gain_alone, tiny.least_gain * tiny.least_gain * 0.9999);
+      EXPECT_GE(std::min(t.gain, t.gain_alone), 1 - tiny.most_loss);
+    }
     EXPECT_GT(t.usual_us, 0);
     EXPECT_GT(t.chosen_us, 0);
     const int64_t k = t.depth_class == 0 ? kDepthClasses[0] : kDepthClasses[0] + 1;
@@ -86,8 +92,8 @@ TEST(MatmulTuningFile, ReadsWhatItWrote) {
   ASSERT_EQ(read->size(), tuned.size());
   for (size_t i = 0; i < tuned.size(); ++i) {
     const TunedPlan &a = tuned[i], &b = (*read)[i];
-    EXPECT_EQ(std::tie(a.dtype, a.depth_class, a.row_class, a.usual_us, a.chosen_us, a.gain),
-              std::tie(b.dtype, b.depth_class, b.row_class, b.usual_us, b.chosen_us, b.gain));
+    EXPECT_EQ(std::tie(a.dtype, a.depth_class, a.row_class, a.usual_us, a.chosen_us, a.gain, a.gain_alone),
+              std::tie(b.dtype, b.depth_class, b.row_class, b.usual_us, b.chosen_us, b.gain, b.gain_alone));
     EXPECT_TRUE(a.usual == b.usual && a.chosen == b.chosen) << i;
   }
 }
@@ -95,7 +101,8 @@ TEST(MatmulTuningFile, ReadsWhatItWrote) {
 TEST(MatmulTuningFile, IsOfOneMachine) {
   const std::string text = tuning_text(kKey, some_plans(kAvx2Ops));
   std::set<std::string> names = {tuning_file_name(kKey)};
-  for (const TuningKey& other : {TuningKey{"Another CPU", "avx2", 3}, TuningKey{kKey.cpu, "avx512", 3}, TuningKey{kKey.cpu, "avx2", 4}}) {
+  for (const TuningKey& other :
+       {TuningKey{"Another CPU", "avx2", 3}, TuningKey{kKey.cpu, "avx512", 3}, TuningKey{kKey.cpu, "avx2", 4}}) {
     EXPECT_EQ(parse_tuning(text, other, kAvx2Ops).error().code, ErrorCode::unsupported);
     EXPECT_TRUE(names.insert(tuning_file_name(other)).second);
   }
@@ -112,7 +119,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 TEST(MatmulTuningFile, WhatCannotHaveBeenWrittenIsRefused) {
   const std::string text = tuning_text(kKey, some_plans(kAvx2Ops));
-  EXPECT_EQ(parse_tuning(replaced(text, "\"version\": 1", "\"version\": 0"), kKey, kAvx2Ops).error().code, ErrorCode::unsupported);
+  EXPECT_EQ(parse_tuning(replaced(text, "\"version\": 1", "\"version\": 0"), kKey, kAvx2Ops).error().code,
+            ErrorCode::unsupported);
   const std::pair<const char*, const char*> lies[] = {
       {"\"plans\": [", "\"plans\": 3, \"other\": ["},
       {"\"type\": \"Q8_0\"", "\"type\": \"Q9_0\""},

@@ -66,6 +66,7 @@ def test_a_result_that_cannot_be_written_is_an_error(cost, server, path):
     ("--kv-cache-dtype", "f12", "--kv-cache-dtype 'f12' is not known"),
     ("--chunk-policy", "none-such", "--chunk-policy does not know 'none-such'"),
     ("--isa", "sse9", "sse9 is unknown"),
+    ("--matmul-tuning", "always", "--matmul-tuning 'always' is not known; it is auto, cached or off"),
     ("--log-level", "loud", "--log-level 'loud' is none of"),
 ])
 def test_show_config_shows_what_would_run_or_what_is_wrong(flag, value, want):
