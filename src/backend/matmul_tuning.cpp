@@ -105,7 +105,7 @@ Times time_all(Ops& ops, const std::vector<MatmulPlan>& candidates, Product& pro
   for (const MatmulPlan& plan : candidates) product.run(ops, plan, weights);
   const RealClock clock;
   const Nanos start = clock.now();
-  const auto enough = static_cast<Nanos>(budget.seconds * 1e9);
+  const auto enough = static_cast<Nanos>(budget.seconds * static_cast<double>(candidates.size()) * 1e9);
   for (int round = 0; round < budget.most_rounds; ++round) {
     if (round >= budget.least_rounds && clock.now() - start > enough) break;
     for (size_t i = 0; i < candidates.size(); ++i) {

@@ -34,7 +34,7 @@ struct TuningBudget {
   size_t product_bytes = size_t{8} << 20;  // most weights of one product
   double product_operations = 5e8;         // most multiply-adds of one product
   int least_rounds = 5, most_rounds = 51;
-  double seconds = 0.015;    // for the rounds of a class and thread count, once there were the fewest
+  double seconds = 0.004;    // a candidate, class and thread count, once there were the fewest rounds
   double least_gain = 1.04;  // geometric mean of both, of a plan that replaces the usual one
   double most_loss = 0.02;   // in one of both
 };
