@@ -21,6 +21,8 @@ namespace {
 // What stands for a depth class: whole blocks of every type.
 constexpr std::array<int64_t, kDepthClasses.size()> kMeasuredDepths = {768, 4096};
 
+constexpr int64_t kPanelStep = 16;  // columns that are whole blocks of every type
+
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
@@ -62,33 +64,39 @@ struct ColdWeights {
   }
 };
 
-/// Products of one class.
-struct Product {
+/// What is timed for one class, as a layer's work is divided: half of the weights are the gate and the up matrix of an
+/// MLP (whose down does nothing), half a product by itself.
+struct Layer {
   DType dtype;
-  int64_t rows, k, panels;
+  int64_t rows, k, panels;  // panels of a quarter of the weights
   std::vector<float> x, y;
+  std::vector<uint8_t> zeros;  // down's only panel
 
-  Product(const TunedPlan& of, const ColdWeights& weights, const TuningBudget& budget)
+  Layer(const TunedPlan& of, const ColdWeights& weights, const TuningBudget& budget)
       : dtype(of.dtype), rows(kRowClasses[static_cast<size_t>(of.row_class)]), k(weights.k) {
     const double operations = static_cast<double>(kPanelCols * k * rows);  // of a panel
-    panels = std::clamp<int64_t>(std::min(static_cast<int64_t>(budget.product_bytes / weights.panel_bytes),
-                                          static_cast<int64_t>(budget.product_operations / operations)),
-                                 1, weights.panels);
+    panels = std::min(static_cast<int64_t>(budget.pass_bytes / weights.panel_bytes),
+                      static_cast<int64_t>(budget.pass_operations / operations)) /
+             4;
+    panels = std::clamp<int64_t>(panels / kPanelStep * kPanelStep, kPanelStep, weights.panels / 4);
     x.resize(static_cast<size_t>(rows * k));
-    y.resize(static_cast<size_t>(rows * panels * kPanelCols));
+    y.resize(static_cast<size_t>(rows * 2 * panels * kPanelCols));
+    zeros.resize(panel_bytes(dtype, panels * kPanelCols));
     Rng rng(2);
     for (float& v : x) v = static_cast<float>(rng.next_normal());
   }
 
-  /// Microseconds of one.
+  /// Microseconds of one pass.
   double run(Ops& ops, const MatmulPlan& plan, ColdWeights& weights) {
     MatmulPlans plans;
     plans.of(dtype, k, rows) = plan;
     ops.set_plans(plans);
-    const PackedMatrix matrix = weights.take(panels);
-    const MatmulOut out{&matrix, nullptr, y.data(), matrix.n, true};  // as most of a layer: in tasks of few panels
+    const PackedMatrix gate = weights.take(panels), up = weights.take(panels);
+    const PackedMatrix down{dtype, kPanelCols, gate.n, zeros.data()}, other = weights.take(2 * panels);
+    const MatmulOut out{&other, nullptr, y.data(), other.n, true};
     const RealClock clock;
     const Nanos start = clock.now();
+    ops.gated_mlp({x.data(), rows, k}, {&gate, &up, &down}, y.data());
     ops.matmul({x.data(), rows, k}, {&out, 1});
     return static_cast<double>(std::max<Nanos>(1, clock.now() - start)) / 1e3;
   }
@@ -99,10 +107,10 @@ struct Times {
   std::vector<double> us, gain;
 };
 
-Times time_all(Ops& ops, const std::vector<MatmulPlan>& candidates, Product& product, ColdWeights& weights,
+Times time_all(Ops& ops, const std::vector<MatmulPlan>& candidates, Layer& layer, ColdWeights& weights,
                const TuningBudget& budget) {
   std::vector<std::vector<double>> us(candidates.size()), gains(candidates.size());
-  for (const MatmulPlan& plan : candidates) product.run(ops, plan, weights);
+  for (const MatmulPlan& plan : candidates) layer.run(ops, plan, weights);
   const RealClock clock;
   const Nanos start = clock.now();
   const auto enough = static_cast<Nanos>(budget.seconds * static_cast<double>(candidates.size()) * 1e9);
@@ -110,7 +118,7 @@ Times time_all(Ops& ops, const std::vector<MatmulPlan>& candidates, Product& pro
     if (round >= budget.least_rounds && clock.now() - start > enough) break;
     for (size_t i = 0; i < candidates.size(); ++i) {
       const size_t c = (i + static_cast<size_t>(round)) % candidates.size();  // nobody always follows the same one
-      us[c].push_back(product.run(ops, candidates[c], weights));
+      us[c].push_back(layer.run(ops, candidates[c], weights));
     }
     for (size_t c = 0; c < candidates.size(); ++c) gains[c].push_back(us[0].back() / us[c].back());
   }
@@ -123,9 +131,9 @@ Times time_all(Ops& ops, const std::vector<MatmulPlan>& candidates, Product& pro
 TunedPlan tune_class(Ops& together, Ops& alone, const OpTable& table, ColdWeights& weights, TunedPlan of,
                      const TuningBudget& budget) {
   const std::vector<MatmulPlan> candidates = candidate_plans(table, of.dtype, of.row_class);
-  Product product(of, weights, budget);
-  const Times shared = time_all(together, candidates, product, weights, budget);
-  const Times own = together.pool().size() > 1 ? time_all(alone, candidates, product, weights, budget) : shared;
+  Layer layer(of, weights, budget);
+  const Times shared = time_all(together, candidates, layer, weights, budget);
+  const Times own = together.pool().size() > 1 ? time_all(alone, candidates, layer, weights, budget) : shared;
   size_t best = 0;
   double best_gain = 1;
   for (size_t c = 1; c < candidates.size(); ++c) {
@@ -180,7 +188,7 @@ Result<std::vector<TunedPlan>> tune_matmul(const OpTable& table, ThreadPool& poo
 
   size_t bytes = budget.cold_bytes;
   if (bytes == 0) bytes = std::clamp(2 * last_level_cache_bytes(), size_t{64} << 20, size_t{512} << 20);
-  constexpr size_t kLeastBytes = size_t{1} << 20;  // some panels of any type
+  constexpr size_t kLeastBytes = size_t{32} << 20;  // enough for one pass of any type
   bytes = std::max(kLeastBytes, std::min(bytes, memory_limit().available_bytes / 4));
   SLUICE_TRY(Buffer memory, Buffer::allocate(bytes));
   if (const std::vector<int> nodes = memory_nodes(); nodes.size() > 1) memory.interleave(nodes);

@@ -1,11 +1,12 @@
 #pragma once
 // Which MatmulPlan is the fastest on this machine, measured (docs/adr/0007).
 //
-// Each candidate multiplies weights that stand in no cache, in turn with all others, so that what else the machine does
-// meets them alike. What is compared is a candidate's time against that of the usual plan in the same round. This is
-// done with all threads, which share the memory's bandwidth, and with one, which has it for itself: a shared machine
-// gives its guests now less and now more of it, and a plan that is good at one only would be a loss on other days. The
-// usual plan stays unless another is clearly faster over both and slower in neither.
+// Each candidate multiplies weights that stand in no cache, half of them an MLP's gate and up, half a product by
+// itself, in turn with all others, so that what else the machine does meets them alike. What is compared is a
+// candidate's time against that of the usual plan in the same round. This is done with all threads, which share the
+// memory's bandwidth, and with one, which has it for itself: a shared machine gives its guests now less and now more of
+// it, and a plan that is good at one only would be a loss on other days. The usual plan stays unless another is clearly
+// faster over both and slower in neither.
 
 #include <functional>
 #include <span>
@@ -25,14 +26,14 @@ struct TunedPlan {
   DType dtype = DType::f32;
   int depth_class = 0, row_class = 0;
   MatmulPlan usual, chosen;            // default_plans()' choice, and the one to take
-  double usual_us = 0, chosen_us = 0;  // medians for one product of the measurement, all threads
+  double usual_us = 0, chosen_us = 0;  // medians for one pass of the measurement, all threads
   double gain = 1, gain_alone = 1;     // medians of usual / chosen within the rounds: all threads, and one
 };
 
 struct TuningBudget {
-  size_t cold_bytes = 0;  // weights gone through in turn; 0: twice the last-level cache, at least 64 MiB
-  size_t product_bytes = size_t{8} << 20;  // most weights of one product
-  double product_operations = 5e8;         // most multiply-adds of one product
+  size_t cold_bytes = 0;                // weights gone through in turn; 0: twice the last-level cache, at least 64 MiB
+  size_t pass_bytes = size_t{8} << 20;  // most weights of one pass
+  double pass_operations = 5e8;         // most multiply-adds of one pass
   int least_rounds = 5, most_rounds = 51;
   double seconds = 0.004;    // a candidate, class and thread count, once there were the fewest rounds
   double least_gain = 1.04;  // geometric mean of both, of a plan that replaces the usual one

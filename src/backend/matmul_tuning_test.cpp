@@ -39,9 +39,9 @@ TEST(MatmulTuning, MeasuresEveryClassWhereThereIsAChoice) {
   const OpTable& table = *select_op_table().value();
   ThreadPool pool(2);
   TuningBudget tiny;
-  tiny.cold_bytes = 2 << 20;
-  tiny.product_bytes = 1 << 16;
-  tiny.product_operations = 1e6;
+  tiny.cold_bytes = 32 << 20;
+  tiny.pass_bytes = 1 << 16;
+  tiny.pass_operations = 1e6;
   tiny.least_rounds = tiny.most_rounds = 1;
   std::vector<DType> dtypes = {DType::i32};  // no weights' type
   for (const WeightFormat* format : weight_formats()) dtypes.push_back(format->dtype);
