@@ -12,13 +12,6 @@
 namespace sluice {
 namespace {
 
-KvElem kv_elem(DType dtype) {
-  if (dtype == DType::f32) return KvElem::f32;
-  if (dtype == DType::f16) return KvElem::f16;
-  CHECK(dtype == DType::bf16, "a KV cache holds F32, F16 or BF16, not {}", dtype_name(dtype));
-  return KvElem::bf16;
-}
-
 // Memory that grows and stays with its thread from call to call, so that a step allocates nothing once warm.
 float* grown(Buffer& buffer, int64_t floats) {
   const size_t bytes = static_cast<size_t>(floats) * sizeof(float);
@@ -40,6 +33,7 @@ struct Attention {
   const AttendArgs& args;
   const RowOps& ops;
   const AttendPlan& plan;
+  AttendTileFn* attend_tile;
   float* arena;
 
   int group() const { return args.heads / args.kv.kv_heads; }
@@ -48,8 +42,7 @@ struct Attention {
   AttendTile tile_of(const AttendBlock& b) const {
     const AttendSegment& s = args.segments[static_cast<size_t>(b.segment)];
     const KvLayerView& kv = args.kv;
-    const int64_t head_bytes =
-        static_cast<int64_t>(kv.block_tokens) * static_cast<int64_t>(row_bytes(kv.dtype, kv.head_dim));
+    const int64_t tile_bytes = static_cast<int64_t>(kv.tile_bytes());
     AttendTile t{};
     t.row_stride = static_cast<int64_t>(args.heads) * kv.head_dim;
     t.q = args.q + (s.first_row + b.first_row) * t.row_stride + static_cast<int64_t>(b.kv_head) * group() * kv.head_dim;
@@ -59,10 +52,13 @@ struct Attention {
     t.first_pos = static_cast<int64_t>(s.first_pos) + b.first_row;
     t.window = args.window;
     t.scale = args.scale;
-    t.elem = kv_elem(kv.dtype);
-    t.k = kv.k + b.kv_head * head_bytes;
-    t.v = kv.v + b.kv_head * head_bytes;
-    t.block_bytes = head_bytes * kv.kv_heads;
+    t.kv_type = kv.format->type;
+    t.row_bytes = static_cast<int>(kv.format->row_bytes(kv.head_dim));
+    t.side_bytes = kv.format->side_bytes;
+    t.side_offset = static_cast<int64_t>(kv.format->side_offset(kv.block_tokens, kv.head_dim));
+    t.k = kv.k + b.kv_head * tile_bytes;
+    t.v = kv.v + b.kv_head * tile_bytes;
+    t.block_bytes = tile_bytes * kv.kv_heads;
     t.block_tokens = kv.block_tokens;
     t.blocks = s.blocks;
     return t;
@@ -92,10 +88,10 @@ struct Attention {
     for (t.tile = unit.tile_begin; t.tile < unit.tile_end; ++t.tile) {
       if (b.arena_floats >= 0) {
         t.part = part_at(arena + b.arena_floats + (t.tile - b.tile_begin) * floats, n);
-        ops.attend_tile(t);
+        attend_tile(t);
       } else {
         t.part = t.tile == b.tile_begin ? merged : part_at(memory + floats, n);
-        ops.attend_tile(t);
+        attend_tile(t);
         if (t.tile != b.tile_begin) ops.attend_merge(merged, t.part, n, args.kv.head_dim);
       }
     }
@@ -126,7 +122,9 @@ void Ops::attend(const AttendArgs& args) const {
   for (const AttendSegment& s : args.segments) products += int64_t{2} * s.rows * (s.first_pos + s.rows) * args.heads * args.kv.head_dim;
   const bool shared = products >= kSharedProducts;
   plan_attention(args, shared ? pool_.size() : 1, own_plan);
-  const Attention attention{args, *table_.row, plan, grown(own_arena, plan.arena_floats)};
+  const size_t type = static_cast<size_t>(args.kv.format->type);
+  AttendTileFn* const own = table_.row->attend_tile[type];
+  const Attention attention{args, *table_.row, plan, own != nullptr ? own : kRefRowOps.attend_tile[type], grown(own_arena, plan.arena_floats)};
   pool_.run_if(shared, static_cast<int>(plan.units.size()),
                [&](int task, int) { attention.run(plan.units[static_cast<size_t>(task)]); });
   if (plan.split.empty()) return;
@@ -137,16 +135,21 @@ void Ops::attend(const AttendArgs& args) const {
 
 void Ops::write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const {
   const OpTimer timer(meter_, [&] { return write_kv_work(static_cast<int64_t>(slots.size()), kv); });
-  const KvElem elem = kv_elem(kv.dtype);
-  const int64_t dim_bytes = static_cast<int64_t>(row_bytes(kv.dtype, kv.head_dim));
+  const KvFormat& format = *kv.format;
+  KvEncodeFn* const own = table_.row->kv_encode[static_cast<size_t>(format.type)];
+  KvEncodeFn* const encode = own != nullptr ? own : format.encode;
+  const size_t tile_bytes = kv.tile_bytes(), row_bytes = format.row_bytes(kv.head_dim),
+               side_offset = format.side_offset(kv.block_tokens, kv.head_dim);
   const auto store = [&](int64_t row) {
     const int64_t block = slots[static_cast<size_t>(row)] / kv.block_tokens,
                   offset = slots[static_cast<size_t>(row)] % kv.block_tokens;
     for (int head = 0; head < kv.kv_heads; ++head) {
       const int64_t from = (row * kv.kv_heads + head) * kv.head_dim;
-      const int64_t to = ((block * kv.kv_heads + head) * kv.block_tokens + offset) * dim_bytes;
-      table_.row->kv_encode(k + from, kv.head_dim, elem, kv.k + to);
-      table_.row->kv_encode(v + from, kv.head_dim, elem, kv.v + to);
+      const size_t tile = static_cast<size_t>(block * kv.kv_heads + head) * tile_bytes;
+      const size_t row_at = tile + static_cast<size_t>(offset) * row_bytes,
+                   side_at = tile + side_offset + static_cast<size_t>(offset * format.side_bytes);
+      encode(k + from, kv.head_dim, kv.k + row_at, kv.k + side_at);
+      encode(v + from, kv.head_dim, kv.v + row_at, kv.v + side_at);
     }
   };
   constexpr int64_t kRowsPerTask = 32;

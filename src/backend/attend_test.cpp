@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "backend/attend_plan.h"
@@ -54,11 +56,11 @@ struct PagedKv {
   std::vector<uint8_t> k, v;
   std::vector<BlockId> free;
 
-  PagedKv(const Shape& s, DType dtype, int block_tokens, int blocks, Rng& rng) : shape(s) {
-    const size_t bytes = row_bytes(dtype, int64_t{s.head_dim} * s.kv_heads * block_tokens * blocks);
+  PagedKv(const Shape& s, const KvFormat& format, int block_tokens, int blocks, Rng& rng) : shape(s) {
+    const size_t bytes = format.tile_bytes(block_tokens, s.head_dim) * static_cast<size_t>(s.kv_heads * blocks);
     k.assign(bytes, 0xff);
     v.assign(bytes, 0xff);
-    view = {dtype, block_tokens, s.kv_heads, s.head_dim, k.data(), v.data()};
+    view = {&format, block_tokens, s.kv_heads, s.head_dim, k.data(), v.data()};
     free.resize(static_cast<size_t>(blocks));
     std::iota(free.begin(), free.end(), BlockId{0});
     for (size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[rng.below(i)]);
@@ -85,11 +87,11 @@ struct Piece {
 
 /// Runs the pieces as one batch; returns their output rows, concatenated.
 std::vector<float> attend(const Ops& ops, const Shape& s, const std::vector<Sequence>& sequences,
-                          const std::vector<Piece>& pieces, DType dtype, int block_tokens, uint64_t seed = 1) {
+                          const std::vector<Piece>& pieces, const KvFormat& format, int block_tokens, uint64_t seed = 1) {
   Rng rng(seed);
   int blocks = 3;
   for (const Sequence& seq : sequences) blocks += (seq.length + block_tokens - 1) / block_tokens;
-  PagedKv kv(s, dtype, block_tokens, blocks, rng);
+  PagedKv kv(s, format, block_tokens, blocks, rng);
   std::vector<std::vector<BlockId>> block_tables;
   for (const Sequence& seq : sequences) block_tables.push_back(kv.store(ops, seq));
   std::vector<float> q;
@@ -107,13 +109,25 @@ std::vector<float> attend(const Ops& ops, const Shape& s, const std::vector<Sequ
   return out;
 }
 
-double rounded(float x, DType dtype) {
-  if (dtype == DType::f16) return f16_to_f32(f32_to_f16(x));
-  if (dtype == DType::bf16) return bf16_to_f32(f32_to_bf16(x));
-  return x;
+/// Rows of head_dim values as they come back from a format.
+std::vector<float> decoded(const std::vector<float>& x, int head_dim, const KvFormat& format) {
+  std::vector<uint8_t> row(format.row_bytes(head_dim)), side(static_cast<size_t>(format.side_bytes));
+  std::vector<float> y(x.size());
+  for (size_t at = 0; at < x.size(); at += static_cast<size_t>(head_dim)) {
+    format.encode(x.data() + at, head_dim, row.data(), side.data());
+    format.decode(row.data(), side.data(), head_dim, y.data() + at);
+  }
+  return y;
 }
 
-std::vector<double> naive(const Shape& s, const Sequence& seq, int pos, DType dtype) {
+/// A sequence whose keys and values are those that a format stores.
+Sequence stored(Sequence seq, const Shape& s, const KvFormat& format) {
+  seq.k = decoded(seq.k, s.head_dim, format);
+  seq.v = decoded(seq.v, s.head_dim, format);
+  return seq;
+}
+
+std::vector<double> naive(const Shape& s, const Sequence& seq, int pos) {
   std::vector<double> out(static_cast<size_t>(s.heads * s.head_dim));
   const int first = s.window > 0 ? std::max(0, pos - s.window + 1) : 0;
   for (int h = 0; h < s.heads; ++h) {
@@ -125,7 +139,7 @@ std::vector<double> naive(const Shape& s, const Sequence& seq, int pos, DType dt
       double score = 0;
       for (int d = 0; d < s.head_dim; ++d)
         score += static_cast<double>(seq.q[static_cast<size_t>((pos * s.heads + h) * s.head_dim + d)]) *
-                 rounded(seq.k[at(t, d)], dtype);
+                 static_cast<double>(seq.k[at(t, d)]);
       p.push_back(score * static_cast<double>(s.scale()));
       top = std::max(top, p.back());
     }
@@ -133,7 +147,7 @@ std::vector<double> naive(const Shape& s, const Sequence& seq, int pos, DType dt
     for (int t = first; t <= pos; ++t)
       for (int d = 0; d < s.head_dim; ++d)
         out[static_cast<size_t>(h * s.head_dim + d)] +=
-            p[static_cast<size_t>(t - first)] / sum * rounded(seq.v[at(t, d)], dtype);
+            p[static_cast<size_t>(t - first)] / sum * static_cast<double>(seq.v[at(t, d)]);
   }
   return out;
 }
@@ -151,7 +165,7 @@ Shape random_shape(Rng& rng) {
 }
 
 constexpr int kBlockTokens[] = {1, 3, 16, 256};
-constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16};
+const KvFormat& random_format(Rng& rng) { return *kv_formats()[rng.below(kNumKvTypes)]; }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
@@ -165,7 +179,7 @@ TEST(Attend, EqualsFloat64OnRandomShapes) {
     const Shape s = random_shape(rng);
     const OpTable& table = *all[static_cast<size_t>(trial) % all.size()];
     const Ops ops(table, pool);
-    const DType dtype = kTypes[rng.below(3)];
+    const KvFormat& format = random_format(rng);
     const int block_tokens = kBlockTokens[rng.below(4)];
     std::vector<Sequence> sequences;
     std::vector<Piece> pieces;
@@ -176,16 +190,77 @@ TEST(Attend, EqualsFloat64OnRandomShapes) {
       const int rows = static_cast<int>(rng.below(2) == 0 ? 1 : rng.between(1, std::min(length, 10)));
       pieces.push_back({i, length - rows, rows});
     }
-    const auto out = attend(ops, s, sequences, pieces, dtype, block_tokens);
+    const auto out = attend(ops, s, sequences, pieces, format, block_tokens);
     size_t at = 0;
-    for (const Piece& p : pieces)
+    for (const Piece& p : pieces) {
+      const Sequence kept = stored(sequences[static_cast<size_t>(p.sequence)], s, format);
       for (int r = 0; r < p.rows; ++r)
-        for (double want : naive(s, sequences[static_cast<size_t>(p.sequence)], p.first_pos + r, dtype)) {
+        for (double want : naive(s, kept, p.first_pos + r)) {
           ASSERT_NEAR(out[at], want, 4e-6 * (1 + std::abs(want)))
-              << table.isa << " trial " << trial << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads
+              << table.isa << " " << format.name << " trial " << trial << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads
               << " window " << s.window << " block " << block_tokens << " pos " << p.first_pos + r;
           ++at;
         }
+    }
+  }
+}
+
+// What rounding keys and values may cost: with |k - k'| <= e_k and |v - v'| <= e_v per value, scores move by at most
+// d = scale * |q|_1 * e_k, so weights by factors between exp(-2 d) and exp(2 d), and an output by at most
+// (exp(2 d) - 1) * max |v| + e_v.
+TEST(Attend, Int8StaysWithinItsRoundingOfExactKv) {
+  Rng rng(8);
+  ThreadPool pool(2);
+  double worst = 0, most = 0;
+  for (int trial = 0; trial < 20; ++trial) {
+    const Shape s = random_shape(rng);
+    const int length = static_cast<int>(rng.between(1, 400));
+    const std::vector<Sequence> sequences{Sequence(rng, s, length)};
+    const auto largest = [](std::span<const float> x) {
+      float top = 0;
+      for (const float v : x) top = std::max(top, std::fabs(v));
+      return static_cast<double>(top);
+    };
+    const double half_step = 0.5 / 127 * 1.0001, e_k = largest(sequences[0].k) * half_step, max_v = largest(sequences[0].v);
+    const int rows = static_cast<int>(rng.between(1, std::min(length, 5)));
+    const OpTable* table = tables()[static_cast<size_t>(trial) % tables().size()];
+    const auto out = attend(Ops(*table, pool), s, sequences, {{0, length - rows, rows}}, kKvInt8, 16);
+    size_t at = 0;
+    for (int r = 0; r < rows; ++r) {
+      const auto want = naive(s, sequences[0], length - rows + r);
+      for (int h = 0; h < s.heads; ++h) {
+        double norm = 0;
+        const size_t q = static_cast<size_t>((length - rows + r) * s.heads + h) * static_cast<size_t>(s.head_dim);
+        for (int d = 0; d < s.head_dim; ++d) norm += std::fabs(sequences[0].q[q + static_cast<size_t>(d)]);
+        const double bound = std::expm1(2 * static_cast<double>(s.scale()) * norm * e_k) * max_v + max_v * half_step;
+        for (int d = 0; d < s.head_dim; ++d, ++at) {
+          const double error = std::abs(out[at] - want[static_cast<size_t>(h * s.head_dim + d)]);
+          ASSERT_LE(error, bound + 1e-5) << table->isa << " trial " << trial;
+          worst = std::max(worst, error);
+          most = std::max(most, bound);
+        }
+      }
+    }
+  }
+  EXPECT_GT(worst, 1e-3);  // int8 was used
+  EXPECT_LT(worst, most);
+}
+
+// Where a table has no kernel of a format, the reference's serves.
+TEST(Attend, AFormatWithoutAKernelIsServedByTheReference) {
+  Rng rng(9);
+  ThreadPool pool(2);
+  const Shape s;
+  const std::vector<Sequence> sequences{Sequence(rng, s, 70)};
+  for (const KvFormat* format : kv_formats()) {
+    RowOps without = *tables().back()->row;
+    for (auto& f : without.attend_tile) f = nullptr;
+    for (auto& f : without.kv_encode) f = nullptr;
+    OpTable table = *tables().back();
+    table.row = &without;
+    EXPECT_TRUE(same_bits(attend(Ops(table, pool), s, sequences, {{0, 60, 10}}, *format, 16),
+                          attend(Ops(*tables().back(), pool), s, sequences, {{0, 60, 10}}, *format, 16)))
+        << format->name;
   }
 }
 
@@ -198,11 +273,11 @@ TEST(Attend, TablesAgreeToTheBit) {
     const std::vector<Sequence> sequences{Sequence(rng, s, length, trial % 5 == 0 ? 300 : 1)};
     const int rows = static_cast<int>(rng.between(1, std::min(length, 30)));
     const std::vector<Piece> pieces{{0, length - rows, rows}};
-    const DType dtype = kTypes[rng.below(3)];
-    const auto reference = attend(Ops(kRefOps, pool), s, sequences, pieces, dtype, 16);
+    const KvFormat& format = random_format(rng);
+    const auto reference = attend(Ops(kRefOps, pool), s, sequences, pieces, format, 16);
     for (const OpTable* table : tables())
-      EXPECT_TRUE(same_bits(reference, attend(Ops(*table, pool), s, sequences, pieces, dtype, 16)))
-          << table->isa << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads << " window " << s.window
+      EXPECT_TRUE(same_bits(reference, attend(Ops(*table, pool), s, sequences, pieces, format, 16)))
+          << table->isa << " " << format.name << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads << " window " << s.window
           << " length " << length << " rows " << rows;
   }
 }
@@ -213,7 +288,7 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
     const bool slow = table == &kRefOps;
     for (int trial = 0; trial < (slow ? 1 : 5); ++trial) {
       const Shape s = random_shape(rng);
-      const DType dtype = kTypes[rng.below(3)];
+      const KvFormat& format = random_format(rng);
       std::vector<Sequence> sequences;
       sequences.emplace_back(rng, s, static_cast<int>(slow ? rng.between(257, 400) : rng.between(500, 1500)));
       sequences.emplace_back(rng, s, static_cast<int>(rng.between(1, 300)));
@@ -221,13 +296,13 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
       const int length = sequences[0].length, rows = static_cast<int>(rng.between(2, slow ? 40 : 200));
       ThreadPool one(1);
       const Piece whole{0, length - rows, rows};
-      const auto alone = attend(Ops(*table, one), s, sequences, {whole}, dtype, 16);
+      const auto alone = attend(Ops(*table, one), s, sequences, {whole}, format, 16);
 
       for (int threads : {1, 2, 3, 4}) {
         ThreadPool pool(threads);
         const Ops ops(*table, pool);
         const int block_tokens = kBlockTokens[rng.below(4)];
-        EXPECT_TRUE(same_bits(alone, attend(ops, s, sequences, {whole}, dtype, block_tokens, 2)))
+        EXPECT_TRUE(same_bits(alone, attend(ops, s, sequences, {whole}, format, block_tokens, 2)))
             << table->isa << " threads " << threads << " block " << block_tokens;
 
         // The same rows cut into chunks, among other sequences' rows, in one batch.
@@ -240,12 +315,12 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
         const size_t mine = pieces.size();
         pieces.push_back({1, 0, sequences[1].length});
         pieces.push_back({2, sequences[2].length - 1, 1});
-        auto mixed = attend(ops, s, sequences, pieces, dtype, block_tokens, 3);
+        auto mixed = attend(ops, s, sequences, pieces, format, block_tokens, 3);
         mixed.resize(alone.size());
         EXPECT_TRUE(same_bits(alone, mixed)) << table->isa << " threads " << threads << " in " << mine << " chunks";
 
         // One row at a time: the last, as decoding would compute it.
-        const auto last = attend(ops, s, sequences, {{0, length - 1, 1}}, dtype, block_tokens, 4);
+        const auto last = attend(ops, s, sequences, {{0, length - 1, 1}}, format, block_tokens, 4);
         EXPECT_TRUE(same_bits({alone.end() - static_cast<int64_t>(last.size()), alone.end()}, last)) << table->isa;
       }
     }
@@ -258,9 +333,9 @@ TEST(Attend, LargeScoresStayFinite) {
   ThreadPool pool(2);
   for (const OpTable* table : tables()) {
     std::vector<Sequence> sequences{Sequence(rng, s, 600, 1e4)};
-    const auto out = attend(Ops(*table, pool), s, sequences, {{0, 590, 10}}, DType::f32, 16);
+    const auto out = attend(Ops(*table, pool), s, sequences, {{0, 590, 10}}, kKvF32, 16);
     for (int r = 0; r < 10; ++r) {
-      const auto want = naive(s, sequences[0], 590 + r, DType::f32);
+      const auto want = naive(s, sequences[0], 590 + r);
       for (size_t i = 0; i < want.size(); ++i)
         ASSERT_NEAR(out[static_cast<size_t>(r) * want.size() + i], want[i], 0.02);
     }
@@ -274,7 +349,7 @@ TEST(Attend, BlocksBeforeTheWindowAreNotRead) {
   const std::vector<Sequence> sequences{Sequence(rng, s, 900)};
   for (const OpTable* table : tables()) {
     const Ops ops(*table, pool);
-    PagedKv kv(s, DType::f32, 16, 60, rng);
+    PagedKv kv(s, kKvF32, 16, 60, rng);
     auto blocks = kv.store(ops, sequences[0]);
     const std::vector<AttendSegment> segments{{0, 3, 897, blocks.data()}};
     std::vector<float> with(3 * 80), without(3 * 80);

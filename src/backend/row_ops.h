@@ -5,6 +5,7 @@
 // The arithmetic of attention, which every ISA follows to the bit:
 //  - positions are cut into super-tiles of 256 at absolute positions; a row's part of a super-tile is the interval
 //    [lo, hi) of its positions that the row sees there;
+//  - K[t] and V[t] are what the KV format decodes to, in float32 (quant/kv/kv_format.h);
 //  - score(t) = sum over d of q[d] * K[t][d], one fused multiply-add per d, d ascending;
 //  - m = max over t of score(t), times scale; p(t) = exp(fma(score(t), scale, -m));
 //  - l = sum of p(t) in 16 lanes (t mod 16), each ascending, then folded 16 -> 8 -> 4 -> 2 -> 1;
@@ -16,6 +17,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "quant/kv/kv_type.h"
+
 namespace sluice {
 
 constexpr int kSuperTile = 256;  // positions per partial
@@ -23,8 +26,6 @@ constexpr int kSubTile = 64;     // positions that are converted to float32 at a
 constexpr int kLanes = 16;       // lanes of a sum, in every ISA; o is padded to a multiple of it
 
 static constexpr int padded_dim(int head_dim) { return (head_dim + kLanes - 1) / kLanes * kLanes; }
-
-enum class KvElem : int { f32, f16, bf16 };
 
 /// Partials of `rows` query vectors; l == 0 marks one that saw no position of the super-tile.
 struct AttendPart {
@@ -42,8 +43,10 @@ struct AttendTile {
   int64_t first_pos;  // of the first row; the others follow it
   int window;         // as in AttendArgs
   float scale;
-  KvElem elem;
-  const uint8_t* k;  // this KV head in block 0
+  KvType kv_type;
+  int row_bytes, side_bytes;  // of a token (quant/kv/kv_format.h)
+  int64_t side_offset;        // in a tile
+  const uint8_t* k;           // this KV head's tile in block 0
   const uint8_t* v;
   int64_t block_bytes;  // from a block to the next
   int block_tokens;
@@ -78,19 +81,19 @@ using RmsNormFn = void(const float* x, const float* gain, float eps, int64_t col
 using RopeFn = void(const RopeRow& a);
 using SiluMulFn = void(float* gate, const float* up, int64_t count);
 using AddFn = void(float* x, const float* y, int64_t count);
-/// Encodes `count` values into a cache's element type, rounding to nearest even.
-using KvEncodeFn = void(const float* x, int64_t count, KvElem elem, uint8_t* out);
+/// KvFormat::encode.
+using KvEncodeFn = void(const float* x, int head_dim, uint8_t* row, uint8_t* side);
 
 /// What an ISA gives for everything but matmul.
 struct RowOps {
-  AttendTileFn* attend_tile;
+  AttendTileFn* attend_tile[kNumKvTypes];  // by KvType; null: the reference's
   AttendMergeFn* attend_merge;
   AttendFinishFn* attend_finish;
   RmsNormFn* rms_norm;
   RopeFn* rope;
   SiluMulFn* silu_mul;
   AddFn* add;
-  KvEncodeFn* kv_encode;
+  KvEncodeFn* kv_encode[kNumKvTypes];  // by KvType; null: the format's own
 };
 
 extern const RowOps kRefRowOps;

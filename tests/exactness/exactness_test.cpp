@@ -28,7 +28,7 @@ using Traces = std::map<std::pair<size_t, int>, Trace>;  // (request, sample)
 struct Way {
   EngineOptions engine;
   int threads = 1;
-  DType kv = DType::f32;
+  const KvFormat* kv = &kKvF32;
   bool one_at_a_time = false;
   bool on_ref = false;  // the portable table is slow, and backend_test shows its sums to be those of the others
 };
@@ -59,7 +59,7 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   WeightStore weights(source, ops);
   auto model = build_model(weights, ops);
   EXPECT_TRUE(model.ok()) << model.error().message;
-  auto arena = KvArena::allocate((*model)->kv(), way.kv, way.engine.kv_blocks, way.engine.block_tokens);
+  auto arena = KvArena::allocate((*model)->kv(), *way.kv, way.engine.kv_blocks, way.engine.block_tokens);
   LocalExecutor executor(**model, ops, std::move(*arena));
   RealClock clock;
   auto engine = build_engine(way.engine, executor, clock);
@@ -139,13 +139,13 @@ std::vector<Named> ways() {
 }
 
 /// `weights`: the type of the model's matrices. Tables that share its kernels are one path, and run once.
-void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType weights, int64_t vocab, DType kv, uint64_t seed) {
+void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType weights, int64_t vocab, const KvFormat& kv, uint64_t seed) {
   const std::vector<Request> requests = mixed_requests(vocab, seed);
   std::set<std::pair<MatmulFn*, const RowOps*>> seen;
   for (const OpTable* table : op_tables()) {
     if (!table->lacks().empty() || !seen.emplace(table->matmul[static_cast<int>(weights)], table->row).second) continue;
     SCOPED_TRACE(std::string(table->isa));
-    Way alone{roomy(), 1, kv, true};
+    Way alone{roomy(), 1, &kv, true};
     alone.engine.prefix_cache = "none";
     const Run reference = run(source, *table, alone, requests);
     ASSERT_EQ(reference.traces.size(), requests.size() + 2);
@@ -153,7 +153,7 @@ void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType we
     for (Named named : ways()) {
       if (table->row == &kRefRowOps && !named.way.on_ref) continue;
       SCOPED_TRACE(named.name);
-      named.way.kv = kv;
+      named.way.kv = &kv;
       const Run other = run(source, *table, named.way, requests);
       ASSERT_EQ(other.traces, reference.traces);
       preempted |= other.stats.preemptions > 0;
@@ -167,8 +167,11 @@ void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType we
 TEST(Exactness, TrainedModel) {
   auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
   ASSERT_TRUE(source.ok()) << source.error().message;
-  expect_all_ways_equal(*source, DType::f32, 512, DType::f32, 1);
-  expect_all_ways_equal(*source, DType::f32, 512, DType::f16, 2);
+  uint64_t seed = 1;
+  for (const KvFormat* kv : {&kKvF32, &kKvF16, &kKvInt8}) {
+    SCOPED_TRACE(std::string(kv->name));
+    expect_all_ways_equal(*source, DType::f32, 512, *kv, seed++);
+  }
 }
 
 TEST(Exactness, APromptIsScoredAsItsTokensWereWhenTheyWereSampled) {
@@ -206,23 +209,24 @@ TEST(Exactness, APromptIsScoredAsItsTokensWereWhenTheyWereSampled) {
 
 TEST(Exactness, RandomShapesInEveryFormat) {
   // Odd sizes reach every tail: heads of 24 in groups of 3, a feed-forward width and a vocabulary that no tile divides.
-  struct Case { test::RandomDecoder model; DType kv; };
+  struct Case { test::RandomDecoder model; const KvFormat& kv; };
   const auto shape = [](DType dtype, int64_t hidden, int64_t ffn, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t vocab) {
     test::RandomDecoder d;
     d.dtype = dtype, d.hidden = hidden, d.ffn = ffn, d.heads = heads, d.kv_heads = kv_heads, d.head_dim = head_dim, d.vocab = vocab;
     return d;
   };
   const Case cases[] = {
-      {shape(DType::f32, 72, 100, 3, 1, 24, 261), DType::f32},   {shape(DType::f16, 64, 96, 8, 8, 8, 97), DType::f16},
-      {shape(DType::bf16, 80, 112, 5, 5, 16, 131), DType::bf16}, {shape(DType::q8_0, 96, 160, 6, 2, 32, 263), DType::f16},
-      {shape(DType::q4_0, 160, 224, 4, 1, 80, 199), DType::f32}, {shape(DType::q4_k, 256, 512, 4, 2, 64, 301), DType::f16},
-      {shape(DType::q6_k, 256, 256, 14, 2, 64, 177), DType::bf16}, {shape(DType::q5_k, 256, 256, 4, 4, 64, 90), DType::f32},
-      {shape(DType::mxfp4, 96, 160, 6, 2, 32, 101), DType::f16},
+      {shape(DType::f32, 72, 100, 3, 1, 24, 261), kKvF32},   {shape(DType::f16, 64, 96, 8, 8, 8, 97), kKvF16},
+      {shape(DType::bf16, 80, 112, 5, 5, 16, 131), kKvBF16}, {shape(DType::q8_0, 96, 160, 6, 2, 32, 263), kKvF16},
+      {shape(DType::q4_0, 160, 224, 4, 1, 80, 199), kKvF32}, {shape(DType::q4_k, 256, 512, 4, 2, 64, 301), kKvF16},
+      {shape(DType::q6_k, 256, 256, 14, 2, 64, 177), kKvBF16}, {shape(DType::q5_k, 256, 256, 4, 4, 64, 90), kKvF32},
+      {shape(DType::mxfp4, 96, 160, 6, 2, 32, 101), kKvF16},
+      {shape(DType::f32, 72, 100, 3, 1, 24, 83), kKvInt8},       {shape(DType::q8_0, 96, 96, 14, 2, 80, 77), kKvInt8},
   };
   uint64_t seed = 10;
   for (const Case& c : cases) {
     if (kThreadSanitizer && c.model.dtype != DType::f16 && c.model.dtype != DType::q8_0 && c.model.dtype != DType::q6_k) continue;
-    SCOPED_TRACE(fmt::format("{} with KV {}", dtype_name(c.model.dtype), dtype_name(c.kv)));
+    SCOPED_TRACE(fmt::format("{} with KV {}", dtype_name(c.model.dtype), c.kv.name));
     test::RandomDecoder model = c.model;
     model.seed = seed;
     expect_all_ways_equal(test::random_decoder(model), model.dtype, model.vocab, c.kv, seed++);

@@ -43,11 +43,11 @@ Result<Windows> read_windows(const std::string& path, const Tokenizer& tokenizer
   return windows;
 }
 
-Result<std::vector<double>> predict(Model& model, DType kv_dtype, const Windows& windows, int context,
+Result<std::vector<double>> predict(Model& model, const KvFormat& kv_format, const Windows& windows, int context,
                                     const char* what) {
   constexpr int kBlockTokens = 16;
   SLUICE_TRY(const KvArena kv,
-             KvArena::allocate(model.kv(), kv_dtype, (context + kBlockTokens - 1) / kBlockTokens, kBlockTokens));
+             KvArena::allocate(model.kv(), kv_format, (context + kBlockTokens - 1) / kBlockTokens, kBlockTokens));
   std::vector<double> nll;
   Progress progress(what);
   for (size_t w = 0; w < windows.size(); ++w) {
@@ -89,15 +89,15 @@ Result<int> bench_quality(const std::vector<std::string>& args) {
         "--context");
   SLUICE_TRY(const ModelText text, load_model_text(flags.model, *stack->source, ""));
   SLUICE_TRY(const Windows windows, read_windows(text_path, *text.tokenizer, context, max_tokens));
-  SLUICE_TRY(const auto served, predict(*stack->model, stack->kv_dtype, windows, context, "as served"));
+  SLUICE_TRY(const auto served, predict(*stack->model, *stack->kv_format, windows, context, "as served"));
   stack->executor.reset();
   stack->model.reset();
   stack->weights.reset();  // makes room for the decoded ones
   SLUICE_TRY(const auto decoded, decode_source(stack->source));
   WeightStore weights(decoded, *stack->ops);
   SLUICE_TRY(const auto model, build_model(weights, *stack->ops));
-  SLUICE_TRY(const auto exact, predict(*model, DType::f32, windows, context, "exact"));
-  const std::string kv_name(dtype_name(stack->kv_dtype));
+  SLUICE_TRY(const auto exact, predict(*model, kKvF32, windows, context, "exact"));
+  const std::string kv_name(stack->kv_format->name);
   const PairedNll paired = compare_nll(exact, served);
   std::fputs(
       fmt::format(

@@ -37,12 +37,25 @@ inline Vec keep(Vec x, int lo, int hi, Vec other) {
   return _mm256_blendv_ps(other, x, _mm256_castsi256_ps(lanes_from(lo, hi)));
 }
 
-// Elements [d, d + count) of a row in float32, then zeros.
-template <KvElem E>
+// Byte J of each 32-bit lane, as a signed integer.
+template <int J>
+inline Vec from_byte(Vec x) {
+  const __m256i high = _mm256_slli_epi32(_mm256_castps_si256(x), 24 - 8 * J);
+  return _mm256_cvtepi32_ps(_mm256_srai_epi32(high, 24));
+}
+
+// Elements [d, d + count) of a row in float32 (integers before their scale), then zeros.
+template <KvType E>
 inline Vec load_elems(const uint8_t* row, int d, int count) {
-  if (E == KvElem::f32) {
+  if (E == KvType::f32) {
     const float* from = reinterpret_cast<const float*>(row) + d;
     return count == kWidth ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lanes_from(0, count));
+  }
+  if (E == KvType::int8) {
+    alignas(8) uint8_t tail[kWidth] = {};
+    if (count != kWidth) __builtin_memcpy(tail, row + d, static_cast<size_t>(count));
+    const uint8_t* from = count == kWidth ? row + d : tail;
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
   }
   __m128i bits;
   if (count == kWidth) {
@@ -52,7 +65,7 @@ inline Vec load_elems(const uint8_t* row, int d, int count) {
     __builtin_memcpy(tail, row + 2 * d, static_cast<size_t>(count) * 2);
     bits = _mm_load_si128(reinterpret_cast<const __m128i*>(tail));
   }
-  if (E == KvElem::f16) return _mm256_cvtph_ps(bits);
+  if (E == KvType::f16) return _mm256_cvtph_ps(bits);
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 
@@ -93,6 +106,6 @@ inline float fold_max(Vec x) {
 
 }  // namespace
 
-const RowOps kAvx2RowOps = {attend_tile, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, kv_encode};
+const RowOps kAvx2RowOps = {SLUICE_ATTEND_TILES, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, SLUICE_KV_ENCODERS};
 
 }  // namespace sluice

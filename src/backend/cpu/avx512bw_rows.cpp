@@ -35,13 +35,22 @@ inline Vec keep(Vec x, int lo, int hi, Vec other) {
   return _mm512_mask_mov_ps(other, static_cast<__mmask16>(first_lanes(hi) & ~first_lanes(lo)), x);
 }
 
-// Elements [d, d + count) of a row in float32, then zeros.
-template <KvElem E>
+// Byte J of each 32-bit lane, as a signed integer.
+template <int J>
+inline Vec from_byte(Vec x) {
+  const __m512i high = _mm512_slli_epi32(_mm512_castps_si512(x), 24 - 8 * J);
+  return _mm512_cvtepi32_ps(_mm512_srai_epi32(high, 24));
+}
+
+// Elements [d, d + count) of a row in float32 (integers before their scale), then zeros.
+template <KvType E>
 inline Vec load_elems(const uint8_t* row, int d, int count) {
   const __mmask16 mask = first_lanes(count);
-  if (E == KvElem::f32) return _mm512_maskz_loadu_ps(mask, row + 4 * d);
+  if (E == KvType::f32) return _mm512_maskz_loadu_ps(mask, row + 4 * d);
+  if (E == KvType::int8)
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, row + d)));
   const __m256i bits = _mm256_maskz_loadu_epi16(mask, row + 2 * d);
-  if (E == KvElem::f16) return _mm512_cvtph_ps(bits);
+  if (E == KvType::f16) return _mm512_cvtph_ps(bits);
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
 
@@ -89,6 +98,6 @@ inline float fold_max(Vec x) {
 
 }  // namespace
 
-const RowOps kAvx512RowOps = {attend_tile, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, kv_encode};
+const RowOps kAvx512RowOps = {SLUICE_ATTEND_TILES, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, SLUICE_KV_ENCODERS};
 
 }  // namespace sluice
