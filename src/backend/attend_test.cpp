@@ -115,7 +115,8 @@ std::vector<float> decoded(const std::vector<float>& x, int head_dim, const KvFo
   std::vector<float> y(x.size());
   for (size_t at = 0; at < x.size(); at += static_cast<size_t>(head_dim)) {
     format.encode(x.data() + at, head_dim, row.data(), side.data());
-    format.decode(row.data(), side.data(), head_dim, y.data() + at);
+    const float factor = format.decode(row.data(), side.data(), head_dim, y.data() + at);
+    for (int d = 0; d < head_dim; ++d) y[at + static_cast<size_t>(d)] *= factor;
   }
   return y;
 }

@@ -5,11 +5,12 @@
 // The arithmetic of attention, which every ISA follows to the bit:
 //  - positions are cut into super-tiles of 256 at absolute positions; a row's part of a super-tile is the interval
 //    [lo, hi) of its positions that the row sees there;
-//  - K[t] and V[t] are what the KV format decodes to, in float32 (quant/kv/kv_format.h);
-//  - score(t) = sum over d of q[d] * K[t][d], one fused multiply-add per d, d ascending;
+//  - K[t] and V[t] are what the KV format decodes to, in float32, before the factors f(t) and g(t) of their rows, which are 1
+//    where it has none (quant/kv/kv_format.h);
+//  - score(t) = f(t) * sum over d of q[d] * K[t][d], one fused multiply-add per d, d ascending;
 //  - m = max over t of score(t), times scale; p(t) = exp(fma(score(t), scale, -m));
 //  - l = sum of p(t) in 16 lanes (t mod 16), each ascending, then folded 16 -> 8 -> 4 -> 2 -> 1;
-//  - o[d] = sum over t of p(t) * V[t][d], one fused multiply-add per t, t ascending from lo;
+//  - o[d] = sum over t of (p(t) * g(t)) * V[t][d], one fused multiply-add per t, t ascending from lo;
 //  - the partials (m, l, o) of the super-tiles are merged in ascending order, and o is divided by l at the end.
 // Nothing in this depends on the other rows, the blocks, the threads or the width of a vector register.
 // (FlashAttention-2, Dao 2023, for the tiling; Flash-Decoding, Dao et al. 2023, for the merge.)

@@ -10,11 +10,11 @@ namespace {
 
 #include "backend/cpu/row_kernels.inc"
 
-// A position's key or value (base) in float32, in `row`.
-void decode(const AttendTile& a, const uint8_t* base, int64_t pos, float* row) {
+// A position's key or value (base) in float32, in `row`, and its factor.
+float decode(const AttendTile& a, const uint8_t* base, int64_t pos, float* row) {
   const int64_t block = pos / a.block_tokens, offset = pos - block * a.block_tokens;
   const uint8_t* tile = base + static_cast<int64_t>(a.blocks[block]) * a.block_bytes;
-  kv_format(a.kv_type).decode(tile + offset * a.row_bytes, tile + a.side_offset + offset * a.side_bytes, a.head_dim, row);
+  return kv_format(a.kv_type).decode(tile + offset * a.row_bytes, tile + a.side_offset + offset * a.side_bytes, a.head_dim, row);
 }
 
 void attend_tile(const AttendTile& a) {
@@ -31,11 +31,11 @@ void attend_tile(const AttendTile& a) {
     float scores[kSuperTile];
     float top = -INFINITY;
     for (int t = see.lo; t < see.hi; ++t) {
-      decode(a, a.k, start + t, row);
+      const float factor = decode(a, a.k, start + t, row);
       float sum = 0;
       for (int d = 0; d < a.head_dim; ++d) sum = std::fma(q[d], row[d], sum);
-      scores[t] = sum;
-      top = top > sum ? top : sum;
+      scores[t] = sum * factor;
+      top = top > scores[t] ? top : scores[t];
     }
     const float m = top * a.scale;
     float lanes[kLanes] = {};
@@ -46,8 +46,8 @@ void attend_tile(const AttendTile& a) {
     for (int width = kLanes / 2; width > 0; width /= 2)
       for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
     for (int t = see.lo; t < see.hi; ++t) {
-      decode(a, a.v, start + t, row);
-      for (int d = 0; d < a.head_dim; ++d) o[d] = std::fma(scores[t], row[d], o[d]);
+      const float weight = scores[t] * decode(a, a.v, start + t, row);
+      for (int d = 0; d < a.head_dim; ++d) o[d] = std::fma(weight, row[d], o[d]);
     }
     a.part.m[n] = m;
     a.part.l[n] = lanes[0];

@@ -11,8 +11,9 @@ void encode(const float* x, int head_dim, uint8_t* row, uint8_t*) {
   std::memcpy(row, x, static_cast<size_t>(head_dim) * 4);
 }
 
-void decode(const uint8_t* row, const uint8_t*, int head_dim, float* x) {
+float decode(const uint8_t* row, const uint8_t*, int head_dim, float* x) {
   std::memcpy(x, row, static_cast<size_t>(head_dim) * 4);
+  return 1;
 }
 
 }  // namespace

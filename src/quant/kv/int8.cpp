@@ -1,7 +1,7 @@
-// int8: x = scale * q, |q| <= 127, with one float32 scale per token and KV head, for keys and values each: half of f16 and
-// 4 bytes (68 for 64 dims, from 128). Scales stand in the side stream, so that 16 of them are one cache line and the rows
-// keep whole ones. Approximate: off by at most half a scale, so by 1/254 of the row's largest value.
-// (One scale per token, found as it comes, as ZeroQuant, Yao et al. 2022, has for activations.)
+// int8: x = scale * q, |q| <= 127, with one float32 scale per token and KV head, for keys and values each: half of f16
+// and 4 bytes (68 for 64 dims, from 128). Scales stand in the side stream, so that 16 of them are one cache line and
+// the rows keep whole ones. Approximate: off by at most half a scale, so by 1/254 of the row's largest value. (One
+// scale per token, found as it comes, as ZeroQuant, Yao et al. 2022, has for activations.)
 
 #include <algorithm>
 #include <cmath>
@@ -33,10 +33,11 @@ void encode(const float* x, int head_dim, uint8_t* row, uint8_t* side) {
   std::memcpy(side, &scale, sizeof scale);
 }
 
-void decode(const uint8_t* row, const uint8_t* side, int head_dim, float* x) {
+float decode(const uint8_t* row, const uint8_t* side, int head_dim, float* x) {
   float scale;
   std::memcpy(&scale, side, sizeof scale);
-  for (int i = 0; i < head_dim; ++i) x[i] = scale * static_cast<float>(static_cast<int8_t>(row[i]));
+  for (int i = 0; i < head_dim; ++i) x[i] = static_cast<float>(static_cast<int8_t>(row[i]));
+  return scale;
 }
 
 }  // namespace

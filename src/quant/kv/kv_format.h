@@ -26,8 +26,9 @@ struct KvFormat {
   /// x[head_dim] into a row and its side. A value that is not finite makes the row decode to values of which some are
   /// not finite, so that damage shows.
   void (*encode)(const float* x, int head_dim, uint8_t* row, uint8_t* side);
-  /// The same back: x[head_dim]. Neither pointer needs alignment.
-  void (*decode)(const uint8_t* row, const uint8_t* side, int head_dim, float* x);
+  /// The same back: the values are x[head_dim] times the factor that is returned, which is 1 but for formats with one
+  /// scale per row: attention multiplies by it after its sums (backend/row_ops.h). Neither pointer needs alignment.
+  float (*decode)(const uint8_t* row, const uint8_t* side, int head_dim, float* x);
 
   size_t row_bytes(int head_dim) const { return (static_cast<size_t>(head_dim) * elem_bits + 7) / 8; }
   /// Where the side stream begins.
