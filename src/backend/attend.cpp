@@ -1,6 +1,7 @@
 // Ops::attend and Ops::write_kv.
 
 #include <algorithm>
+#include <optional>
 
 #include "backend/attend_plan.h"
 #include "backend/op_meter.h"
@@ -39,17 +40,31 @@ struct Attention {
   int group() const { return args.heads / args.kv.kv_heads; }
   int64_t part_floats(const AttendBlock& b) const { return attend_part_floats(b.rows * group(), args.kv.head_dim); }
 
+  // n query vectors' partial, from one of them on.
+  AttendPart part_from(const AttendPart& part, int64_t n) const {
+    return {part.m + n, part.l + n, part.o + n * padded_dim(args.kv.head_dim)};
+  }
+  AttendPart part_of(const AttendBlock& b, int64_t i) const {
+    return part_at(arena + b.arena_floats + i * part_floats(b), b.rows * group());
+  }
+
   AttendTile tile_of(const AttendBlock& b) const {
     const AttendSegment& s = args.segments[static_cast<size_t>(b.segment)];
     const KvLayerView& kv = args.kv;
     const int64_t tile_bytes = static_cast<int64_t>(kv.tile_bytes());
     AttendTile t{};
     t.row_stride = static_cast<int64_t>(args.heads) * kv.head_dim;
-    t.q = args.q + (s.first_row + b.first_row) * t.row_stride + static_cast<int64_t>(b.kv_head) * group() * kv.head_dim;
+    t.q = args.q + static_cast<int64_t>(b.kv_head) * group() * kv.head_dim;
+    t.first_pos = static_cast<int64_t>(s.first_pos) + b.first_row;
+    if (b.batch_rows >= 0) {
+      t.batch_rows = plan.batch_rows.data() + b.batch_rows;
+      t.first_pos = b.tile_end * kSuperTile - 1;  // all see all of the prefix
+    } else {
+      t.q += (s.first_row + b.first_row) * t.row_stride;
+    }
     t.rows = b.rows;
     t.group = group();
     t.head_dim = kv.head_dim;
-    t.first_pos = static_cast<int64_t>(s.first_pos) + b.first_row;
     t.window = args.window;
     t.scale = args.scale;
     t.kv_type = kv.format->type;
@@ -76,34 +91,64 @@ struct Attention {
       }
   }
 
-  void run(const AttendUnit& unit) const {
-    const AttendBlock& b = plan.blocks[static_cast<size_t>(unit.block)];
+  // Memory for a block's tiles: two partials, and the tile's scratch.
+  struct Memory {
+    AttendPart merged, next;
+    float* scratch;
+  };
+  Memory memory_for(const AttendBlock& b) const {
+    static thread_local Buffer buffer;
     const int n = b.rows * group();
     const int64_t floats = part_floats(b);
-    static thread_local Buffer buffer;
-    float* memory = grown(buffer, 2 * floats + static_cast<int64_t>(attend_scratch_floats(n, args.kv.head_dim)));
-    AttendTile t = tile_of(b);
-    t.scratch = memory + 2 * floats;
-    const AttendPart merged = part_at(memory, n);
-    for (t.tile = unit.tile_begin; t.tile < unit.tile_end; ++t.tile) {
-      if (b.arena_floats >= 0) {
-        t.part = part_at(arena + b.arena_floats + (t.tile - b.tile_begin) * floats, n);
-        attend_tile(t);
-      } else {
-        t.part = t.tile == b.tile_begin ? merged : part_at(memory + floats, n);
-        attend_tile(t);
-        if (t.tile != b.tile_begin) ops.attend_merge(merged, t.part, n, args.kv.head_dim);
-      }
-    }
-    if (b.arena_floats < 0) finish(b, merged);
+    float* at = grown(buffer, 2 * floats + static_cast<int64_t>(attend_scratch_floats(n, args.kv.head_dim)));
+    return {part_at(at, n), part_at(at + floats, n), at + 2 * floats};
   }
 
-  void merge(const AttendBlock& b) const {
+  // Computes the super-tiles [begin, end) of a block, and merges them in order into `merged`, which holds what stands
+  // before the first, if anything does.
+  void fold(const AttendBlock& b, int64_t begin, int64_t end, bool empty, const AttendPart& merged,
+            const Memory& memory) const {
+    AttendTile t = tile_of(b);
+    t.scratch = memory.scratch;
+    for (t.tile = begin; t.tile < end; ++t.tile, empty = false) {
+      t.part = empty ? merged : memory.next;
+      attend_tile(t);
+      if (!empty) ops.attend_merge(merged, t.part, b.rows * group(), args.kv.head_dim);
+    }
+  }
+
+  void run(const AttendUnit& unit) const {
+    const AttendBlock& b = plan.blocks[static_cast<size_t>(unit.block)];
+    const Memory memory = memory_for(b);
+    if (b.parts == b.tile_end - b.tile_begin) {
+      for (int64_t tile = unit.tile_begin; tile < unit.tile_end; ++tile)
+        fold(b, tile, tile + 1, true, part_of(b, tile - b.tile_begin), memory);
+      return;
+    }
+    const AttendPart merged = b.parts > 0 ? part_of(b, 0) : memory.merged;
+    fold(b, unit.tile_begin, unit.tile_end, true, merged, memory);
+    if (b.parts == 0) finish(b, merged);
+  }
+
+  // What was left of a block until all units were done: its partials are merged onto those of the prefix that it
+  // shares, or are computed now.
+  void finish_last(const AttendBlock& b) const {
     const int n = b.rows * group();
-    float* base = arena + b.arena_floats;
-    for (int64_t tile = 1; tile < b.tile_end - b.tile_begin; ++tile)
-      ops.attend_merge(part_at(base, n), part_at(base + tile * part_floats(b), n), n, args.kv.head_dim);
-    finish(b, part_at(base, n));
+    std::optional<AttendPart> merged;
+    const auto merge_all = [&](const AttendBlock& of, int64_t from) {
+      for (int64_t i = 0; i < of.parts; ++i) {
+        const AttendPart part = part_from(part_of(of, i), from);
+        if (merged)
+          ops.attend_merge(*merged, part, n, args.kv.head_dim);
+        else
+          merged = part;
+      }
+    };
+    if (b.prefix >= 0)
+      merge_all(plan.blocks[static_cast<size_t>(b.prefix)], static_cast<int64_t>(b.prefix_row) * group());
+    merge_all(b, 0);
+    if (b.parts == 0) fold(b, b.tile_begin, b.tile_end, false, *merged, memory_for(b));
+    finish(b, *merged);
   }
 };
 
@@ -119,17 +164,19 @@ void Ops::attend(const AttendArgs& args) const {
   static thread_local Buffer own_arena;
   const AttendPlan& plan = own_plan;  // the caller's, in every worker
   int64_t products = 0;
-  for (const AttendSegment& s : args.segments) products += int64_t{2} * s.rows * (s.first_pos + s.rows) * args.heads * args.kv.head_dim;
+  for (const AttendSegment& s : args.segments)
+    products += int64_t{2} * s.rows * (s.first_pos + s.rows) * args.heads * args.kv.head_dim;
   const bool shared = products >= kSharedProducts;
   plan_attention(args, shared ? pool_.size() : 1, own_plan);
   const size_t type = static_cast<size_t>(args.kv.format->type);
   AttendTileFn* const own = table_.row->attend_tile[type];
-  const Attention attention{args, *table_.row, plan, own != nullptr ? own : kRefRowOps.attend_tile[type], grown(own_arena, plan.arena_floats)};
+  const Attention attention{args, *table_.row, plan, own != nullptr ? own : kRefRowOps.attend_tile[type],
+                            grown(own_arena, plan.arena_floats)};
   pool_.run_if(shared, static_cast<int>(plan.units.size()),
                [&](int task, int) { attention.run(plan.units[static_cast<size_t>(task)]); });
-  if (plan.split.empty()) return;
-  pool_.run(static_cast<int>(plan.split.size()), [&](int task, int) {
-    attention.merge(plan.blocks[static_cast<size_t>(plan.split[static_cast<size_t>(task)])]);
+  if (plan.last.empty()) return;
+  pool_.run_if(shared, static_cast<int>(plan.last.size()), [&](int task, int) {
+    attention.finish_last(plan.blocks[static_cast<size_t>(plan.last[static_cast<size_t>(task)])]);
   });
 }
 

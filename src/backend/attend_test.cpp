@@ -11,82 +11,19 @@
 #include <vector>
 
 #include "backend/attend_plan.h"
-#include "backend/op_table.h"
-#include "backend/ops.h"
-#include "backend/row_ops.h"
-#include "base/rng.h"
+#include "tests/support/paged_kv.h"
 
 namespace sluice {
 namespace {
 
-// The reference, and a table that this CPU runs for every other set of row operations.
-std::vector<const OpTable*> tables() {
-  std::vector<const OpTable*> found = {&kRefOps};
-  for (const OpTable* t : op_tables())
-    if (t->lacks().empty() && std::ranges::find(found, t->row, &OpTable::row) == found.end()) found.push_back(t);
-  return found;
-}
-
-struct Shape {
-  int heads = 4, kv_heads = 2, head_dim = 64, window = 0;
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
-};
-
-std::vector<float> normals(Rng& rng, size_t n, double scale = 1) {
-  std::vector<float> x(n);
-  for (float& v : x) v = static_cast<float>(rng.next_normal() * scale);
-  return x;
-}
-
-/// One sequence: q, k, v of `length` positions. How it is stored and batched is a test's choice.
-struct Sequence {
-  int length = 0;
-  std::vector<float> q, k, v;
-  Sequence(Rng& rng, const Shape& s, int n, double q_scale = 1)
-      : length(n),
-        q(normals(rng, static_cast<size_t>(n) * s.heads * s.head_dim, q_scale)),
-        k(normals(rng, static_cast<size_t>(n) * s.kv_heads * s.head_dim)),
-        v(normals(rng, static_cast<size_t>(n) * s.kv_heads * s.head_dim)) {}
-};
-
-/// Paged KV with shuffled blocks; what is not written holds NaN.
-struct PagedKv {
-  const Shape& shape;
-  KvLayerView view;
-  std::vector<uint8_t> k, v;
-  std::vector<BlockId> free;
-
-  PagedKv(const Shape& s, const KvFormat& format, int block_tokens, int blocks, Rng& rng) : shape(s) {
-    const size_t bytes = format.tile_bytes(block_tokens, s.head_dim) * static_cast<size_t>(s.kv_heads * blocks);
-    k.assign(bytes, 0xff);
-    v.assign(bytes, 0xff);
-    view = {&format, block_tokens, s.kv_heads, s.head_dim, k.data(), v.data()};
-    free.resize(static_cast<size_t>(blocks));
-    std::iota(free.begin(), free.end(), BlockId{0});
-    for (size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[rng.below(i)]);
-  }
-
-  std::vector<BlockId> store(const Ops& ops, const Sequence& seq) {
-    std::vector<BlockId> blocks;
-    std::vector<int64_t> slots;
-    for (int pos = 0; pos < seq.length; ++pos) {
-      if (pos % view.block_tokens == 0) {
-        blocks.push_back(free.back());
-        free.pop_back();
-      }
-      slots.push_back(int64_t{blocks.back()} * view.block_tokens + pos % view.block_tokens);
-    }
-    ops.write_kv(seq.k.data(), seq.v.data(), slots, view);
-    return blocks;
-  }
-};
+using namespace test;
 
 struct Piece {
   int sequence, first_pos, rows;
 };
 
 /// Runs the pieces as one batch; returns their output rows, concatenated.
-std::vector<float> attend(const Ops& ops, const Shape& s, const std::vector<Sequence>& sequences,
+std::vector<float> attend(const Ops& ops, const HeadShape& s, const std::vector<Sequence>& sequences,
                           const std::vector<Piece>& pieces, const KvFormat& format, int block_tokens, uint64_t seed = 1) {
   Rng rng(seed);
   int blocks = 3;
@@ -122,13 +59,13 @@ std::vector<float> decoded(const std::vector<float>& x, int head_dim, const KvFo
 }
 
 /// A sequence whose keys and values are those that a format stores.
-Sequence stored(Sequence seq, const Shape& s, const KvFormat& format) {
+Sequence stored(Sequence seq, const HeadShape& s, const KvFormat& format) {
   seq.k = decoded(seq.k, s.head_dim, format);
   seq.v = decoded(seq.v, s.head_dim, format);
   return seq;
 }
 
-std::vector<double> naive(const Shape& s, const Sequence& seq, int pos) {
+std::vector<double> naive(const HeadShape& s, const Sequence& seq, int pos) {
   std::vector<double> out(static_cast<size_t>(s.heads * s.head_dim));
   const int first = s.window > 0 ? std::max(0, pos - s.window + 1) : 0;
   for (int h = 0; h < s.heads; ++h) {
@@ -153,31 +90,13 @@ std::vector<double> naive(const Shape& s, const Sequence& seq, int pos) {
   return out;
 }
 
-Shape random_shape(Rng& rng) {
-  constexpr int kDims[] = {1, 8, 16, 20, 24, 64, 80, 96, 128};
-  constexpr int kGroups[] = {1, 2, 3, 7, 8};
-  Shape s;
-  s.head_dim = kDims[rng.below(std::size(kDims))];
-  s.kv_heads = static_cast<int>(rng.between(1, 2));
-  s.heads = s.kv_heads * kGroups[rng.below(std::size(kGroups))];
-  constexpr int kWindows[] = {0, 0, 1, 5, 100, 300};
-  s.window = kWindows[rng.below(std::size(kWindows))];
-  return s;
-}
-
-constexpr int kBlockTokens[] = {1, 3, 16, 256};
-const KvFormat& random_format(Rng& rng) { return *kv_formats()[rng.below(kNumKvTypes)]; }
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
 
 TEST(Attend, EqualsFloat64OnRandomShapes) {
   Rng rng(7);
   ThreadPool pool(2);
   const auto all = tables();
   for (int trial = 0; trial < 45; ++trial) {
-    const Shape s = random_shape(rng);
+    const HeadShape s = random_shape(rng);
     const OpTable& table = *all[static_cast<size_t>(trial) % all.size()];
     const Ops ops(table, pool);
     const KvFormat& format = random_format(rng);
@@ -214,7 +133,7 @@ TEST(Attend, Int8StaysWithinItsRoundingOfExactKv) {
   ThreadPool pool(2);
   double worst = 0, most = 0;
   for (int trial = 0; trial < 20; ++trial) {
-    const Shape s = random_shape(rng);
+    const HeadShape s = random_shape(rng);
     const int length = static_cast<int>(rng.between(1, 400));
     const std::vector<Sequence> sequences{Sequence(rng, s, length)};
     const auto largest = [](std::span<const float> x) {
@@ -251,7 +170,7 @@ TEST(Attend, Int8StaysWithinItsRoundingOfExactKv) {
 TEST(Attend, AFormatWithoutAKernelIsServedByTheReference) {
   Rng rng(9);
   ThreadPool pool(2);
-  const Shape s;
+  const HeadShape s;
   const std::vector<Sequence> sequences{Sequence(rng, s, 70)};
   for (const KvFormat* format : kv_formats()) {
     RowOps without = *tables().back()->row;
@@ -269,7 +188,7 @@ TEST(Attend, TablesAgreeToTheBit) {
   Rng rng(11);
   ThreadPool pool(1);
   for (int trial = 0; trial < 40; ++trial) {
-    const Shape s = random_shape(rng);
+    const HeadShape s = random_shape(rng);
     const int length = static_cast<int>(rng.between(1, 700));
     const std::vector<Sequence> sequences{Sequence(rng, s, length, trial % 5 == 0 ? 300 : 1)};
     const int rows = static_cast<int>(rng.between(1, std::min(length, 30)));
@@ -288,7 +207,7 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
   for (const OpTable* table : tables()) {
     const bool slow = table == &kRefOps;
     for (int trial = 0; trial < (slow ? 1 : 5); ++trial) {
-      const Shape s = random_shape(rng);
+      const HeadShape s = random_shape(rng);
       const KvFormat& format = random_format(rng);
       std::vector<Sequence> sequences;
       sequences.emplace_back(rng, s, static_cast<int>(slow ? rng.between(257, 400) : rng.between(500, 1500)));
@@ -329,7 +248,7 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
 }
 
 TEST(Attend, LargeScoresStayFinite) {
-  Shape s{.heads = 2, .kv_heads = 1, .head_dim = 16};
+  HeadShape s{.heads = 2, .kv_heads = 1, .head_dim = 16};
   Rng rng(17);
   ThreadPool pool(2);
   for (const OpTable* table : tables()) {
@@ -344,7 +263,7 @@ TEST(Attend, LargeScoresStayFinite) {
 }
 
 TEST(Attend, BlocksBeforeTheWindowAreNotRead) {
-  Shape s{.heads = 4, .kv_heads = 2, .head_dim = 20, .window = 70};
+  HeadShape s{.heads = 4, .kv_heads = 2, .head_dim = 20, .window = 70};
   Rng rng(19);
   ThreadPool pool(2);
   const std::vector<Sequence> sequences{Sequence(rng, s, 900)};
@@ -365,12 +284,16 @@ TEST(Attend, BlocksBeforeTheWindowAreNotRead) {
 TEST(AttendPlan, CoversEveryTileOnceAndSplitsOnlyWhenCoresWouldIdle) {
   Rng rng(23);
   AttendPlan plan;
+  // Tables that share no block.
+  std::vector<BlockId> ids(64 + 2000);
+  std::iota(ids.begin(), ids.end(), BlockId{0});
+  const auto own_table = [&](int64_t i) { return ids.data() + i; };
   for (int trial = 0; trial < 200; ++trial) {
     const int threads = static_cast<int>(rng.between(1, 64));
     std::vector<AttendSegment> segments;
     for (int64_t i = rng.between(1, 20), row = 0; i > 0; --i) {
       const int rows = static_cast<int>(rng.below(2) == 0 ? 1 : rng.between(1, 300));
-      segments.push_back({static_cast<int>(row), rows, static_cast<int>(rng.between(0, 20000)), nullptr});
+      segments.push_back({static_cast<int>(row), rows, static_cast<int>(rng.between(0, 20000)), own_table(i)});
       row += rows;
     }
     AttendArgs args{.heads = 14,
@@ -392,17 +315,19 @@ TEST(AttendPlan, CoversEveryTileOnceAndSplitsOnlyWhenCoresWouldIdle) {
     for (const AttendSegment& s : segments) want += s.rows;
     EXPECT_EQ(rows, 2 * want);
     EXPECT_LE(plan.arena_floats * 4, int64_t{64} << 20);
-    EXPECT_TRUE(threads > 1 || plan.split.empty());
+    EXPECT_TRUE(threads > 1 || plan.last.empty());
   }
   // One row of a long sequence keeps 8 workers busy; 64 such rows need no partials.
-  const std::vector<AttendSegment> one{{0, 1, 8191, nullptr}}, many(64, {0, 1, 8191, nullptr});
+  const std::vector<AttendSegment> one{{0, 1, 8191, own_table(0)}};
+  std::vector<AttendSegment> many;
+  for (int i = 0; i < 64; ++i) many.push_back({0, 1, 8191, own_table(i)});
   AttendArgs args{.heads = 14, .kv = {.kv_heads = 2, .head_dim = 64}, .segments = one};
   plan_attention(args, 8, plan);
   EXPECT_GE(plan.units.size(), 16u);
-  EXPECT_EQ(plan.split.size(), 2u);
+  EXPECT_EQ(plan.last.size(), 2u);
   args.segments = many;
   plan_attention(args, 8, plan);
-  EXPECT_TRUE(plan.split.empty());
+  EXPECT_TRUE(plan.last.empty());
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "backend/attend_plan.h"
+#include "backend/row_ops.h"
+
 namespace sluice {
 
 OpWork embed_work(DType dtype, int64_t k, int64_t rows) {
@@ -32,6 +35,9 @@ OpWork attend_work(const AttendArgs& args) {
     positions += static_cast<double>(last + 1 - first_seen(s.first_pos));
     for (int64_t p = s.first_pos; p <= last; ++p) pairs += static_cast<double>(p + 1 - first_seen(p));
   }
+  SharedPrefixes shared;
+  find_shared_prefixes(args, attend_block_rows(args.heads / args.kv.kv_heads), shared);
+  for (const SharedPrefixes::Group& g : shared.groups) positions -= static_cast<double>((g.count - 1) * g.tiles * kSuperTile);
   const double token_bytes = 2.0 * args.kv.kv_heads * static_cast<double>(args.kv.format->tile_bytes(1, args.kv.head_dim));
   return {"attention", positions * token_bytes, 4.0 * pairs * args.heads * args.kv.head_dim};
 }

@@ -35,13 +35,14 @@ struct AttendPart {
   float* o;  // [rows, padded_dim(head_dim)], not divided by l
 };
 
-/// Consecutive batch rows against one super-tile of one KV head. Row r's group of query heads are the partials
+/// Batch rows against one super-tile of one KV head. Row r's group of query heads are the partials
 /// [r * group, (r + 1) * group).
 struct AttendTile {
-  const float* q;      // the first row's first head of this group
-  int64_t row_stride;  // floats from a row's queries to the next row's
+  const float* q;         // the first row's first head of this group; with batch_rows, the batch's first row's
+  int64_t row_stride;     // floats from a row's queries to the next row's
+  const int* batch_rows;  // [rows] in the batch, which see the same positions; null: consecutive rows
   int rows, group, head_dim;
-  int64_t first_pos;  // of the first row; the others follow it
+  int64_t first_pos;  // of the first row; the others follow it, or with batch_rows see what it sees
   int window;         // as in AttendArgs
   float scale;
   KvType kv_type;

@@ -21,7 +21,7 @@ void attend_tile(const AttendTile& a) {
   float* row = a.scratch;  // holds more than head_dim floats
   const int64_t start = a.tile * kSuperTile;
   for (int n = 0; n < a.rows * a.group; ++n) {
-    const float* q = a.q + n / a.group * a.row_stride + static_cast<int64_t>(n % a.group) * a.head_dim;
+    const float* q = row_queries(a, n / a.group) + static_cast<int64_t>(n % a.group) * a.head_dim;
     const Interval see = visible(a, n / a.group);
     float* o = a.part.o + static_cast<int64_t>(n) * padded_dim(a.head_dim);
     a.part.m[n] = -INFINITY;
