@@ -1,7 +1,8 @@
 // Attention over paged KV in the shapes of a 0.5B (14 heads, 2 KV heads, dim 64) and a 1B model (32, 8, 64).
 // Decode: one row of a long context, in GB/s of K and V read; the caches of several layers take turns, so that they
-// come from memory as in a model. Prefill: 512 rows, in GOP/s of the causal half that is computed. of_roofline is the share
-// of what binds, which the label names.
+// come from memory as in a model. Prefill: 512 rows, in GOP/s of the causal half that is computed. Shared prefix: one row
+// each of 16 sequences with 2,048 positions in common, in the same blocks or in copies, and 128 of their own. of_roofline is
+// the share of what binds, which the label names.
 
 #include <benchmark/benchmark.h>
 
@@ -97,7 +98,48 @@ void shapes(benchmark::internal::Benchmark* b) {
     }
 }
 
+void shared_prefix(benchmark::State& state) {
+  constexpr int kSequences = 16, kPrefix = 2048, kOwn = 128;
+  constexpr int kPrefixBlocks = kPrefix / kBlockTokens, kOwnBlocks = kOwn / kBlockTokens;
+  const bool small = state.range(0) == 0, shared = state.range(3) != 0;
+  const int heads = small ? 14 : 32, kv_heads = small ? 2 : 8;
+  const KvFormat& format = kv_format(static_cast<KvType>(state.range(1)));
+  const auto table = select_op_table();
+  CHECK(table.ok(), "SLUICE_ISA names no table of this machine");
+  ThreadPool pool(static_cast<int>(state.range(2)));
+  const Ops ops(**table, pool);
+  Layers kv(heads, kv_heads, kSequences * (kPrefix + kOwn), format, 2);
+  std::vector<std::vector<BlockId>> tables;
+  std::vector<AttendSegment> segments;
+  for (int i = 0; i < kSequences; ++i) {
+    const auto from = kv.table.begin() + i * (kPrefixBlocks + kOwnBlocks);
+    tables.emplace_back(from, from + kPrefixBlocks + kOwnBlocks);
+    if (shared) std::copy_n(kv.table.begin(), kPrefixBlocks, tables.back().begin());
+    segments.push_back({i, 1, kPrefix + kOwn - 1, tables.back().data()});
+  }
+  std::vector<float> q(static_cast<size_t>(kSequences * heads) * kHeadDim, 0.5f), out(q.size());
+  size_t layer = 0;
+  for (auto _ : state) {
+    ops.attend({q.data(), out.data(), heads, 0.125f, 0, kv.view(layer), segments});
+    layer ^= 1;
+    benchmark::DoNotOptimize(out.data());
+  }
+  const OpWork work = attend_work({q.data(), out.data(), heads, 0.125f, 0, kv.view(0), segments});
+  const std::string binds = report(state, work, limits_of(**table, pool));
+  state.counters["MB"] = work.bytes * 1e-6;
+  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B " : " 1B ") + std::string(format.name) + ", of " + binds);
+}
+
+void shared_shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"model", "kv", "threads", "shared"})->UseRealTime();
+  for (int model : {0, 1})
+    for (KvType type : {KvType::f16, KvType::int8})
+      for (int threads = 1; threads <= usable_cores(); threads *= 2)
+        for (int shared : {0, 1}) b->Args({model, static_cast<int>(type), threads, shared});
+}
+
 BENCHMARK(attention)->Apply(shapes);
+BENCHMARK(shared_prefix)->Apply(shared_shapes);
 
 }  // namespace
 }  // namespace sluice
