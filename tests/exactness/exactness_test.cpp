@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "base/rng.h"
 #include "engine/build_engine.h"
@@ -51,11 +52,17 @@ constexpr bool kThreadSanitizer = true;
 constexpr bool kThreadSanitizer = false;
 #endif
 
-struct Run { Traces traces; EngineStats stats; };
+struct Run {
+  Traces traces;
+  EngineStats stats;
+  double attention_bytes = 0;  // of keys and values read
+};
 
 Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const Way& way, const std::vector<Request>& requests) {
   ThreadPool pool(way.threads);
-  const Ops ops(table, pool);
+  Ops ops(table, pool);
+  OpMeter meter;
+  ops.set_meter(&meter);
   WeightStore weights(source, ops);
   auto model = build_model(weights, ops);
   EXPECT_TRUE(model.ok()) << model.error().message;
@@ -86,6 +93,8 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   std::string why;
   EXPECT_TRUE((*engine)->consistent(&why)) << why;
   result.stats = (*engine)->stats();
+  for (const OpMeter::Entry& e : meter.entries())
+    if (e.work.op == "attention") result.attention_bytes = e.work.bytes;
   return result;
 }
 
@@ -205,6 +214,44 @@ TEST(Exactness, APromptIsScoredAsItsTokensWereWhenTheyWereSampled) {
       EXPECT_TRUE(std::equal(first.logprobs.begin(), first.logprobs.end(), trace.logprobs.begin() + 12));
     }
   }
+}
+
+// Sequences that find the same prefix in the cache, and samples of one prompt, read its keys and values together: in the bits that
+// each gets alone, with the prefix cache off.
+TEST(Exactness, SharedPrefixesAreReadTogether) {
+  test::RandomDecoder shape;
+  shape.heads = 6, shape.vocab = 97, shape.dtype = DType::f16;
+  const auto source = test::random_decoder(shape);
+  Rng rng(40);
+  std::vector<TokenId> prefix;
+  for (int i = 0; i < 1100; ++i) prefix.push_back(static_cast<TokenId>(rng.below(97)));
+  std::vector<Request> requests;
+  for (const int shared : {1100, 1100, 800, 1100, 600, 1100, 40}) {
+    Request r;
+    r.prompt.assign(prefix.begin(), prefix.begin() + shared);
+    for (int64_t own = rng.between(1, 40); own > 0; --own) r.prompt.push_back(static_cast<TokenId>(rng.below(97)));
+    r.max_tokens = static_cast<int>(rng.between(20, 40));
+    r.n = shared == 800 ? 3 : 1;
+    r.sampling.temperature = 1;
+    r.sampling.seed = static_cast<uint64_t>(shared) + requests.size();
+    r.sampling.logprobs = 2;
+    requests.push_back(std::move(r));
+  }
+  EngineOptions options = roomy();
+  options.kv_blocks = 900, options.max_model_len = 1300;
+  for (const OpTable* table : {*select_op_table("ref"), *select_op_table("")})
+    for (const KvFormat* kv : {&kKvF16, &kKvInt8}) {
+      SCOPED_TRACE(fmt::format("{}, KV {}", table->isa, kv->name));
+      Way alone{options, 2, kv, true};
+      alone.engine.prefix_cache = "none";
+      const auto reference = run(source, *table, alone, requests);
+      for (const int threads : {1, 3}) {
+        const auto shared = run(source, *table, {options, threads, kv}, requests);
+        EXPECT_EQ(shared.traces, reference.traces);
+        EXPECT_LT(shared.attention_bytes, 0.6 * reference.attention_bytes);
+        if (table->row == &kRefRowOps) break;
+      }
+    }
 }
 
 TEST(Exactness, RandomShapesInEveryFormat) {
