@@ -9,8 +9,6 @@ namespace {
 
 using Candidate = SharedPrefixes::Candidate;
 
-constexpr int64_t kLeastSaved = 4;  // super-tiles that need not be read again; fewer are not worth the merge
-
 // Leading super-tiles, at most `most`, that two block tables hold in the same blocks.
 int64_t common_tiles(const BlockId* a, const BlockId* b, int64_t most, int block_tokens) {
   const int64_t blocks = (most * kSuperTile + block_tokens - 1) / block_tokens;
@@ -27,7 +25,7 @@ void add_groups(const AttendArgs& args, std::vector<Candidate>::iterator begin, 
       c->common =
           common_tiles(blocks_of(*begin), blocks_of(*c), std::min(begin->tiles, c->tiles), args.kv.block_tokens);
     std::stable_sort(begin + 1, end, [](const Candidate& a, const Candidate& b) { return a.common > b.common; });
-    int64_t saved = kLeastSaved - 1, others = 0;
+    int64_t saved = 0, others = 0;  // super-tiles that need not be read again
     for (int64_t n = 1; n < end - begin; ++n)
       if (n * begin[n].common > saved) saved = n * begin[n].common, others = n;
     if (others > 0) {

@@ -26,8 +26,8 @@ struct SharedPrefixes {
   std::vector<Candidate> candidates;  // scratch
 };
 
-/// Segments of more than `most_rows` rows are left out: their rows read together as it is. So is what would save too
-/// few reads to pay for joining the parts. Fills `out`, which keeps its memory.
+/// Segments of more than `most_rows` rows are left out: their rows read together as it is. Fills `out`, which keeps its
+/// memory.
 void find_shared_prefixes(const AttendArgs& args, int most_rows, SharedPrefixes& out);
 
 }  // namespace sluice
