@@ -28,16 +28,14 @@ inline const Roofline& limits_of(const OpTable& table, ThreadPool& pool) {
 /// returns what binds.
 inline std::string report(benchmark::State& state, const OpWork& work, const Roofline& r) {
   using benchmark::Counter;
-  const double peak = work.arithmetic == Arithmetic::int8   ? r.int8_gops
-                      : work.arithmetic == Arithmetic::bf16 ? r.bf16_gflops
-                                                            : r.f32_gflops;
+  const double peak = r.peak(work.arithmetic);
   const double memory_s = work.bytes / (r.memory_gbps * 1e9),
                arithmetic_s = peak > 0 ? work.operations / (peak * 1e9) : 0;
   state.counters["GB/s"] = Counter(work.bytes * 1e-9, Counter::kIsIterationInvariantRate);
   state.counters["GOP/s"] = Counter(work.operations * 1e-9, Counter::kIsIterationInvariantRate);
   state.counters["of_roofline"] = Counter(std::max(memory_s, arithmetic_s), Counter::kIsIterationInvariantRate);
   if (memory_s >= arithmetic_s) return "memory";
-  return work.arithmetic == Arithmetic::int8 ? "int8" : work.arithmetic == Arithmetic::bf16 ? "bf16" : "f32";
+  return name_of(work.arithmetic);
 }
 
 }  // namespace sluice

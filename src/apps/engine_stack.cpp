@@ -36,16 +36,21 @@ std::string kv_format_names() {
   return names;
 }
 
-Result<const KvFormat*> find_kv_format(std::string_view name, const TensorSource& source) {
+/// Null for auto.
+Result<const KvFormat*> named_kv_format(std::string_view name) {
   if (name == "float32") name = "f32";
   if (name == "float16" || name == "half") name = "f16";
   if (name == "bfloat16") name = "bf16";
   for (const KvFormat* format : kv_formats())
     if (name == format->name) return format;
-  if (name != "auto")
-    return invalid_argument(
-        fmt::format("--kv-cache-dtype '{}' is not known; it is one of {}", name, kv_format_names()),
-        "--kv-cache-dtype");
+  if (name == "auto") return nullptr;
+  return invalid_argument(fmt::format("--kv-cache-dtype '{}' is not known; it is one of {}", name, kv_format_names()),
+                          "--kv-cache-dtype");
+}
+
+Result<const KvFormat*> find_kv_format(std::string_view name, const TensorSource& source) {
+  SLUICE_TRY(const KvFormat* named, named_kv_format(name));
+  if (named != nullptr) return named;
   // As precise as the weights: float32 models keep float32, everything else has had less than f16's 11 bits to begin
   // with.
   const KvFormat* widest = &kKvF16;
@@ -100,19 +105,28 @@ void EngineFlags::declare(OptionSet& o) {
   declare_scheduling(o, engine);
 }
 
+Status EngineFlags::check() const {
+  if (threads < 0 || threads > 1024)
+    return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", threads), "--threads");
+  if (engine.max_model_len < 0 || engine.max_model_len == 1)
+    return invalid_argument(
+        fmt::format("--max-model-len is {}; it must be at least 2, or 0 for as many as fit", engine.max_model_len),
+        "--max-model-len");
+  if (!(memory_utilization > 0 && memory_utilization <= 1))
+    return invalid_argument(
+        fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", memory_utilization),
+        "--memory-utilization");
+  SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
+  return check_scheduling(engine);
+}
+
 Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan) {
+  SLUICE_TRY_STATUS(flags.check());
   KvSizing sizing;
   SLUICE_TRY(sizing.format, find_kv_format(flags.kv_cache_dtype, source));
   const EngineOptions& o = flags.engine;
   const int64_t positions = plan.info.max_positions;
-  if (o.block_tokens < 1 || o.block_tokens > 256)
-    return invalid_argument(fmt::format("--block-size is {}; it must be from 1 to 256", o.block_tokens),
-                            "--block-size");
-  if (!(flags.memory_utilization > 0 && flags.memory_utilization <= 1))
-    return invalid_argument(
-        fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", flags.memory_utilization),
-        "--memory-utilization");
-  if (o.max_model_len != 0 && (o.max_model_len < 2 || o.max_model_len > positions))
+  if (o.max_model_len > positions)
     return invalid_argument(fmt::format("--max-model-len is {}; it must be from 2 to the {} positions that this model "
                                         "was made for, or 0 for as many as fit",
                                         o.max_model_len, positions),
@@ -161,11 +175,10 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
 Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags) {
   if (flags.model.empty())
     return invalid_argument("no model given: name a .gguf file or a Hugging Face directory", "--model");
+  SLUICE_TRY_STATUS(flags.check());
   auto stack = std::make_unique<EngineStack>();
   stack->clock = std::make_unique<RealClock>();
   SLUICE_TRY(stack->source, open_tensor_source(flags.model));
-  if (flags.threads < 0 || flags.threads > 1024)
-    return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", flags.threads));
   stack->pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : usable_cores());
   SLUICE_TRY(const OpTable* table, select_op_table(flags.isa));
   stack->ops = std::make_unique<Ops>(*table, *stack->pool);

@@ -31,6 +31,8 @@ struct EngineFlags {
   EngineOptions engine;
 
   void declare(OptionSet& options);
+  /// Whatever can be refused before the model is known.
+  Status check() const;
 };
 
 struct EngineStack {

@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <numeric>
 #include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "apps/printable.h"
+#include "base/edit_distance.h"
 #include "base/options.h"
 
 namespace sluice {
@@ -28,18 +27,6 @@ std::vector<std::string> variables() {
   }
   std::ranges::sort(names);
   return names;
-}
-
-/// How many characters must be put in, taken out or replaced to make one the other (Levenshtein).
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);  // of a's beginnings, one after another
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 0; j < b.size(); ++j)
-      diagonal = std::exchange(row[j + 1], std::min({row[j + 1] + 1, row[j] + 1, diagonal + (a[i] != b[j] ? 1 : 0)}));
-  }
-  return row.back();
 }
 
 }  // namespace

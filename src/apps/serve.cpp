@@ -136,16 +136,19 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   options.add("--drain-timeout", flags.drain_timeout_s, "seconds that running requests get after SIGTERM");
   options.add("--cors-origin", flags.cors_origin, "Access-Control-Allow-Origin; empty: no CORS");
   options.add("--log-level", flags.log_level, "debug, info, warn, error or off");
-  options.add("--show-config", flags.show_config, "print every flag, its value and where it came from, and stop");
+  options.add("--show-config", flags.show_config,
+              "print every flag, its value and where it came from, after the checks that need no model, and stop");
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
-  if (flags.show_config) {
-    std::fputs(options.show().c_str(), stdout);
-    return 0;
-  }
   if (!set_log_level(flags.log_level))
     return invalid_argument(fmt::format("--log-level '{}' is none of debug, info, warn, error, off", flags.log_level));
   SLUICE_TRY_STATUS(check(flags));
+  SLUICE_TRY_STATUS(engine_flags.check());
+  if (flags.show_config) {  // only what would run
+    SLUICE_TRY([[maybe_unused]] const OpTable* table, select_op_table(engine_flags.isa));
+    std::fputs(options.show().c_str(), stdout);
+    return 0;
+  }
   if (engine_flags.model.empty())
     return invalid_argument("no model given: name a .gguf file or a Hugging Face directory");
 

@@ -29,13 +29,13 @@ std::string_view Ops::isa() const { return table_.isa; }
 
 namespace {
 
-Result<const OpTable*> take_named(const OpTable& table, const std::string& lacks) {
+/// `source` is the flag or the variable that named it.
+Result<const OpTable*> take_named(const OpTable& table, const std::string& lacks, const char* source) {
   if (!lacks.empty())
-    return unsupported(fmt::format("SLUICE_ISA {} cannot run on this CPU, which lacks {}", table.isa, lacks),
-                       "SLUICE_ISA");
+    return unsupported(fmt::format("{} {} cannot run on this CPU, which lacks {}", source, table.isa, lacks), source);
   if (table.enable != nullptr)
     if (const std::string refused = table.enable(); !refused.empty())
-      return unsupported(fmt::format("SLUICE_ISA {} cannot run here: {}", table.isa, refused), "SLUICE_ISA");
+      return unsupported(fmt::format("{} {} cannot run here: {}", source, table.isa, refused), source);
   if (table.unproven)
     log_warn("the kernels of {} are untested on hardware: until now their instructions ran in an emulator only",
              table.isa);
@@ -45,18 +45,18 @@ Result<const OpTable*> take_named(const OpTable& table, const std::string& lacks
 }  // namespace
 
 Result<const OpTable*> select_op_table(std::string_view forced_isa) {
-  if (forced_isa.empty())
-    if (const char* isa = std::getenv("SLUICE_ISA")) forced_isa = isa;
+  const char* variable = std::getenv("SLUICE_ISA");
+  if (forced_isa.empty() && variable != nullptr) forced_isa = variable;
+  const char* source = variable != nullptr && forced_isa == variable ? "SLUICE_ISA" : "--isa";
   std::string choices;
   for (const OpTable* table : op_tables()) {
     const std::string lacks = table->lacks();
     if (forced_isa.empty() && lacks.empty() && !table->unproven) return table;
-    if (forced_isa == table->isa) return take_named(*table, lacks);
+    if (forced_isa == table->isa) return take_named(*table, lacks, source);
     choices += fmt::format("{}{}{}", choices.empty() ? "" : ", ", table->isa,
                            lacks.empty() ? "" : fmt::format(" (not here: the CPU lacks {})", lacks));
   }
-  return invalid_argument(fmt::format("SLUICE_ISA {} is unknown; the choices are {}", forced_isa, choices),
-                          "SLUICE_ISA");
+  return invalid_argument(fmt::format("{} {} is unknown; the choices are {}", source, forced_isa, choices), source);
 }
 
 }  // namespace sluice

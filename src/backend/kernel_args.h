@@ -10,6 +10,7 @@ namespace sluice {
 constexpr int kPanelCols = 16;     // output columns of a weight panel
 constexpr int kActBlock = 32;      // activations that share a scale
 constexpr int kFloatChunk = 256;   // k values of one float partial sum; the partial sums are added in order
+constexpr int kGemvRows = 2;       // the most rows of MatmulWay::gemv
 constexpr int kMaxTileRows = 128;  // rows of one MatmulTile
 
 // Version of the layouts below, which native packs hold on disk: any change of one raises it.
@@ -72,6 +73,16 @@ struct RowGroup {
   int first_row;  // row of y
 };
 
+/// How a kernel goes over its weights: one row as a stream of many panels at once, several rows with the weights unpacked
+/// in registers by each group, or many with a chunk of weights unpacked once into L1.
+enum class MatmulWay : uint8_t { gemv, flat, gemm };
+
+/// The choice for a product (matmul_plan.h). Every plan computes the same bits.
+struct MatmulPlan {
+  MatmulWay way = MatmulWay::flat;
+  uint8_t ahead_lines = 32;  // how far a single pass asks memory ahead, in lines of a panel; 0 leaves it to the hardware
+};
+
 /// BF16 weights multiply float32 activations, or, in tables that say so (OpTable::bf16_form), activations rounded to
 /// bfloat16, in pairs of k, the odd k of a pair first, with every subnormal taken as zero: the arithmetic of AVX512_BF16's
 /// vdpbf16ps.
@@ -89,6 +100,8 @@ struct MatmulTile {
   float* y;           // column of the first panel in row `y_row`
   int y_row;          // rows of the groups count from the batch's first; y may begin at a later one
   int64_t y_stride;
+  MatmulPlan plan;
+  const uint8_t* next;  // panels of the same type and k that are likely read after these, to be asked for; or null
 };
 
 using MatmulFn = void(const MatmulTile& tile);

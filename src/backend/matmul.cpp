@@ -26,8 +26,8 @@ int64_t panel_count(int64_t n) { return (n + kPanelCols - 1) / kPanelCols; }
 constexpr int64_t kSharedValues = 4096;      // fewer are arranged faster by one thread than by a pool
 constexpr int64_t kSharedProducts = 131072;  // and so are fewer multiplications
 constexpr int kTasksPerThread = 6;
-constexpr int64_t kPanelStep = 4;         // tasks hold whole register tiles, except the last
-constexpr int64_t kMostTaskPanels = 16;   // of a task whose values stay in the cache for what follows
+constexpr int64_t kPanelStep = 4;         // whole register tiles: tasks hold a multiple, except the last
+constexpr int64_t kMostTaskPanels = 8;    // of a task whose values stay in the cache for what follows
 
 /// The forms that the products of one input read.
 struct Input {
@@ -37,8 +37,15 @@ struct Input {
   const Activations& form(ActForm f) const { return forms[static_cast<size_t>(f)]; }
 };
 
+/// What multiplies: kernels, how they go over weights, and threads.
+struct Machine {
+  const OpTable& table;
+  const MatmulPlans& plans;
+  ThreadPool& pool;
+};
+
 /// Brings the input into every form that is wanted, normed on the way where that is asked for.
-void arrange(const OpTable& table, ThreadPool& pool, const MatmulIn& in, Input& out) {
+void arrange(const Machine& on, const MatmulIn& in, Input& out) {
   struct Part { const Activations* form; const RowGroup* group; };
   static thread_local std::vector<Part> own_parts;
   std::vector<Part>& parts = own_parts;
@@ -46,27 +53,39 @@ void arrange(const OpTable& table, ThreadPool& pool, const MatmulIn& in, Input& 
   for (int f = 0; f < kNumActForms; ++f) {
     if (!out.wanted[static_cast<size_t>(f)]) continue;
     Activations& form = out.forms[static_cast<size_t>(f)];
-    form.lay_out(table, static_cast<ActForm>(f), in.rows, in.k);
+    form.lay_out(on.table, static_cast<ActForm>(f), in.rows, in.k);
     for (const RowGroup& g : form.groups) parts.push_back({&form, &g});
   }
-  pool.run_if(in.rows * in.k >= kSharedValues, static_cast<int>(parts.size()), [&](int i, int) {
+  on.pool.run_if(in.rows * in.k >= kSharedValues, static_cast<int>(parts.size()), [&](int i, int) {
     const Part& part = parts[static_cast<size_t>(i)];
     const float* x = in.x + part.group->first_row * in.k;
     if (in.norm_gain != nullptr) {
       static thread_local Scratch normed;
       auto* to = reinterpret_cast<float*>(normed.reserve(static_cast<size_t>(part.group->rows * in.k) * sizeof(float)));
       for (int r = 0; r < part.group->rows; ++r)
-        table.row->rms_norm(x + r * in.k, in.norm_gain, in.norm_eps, in.k, to + r * in.k);
+        on.table.row->rms_norm(x + r * in.k, in.norm_gain, in.norm_eps, in.k, to + r * in.k);
       x = to;
     }
-    part.form->set(table, *part.group, 0, x, in.k, in.k);
+    part.form->set(on.table, *part.group, 0, x, in.k, in.k);
   });
 }
 
+/// A matrix and how it is multiplied.
+struct Product {
+  Product(const Machine& on, const PackedMatrix& matrix, const float* its_bias, const Activations& x)
+      : w(&matrix), bias(its_bias), kernel(matmul_kernel(on.table, w->dtype)),
+        plan(on.plans.of(w->dtype, x.slices.front().rows)) {}
+  const PackedMatrix* w;
+  const float* bias;
+  MatmulFn* kernel;
+  MatmulPlan plan;
+};
+
 /// Panels [first, first + count) of a matrix over a slice of rows, into y, whose first element is row y_row of all, column
-/// 0 of the first panel.
-void multiply(MatmulFn* kernel, const Activations& x, const RowSlice& slice, const PackedMatrix& m, const float* bias,
-              int64_t first, int64_t count, float* y, int y_row, int64_t y_stride) {
+/// 0 of the first panel. `next`: see MatmulTile.
+void multiply(const Product& product, const Activations& x, const RowSlice& slice, int64_t first, int64_t count, float* y,
+              int y_row, int64_t y_stride, const uint8_t* next) {
+  const PackedMatrix& m = *product.w;
   const int64_t column = first * kPanelCols;
   MatmulTile tile;
   tile.panel_bytes = panel_bytes(m.dtype, m.k);
@@ -76,11 +95,13 @@ void multiply(MatmulFn* kernel, const Activations& x, const RowSlice& slice, con
   tile.k = m.k;
   tile.groups = x.groups.data() + slice.first_group;
   tile.n_groups = slice.groups;
-  tile.bias = bias != nullptr ? bias + column : nullptr;
+  tile.bias = product.bias != nullptr ? product.bias + column : nullptr;
   tile.y = y;
   tile.y_row = y_row;
   tile.y_stride = y_stride;
-  kernel(tile);
+  tile.plan = product.plan;
+  tile.next = next;
+  product.kernel(tile);
 }
 
 /// A worker's memory for `tiles` results of a slice, row-major [rows][columns].
@@ -96,9 +117,9 @@ int64_t panels_per_task(int64_t panels_in_all, const Activations& x, int threads
 
 /// One product's share of the tasks.
 struct Job {
+  Product product;
   const MatmulOut* out;
   const Activations* x;
-  MatmulFn* kernel;
   int64_t panels, panels_per_task;
   int tasks_per_slice, first_task;
 };
@@ -115,63 +136,87 @@ Workspace& workspace() {
   return own;
 }
 
-void run_job(const OpTable& table, const Job& job, int local) {
+/// The panels that a task of these jobs begins with, if they are of the type and depth of `like`; else null.
+const uint8_t* first_panels(std::span<const Job> jobs, int task, const PackedMatrix& like) {
+  for (const Job& job : jobs) {
+    const PackedMatrix& w = *job.product.w;
+    const int local = task - job.first_task;
+    if (local >= job.tasks_per_slice * static_cast<int>(job.x->slices.size())) continue;
+    if (w.dtype != like.dtype || w.k != like.k) return nullptr;
+    return w.data + static_cast<size_t>(local % job.tasks_per_slice * job.panels_per_task) * panel_bytes(w.dtype, w.k);
+  }
+  return nullptr;
+}
+
+void run_job(const OpTable& table, const Job& job, int local, const uint8_t* next) {
   const RowSlice& slice = job.x->slices[static_cast<size_t>(local / job.tasks_per_slice)];
   const int64_t panel = local % job.tasks_per_slice * job.panels_per_task;
   const int64_t panels = std::min(job.panels_per_task, job.panels - panel);
   const MatmulOut& out = *job.out;
   float* const y = out.y + panel * kPanelCols;
-  if (!out.adds) return multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, y, 0, out.y_stride);
+  if (!out.adds) return multiply(job.product, *job.x, slice, panel, panels, y, 0, out.y_stride, next);
   const int64_t width = panels * kPanelCols, columns = std::min(width, out.w->n - panel * kPanelCols);
   float* const tile = tile_memory(slice, width, 1);
-  multiply(job.kernel, *job.x, slice, *out.w, out.bias, panel, panels, tile, slice.first_row, width);
+  multiply(job.product, *job.x, slice, panel, panels, tile, slice.first_row, width, next);
   for (int64_t row = 0; row < slice.rows; ++row)
     table.row->add(y + (slice.first_row + row) * out.y_stride, tile + row * width, columns);
 }
 
 /// All products of an input that stands in its forms, in one parallel region.
-void run_products(const OpTable& table, ThreadPool& pool, const MatmulIn& in, std::span<const MatmulOut> outs,
-                  const Input* input, const Activations* same, std::vector<Job>& jobs) {
+void run_products(const Machine& on, const MatmulIn& in, std::span<const MatmulOut> outs, const Input* input,
+                  const Activations* same, std::vector<Job>& jobs) {
   int64_t panels_in_all = 0;
   for (const MatmulOut& o : outs) panels_in_all += panel_count(o.w->n);
   jobs.clear();
+  const int threads = on.pool.size();
   int tasks = 0;
   for (const MatmulOut& o : outs) {
-    const Activations& x = same != nullptr ? *same : input->form(act_form(table, o.w->dtype));
-    Job job{&o, &x, matmul_kernel(table, o.w->dtype), panel_count(o.w->n), 0, 0, tasks};
-    job.panels_per_task = panels_per_task(panels_in_all, x, pool.size());
+    const Activations& x = same != nullptr ? *same : input->form(act_form(on.table, o.w->dtype));
+    Job job{{on, *o.w, o.bias, x}, &o, &x, panel_count(o.w->n), 0, 0, tasks};
+    job.panels_per_task = panels_per_task(panels_in_all, x, threads);
     if (o.adds) job.panels_per_task = std::min(job.panels_per_task, kMostTaskPanels);
     job.tasks_per_slice = static_cast<int>((job.panels + job.panels_per_task - 1) / job.panels_per_task);
     tasks += job.tasks_per_slice * static_cast<int>(x.slices.size());
     jobs.push_back(job);
   }
-  pool.run_if(in.rows * in.k * panels_in_all * kPanelCols >= kSharedProducts, tasks, [&](int task, int) {
+  on.pool.run_if(in.rows * in.k * panels_in_all * kPanelCols >= kSharedProducts, tasks, [&](int task, int) {
     size_t j = jobs.size() - 1;
     while (jobs[j].first_task > task) --j;
-    run_job(table, jobs[j], task - jobs[j].first_task);
+    run_job(on.table, jobs[j], task - jobs[j].first_task, first_panels(jobs, task + threads, *jobs[j].product.w));
   });
 }
 
-/// hidden = silu(gate(x)) * up(x), each task bringing its columns into the form that the next product reads.
-void run_gate(const OpTable& table, ThreadPool& pool, const Activations& x, const GatedMlp& mlp, const Activations& hidden) {
-  MatmulFn* const gate_kernel = matmul_kernel(table, mlp.gate->dtype);
-  MatmulFn* const up_kernel = matmul_kernel(table, mlp.up->dtype);
+/// hidden = silu(gate(x)) * up(x), a few columns of a slice at a time, which go from both products into the form that the
+/// next one reads while they are in the cache.
+void run_gate(const Machine& on, const Activations& x, const GatedMlp& mlp, const Activations& hidden) {
+  const Product to_gate(on, *mlp.gate, mlp.gate_bias, x), to_up(on, *mlp.up, mlp.up_bias, x);
   const int64_t ffn = mlp.gate->n, panels = panel_count(ffn);
-  const int64_t step = std::min(panels_per_task(2 * panels, x, pool.size()), kMostTaskPanels);
-  const int per_slice = static_cast<int>((panels + step - 1) / step);
-  pool.run_if(x.rows * x.k * ffn >= kSharedProducts, per_slice * static_cast<int>(x.slices.size()), [&](int task, int) {
+  const int64_t per_task = std::min(panels_per_task(2 * panels, x, on.pool.size()), kMostTaskPanels);
+  const int per_slice = static_cast<int>((panels + per_task - 1) / per_task);
+  const int tasks = per_slice * static_cast<int>(x.slices.size());
+  const bool alike = mlp.gate->dtype == mlp.up->dtype;  // so that one may be asked for during the other
+  const auto panels_of = [&](const PackedMatrix& w, int64_t panel) {
+    return alike ? w.data + static_cast<size_t>(panel) * panel_bytes(w.dtype, w.k) : nullptr;
+  };
+  on.pool.run_if(x.rows * x.k * ffn >= kSharedProducts, tasks, [&](int task, int) {
     const RowSlice& slice = x.slices[static_cast<size_t>(task / per_slice)];
-    const int64_t first = task % per_slice * step, count = std::min(step, panels - first);
-    const int64_t width = count * kPanelCols, columns = std::min(width, ffn - first * kPanelCols);
-    float* const gate = tile_memory(slice, width, 2);
-    float* const up = gate + slice.rows * width;
-    multiply(gate_kernel, x, slice, *mlp.gate, mlp.gate_bias, first, count, gate, slice.first_row, width);
-    multiply(up_kernel, x, slice, *mlp.up, mlp.up_bias, first, count, up, slice.first_row, width);
-    for (int64_t row = 0; row < slice.rows; ++row)
-      table.row->silu_mul(gate + row * width, up + row * width, columns);
-    for (int g = slice.first_group; g < slice.first_group + slice.groups; ++g) {
-      const RowGroup& group = hidden.groups[static_cast<size_t>(g)];
-      hidden.set(table, group, first * kPanelCols, gate + (group.first_row - slice.first_row) * width, width, columns);
+    const int64_t begin = task % per_slice * per_task, end = std::min(begin + per_task, panels);
+    const int after = task + on.pool.size();
+    const uint8_t* const next_task = after < tasks ? panels_of(*mlp.gate, after % per_slice * per_task) : nullptr;
+    float* const gate = tile_memory(slice, kPanelStep * kPanelCols, 2);
+    for (int64_t p = begin; p < end; p += kPanelStep) {
+      const int64_t count = std::min(kPanelStep, end - p), width = count * kPanelCols, column = p * kPanelCols;
+      const int64_t columns = std::min(width, ffn - column);
+      float* const up = gate + slice.rows * width;
+      multiply(to_gate, x, slice, p, count, gate, slice.first_row, width, panels_of(*mlp.up, p));
+      multiply(to_up, x, slice, p, count, up, slice.first_row, width,
+               p + kPanelStep < end ? panels_of(*mlp.gate, p + kPanelStep) : next_task);
+      for (int64_t row = 0; row < slice.rows; ++row)
+        on.table.row->silu_mul(gate + row * width, up + row * width, columns);
+      for (int g = slice.first_group; g < slice.first_group + slice.groups; ++g) {
+        const RowGroup& group = hidden.groups[static_cast<size_t>(g)];
+        hidden.set(on.table, group, column, gate + (group.first_row - slice.first_row) * width, width, columns);
+      }
     }
   });
 }
@@ -205,14 +250,15 @@ void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float*
 void Ops::matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const {
   if (in.rows == 0 || outs.empty()) return;
   const OpTimer timer(meter_, [&] { return matmul_work(in.rows, outs); });
+  const Machine on{table_, plans_, pool_};
   Workspace& ws = workspace();
   ws.input.wanted.fill(false);
   for (const MatmulOut& o : outs) {
     CHECK(o.w->k == in.k, "an input of {} columns for a matrix of {}", in.k, o.w->k);
     ws.input.wanted[static_cast<size_t>(act_form(table_, o.w->dtype))] = true;
   }
-  arrange(table_, pool_, in, ws.input);
-  run_products(table_, pool_, in, outs, &ws.input, nullptr, ws.jobs);
+  arrange(on, in, ws.input);
+  run_products(on, in, outs, &ws.input, nullptr, ws.jobs);
 }
 
 void Ops::gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const {
@@ -220,6 +266,7 @@ void Ops::gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const {
   CHECK(mlp.gate->k == in.k && mlp.up->k == in.k && mlp.up->n == mlp.gate->n && mlp.down->k == mlp.gate->n,
         "an MLP of gate [{}, {}], up [{}, {}] and down [{}, {}] over {} columns", mlp.gate->n, mlp.gate->k, mlp.up->n,
         mlp.up->k, mlp.down->n, mlp.down->k, in.k);
+  const Machine on{table_, plans_, pool_};
   Workspace& ws = workspace();
   const int64_t ffn = mlp.gate->n;
   const ActForm form = act_form(table_, mlp.gate->dtype);
@@ -237,12 +284,12 @@ void Ops::gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const {
     const OpTimer timer(meter_, [&] { return matmul_work(in.rows, upper); });
     ws.input.wanted.fill(false);
     ws.input.wanted[static_cast<size_t>(form)] = true;
-    arrange(table_, pool_, in, ws.input);
+    arrange(on, in, ws.input);
     ws.hidden.lay_out(table_, form, in.rows, ffn);  // the same form as the input, so the same groups and slices
-    run_gate(table_, pool_, ws.input.form(form), mlp, ws.hidden);
+    run_gate(on, ws.input.form(form), mlp, ws.hidden);
   }
   const OpTimer timer(meter_, [&] { return matmul_work(in.rows, {&down, 1}); });
-  run_products(table_, pool_, {nullptr, in.rows, ffn}, {&down, 1}, nullptr, &ws.hidden, ws.jobs);
+  run_products(on, {nullptr, in.rows, ffn}, {&down, 1}, nullptr, &ws.hidden, ws.jobs);
 }
 
 }  // namespace sluice

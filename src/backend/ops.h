@@ -10,6 +10,7 @@
 #include <span>
 #include <string_view>
 
+#include "backend/matmul_plan.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
@@ -85,12 +86,14 @@ struct AttendArgs {
 
 class Ops {
  public:
-  Ops(const OpTable& table, ThreadPool& pool) : table_(table), pool_(pool) {}
+  Ops(const OpTable& table, ThreadPool& pool) : table_(table), pool_(pool), plans_(default_plans(table)) {}
 
   std::string_view isa() const;
   ThreadPool& pool() const { return pool_; }
   /// Counts every call in `meter` from now on (op_meter.h); null: no longer. Not while a call runs.
   void set_meter(OpMeter* meter) { meter_ = meter; }
+  /// How products are computed from now on; the results stay the same. Not while a call runs.
+  void set_plans(const MatmulPlans& plans) { plans_ = plans; }
 
   /// Bytes that pack() writes for a matrix [n, k] of this type.
   static size_t packed_bytes(DType dtype, int64_t n, int64_t k);
@@ -124,10 +127,12 @@ class Ops {
  private:
   const OpTable& table_;
   ThreadPool& pool_;
+  MatmulPlans plans_;
   OpMeter* meter_ = nullptr;
 };
 
-/// The table that SLUICE_ISA names (ref, avx2, avxvnni, avx512, ...), or the best that this CPU supports; an error names the choices.
+/// The table that `forced_isa` (a flag's --isa), or else SLUICE_ISA names (ref, avx2, avxvnni, avx512, ...), or the best
+/// that this CPU supports; an error names the choices, and which of the two named what there is not.
 Result<const OpTable*> select_op_table(std::string_view forced_isa = {});
 
 }  // namespace sluice

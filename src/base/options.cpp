@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <deque>
 
+#include "base/edit_distance.h"
+
 namespace sluice {
 namespace {
 
@@ -198,6 +200,7 @@ Result<OptionSet::Outcome> OptionSet::parse(const std::vector<std::string>& args
       for (const std::string& alias : option.aliases)
         if (arg == alias) arg = "--" + option.long_name;
   CLI::App app(description_, command_);
+  app.allow_extras();   // what it does not know is told below
   app.set_help_flag();  // ours, so that it prints what we say and nothing is thrown for it
   bool wants_help = false;
   std::string config;
@@ -224,6 +227,7 @@ Result<OptionSet::Outcome> OptionSet::parse(const std::vector<std::string>& args
   } catch (const CLI::Error& e) {
     return invalid_argument(fmt::format("{} (see '{} --help')", e.what(), command_));
   }
+  if (app.remaining_size() > 0) return unexpected(app.remaining());
   if (wants_help) {
     std::fputs(help().c_str(), stdout);
     return Outcome::done;
@@ -240,6 +244,32 @@ Result<OptionSet::Outcome> OptionSet::parse(const std::vector<std::string>& args
     option.source = "command line";
   }
   return Outcome::run;
+}
+
+std::string OptionSet::closest(const std::string& name) const {
+  std::vector<std::string> known = {"--help", "--config"};
+  for (const Option& option : options_) {
+    for (const std::string& each : CLI::detail::split(option.names, ','))
+      if (each[0] == '-') known.push_back(each);  // not a position's
+    if (option.is_flag) known.push_back("--no-" + option.long_name);
+  }
+  const auto distance = [&](const std::string& other) { return edit_distance(name, other); };
+  const std::string best = *std::ranges::min_element(known, {}, distance);
+  const size_t letters = name.size() - std::min(name.find_first_not_of('-'), name.size());
+  return 2 * distance(best) <= letters ? fmt::format("; the closest that is known is {}", best) : "";
+}
+
+Error OptionSet::unexpected(const std::vector<std::string>& arguments) const {
+  // A flag comes first: what else is left over may be its value, or the position of which its value took the place.
+  for (const std::string& argument : arguments) {
+    if (argument == "--") break;
+    if (argument.size() < 2 || argument[0] != '-') continue;
+    const std::string flag = argument.substr(0, argument.find('='));
+    return invalid_argument(fmt::format("there is no flag {}{} (see '{} --help')", flag, closest(flag), command_),
+                            flag);
+  }
+  const auto first = std::ranges::find_if(arguments, [](const std::string& a) { return a != "--"; });
+  return invalid_argument(fmt::format("the argument '{}' was not expected (see '{} --help')", *first, command_));
 }
 
 Status OptionSet::apply_environment() {
@@ -265,7 +295,8 @@ Status OptionSet::apply_config(const std::string& path) {
       const auto option =
           std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.long_name == key; });
       const std::string where = fmt::format("{}:{}: {}", path, entry.first.Mark().line + 1, key);
-      if (option == options_.end()) return invalid_argument(fmt::format("{} is no flag of '{}'", where, command_));
+      if (option == options_.end())
+        return invalid_argument(fmt::format("{} is no flag of '{}'{}", where, command_, closest("--" + key)));
       std::vector<std::string> values;
       if (entry.second.IsSequence() && option->is_list)
         for (const auto& item : entry.second) values.push_back(item.as<std::string>());

@@ -73,6 +73,10 @@ class OptionSet {
   };
   void add_option(const std::string& names, const std::string& help, std::string type,
                   std::function<Status(const std::vector<std::string>&)> set, std::function<std::string()> get);
+  /// That there is more than the flags and positions that are known; `arguments` is not empty.
+  Error unexpected(const std::vector<std::string>& arguments) const;
+  /// What may have been meant by a flag that is not known, as the end of a sentence; empty when nothing is near.
+  std::string closest(const std::string& name) const;
   Status apply_environment();
   Status apply_config(const std::string& path);
 

@@ -123,11 +123,35 @@ TEST(Options, ErrorsNameTheFlag) {
     ASSERT_FALSE(outcome.ok());
     EXPECT_NE(outcome.error().message.find("max-model-len"), std::string::npos) << outcome.error().message;
   }
-  Flags f;
-  const auto unknown = f.set.parse({"--no-such-flag"});
-  ASSERT_FALSE(unknown.ok());
-  EXPECT_NE(unknown.error().message.find("no-such-flag"), std::string::npos);
   EXPECT_FALSE(Flags().set.parse({"--kv-cache-memory-bytes", "3X"}).ok());
+}
+
+TEST(Options, AnUnknownFlagIsNamedBeforeWhatFollowsItAndWithWhatMayBeMeant) {
+  const std::pair<std::vector<std::string>, const char*> cases[] = {
+      {{"--no-such-flag"}, "there is no flag --no-such-flag (see 'tool --help')"},
+      {{"m.gguf", "--max-mode-len", "5"},
+       "there is no flag --max-mode-len; the closest that is known is --max-model-len (see 'tool --help')"},
+      {{"--modle", "m.gguf", "other"},
+       "there is no flag --modle; the closest that is known is --model (see 'tool --help')"},
+      {{"--hlep=5", "m.gguf"}, "there is no flag --hlep; the closest that is known is --help (see 'tool --help')"},
+      {{"--no-prefix-cash"},
+       "there is no flag --no-prefix-cash; the closest that is known is --no-prefix-cache (see 'tool --help')"},
+      {{"-odel"}, "there is no flag -odel; the closest that is known is --model (see 'tool --help')"},
+      {{"-x", "3"}, "there is no flag -x (see 'tool --help')"},
+      {{"m.gguf", "first", "second"}, "the argument 'first' was not expected (see 'tool --help')"},
+      {{"m.gguf", "--", "--model"}, "the argument '--model' was not expected (see 'tool --help')"}};
+  for (const auto& [args, message] : cases) {
+    const auto outcome = Flags().set.parse(args);
+    ASSERT_FALSE(outcome.ok());
+    EXPECT_EQ(outcome.error().message, message);
+  }
+  const std::string path = ::testing::TempDir() + "sluice_unknown.yaml";
+  std::ofstream(path) << "model: m.gguf\nmax_model_length: 5\n";
+  const auto outcome = Flags().set.parse({"--config", path});
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_EQ(outcome.error().message,
+            path + ":2: max-model-length is no flag of 'tool'; the closest that is known is --max-model-len");
+  std::remove(path.c_str());
 }
 
 }  // namespace

@@ -49,27 +49,37 @@ Result<Chosen> choose(const EngineOptions& options) {
   SLUICE_TRY_STATUS(check_range("--chunked-prefill-size", options.chunked_prefill_size, 0, 1 << 20));
   if (options.chunked_prefill_size > 0 && !chunk->reads_chunk_tokens)
     return invalid_argument(fmt::format("--chunk-policy {} has no use for --chunked-prefill-size", chunk->name), "--chunked-prefill-size");
+  if (!(options.watermark >= 0 && options.watermark < 1))
+    return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
+  return Chosen{queue, chunk, batching, preempt, cache};
+}
+
+Status check_context(const EngineOptions& options) {
   const int64_t pool_tokens = int64_t{options.kv_blocks} * options.block_tokens;
   if (options.max_model_len < 2 || options.max_model_len > pool_tokens)
     return invalid_argument(fmt::format("a context of {} tokens (--max-model-len) does not fit a KV cache of {} blocks x {} "
                                         "tokens = {}; lower one or raise --kv-cache-memory-bytes",
                                         options.max_model_len, options.kv_blocks, options.block_tokens, pool_tokens),
                             "--max-model-len");
-  if (!(options.watermark >= 0 && options.watermark < 1))
-    return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
-  return Chosen{queue, chunk, batching, preempt, cache};
+  return {};
 }
 
 }  // namespace
 
-Status check_engine_options(const EngineOptions& options) {
+Status check_scheduling(const EngineOptions& options) {
   SLUICE_TRY([[maybe_unused]] const Chosen chosen, choose(options));
   return {};
+}
+
+Status check_engine_options(const EngineOptions& options) {
+  SLUICE_TRY_STATUS(check_scheduling(options));
+  return check_context(options);
 }
 
 Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock,
                                              EngineTimes* times) {
   SLUICE_TRY(const Chosen chosen, choose(options));
+  SLUICE_TRY_STATUS(check_context(options));
   auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens);
   auto cache = chosen.cache->make(*pool);
   if (times != nullptr) cache = timed(std::move(cache), *times, clock);

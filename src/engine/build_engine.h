@@ -27,6 +27,8 @@ struct EngineOptions {
   int max_waiting = 1024;
 };
 
+/// The names and ranges, which can be checked before it is known how large the KV cache is. Errors as below.
+Status check_scheduling(const EngineOptions& options);
 /// What build_engine() refuses, asked before there is anything to run on. Errors name the flag and list the known
 /// names.
 Status check_engine_options(const EngineOptions& options);

@@ -26,6 +26,25 @@ Spread spread_of(std::vector<double> values) {
   return s;
 }
 
+namespace {
+
+/// Load against capacity. While requests arrive faster than they are served, those that wait grow in number until the
+/// last has come. Were both rates equal, that number would be a random walk: of n arrivals and n services at random times
+/// it ends within sqrt(2 n) of zero two times in three, and above 3 sqrt(n) three times in a hundred.
+void judge_load(const std::vector<RequestRecord>& records, ServingReport& report) {
+  constexpr Nanos kAtOnce = 1'000'000'000;  // arrivals within a second have no rate
+  if (records.empty()) return;
+  const auto [first, last] = std::ranges::minmax(records, {}, &RequestRecord::arrival);
+  const Nanos span = last.arrival - first.arrival;
+  if (span < kAtOnce) return;
+  report.arrival_rate = static_cast<double>(records.size() - 1) * 1e9 / static_cast<double>(span);
+  for (const RequestRecord& r : records)
+    report.waiting_at_last_arrival += r.ok && !r.token_times.empty() && r.token_times.front() > last.arrival;
+  report.overloaded = report.waiting_at_last_arrival > 3 * std::sqrt(report.completed);
+}
+
+}  // namespace
+
 ServingReport make_report(const std::vector<RequestRecord>& records, const GoodputLimits& limits, Nanos duration_ns) {
   ServingReport report;
   std::vector<double> ttft, tpot, itl, e2el;
@@ -56,6 +75,7 @@ ServingReport make_report(const std::vector<RequestRecord>& records, const Goodp
   report.request_throughput = report.completed / report.duration_s;
   report.output_throughput = static_cast<double>(report.total_output) / report.duration_s;
   report.total_token_throughput = static_cast<double>(report.total_input + report.total_output) / report.duration_s;
+  judge_load(records, report);
   report.has_goodput = limits.any();
   report.request_goodput = good / report.duration_s;
   report.ttft_ms = spread_of(std::move(ttft));
@@ -87,6 +107,11 @@ std::string ServingReport::to_text() const {
     line(fmt::format("P99 {} (ms):", row.name).c_str(), fmt::format("{:.2f}", row.s->p99));
   }
   for (const std::string& error : errors) out += "error: " + error + "\n";
+  if (overloaded)
+    out += fmt::format(
+        "overloaded: {:.2f} requests arrived per second and {:.2f} were served; {} of {} had no token when the last came, so "
+        "that latencies grow with the length of the run\n",
+        arrival_rate, request_throughput, waiting_at_last_arrival, completed);
   return out + fmt::format("{:=^50}\n", "");
 }
 
@@ -99,6 +124,9 @@ std::string ServingReport::to_json() const {
   j["total_output_tokens"] = total_output;
   j["request_throughput"] = request_throughput;
   j["request_goodput"] = has_goodput ? nlohmann::ordered_json(request_goodput) : nlohmann::ordered_json(nullptr);
+  j["arrival_rate"] = arrival_rate > 0 ? nlohmann::ordered_json(arrival_rate) : nlohmann::ordered_json(nullptr);
+  j["waiting_at_last_arrival"] = waiting_at_last_arrival;
+  j["overloaded"] = overloaded;
   j["output_throughput"] = output_throughput;
   j["total_token_throughput"] = total_token_throughput;
   struct Row { const char* name; const Spread* s; };

@@ -42,6 +42,9 @@ struct ServingReport {
   int64_t total_input = 0, total_output = 0;
   double request_throughput = 0, output_throughput = 0, total_token_throughput = 0, request_goodput = 0;
   bool has_goodput = false;
+  double arrival_rate = 0;          // requests per second that came between the first and the last; 0: all at once
+  int waiting_at_last_arrival = 0;  // of the completed ones, those that had no token yet
+  bool overloaded = false;          // what arrived was more than was served: latencies grow with the length of the run
   Spread ttft_ms, tpot_ms, itl_ms, e2el_ms;
   std::vector<std::string> errors;  // the first of each kind
 

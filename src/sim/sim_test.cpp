@@ -102,7 +102,8 @@ TEST(Trace, ScalingKeepsTheMeanRate) {
   EXPECT_EQ(scaled[7].output_tokens, 15);
 }
 
-std::vector<RequestRecord> simulate(const std::string& batching, const std::string& chunk, int max_num_seqs = 32) {
+std::vector<RequestRecord> simulate(const std::string& batching, const std::string& chunk, int max_num_seqs = 32,
+                                    double requests_per_s = 20) {
   VirtualClock clock;
   StepCost cost;
   cost.ns = {1e7, 1e5, 1e5, 0, 100, 0};
@@ -121,7 +122,7 @@ std::vector<RequestRecord> simulate(const std::string& batching, const std::stri
   std::vector<Nanos> arrivals;
   for (int i = 0; i < 200; ++i) {
     requests.push_back(trace_request({0, static_cast<int>(rng.between(10, 400)), static_cast<int>(rng.between(1, 200)), {}, 0, 0}, i, 1, 5000));
-    arrivals.push_back(static_cast<Nanos>(i) * 50'000'000);
+    arrivals.push_back(static_cast<Nanos>(i / requests_per_s * 1e9));
   }
   return replay(**engine, requests, arrivals, {clock, [&](Nanos t) { clock.advance_to(t); }});
 }
@@ -138,6 +139,22 @@ TEST(Replay, PoliciesTradeAsTheirPapersSay) {
   const ServingReport prefill_first = make_report(simulate("continuous", "prefill-first", 256), {});
   EXPECT_LT(prefill_first.ttft_ms.mean, stall_free.ttft_ms.mean);
   EXPECT_GT(prefill_first.itl_ms.p99, stall_free.itl_ms.p99);
+}
+
+TEST(Replay, SaysWhenMoreArrivesThanIsServed) {
+  const auto at = [](double rate) { return make_report(simulate("continuous", "stall-free", 32, rate), {}); };
+  const ServingReport at_once = at(INFINITY);
+  EXPECT_EQ(at_once.arrival_rate, 0);
+  EXPECT_FALSE(at_once.overloaded);
+  const double capacity = at_once.request_throughput;
+  const ServingReport below = at(0.8 * capacity), above = at(2 * capacity);
+  EXPECT_NEAR(below.arrival_rate, 0.8 * capacity, 1e-6);
+  EXPECT_FALSE(below.overloaded);
+  EXPECT_EQ(below.to_text().find("overloaded"), std::string::npos);
+  EXPECT_TRUE(above.overloaded);
+  EXPECT_NEAR(above.waiting_at_last_arrival, 100, 30);  // half of the 200, less those that wait in slots
+  EXPECT_NE(above.to_text().find("overloaded: "), std::string::npos);
+  EXPECT_NE(above.to_json().find("\"overloaded\": true"), std::string::npos);
 }
 
 TEST(Replay, IsDeterministic) {

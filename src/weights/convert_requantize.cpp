@@ -5,6 +5,7 @@
 #include "quant/weight/weight_format.h"
 #include "weights/convert.h"
 #include "weights/gguf_file.h"
+#include "weights/output_head.h"
 
 namespace sluice {
 
@@ -44,7 +45,7 @@ Result<GgufPlan> plan_requantize(const std::string& path, const QuantRecipe* rec
 
   const std::string arch = source->metadata().architecture();
   const RecipeModel model{source->metadata().integer_or(arch + ".block_count", 0),
-                          source->find("output.weight") == nullptr};
+                          !has_own_head(source->tensors())};
   for (const TensorInfo& info : source->tensors()) {
     GgufTensor tensor{info.name, info.shape, info.dtype, {}, {}};
     const WeightFormat* format = weight_format(info.dtype);

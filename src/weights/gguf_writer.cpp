@@ -69,15 +69,18 @@ class OutputFile {
   }
   Status commit() {
     if (::fsync(fd_) != 0) return refused("sync");
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) return refused("rename");
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) return refused("give its name to");
     committed_ = true;
     return {};
   }
   size_t written() const { return written_; }
 
  private:
+  // Names the file that was asked for: nobody knows the temporary one.
   Status refused(const char* what) const {
-    return io_error(fmt::format("cannot {} {} after {} bytes: {}", what, temporary_, written_, std::strerror(errno)));
+    const int reason = errno;
+    const std::string after = written_ > 0 ? fmt::format(" after {} bytes", written_) : "";
+    return io_error(fmt::format("cannot {} {}{}: {}", what, path_, after, std::strerror(reason)));
   }
 
   std::string path_, temporary_;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "backend/ops.h"
+#include "weights/output_head.h"
 
 namespace sluice {
 namespace {
@@ -13,7 +14,7 @@ double gib(size_t bytes) { return std::round(static_cast<double>(bytes) / (1 << 
 }  // namespace
 
 size_t weight_bytes(const TensorSource& source) {
-  const bool own_head = source.find("output.weight") != nullptr || source.find("lm_head.weight") != nullptr;
+  const bool own_head = has_own_head(source.tensors());
   size_t bytes = 0;
   for (const TensorInfo& info : source.tensors()) {
     const bool embedding = info.name == "token_embd.weight" || info.name == "model.embed_tokens.weight";

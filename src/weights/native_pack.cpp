@@ -9,6 +9,7 @@
 #include "backend/ops.h"
 #include "quant/weight/weight_format.h"
 #include "weights/mapped_source.h"
+#include "weights/output_head.h"
 
 namespace sluice {
 
@@ -39,7 +40,7 @@ bool packed_tensor_bytes(const Shape& shape, DType dtype, size_t& bytes) {
 
 GgufPlan as_pack(GgufPlan plan) {
   plan.pack = true;
-  const bool own_head = std::ranges::find(plan.tensors, "output.weight", &GgufTensor::name) != plan.tensors.end();
+  const bool own_head = has_own_head(plan.tensors);
   for (GgufTensor& t : plan.tensors) {
     const bool row_table = t.name.ends_with("_embd.weight") && (own_head || t.name != "token_embd.weight");
     size_t bytes = 0;

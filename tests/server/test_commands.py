@@ -1,4 +1,5 @@
 """The commands as a user types them: what they refuse, and in which words."""
+import json
 import os
 import pty
 import re
@@ -24,7 +25,7 @@ def refused(*arguments, **options):
     (["--kv-cache-dtype", "int8", "--kv-cache-memory-bytes", "10"], r"it must be at least 7680, which 2 tokens"),  # 8 + 4 bytes a head
     (["--kv-cache-dtype", "int3"], r"--kv-cache-dtype 'int3' is not known; it is one of auto, f32, f16, bf16, int8"),
     (["--memory-utilization", "0.000001"], r"--memory-utilization 1e-06 of what is free"),
-    (["-c", "1"], r"--max-model-len is 1; it must be from 2 to the 512 positions"),
+    (["-c", "1"], r"--max-model-len is 1; it must be at least 2, or 0"),
     (["-c", "513"], r"--max-model-len is 513; it must be from 2 to the 512 positions"),
 ])
 def test_run_and_inspect_refuse_memory_alike_with_sums_that_add_up(flags, numbers):
@@ -54,6 +55,34 @@ def test_a_result_that_cannot_be_written_is_an_error(cost, server, path):
     for command in (["bench", "calibrate", MODEL, "--num-prompts", "10", "-o"], ["bench", "throughput", MODEL, *FEW, "--result-file"],
                     ["bench", "serve", "--base-url", server.url, *FEW, "--result-file"], ["simulate", "--cost", cost, *FEW, "--result-file"]):
         assert f"cannot write {path}: " in refused(*command, path)
+
+
+@pytest.mark.parametrize("flag, value, want", [
+    ("--port", "99999999", "--port is 99999999; it must be from 0 to 65535"),
+    ("--drain-timeout", "-1", "--drain-timeout is -1; it must be from 0"),
+    ("--memory-utilization", "1.5", "--memory-utilization is 1.5; it must be above 0 and at most 1"),
+    ("--watermark", "1", "--watermark is 1; it must be at least 0 and below 1"),
+    ("--block-size", "257", "--block-size is 257; it must be from 1 to 256"),
+    ("--threads", "-1", "--threads is -1; it must be from 0 to 1024"),
+    ("--max-model-len", "-4", "--max-model-len is -4; it must be at least 2, or 0"),
+    ("--kv-cache-dtype", "f12", "--kv-cache-dtype 'f12' is not known"),
+    ("--chunk-policy", "none-such", "--chunk-policy does not know 'none-such'"),
+    ("--isa", "sse9", "sse9 is unknown"),
+    ("--log-level", "loud", "--log-level 'loud' is none of"),
+])
+def test_show_config_shows_what_would_run_or_what_is_wrong(flag, value, want):
+    assert want in refused("serve", "--show-config", flag, value)
+    assert want in refused("serve", MODEL, "--port", "0", flag, value)  # the last counts
+    by_variable = {f"SLUICE_{flag[2:].upper().replace('-', '_')}": value}
+    assert want in refused("serve", "--show-config", env=os.environ | by_variable)
+
+
+def test_show_config_needs_no_model():
+    done = sluice("serve", "--show-config", "--port", "81", "-np", "7", "--isa", "ref")
+    assert done.returncode == 0, done.stderr
+    shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
+    assert shown["port"].split() == ["81", "command", "line"] and shown["max-num-seqs"].split()[0] == "7"
+    assert shown["watermark"].split() == ["0.01", "default"]
 
 
 def help_of(*command):
@@ -121,6 +150,15 @@ def test_roofline_has_a_bandwidth_and_three_peaks():
     assert re.search(r"f32 by .+; bf16 by .+; int8 by .+", lines[-1])
 
 
+@pytest.mark.parametrize("flags", [["--memory-only"], ["--isa", "ref"]])
+def test_roofline_gives_what_it_measured_and_no_zeros(tmp_path, flags):
+    done = sluice("bench", "roofline", "-t", "1", *flags, "--json", str(tmp_path / "r.json"))
+    (row,) = json.loads((tmp_path / "r.json").read_text())
+    assert set(row) == {"backends", "n_threads", "memory_gbps"} and row["memory_gbps"] > 0
+    assert set(done.stdout.splitlines()[1].split()[2:]) <= {"-"}
+    assert ("GFLOP" in done.stdout) == ("int8 by" in done.stdout) == ("--memory-only" not in flags)
+
+
 def test_throughput_gives_its_share_of_the_roofline_or_says_that_nothing_ran():
     done = sluice("bench", "throughput", str(MODEL), *FEW)
     assert done.returncode == 0 and re.search(r"\d+ steps: forward \S+ s \(\d+\.\d % of the roofline", done.stdout)
@@ -132,6 +170,10 @@ def test_batching_gives_shares_of_the_roofline():
     done = sluice("bench", "batching", str(MODEL), "--num-prompts", "12")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^(?:continuous|static): \d+ steps: forward \S+ s \(\d+\.\d % of the roofline", done.stdout, re.M)) == 2
+    assert "failed" not in done.stdout
+    done = sluice("bench", "batching", str(MODEL), "--num-prompts", "30", "--random-input-len", "480", "--random-output-len", "20",
+                  "--random-range-ratio", "0.3")
+    assert done.returncode == 1 and len(re.findall(r"^(?:continuous|static): \d+ of 30 requests failed: .*\b512\b", done.stdout, re.M)) == 2, done.stdout
 
 
 @pytest.mark.parametrize("arguments, want", [
@@ -144,7 +186,13 @@ def test_batching_gives_shares_of_the_roofline():
     (["bench", "throughput", MODEL, "--num-prompts", "0"], "--num-prompts is 0; it must be at least 1"),
     (["bench", "latency", MODEL, "-r", "0"], "--repetitions is 0; it must be at least 1"),
     (["bench", "latency", MODEL, "-p", "0", "-n", "0"], "one of them above"),
+    (["bench", "latency", MODEL, "-p", "513"], "--n-prompt 513 after --n-depth 0 makes 513 tokens; the context holds 512"),
+    (["bench", "latency", MODEL, "-p", "0", "-n", "13", "-d", "0,500"], "--n-gen 13 after --n-depth 500 makes 513 tokens; the context holds 512"),
+    (["bench", "latency", MODEL, "-p", "0", "-n", "1", "-d", "2147483647"], "makes 2147483648 tokens; the context holds 512"),
+    (["bench", "latency", MODEL, "-c", "64", "-p", "60", "-n", "65"], "--n-gen 65 after --n-depth 0 makes 65 tokens; the context holds 64"),
+    (["bench", "latency", MODEL, "-b", "1,257"], "257 sequences (--batch) of 128 tokens need more than the KV cache's 32768"),
     (["bench", "calibrate", MODEL, "--num-prompts", "0"], "--num-prompts is 0; it must be at least 1"),
+    (["bench", "roofline", "--isa", "sse9"], "--isa sse9 is unknown; the choices are"),
     (["bench", "roofline", "-t", "-1"], "--threads is -1; it must be from 0 to 1024"),
 ])
 def test_measurements_refuse_what_they_cannot_do(arguments, want):

@@ -1,4 +1,5 @@
 """`sluice convert`: what it is given tells its format, and every flag takes effect or is refused."""
+import resource
 import shutil
 import struct
 
@@ -89,3 +90,12 @@ def test_a_pack_serves_and_comes_back(tmp_path, start):
     (tmp_path / "damaged.pack").write_bytes(damaged)
     refused = sluice("inspect", str(tmp_path / "damaged.pack"), "--verify")
     assert refused.returncode == 1 and "have changed since they were written" in refused.stderr
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_given(tmp_path):
+    done = sluice("convert", str(MODEL), str(tmp_path / "none/out.gguf"))
+    assert done.returncode == 1 and done.stderr == f"sluice convert: cannot create {tmp_path}/none/out.gguf: No such file or directory\n"
+    done = sluice("convert", str(MODEL), str(tmp_path / "out.gguf"), restore_signals=False,  # SIGXFSZ stays ignored
+                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
+    assert done.returncode == 1 and f"cannot write {tmp_path}/out.gguf after 100000 bytes: File too large\n" in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -68,6 +68,13 @@ def test_quality_of_a_float32_model_is_that_of_exact_arithmetic(tmp_path):
     assert coarse["type_k"] == "int8" and 0 < abs(coarse["difference"]) < 0.05
     assert coarse["kv_difference"] == coarse["difference"] and coarse["exact_nll"] == figures["exact_nll"]
     assert "name a file" in sluice("bench", "quality", str(MODEL)).stderr
+    (tmp_path / "short.txt").write_text("a")
+    for arguments, want in ((["short.txt"], "short.txt holds 1 tokens; at least 2 are needed"), (["none.txt"], "none.txt: No such file"),
+                            (["text.txt", "--context", "513"], "--context is 513, but the model's context holds 512"),
+                            (["text.txt", "--max-tokens", "1"], "--max-tokens is 1; it must be at least 2")):
+        done = sluice("bench", "quality", str(MODEL), "--text", *arguments, cwd=tmp_path)
+        assert done.returncode == 1 and want in done.stderr, done.stderr
+        assert done.stdout == "" and "loading" not in done.stderr  # before the weights are read
     assert sluice("convert", str(MODEL), str(tmp_path / "m.pack.gguf"), "--pack").returncode == 0
     done = sluice("bench", "quality", str(tmp_path / "m.pack.gguf"), "--text", str(text), "--context", "64", "--json", str(path))
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "apps/bench/roofline.h"
 #include "apps/catalog_help.h"
@@ -78,33 +79,45 @@ Result<int> bench_roofline(const std::vector<std::string>& args) {
     if (usable_cores() > 1) counts.push_back(usable_cores());
   }
   SLUICE_TRY(const OpTable* table, select_op_table(isa));
-  std::fputs(fmt::format("{:>8} {:>14} {:>14} {:>14} {:>14}\n", "threads", "read GB/s", "f32 GFLOP/s", "bf16 GFLOP/s",
-                         "int8 GOP/s")
-                 .c_str(),
-             stdout);
+  struct Figure {
+    const char *heading, *key;
+    double Roofline::*value;
+    int digits;
+  };
+  constexpr Figure kFigures[] = {{"read GB/s", "memory_gbps", &Roofline::memory_gbps, 1},
+                                 {"f32 GFLOP/s", "f32_gflops", &Roofline::f32_gflops, 0},
+                                 {"bf16 GFLOP/s", "bf16_gflops", &Roofline::bf16_gflops, 0},
+                                 {"int8 GOP/s", "int8_gops", &Roofline::int8_gops, 0}};
+  const std::span<const Figure> figures = std::span(kFigures).first(memory_only ? 1 : std::size(kFigures));
+  std::string line = fmt::format("{:>8}", "threads");
+  for (const Figure& f : figures) line += fmt::format(" {:>14}", f.heading);
+  std::fputs((line + "\n").c_str(), stdout);
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const int n : counts) {
     ThreadPool pool(n);
     Roofline r;
-    if (memory_only) r.memory_gbps = measure_memory_gbps(pool);
-    else r = measure_roofline(*table, pool);
-    std::fputs(fmt::format("{:>8} {:>14.1f} {:>14.0f} {:>14.0f} {:>14.0f}\n", n, r.memory_gbps, r.f32_gflops,
-                           r.bf16_gflops, r.int8_gops)
+    if (memory_only)
+      r.memory_gbps = measure_memory_gbps(pool);
+    else
+      r = measure_roofline(*table, pool);
+    nlohmann::ordered_json row = {{"backends", table->isa}, {"n_threads", n}};
+    line = fmt::format("{:>8}", n);
+    for (const Figure& f : figures) {
+      const bool measured = r.*f.value > 0;  // not where the table has no such instructions
+      line += measured ? fmt::format(" {:>14.{}f}", r.*f.value, f.digits) : fmt::format(" {:>14}", "-");
+      if (measured) row[f.key] = r.*f.value;
+    }
+    std::fputs((line + "\n").c_str(), stdout);
+    std::fflush(stdout);
+    rows.push_back(std::move(row));
+  }
+  if (!memory_only) {
+    const Peaks peaks = table->peaks();
+    std::fputs(fmt::format("{}: f32 by {}; bf16 by {}; int8 by {}\n", table->isa, peaks.f32.instructions,
+                           peaks.bf16.instructions, peaks.int8.instructions)
                    .c_str(),
                stdout);
-    std::fflush(stdout);
-    rows.push_back({{"backends", table->isa},
-                    {"n_threads", n},
-                    {"memory_gbps", r.memory_gbps},
-                    {"f32_gflops", r.f32_gflops},
-                    {"bf16_gflops", r.bf16_gflops},
-                    {"int8_gops", r.int8_gops}});
   }
-  const Peaks peaks = table->peaks();
-  std::fputs(fmt::format("{}: f32 by {}; bf16 by {}; int8 by {}\n", table->isa, peaks.f32.instructions,
-                         peaks.bf16.instructions, peaks.int8.instructions)
-                 .c_str(),
-             stdout);
   if (!json_path.empty()) SLUICE_TRY_STATUS(write_text_file(json_path, rows.dump(2) + "\n"));
   return 0;
 }

@@ -3,22 +3,6 @@
 #include <algorithm>
 
 namespace sluice {
-namespace {
-
-double peak_of(Arithmetic arithmetic, const Roofline& r) {
-  switch (arithmetic) {
-    case Arithmetic::int8: return r.int8_gops;
-    case Arithmetic::bf16: return r.bf16_gflops;
-    case Arithmetic::f32: break;
-  }
-  return r.f32_gflops;
-}
-
-const char* name_of(Arithmetic arithmetic) {
-  return arithmetic == Arithmetic::int8 ? "int8" : arithmetic == Arithmetic::bf16 ? "bf16" : "f32";
-}
-
-}  // namespace
 
 StepTimes StepMeter::times() const {
   StepTimes t = stack_.executor->times();
@@ -37,7 +21,7 @@ std::string breakdown_text(const std::string& title, const OpMeter& ops, const s
   for (const OpMeter::Entry& e : ops.entries()) {
     const double s = static_cast<double>(e.ns) / 1e9;
     left -= s;
-    const double memory_s = e.work.bytes / (roofline.memory_gbps * 1e9), peak = peak_of(e.work.arithmetic, roofline);
+    const double memory_s = e.work.bytes / (roofline.memory_gbps * 1e9), peak = roofline.peak(e.work.arithmetic);
     const double arithmetic_s = peak > 0 ? e.work.operations / (peak * 1e9) : 0;
     text += fmt::format("| {:<22} | {:>7.0f} | {:>9.3f} | {:>5.1f} % | {:>7.1f} | {:>7.1f} | {:>5.0f} %, {:<6} |\n",
                         e.work.op, static_cast<double>(e.calls) / steps, 1e3 * s / steps, 100 * s / seconds,

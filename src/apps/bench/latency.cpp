@@ -173,6 +173,32 @@ std::string rows_json(const EngineStack& stack, const std::string& model, double
   return out.dump(2) + "\n";
 }
 
+/// Whether every test stays within the context, and its sequences within the KV cache.
+Status check_room(const EngineOptions& options, const Flags& flags, const std::vector<int>& depths,
+                  const std::vector<int>& batches) {
+  const int64_t block = options.block_tokens, capacity = options.kv_blocks * block;
+  const auto check = [&](const char* flag, int64_t tokens, int depth, int sequences) -> Status {
+    const int64_t all = depth + tokens;
+    if (all > options.max_model_len)
+      return invalid_argument(fmt::format("{} {} after --n-depth {} makes {} tokens; the context holds {} "
+                                          "(--max-model-len, at most the model's)",
+                                          flag, tokens, depth, all, options.max_model_len),
+                              flag);
+    if (sequences * ((all + block - 1) / block * block) > capacity)
+      return invalid_argument(
+          fmt::format("{} sequences (--batch) of {} tokens need more than the KV cache's {} (--kv-cache-memory-bytes)",
+                      sequences, all, capacity),
+          "--batch");
+    return {};
+  };
+  for (const int depth : depths) {
+    if (flags.prompt > 0) SLUICE_TRY_STATUS(check("--n-prompt", flags.prompt, depth, 1));
+    for (const int batch : batches)
+      if (flags.generate > 0) SLUICE_TRY_STATUS(check("--n-gen", flags.generate, depth, batch));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<int> bench_latency(const std::vector<std::string>& args) {
@@ -203,7 +229,9 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
         flags.prompt < 0 ? "--n-prompt" : "--n-gen");
   SLUICE_TRY(const std::vector<int> depths, parse_numbers(flags.depths, "--n-depth", 0));
   SLUICE_TRY(const std::vector<int> batches, parse_numbers(flags.batches, "--batch", 1));
-  SLUICE_TRY(const auto stack, load_engine_stack(engine));
+  SLUICE_TRY(const auto stack, open_engine_stack(engine));
+  SLUICE_TRY_STATUS(check_room(stack->options, flags, depths, batches));
+  SLUICE_TRY_STATUS(stack->load());
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
   SLUICE_TRY(const OpTable* table, select_op_table(engine.isa));
   const Roofline roofline = measure_roofline(*table, *stack->pool);
@@ -217,15 +245,6 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
       "|------------------|-----------:|-----------:|----------|--------:|-------------------:|--------------------:|--"
       "--------:|---------:|\n",
       stdout);
-  const int64_t capacity = int64_t{stack->options.kv_blocks} * stack->options.block_tokens;
-  const auto check = [&](int sequences, int tokens) -> Status {
-    const int padded =
-        (tokens + stack->options.block_tokens - 1) / stack->options.block_tokens * stack->options.block_tokens;
-    if (int64_t{sequences} * padded <= capacity) return {};
-    return invalid_argument(
-        fmt::format("{} sequences of {} tokens need more than the KV cache's {} tokens (--kv-cache-memory-bytes)",
-                    sequences, tokens, capacity));
-  };
   Bench bench(*stack);
   std::vector<Row> rows;
   std::string breakdowns;
@@ -246,7 +265,6 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   };
   for (const int depth : depths) {
     if (flags.prompt > 0) {
-      SLUICE_TRY_STATUS(check(1, depth + flags.prompt));
       bench.prepare(1, depth, depth + flags.prompt);
       Row row{.n_prompt = flags.prompt, .n_depth = depth};
       bench.prefill(depth, flags.prompt);
@@ -256,7 +274,6 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
     }
     for (const int batch : batches) {
       if (flags.generate <= 0) continue;
-      SLUICE_TRY_STATUS(check(batch, depth + flags.generate));
       bench.prepare(batch, depth, depth + flags.generate);
       Row row{.n_gen = flags.generate, .n_depth = depth, .n_parallel = batch};
       bench.step(depth, 1, batch, true);

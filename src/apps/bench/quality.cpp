@@ -80,16 +80,18 @@ Result<int> bench_quality(const std::vector<std::string>& args) {
   if (outcome == OptionSet::Outcome::done) return 0;
   if (text_path.empty()) return invalid_argument("no text given: name a file", "--text");
   if (context < 2) return invalid_argument(fmt::format("--context is {}; it must be at least 2", context), "--context");
-  if (max_tokens < 0)
-    return invalid_argument(fmt::format("--max-tokens is {}; it must be at least 0", max_tokens), "--max-tokens");
-  SLUICE_TRY(const auto stack, load_engine_stack(flags));
-  for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
+  if (max_tokens < 0 || max_tokens == 1)
+    return invalid_argument(fmt::format("--max-tokens is {}; it must be at least 2, or 0 for all", max_tokens),
+                            "--max-tokens");
+  SLUICE_TRY(const auto stack, open_engine_stack(flags));
   if (context > stack->options.max_model_len)
     return invalid_argument(
         fmt::format("--context is {}, but the model's context holds {}", context, stack->options.max_model_len),
         "--context");
   SLUICE_TRY(const ModelText text, load_model_text(flags.model, *stack->source, ""));
   SLUICE_TRY(const Windows windows, read_windows(text_path, *text.tokenizer, context, max_tokens));
+  SLUICE_TRY_STATUS(stack->load());
+  for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
   SLUICE_TRY(const auto served, predict(*stack->model, *stack->kv_format, windows, context, "as served"));
   SLUICE_TRY(const auto full_kv, predict(*stack->model, kKvF32, windows, context, "as served, with float32 KV"));
   stack->executor.reset();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "weights/output_head.h"
 
 namespace sluice {
 
@@ -62,6 +63,19 @@ std::string to_text(const Roofline& r) {
   return text + "\n";
 }
 
+double Roofline::peak(Arithmetic arithmetic) const {
+  switch (arithmetic) {
+    case Arithmetic::int8: return int8_gops;
+    case Arithmetic::bf16: return bf16_gflops;
+    case Arithmetic::f32: break;
+  }
+  return f32_gflops;
+}
+
+const char* name_of(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::int8 ? "int8" : arithmetic == Arithmetic::bf16 ? "bf16" : "f32";
+}
+
 double StepDemand::seconds(const Roofline& r) const {
   const double memory = (weight_bytes + kv_bytes) / (r.memory_gbps * 1e9);
   return std::max(memory, r.*peak > 0 ? operations / (r.*peak * 1e9) : 0);
@@ -72,12 +86,11 @@ StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double
   StepDemand demand;
   double matrix_elems = 0, head_elems = 0, quantized = 0, bf16 = 0;
   const double vocab_elems = static_cast<double>(info.vocab_size) * static_cast<double>(info.hidden);
-  bool untied = false;
-  for (const TensorInfo& t : source.tensors()) untied |= t.name == "output.weight" || t.name == "lm_head.weight";
+  const bool untied = has_own_head(source.tensors());
   for (const TensorInfo& t : source.tensors()) {
     if (t.shape.rank != 2) continue;
     const bool vocabulary = static_cast<double>(t.shape.elems()) == vocab_elems;
-    const bool head = vocabulary && (!untied || t.name == "output.weight" || t.name == "lm_head.weight");
+    const bool head = vocabulary && (!untied || is_output_head(t.name));
     if (vocabulary && !head) continue;  // the embedding is a gather
     if (head)
       head_elems = static_cast<double>(t.shape.elems());

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "base/thread_pool.h"
 #include "model/model.h"
@@ -14,7 +15,11 @@ struct Roofline {
   double memory_gbps = 0;                                 // GB/s, reading
   double f32_gflops = 0, bf16_gflops = 0, int8_gops = 0;  // a multiply-add counts two; 0 where the table has none
   Peaks peaks;                                            // which instructions they are
+
+  double peak(Arithmetic arithmetic) const;
 };
+/// "int8", "bf16" or "f32".
+const char* name_of(Arithmetic arithmetic);
 /// GB/s of reading by all threads of the pool: the best of several passes over more than the caches hold.
 double measure_memory_gbps(ThreadPool& pool);
 /// Takes about a second. Peaks are the best of several runs: a limit, not an average.

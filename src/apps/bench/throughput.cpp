@@ -234,7 +234,11 @@ Result<int> bench_batching(const std::vector<std::string>& args) {
     for (const auto& [where, r] : {std::pair{"engine", &run.real}, std::pair{"simulator", &run.simulated}})
       std::fputs(fmt::format("{:<12} {:<10} {:>12.1f} {:>14.1f} {:>14.1f} {:>14.2f}\n", run.name, where, r->output_throughput, r->ttft_ms.mean,
                              r->ttft_ms.p99, r->tpot_ms.mean).c_str(), stdout);
-  for (const Run& run : runs) std::fputs(fmt::format("{}: {}\n", run.name, run.machine).c_str(), stdout);
+  for (const Run& run : runs) {
+    std::fputs(fmt::format("{}: {}\n", run.name, run.machine).c_str(), stdout);
+    if (run.real.failed > 0)
+      std::fputs(fmt::format("{}: {} of {} requests failed: {}\n", run.name, run.real.failed, load.requests.size(), run.real.errors[0]).c_str(), stdout);
+  }
   const auto gains = [&](auto part) {
     return std::pair{(runs[0].*part).output_throughput / (runs[1].*part).output_throughput, (runs[1].*part).ttft_ms.mean / (runs[0].*part).ttft_ms.mean};
   };
