@@ -1,7 +1,8 @@
 // Attention over paged KV in the shapes of a 0.5B (14 heads, 2 KV heads, dim 64) and a 1B model (32, 8, 64).
 // Decode: one row of a long context, in GB/s of K and V read; the caches of several layers take turns, so that they
-// come from memory as in a model. Prefill: 512 rows, in GOP/s of the causal half that is computed. of_roofline is the share
-// of what binds, which the label names.
+// come from memory as in a model. Prefill: 512 rows, in GOP/s of the causal half that is computed. Shared prefix: one row
+// each of 16 sequences with 2,048 positions in common, in the same blocks or in copies, and 128 of their own. of_roofline is
+// the share of what binds, which the label names.
 
 #include <benchmark/benchmark.h>
 
@@ -24,29 +25,30 @@ constexpr int kBlockTokens = 16, kHeadDim = 64;
 
 struct Layers {
   int heads, kv_heads, context, blocks;
-  DType dtype;
+  const KvFormat& format;
   size_t layer_bytes;  // of K, and of V
   Buffer memory;       // per layer K, then V
   std::vector<BlockId> table;
 
-  Layers(int heads, int kv_heads, int context, DType dtype, int layers)
+  Layers(int heads, int kv_heads, int context, const KvFormat& format, int layers)
       : heads(heads),
         kv_heads(kv_heads),
         context(context),
         blocks((context + kBlockTokens - 1) / kBlockTokens),
-        dtype(dtype) {
+        format(format) {
     Rng rng(1);
-    layer_bytes = row_bytes(dtype, int64_t{blocks} * kBlockTokens * kv_heads * kHeadDim);
+    const size_t tile = format.tile_bytes(kBlockTokens, kHeadDim), row_bytes = format.row_bytes(kHeadDim),
+                 side = format.side_offset(kBlockTokens, kHeadDim);
+    layer_bytes = tile * static_cast<size_t>(blocks * kv_heads);
     memory = Buffer::allocate(2 * layer_bytes * static_cast<size_t>(layers)).value();
     uint8_t* values = memory.data();
-    for (size_t i = 0; i < layer_bytes; i += dtype == DType::f32 ? 4 : 2) {
-      const float x = static_cast<float>(rng.next_double() - 0.5);
-      const uint16_t bits = dtype == DType::f16 ? f32_to_f16(x) : f32_to_bf16(x);
-      if (dtype == DType::f32)
-        std::memcpy(values + i, &x, 4);
-      else
-        std::memcpy(values + i, &bits, 2);
-    }
+    for (size_t at = 0; at < layer_bytes; at += tile)
+      for (size_t token = 0; token < kBlockTokens; ++token) {
+        float x[kHeadDim];
+        for (float& v : x) v = static_cast<float>(rng.next_double() - 0.5);
+        format.encode(x, kHeadDim, values + at + token * row_bytes,
+                      values + at + side + token * static_cast<size_t>(format.side_bytes));
+      }
     for (size_t i = 1; i < 2 * static_cast<size_t>(layers); ++i)
       std::memcpy(values + i * layer_bytes, values, layer_bytes);
     table.resize(static_cast<size_t>(blocks));
@@ -56,7 +58,7 @@ struct Layers {
 
   KvLayerView view(size_t layer) {
     uint8_t* k = memory.data() + 2 * layer * layer_bytes;
-    return {dtype, kBlockTokens, kv_heads, kHeadDim, k, k + layer_bytes};
+    return {&format, kBlockTokens, kv_heads, kHeadDim, k, k + layer_bytes};
   }
 };
 
@@ -64,14 +66,14 @@ void attention(benchmark::State& state) {
   const bool small = state.range(0) == 0;
   const int heads = small ? 14 : 32, kv_heads = small ? 2 : 8;
   const int context = static_cast<int>(state.range(1)), rows = static_cast<int>(state.range(2));
-  const auto dtype = static_cast<DType>(state.range(3));
+  const KvFormat& format = kv_format(static_cast<KvType>(state.range(3)));
   const auto table = select_op_table();
   CHECK(table.ok(), "SLUICE_ISA names no table of this machine");
   ThreadPool pool(static_cast<int>(state.range(4)));
   const Ops ops(**table, pool);
-  const size_t layer_bytes = 2 * row_bytes(dtype, int64_t{context} * kv_heads * kHeadDim);
+  const size_t layer_bytes = 2 * format.tile_bytes(context, kHeadDim) * static_cast<size_t>(kv_heads);
   const size_t layers = rows > 1 ? 1 : std::max<size_t>(2, (size_t{192} << 20) / layer_bytes);
-  Layers kv(heads, kv_heads, context, dtype, static_cast<int>(layers));
+  Layers kv(heads, kv_heads, context, format, static_cast<int>(layers));
   std::vector<float> q(static_cast<size_t>(rows) * static_cast<size_t>(heads) * kHeadDim, 0.5f), out(q.size());
   const AttendSegment segment{0, rows, context - rows, kv.table.data()};
   size_t layer = 0;
@@ -82,21 +84,62 @@ void attention(benchmark::State& state) {
   }
   const OpWork work = attend_work({q.data(), out.data(), heads, 0.125f, 0, kv.view(0), {&segment, 1}});
   const std::string binds = report(state, work, limits_of(**table, pool));
-  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B " : " 1B ") + std::string(dtype_name(dtype)) + ", of " + binds);
+  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B " : " 1B ") + std::string(format.name) + ", of " + binds);
 }
 
 void shapes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"model", "context", "rows", "dtype", "threads"})->UseRealTime();
+  b->ArgNames({"model", "context", "rows", "kv", "threads"})->UseRealTime();
   for (int model : {0, 1})
     for (int threads = 1; threads <= usable_cores(); threads *= 2) {
       for (int context : {2048, 8192})
-        for (DType dtype : {DType::f32, DType::f16, DType::bf16})
-          b->Args({model, context, 1, static_cast<int>(dtype), threads});
-      for (int context : {512, 4096}) b->Args({model, context, 512, static_cast<int>(DType::f16), threads});
+        for (const KvFormat* format : kv_formats()) b->Args({model, context, 1, static_cast<int>(format->type), threads});
+      for (int context : {512, 4096})
+        for (KvType type : {KvType::f16, KvType::int8}) b->Args({model, context, 512, static_cast<int>(type), threads});
     }
 }
 
+void shared_prefix(benchmark::State& state) {
+  constexpr int kSequences = 16, kPrefix = 2048, kOwn = 128;
+  constexpr int kPrefixBlocks = kPrefix / kBlockTokens, kOwnBlocks = kOwn / kBlockTokens;
+  const bool small = state.range(0) == 0, shared = state.range(3) != 0;
+  const int heads = small ? 14 : 32, kv_heads = small ? 2 : 8;
+  const KvFormat& format = kv_format(static_cast<KvType>(state.range(1)));
+  const auto table = select_op_table();
+  CHECK(table.ok(), "SLUICE_ISA names no table of this machine");
+  ThreadPool pool(static_cast<int>(state.range(2)));
+  const Ops ops(**table, pool);
+  Layers kv(heads, kv_heads, kSequences * (kPrefix + kOwn), format, 2);
+  std::vector<std::vector<BlockId>> tables;
+  std::vector<AttendSegment> segments;
+  for (int i = 0; i < kSequences; ++i) {
+    const auto from = kv.table.begin() + i * (kPrefixBlocks + kOwnBlocks);
+    tables.emplace_back(from, from + kPrefixBlocks + kOwnBlocks);
+    if (shared) std::copy_n(kv.table.begin(), kPrefixBlocks, tables.back().begin());
+    segments.push_back({i, 1, kPrefix + kOwn - 1, tables.back().data()});
+  }
+  std::vector<float> q(static_cast<size_t>(kSequences * heads) * kHeadDim, 0.5f), out(q.size());
+  size_t layer = 0;
+  for (auto _ : state) {
+    ops.attend({q.data(), out.data(), heads, 0.125f, 0, kv.view(layer), segments});
+    layer ^= 1;
+    benchmark::DoNotOptimize(out.data());
+  }
+  const OpWork work = attend_work({q.data(), out.data(), heads, 0.125f, 0, kv.view(0), segments});
+  const std::string binds = report(state, work, limits_of(**table, pool));
+  state.counters["MB"] = work.bytes * 1e-6;
+  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B " : " 1B ") + std::string(format.name) + ", of " + binds);
+}
+
+void shared_shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"model", "kv", "threads", "shared"})->UseRealTime();
+  for (int model : {0, 1})
+    for (KvType type : {KvType::f16, KvType::int8})
+      for (int threads = 1; threads <= usable_cores(); threads *= 2)
+        for (int shared : {0, 1}) b->Args({model, static_cast<int>(type), threads, shared});
+}
+
 BENCHMARK(attention)->Apply(shapes);
+BENCHMARK(shared_prefix)->Apply(shared_shapes);
 
 }  // namespace
 }  // namespace sluice

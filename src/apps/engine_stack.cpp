@@ -30,26 +30,34 @@ size_t work_bytes(const ModelInfo& info, const EngineOptions& options) {
   return static_cast<size_t>(rows * row_floats + samples * info.vocab_size) * sizeof(float) + kRest;
 }
 
-/// Nothing for auto.
-Result<std::optional<DType>> named_kv_dtype(const std::string& name) {
-  if (name == "f32" || name == "float32") return std::optional(DType::f32);
-  if (name == "f16" || name == "float16" || name == "half") return std::optional(DType::f16);
-  if (name == "bf16" || name == "bfloat16") return std::optional(DType::bf16);
-  if (name == "auto") return std::optional<DType>();
-  return invalid_argument(fmt::format("--kv-cache-dtype '{}' is not known; it is auto, f32, f16 or bf16", name),
+std::string kv_format_names() {
+  std::string names = "auto";
+  for (const KvFormat* format : kv_formats()) names += fmt::format(", {}", format->name);
+  return names;
+}
+
+/// Null for auto.
+Result<const KvFormat*> named_kv_format(std::string_view name) {
+  if (name == "float32") name = "f32";
+  if (name == "float16" || name == "half") name = "f16";
+  if (name == "bfloat16") name = "bf16";
+  for (const KvFormat* format : kv_formats())
+    if (name == format->name) return format;
+  if (name == "auto") return nullptr;
+  return invalid_argument(fmt::format("--kv-cache-dtype '{}' is not known; it is one of {}", name, kv_format_names()),
                           "--kv-cache-dtype");
 }
 
-Result<DType> kv_dtype(const std::string& name, const TensorSource& source) {
-  SLUICE_TRY(const std::optional<DType> named, named_kv_dtype(name));
-  if (named) return *named;
+Result<const KvFormat*> find_kv_format(std::string_view name, const TensorSource& source) {
+  SLUICE_TRY(const KvFormat* named, named_kv_format(name));
+  if (named != nullptr) return named;
   // As precise as the weights: float32 models keep float32, everything else has had less than f16's 11 bits to begin
   // with.
-  DType widest = DType::f16;
+  const KvFormat* widest = &kKvF16;
   for (const TensorInfo& tensor : source.tensors()) {
     if (tensor.shape.rank != 2) continue;
-    if (tensor.dtype == DType::f32) return DType::f32;
-    if (tensor.dtype == DType::bf16) widest = DType::bf16;
+    if (tensor.dtype == DType::f32) return &kKvF32;
+    if (tensor.dtype == DType::bf16) widest = &kKvBF16;
   }
   return widest;
 }
@@ -93,7 +101,9 @@ void EngineFlags::declare(OptionSet& o) {
         "size of the KV cache; 0: what full contexts need, within --memory-utilization");
   o.add("--memory-utilization", memory_utilization,
         "share of the memory that is free at start which weights and KV cache may take");
-  o.add("--kv-cache-dtype", kv_cache_dtype, "auto, f32, f16 or bf16; auto follows the weights");
+  o.add("--kv-cache-dtype", kv_cache_dtype,
+        fmt::format("{}; auto is as precise as the weights, int8 takes half of f16 and is approximate",
+                    kv_format_names()));
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
   declare_scheduling(o, engine);
 }
@@ -109,7 +119,7 @@ Status EngineFlags::check() const {
     return invalid_argument(
         fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", memory_utilization),
         "--memory-utilization");
-  SLUICE_TRY([[maybe_unused]] const std::optional<DType> named, named_kv_dtype(kv_cache_dtype));
+  SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
   return check_scheduling(engine);
 }
@@ -117,7 +127,7 @@ Status EngineFlags::check() const {
 Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan) {
   SLUICE_TRY_STATUS(flags.check());
   KvSizing sizing;
-  SLUICE_TRY(sizing.dtype, kv_dtype(flags.kv_cache_dtype, source));
+  SLUICE_TRY(sizing.format, find_kv_format(flags.kv_cache_dtype, source));
   const EngineOptions& o = flags.engine;
   const int64_t positions = plan.info.max_positions;
   if (o.max_model_len > positions)
@@ -125,7 +135,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
                                         "was made for, or 0 for as many as fit",
                                         o.max_model_len, positions),
                             "--max-model-len");
-  sizing.block_bytes = KvArena::block_bytes(plan.kv, sizing.dtype, o.block_tokens);
+  sizing.block_bytes = KvArena::block_bytes(plan.kv, *sizing.format, o.block_tokens);
   const auto bytes_for = [&](int64_t tokens) {
     return static_cast<size_t>((tokens + o.block_tokens - 1) / o.block_tokens) * sizing.block_bytes;
   };
@@ -160,7 +170,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   sizing.max_model_len = static_cast<int>(std::min(wanted_len, tokens));
   sizing.note = fmt::format("KV cache: {} ({} blocks of {} tokens, {}): {} tokens, {:.1f} sequences of {} tokens",
                             format_bytes(static_cast<double>(blocks) * static_cast<double>(sizing.block_bytes)), blocks,
-                            o.block_tokens, dtype_name(sizing.dtype), tokens,
+                            o.block_tokens, sizing.format->name, tokens,
                             static_cast<double>(tokens) / sizing.max_model_len, sizing.max_model_len);
   if (sizing.max_model_len < wanted_len) sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
   return sizing;
@@ -180,7 +190,7 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   SLUICE_TRY(const ModelPlan plan, plan_model(*stack->source));
   SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, plan));
   stack->notes.push_back(sizing.note);
-  stack->kv_dtype = sizing.dtype;
+  stack->kv_format = sizing.format;
   stack->options = flags.engine;
   if (!flags.enable_prefix_caching) stack->options.prefix_cache = "none";
   stack->options.kv_blocks = sizing.blocks;
@@ -212,7 +222,7 @@ Status EngineStack::load() {
                            model->info().parameters, format_bytes(static_cast<double>(bytes)),
                            mapped > 0 ? " (a native pack, mapped)" : "",
                            static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
-  SLUICE_TRY(KvArena arena, KvArena::allocate(model->kv(), kv_dtype, options.kv_blocks, options.block_tokens));
+  SLUICE_TRY(KvArena arena, KvArena::allocate(model->kv(), *kv_format, options.kv_blocks, options.block_tokens));
   executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(arena));
   return {};
 }

@@ -48,13 +48,15 @@ struct EngineStack {
   std::unique_ptr<Model> model;
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Clock> clock;
-  DType kv_dtype = DType::f32;
+  const KvFormat* kv_format = nullptr;
   EngineOptions options;           // as they were resolved
   std::vector<std::string> notes;  // how memory was divided, for the start log
 
   /// Chooses the plans of the products, reads the weights and allocates the KV cache: the slow part, once, before an
   /// engine is made.
   Status load();
+  /// Of one position over all layers.
+  size_t kv_token_bytes() const { return KvArena::block_bytes(model->kv(), *kv_format, 1); }
   /// A fresh engine on this executor; one at a time. `wrapped` replaces the stack's own, to record or simulate; `times`
   /// is build_engine()'s.
   Result<std::unique_ptr<Engine>> make_engine(Executor* wrapped = nullptr, const EngineOptions* changed = nullptr,
@@ -69,7 +71,7 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
 
 /// How memory is divided: asked before the weights are loaded, by the loader and by inspect alike.
 struct KvSizing {
-  DType dtype = DType::f32;
+  const KvFormat* format = nullptr;
   int blocks = 0;
   int max_model_len = 0;
   size_t block_bytes = 0;

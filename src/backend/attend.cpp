@@ -1,6 +1,7 @@
 // Ops::attend and Ops::write_kv.
 
 #include <algorithm>
+#include <optional>
 
 #include "backend/attend_plan.h"
 #include "backend/op_meter.h"
@@ -11,13 +12,6 @@
 
 namespace sluice {
 namespace {
-
-KvElem kv_elem(DType dtype) {
-  if (dtype == DType::f32) return KvElem::f32;
-  if (dtype == DType::f16) return KvElem::f16;
-  CHECK(dtype == DType::bf16, "a KV cache holds F32, F16 or BF16, not {}", dtype_name(dtype));
-  return KvElem::bf16;
-}
 
 // Memory that grows and stays with its thread from call to call, so that a step allocates nothing once warm.
 float* grown(Buffer& buffer, int64_t floats) {
@@ -40,29 +34,46 @@ struct Attention {
   const AttendArgs& args;
   const RowOps& ops;
   const AttendPlan& plan;
+  AttendTileFn* attend_tile;
   float* arena;
 
   int group() const { return args.heads / args.kv.kv_heads; }
   int64_t part_floats(const AttendBlock& b) const { return attend_part_floats(b.rows * group(), args.kv.head_dim); }
 
+  // n query vectors' partial, from one of them on.
+  AttendPart part_from(const AttendPart& part, int64_t n) const {
+    return {part.m + n, part.l + n, part.o + n * padded_dim(args.kv.head_dim)};
+  }
+  AttendPart part_of(const AttendBlock& b, int64_t i) const {
+    return part_at(arena + b.arena_floats + i * part_floats(b), b.rows * group());
+  }
+
   AttendTile tile_of(const AttendBlock& b) const {
     const AttendSegment& s = args.segments[static_cast<size_t>(b.segment)];
     const KvLayerView& kv = args.kv;
-    const int64_t head_bytes =
-        static_cast<int64_t>(kv.block_tokens) * static_cast<int64_t>(row_bytes(kv.dtype, kv.head_dim));
+    const int64_t tile_bytes = static_cast<int64_t>(kv.tile_bytes());
     AttendTile t{};
     t.row_stride = static_cast<int64_t>(args.heads) * kv.head_dim;
-    t.q = args.q + (s.first_row + b.first_row) * t.row_stride + static_cast<int64_t>(b.kv_head) * group() * kv.head_dim;
+    t.q = args.q + static_cast<int64_t>(b.kv_head) * group() * kv.head_dim;
+    t.first_pos = static_cast<int64_t>(s.first_pos) + b.first_row;
+    if (b.batch_rows >= 0) {
+      t.batch_rows = plan.batch_rows.data() + b.batch_rows;
+      t.first_pos = b.tile_end * kSuperTile - 1;  // all see all of the prefix
+    } else {
+      t.q += (s.first_row + b.first_row) * t.row_stride;
+    }
     t.rows = b.rows;
     t.group = group();
     t.head_dim = kv.head_dim;
-    t.first_pos = static_cast<int64_t>(s.first_pos) + b.first_row;
     t.window = args.window;
     t.scale = args.scale;
-    t.elem = kv_elem(kv.dtype);
-    t.k = kv.k + b.kv_head * head_bytes;
-    t.v = kv.v + b.kv_head * head_bytes;
-    t.block_bytes = head_bytes * kv.kv_heads;
+    t.kv_type = kv.format->type;
+    t.row_bytes = static_cast<int>(kv.format->row_bytes(kv.head_dim));
+    t.side_bytes = kv.format->side_bytes;
+    t.side_offset = static_cast<int64_t>(kv.format->side_offset(kv.block_tokens, kv.head_dim));
+    t.k = kv.k + b.kv_head * tile_bytes;
+    t.v = kv.v + b.kv_head * tile_bytes;
+    t.block_bytes = tile_bytes * kv.kv_heads;
     t.block_tokens = kv.block_tokens;
     t.blocks = s.blocks;
     return t;
@@ -80,34 +91,64 @@ struct Attention {
       }
   }
 
-  void run(const AttendUnit& unit) const {
-    const AttendBlock& b = plan.blocks[static_cast<size_t>(unit.block)];
+  // Memory for a block's tiles: two partials, and the tile's scratch.
+  struct Memory {
+    AttendPart merged, next;
+    float* scratch;
+  };
+  Memory memory_for(const AttendBlock& b) const {
+    static thread_local Buffer buffer;
     const int n = b.rows * group();
     const int64_t floats = part_floats(b);
-    static thread_local Buffer buffer;
-    float* memory = grown(buffer, 2 * floats + static_cast<int64_t>(attend_scratch_floats(n, args.kv.head_dim)));
-    AttendTile t = tile_of(b);
-    t.scratch = memory + 2 * floats;
-    const AttendPart merged = part_at(memory, n);
-    for (t.tile = unit.tile_begin; t.tile < unit.tile_end; ++t.tile) {
-      if (b.arena_floats >= 0) {
-        t.part = part_at(arena + b.arena_floats + (t.tile - b.tile_begin) * floats, n);
-        ops.attend_tile(t);
-      } else {
-        t.part = t.tile == b.tile_begin ? merged : part_at(memory + floats, n);
-        ops.attend_tile(t);
-        if (t.tile != b.tile_begin) ops.attend_merge(merged, t.part, n, args.kv.head_dim);
-      }
-    }
-    if (b.arena_floats < 0) finish(b, merged);
+    float* at = grown(buffer, 2 * floats + static_cast<int64_t>(attend_scratch_floats(n, args.kv.head_dim)));
+    return {part_at(at, n), part_at(at + floats, n), at + 2 * floats};
   }
 
-  void merge(const AttendBlock& b) const {
+  // Computes the super-tiles [begin, end) of a block, and merges them in order into `merged`, which holds what stands
+  // before the first, if anything does.
+  void fold(const AttendBlock& b, int64_t begin, int64_t end, bool empty, const AttendPart& merged,
+            const Memory& memory) const {
+    AttendTile t = tile_of(b);
+    t.scratch = memory.scratch;
+    for (t.tile = begin; t.tile < end; ++t.tile, empty = false) {
+      t.part = empty ? merged : memory.next;
+      attend_tile(t);
+      if (!empty) ops.attend_merge(merged, t.part, b.rows * group(), args.kv.head_dim);
+    }
+  }
+
+  void run(const AttendUnit& unit) const {
+    const AttendBlock& b = plan.blocks[static_cast<size_t>(unit.block)];
+    const Memory memory = memory_for(b);
+    if (b.parts == b.tile_end - b.tile_begin) {
+      for (int64_t tile = unit.tile_begin; tile < unit.tile_end; ++tile)
+        fold(b, tile, tile + 1, true, part_of(b, tile - b.tile_begin), memory);
+      return;
+    }
+    const AttendPart merged = b.parts > 0 ? part_of(b, 0) : memory.merged;
+    fold(b, unit.tile_begin, unit.tile_end, true, merged, memory);
+    if (b.parts == 0) finish(b, merged);
+  }
+
+  // What was left of a block until all units were done: its partials are merged onto those of the prefix that it
+  // shares, or are computed now.
+  void finish_last(const AttendBlock& b) const {
     const int n = b.rows * group();
-    float* base = arena + b.arena_floats;
-    for (int64_t tile = 1; tile < b.tile_end - b.tile_begin; ++tile)
-      ops.attend_merge(part_at(base, n), part_at(base + tile * part_floats(b), n), n, args.kv.head_dim);
-    finish(b, part_at(base, n));
+    std::optional<AttendPart> merged;
+    const auto merge_all = [&](const AttendBlock& of, int64_t from) {
+      for (int64_t i = 0; i < of.parts; ++i) {
+        const AttendPart part = part_from(part_of(of, i), from);
+        if (merged)
+          ops.attend_merge(*merged, part, n, args.kv.head_dim);
+        else
+          merged = part;
+      }
+    };
+    if (b.prefix >= 0)
+      merge_all(plan.blocks[static_cast<size_t>(b.prefix)], static_cast<int64_t>(b.prefix_row) * group());
+    merge_all(b, 0);
+    if (b.parts == 0) fold(b, b.tile_begin, b.tile_end, false, *merged, memory_for(b));
+    finish(b, *merged);
   }
 };
 
@@ -123,30 +164,39 @@ void Ops::attend(const AttendArgs& args) const {
   static thread_local Buffer own_arena;
   const AttendPlan& plan = own_plan;  // the caller's, in every worker
   int64_t products = 0;
-  for (const AttendSegment& s : args.segments) products += int64_t{2} * s.rows * (s.first_pos + s.rows) * args.heads * args.kv.head_dim;
+  for (const AttendSegment& s : args.segments)
+    products += int64_t{2} * s.rows * (s.first_pos + s.rows) * args.heads * args.kv.head_dim;
   const bool shared = products >= kSharedProducts;
   plan_attention(args, shared ? pool_.size() : 1, own_plan);
-  const Attention attention{args, *table_.row, plan, grown(own_arena, plan.arena_floats)};
+  const size_t type = static_cast<size_t>(args.kv.format->type);
+  AttendTileFn* const own = table_.row->attend_tile[type];
+  const Attention attention{args, *table_.row, plan, own != nullptr ? own : kRefRowOps.attend_tile[type],
+                            grown(own_arena, plan.arena_floats)};
   pool_.run_if(shared, static_cast<int>(plan.units.size()),
                [&](int task, int) { attention.run(plan.units[static_cast<size_t>(task)]); });
-  if (plan.split.empty()) return;
-  pool_.run(static_cast<int>(plan.split.size()), [&](int task, int) {
-    attention.merge(plan.blocks[static_cast<size_t>(plan.split[static_cast<size_t>(task)])]);
+  if (plan.last.empty()) return;
+  pool_.run_if(shared, static_cast<int>(plan.last.size()), [&](int task, int) {
+    attention.finish_last(plan.blocks[static_cast<size_t>(plan.last[static_cast<size_t>(task)])]);
   });
 }
 
 void Ops::write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const {
   const OpTimer timer(meter_, [&] { return write_kv_work(static_cast<int64_t>(slots.size()), kv); });
-  const KvElem elem = kv_elem(kv.dtype);
-  const int64_t dim_bytes = static_cast<int64_t>(row_bytes(kv.dtype, kv.head_dim));
+  const KvFormat& format = *kv.format;
+  KvEncodeFn* const own = table_.row->kv_encode[static_cast<size_t>(format.type)];
+  KvEncodeFn* const encode = own != nullptr ? own : format.encode;
+  const size_t tile_bytes = kv.tile_bytes(), row_bytes = format.row_bytes(kv.head_dim),
+               side_offset = format.side_offset(kv.block_tokens, kv.head_dim);
   const auto store = [&](int64_t row) {
     const int64_t block = slots[static_cast<size_t>(row)] / kv.block_tokens,
                   offset = slots[static_cast<size_t>(row)] % kv.block_tokens;
     for (int head = 0; head < kv.kv_heads; ++head) {
       const int64_t from = (row * kv.kv_heads + head) * kv.head_dim;
-      const int64_t to = ((block * kv.kv_heads + head) * kv.block_tokens + offset) * dim_bytes;
-      table_.row->kv_encode(k + from, kv.head_dim, elem, kv.k + to);
-      table_.row->kv_encode(v + from, kv.head_dim, elem, kv.v + to);
+      const size_t tile = static_cast<size_t>(block * kv.kv_heads + head) * tile_bytes;
+      const size_t row_at = tile + static_cast<size_t>(offset) * row_bytes,
+                   side_at = tile + side_offset + static_cast<size_t>(offset * format.side_bytes);
+      encode(k + from, kv.head_dim, kv.k + row_at, kv.k + side_at);
+      encode(v + from, kv.head_dim, kv.v + row_at, kv.v + side_at);
     }
   };
   constexpr int64_t kRowsPerTask = 32;

@@ -7,24 +7,58 @@
 namespace sluice {
 namespace {
 
-constexpr int kBlockQueries = 64;   // query vectors of a block: enough to pay for reading and converting K and V once
-constexpr int kConvertCost = 8;     // that reading, in query vectors
-constexpr int kUnitsPerThread = 4;  // units as small as this share of the whole keep all workers busy to the end
+constexpr int kBlockQueries = 64;    // query vectors of a block: enough to pay for reading and converting K and V once
+constexpr int kSharedQueries = 256;  // of a shared prefix's block: their scores and outputs stay in L2
+constexpr int kConvertCost = 8;      // that reading, in query vectors
+constexpr int kUnitsPerThread = 4;   // units as small as this share of the whole keep all workers busy to the end
 constexpr int64_t kArenaLimitFloats = int64_t{16} << 20;  // past 64 MiB of partials, blocks stay whole
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+// The block for every KV head.
+void add_for_heads(const AttendArgs& args, AttendBlock b, AttendPlan& plan) {
+  const int prefix = b.prefix;
+  b.cost = (b.tile_end - b.tile_begin) * (b.rows * (args.heads / args.kv.kv_heads) + kConvertCost);
+  for (b.kv_head = 0; b.kv_head < args.kv.kv_heads; ++b.kv_head) {
+    if (prefix >= 0) b.prefix = prefix + b.kv_head;
+    plan.blocks.push_back(b);
+  }
+}
+
+void add_shared_blocks(const AttendArgs& args, AttendPlan& plan) {
+  const int group = args.heads / args.kv.kv_heads;
+  plan.prefix_of.assign(args.segments.size(), {});
+  find_shared_prefixes(args, attend_block_rows(group), plan.shared);
+  for (const SharedPrefixes::Group& g : plan.shared.groups)
+    for (int i = g.first; i < g.first + g.count;) {
+      AttendBlock b{.segment = plan.shared.members[static_cast<size_t>(i)], .tile_end = g.tiles};
+      b.batch_rows = static_cast<int>(plan.batch_rows.size());
+      const int block = static_cast<int>(plan.blocks.size());
+      do {
+        const size_t member = static_cast<size_t>(plan.shared.members[static_cast<size_t>(i)]);
+        const AttendSegment& s = args.segments[member];
+        if (b.rows > 0 && (b.rows + s.rows) * group > kSharedQueries) break;
+        plan.prefix_of[member] = {block, b.rows};
+        for (int row = 0; row < s.rows; ++row) plan.batch_rows.push_back(s.first_row + row);
+        b.rows += s.rows;
+      } while (++i < g.first + g.count);
+      add_for_heads(args, b, plan);
+    }
+}
+
 void add_blocks(const AttendArgs& args, int segment, AttendPlan& plan) {
   const AttendSegment& s = args.segments[static_cast<size_t>(segment)];
-  const int group = args.heads / args.kv.kv_heads;
-  const int block_rows = std::max(1, kBlockQueries / group);
+  const AttendPlan::Prefix prefix = plan.prefix_of[static_cast<size_t>(segment)];
+  const int block_rows = attend_block_rows(args.heads / args.kv.kv_heads);
   for (int row = 0; row < s.rows; row += block_rows) {
     AttendBlock b{.segment = segment, .first_row = row, .rows = std::min(block_rows, s.rows - row)};
     const int64_t first = s.first_pos + row, last = first + b.rows - 1;
     b.tile_begin = (args.window > 0 ? std::max<int64_t>(0, first - args.window + 1) : 0) / kSuperTile;
     b.tile_end = last / kSuperTile + 1;
-    b.cost = (b.tile_end - b.tile_begin) * (b.rows * group + kConvertCost);
-    for (b.kv_head = 0; b.kv_head < args.kv.kv_heads; ++b.kv_head) plan.blocks.push_back(b);
+    b.prefix = prefix.block;
+    b.prefix_row = prefix.row;
+    if (prefix.block >= 0) b.tile_begin = plan.blocks[static_cast<size_t>(prefix.block)].tile_end;
+    add_for_heads(args, b, plan);
   }
 }
 
@@ -34,11 +68,15 @@ int64_t attend_part_floats(int n, int head_dim) {
   return round_up(n, kLanes) * 2 + static_cast<int64_t>(n) * padded_dim(head_dim);
 }
 
+int attend_block_rows(int group) { return std::max(1, kBlockQueries / group); }
+
 void plan_attention(const AttendArgs& args, int threads, AttendPlan& plan) {
   plan.blocks.clear();
   plan.units.clear();
-  plan.split.clear();
+  plan.last.clear();
+  plan.batch_rows.clear();
   plan.arena_floats = 0;
+  add_shared_blocks(args, plan);
   for (size_t i = 0; i < args.segments.size(); ++i) add_blocks(args, static_cast<int>(i), plan);
 
   int64_t total = 0;
@@ -48,14 +86,15 @@ void plan_attention(const AttendArgs& args, int threads, AttendPlan& plan) {
   for (size_t i = 0; i < plan.blocks.size(); ++i) {
     AttendBlock& b = plan.blocks[i];
     const int64_t tiles = b.tile_end - b.tile_begin;
-    const int64_t floats = tiles * attend_part_floats(b.rows * group, args.kv.head_dim);
-    int64_t step = tiles;
-    if (threads > 1 && tiles > 1 && b.cost > limit && plan.arena_floats + floats <= kArenaLimitFloats) {
-      step = std::max<int64_t>(1, limit / (b.cost / tiles));
-      b.arena_floats = plan.arena_floats;
-      plan.arena_floats += floats;
-      plan.split.push_back(static_cast<int>(i));
-    }
+    const int64_t floats = attend_part_floats(b.rows * group, args.kv.head_dim);
+    const bool split =
+        threads > 1 && tiles > 1 && b.cost > limit && plan.arena_floats + tiles * floats <= kArenaLimitFloats;
+    b.parts = split ? tiles : b.batch_rows >= 0 ? 1 : 0;
+    b.arena_floats = plan.arena_floats;
+    plan.arena_floats += b.parts * floats;
+    if (b.batch_rows < 0 && (split || b.prefix >= 0)) plan.last.push_back(static_cast<int>(i));
+    if (b.prefix >= 0 && !split) continue;  // computed when its prefix is there
+    const int64_t step = split ? std::max<int64_t>(1, limit / (b.cost / tiles)) : tiles;
     for (int64_t tile = b.tile_begin; tile < b.tile_end; tile += step)
       plan.units.push_back({static_cast<int>(i), tile, std::min(tile + step, b.tile_end)});
   }
@@ -65,6 +104,9 @@ void plan_attention(const AttendArgs& args, int threads, AttendPlan& plan) {
   };
   std::stable_sort(plan.units.begin(), plan.units.end(),
                    [&](const AttendUnit& a, const AttendUnit& b) { return cost(a) > cost(b); });
+  std::stable_sort(plan.last.begin(), plan.last.end(), [&](int a, int b) {
+    return plan.blocks[static_cast<size_t>(a)].cost > plan.blocks[static_cast<size_t>(b)].cost;
+  });
 }
 
 }  // namespace sluice

@@ -6,90 +6,29 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "backend/attend_plan.h"
-#include "backend/op_table.h"
-#include "backend/ops.h"
-#include "backend/row_ops.h"
-#include "base/rng.h"
+#include "tests/support/paged_kv.h"
 
 namespace sluice {
 namespace {
 
-// The reference, and a table that this CPU runs for every other set of row operations.
-std::vector<const OpTable*> tables() {
-  std::vector<const OpTable*> found = {&kRefOps};
-  for (const OpTable* t : op_tables())
-    if (t->lacks().empty() && std::ranges::find(found, t->row, &OpTable::row) == found.end()) found.push_back(t);
-  return found;
-}
-
-struct Shape {
-  int heads = 4, kv_heads = 2, head_dim = 64, window = 0;
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
-};
-
-std::vector<float> normals(Rng& rng, size_t n, double scale = 1) {
-  std::vector<float> x(n);
-  for (float& v : x) v = static_cast<float>(rng.next_normal() * scale);
-  return x;
-}
-
-/// One sequence: q, k, v of `length` positions. How it is stored and batched is a test's choice.
-struct Sequence {
-  int length = 0;
-  std::vector<float> q, k, v;
-  Sequence(Rng& rng, const Shape& s, int n, double q_scale = 1)
-      : length(n),
-        q(normals(rng, static_cast<size_t>(n) * s.heads * s.head_dim, q_scale)),
-        k(normals(rng, static_cast<size_t>(n) * s.kv_heads * s.head_dim)),
-        v(normals(rng, static_cast<size_t>(n) * s.kv_heads * s.head_dim)) {}
-};
-
-/// Paged KV with shuffled blocks; what is not written holds NaN.
-struct PagedKv {
-  const Shape& shape;
-  KvLayerView view;
-  std::vector<uint8_t> k, v;
-  std::vector<BlockId> free;
-
-  PagedKv(const Shape& s, DType dtype, int block_tokens, int blocks, Rng& rng) : shape(s) {
-    const size_t bytes = row_bytes(dtype, int64_t{s.head_dim} * s.kv_heads * block_tokens * blocks);
-    k.assign(bytes, 0xff);
-    v.assign(bytes, 0xff);
-    view = {dtype, block_tokens, s.kv_heads, s.head_dim, k.data(), v.data()};
-    free.resize(static_cast<size_t>(blocks));
-    std::iota(free.begin(), free.end(), BlockId{0});
-    for (size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[rng.below(i)]);
-  }
-
-  std::vector<BlockId> store(const Ops& ops, const Sequence& seq) {
-    std::vector<BlockId> blocks;
-    std::vector<int64_t> slots;
-    for (int pos = 0; pos < seq.length; ++pos) {
-      if (pos % view.block_tokens == 0) {
-        blocks.push_back(free.back());
-        free.pop_back();
-      }
-      slots.push_back(int64_t{blocks.back()} * view.block_tokens + pos % view.block_tokens);
-    }
-    ops.write_kv(seq.k.data(), seq.v.data(), slots, view);
-    return blocks;
-  }
-};
+using namespace test;
 
 struct Piece {
   int sequence, first_pos, rows;
 };
 
 /// Runs the pieces as one batch; returns their output rows, concatenated.
-std::vector<float> attend(const Ops& ops, const Shape& s, const std::vector<Sequence>& sequences,
-                          const std::vector<Piece>& pieces, DType dtype, int block_tokens, uint64_t seed = 1) {
+std::vector<float> attend(const Ops& ops, const HeadShape& s, const std::vector<Sequence>& sequences,
+                          const std::vector<Piece>& pieces, const KvFormat& format, int block_tokens, uint64_t seed = 1) {
   Rng rng(seed);
   int blocks = 3;
   for (const Sequence& seq : sequences) blocks += (seq.length + block_tokens - 1) / block_tokens;
-  PagedKv kv(s, dtype, block_tokens, blocks, rng);
+  PagedKv kv(s, format, block_tokens, blocks, rng);
   std::vector<std::vector<BlockId>> block_tables;
   for (const Sequence& seq : sequences) block_tables.push_back(kv.store(ops, seq));
   std::vector<float> q;
@@ -107,13 +46,26 @@ std::vector<float> attend(const Ops& ops, const Shape& s, const std::vector<Sequ
   return out;
 }
 
-double rounded(float x, DType dtype) {
-  if (dtype == DType::f16) return f16_to_f32(f32_to_f16(x));
-  if (dtype == DType::bf16) return bf16_to_f32(f32_to_bf16(x));
-  return x;
+/// Rows of head_dim values as they come back from a format.
+std::vector<float> decoded(const std::vector<float>& x, int head_dim, const KvFormat& format) {
+  std::vector<uint8_t> row(format.row_bytes(head_dim)), side(static_cast<size_t>(format.side_bytes));
+  std::vector<float> y(x.size());
+  for (size_t at = 0; at < x.size(); at += static_cast<size_t>(head_dim)) {
+    format.encode(x.data() + at, head_dim, row.data(), side.data());
+    const float factor = format.decode(row.data(), side.data(), head_dim, y.data() + at);
+    for (int d = 0; d < head_dim; ++d) y[at + static_cast<size_t>(d)] *= factor;
+  }
+  return y;
 }
 
-std::vector<double> naive(const Shape& s, const Sequence& seq, int pos, DType dtype) {
+/// A sequence whose keys and values are those that a format stores.
+Sequence stored(Sequence seq, const HeadShape& s, const KvFormat& format) {
+  seq.k = decoded(seq.k, s.head_dim, format);
+  seq.v = decoded(seq.v, s.head_dim, format);
+  return seq;
+}
+
+std::vector<double> naive(const HeadShape& s, const Sequence& seq, int pos) {
   std::vector<double> out(static_cast<size_t>(s.heads * s.head_dim));
   const int first = s.window > 0 ? std::max(0, pos - s.window + 1) : 0;
   for (int h = 0; h < s.heads; ++h) {
@@ -125,7 +77,7 @@ std::vector<double> naive(const Shape& s, const Sequence& seq, int pos, DType dt
       double score = 0;
       for (int d = 0; d < s.head_dim; ++d)
         score += static_cast<double>(seq.q[static_cast<size_t>((pos * s.heads + h) * s.head_dim + d)]) *
-                 rounded(seq.k[at(t, d)], dtype);
+                 static_cast<double>(seq.k[at(t, d)]);
       p.push_back(score * static_cast<double>(s.scale()));
       top = std::max(top, p.back());
     }
@@ -133,39 +85,21 @@ std::vector<double> naive(const Shape& s, const Sequence& seq, int pos, DType dt
     for (int t = first; t <= pos; ++t)
       for (int d = 0; d < s.head_dim; ++d)
         out[static_cast<size_t>(h * s.head_dim + d)] +=
-            p[static_cast<size_t>(t - first)] / sum * rounded(seq.v[at(t, d)], dtype);
+            p[static_cast<size_t>(t - first)] / sum * static_cast<double>(seq.v[at(t, d)]);
   }
   return out;
 }
 
-Shape random_shape(Rng& rng) {
-  constexpr int kDims[] = {1, 8, 16, 20, 24, 64, 80, 96, 128};
-  constexpr int kGroups[] = {1, 2, 3, 7, 8};
-  Shape s;
-  s.head_dim = kDims[rng.below(std::size(kDims))];
-  s.kv_heads = static_cast<int>(rng.between(1, 2));
-  s.heads = s.kv_heads * kGroups[rng.below(std::size(kGroups))];
-  constexpr int kWindows[] = {0, 0, 1, 5, 100, 300};
-  s.window = kWindows[rng.below(std::size(kWindows))];
-  return s;
-}
-
-constexpr int kBlockTokens[] = {1, 3, 16, 256};
-constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16};
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
 
 TEST(Attend, EqualsFloat64OnRandomShapes) {
   Rng rng(7);
   ThreadPool pool(2);
   const auto all = tables();
   for (int trial = 0; trial < 45; ++trial) {
-    const Shape s = random_shape(rng);
+    const HeadShape s = random_shape(rng);
     const OpTable& table = *all[static_cast<size_t>(trial) % all.size()];
     const Ops ops(table, pool);
-    const DType dtype = kTypes[rng.below(3)];
+    const KvFormat& format = random_format(rng);
     const int block_tokens = kBlockTokens[rng.below(4)];
     std::vector<Sequence> sequences;
     std::vector<Piece> pieces;
@@ -176,16 +110,77 @@ TEST(Attend, EqualsFloat64OnRandomShapes) {
       const int rows = static_cast<int>(rng.below(2) == 0 ? 1 : rng.between(1, std::min(length, 10)));
       pieces.push_back({i, length - rows, rows});
     }
-    const auto out = attend(ops, s, sequences, pieces, dtype, block_tokens);
+    const auto out = attend(ops, s, sequences, pieces, format, block_tokens);
     size_t at = 0;
-    for (const Piece& p : pieces)
+    for (const Piece& p : pieces) {
+      const Sequence kept = stored(sequences[static_cast<size_t>(p.sequence)], s, format);
       for (int r = 0; r < p.rows; ++r)
-        for (double want : naive(s, sequences[static_cast<size_t>(p.sequence)], p.first_pos + r, dtype)) {
+        for (double want : naive(s, kept, p.first_pos + r)) {
           ASSERT_NEAR(out[at], want, 4e-6 * (1 + std::abs(want)))
-              << table.isa << " trial " << trial << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads
+              << table.isa << " " << format.name << " trial " << trial << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads
               << " window " << s.window << " block " << block_tokens << " pos " << p.first_pos + r;
           ++at;
         }
+    }
+  }
+}
+
+// What rounding keys and values may cost: with |k - k'| <= e_k and |v - v'| <= e_v per value, scores move by at most
+// d = scale * |q|_1 * e_k, so weights by factors between exp(-2 d) and exp(2 d), and an output by at most
+// (exp(2 d) - 1) * max |v| + e_v.
+TEST(Attend, Int8StaysWithinItsRoundingOfExactKv) {
+  Rng rng(8);
+  ThreadPool pool(2);
+  double worst = 0, most = 0;
+  for (int trial = 0; trial < 20; ++trial) {
+    const HeadShape s = random_shape(rng);
+    const int length = static_cast<int>(rng.between(1, 400));
+    const std::vector<Sequence> sequences{Sequence(rng, s, length)};
+    const auto largest = [](std::span<const float> x) {
+      float top = 0;
+      for (const float v : x) top = std::max(top, std::fabs(v));
+      return static_cast<double>(top);
+    };
+    const double half_step = 0.5 / 127 * 1.0001, e_k = largest(sequences[0].k) * half_step, max_v = largest(sequences[0].v);
+    const int rows = static_cast<int>(rng.between(1, std::min(length, 5)));
+    const OpTable* table = tables()[static_cast<size_t>(trial) % tables().size()];
+    const auto out = attend(Ops(*table, pool), s, sequences, {{0, length - rows, rows}}, kKvInt8, 16);
+    size_t at = 0;
+    for (int r = 0; r < rows; ++r) {
+      const auto want = naive(s, sequences[0], length - rows + r);
+      for (int h = 0; h < s.heads; ++h) {
+        double norm = 0;
+        const size_t q = static_cast<size_t>((length - rows + r) * s.heads + h) * static_cast<size_t>(s.head_dim);
+        for (int d = 0; d < s.head_dim; ++d) norm += std::fabs(sequences[0].q[q + static_cast<size_t>(d)]);
+        const double bound = std::expm1(2 * static_cast<double>(s.scale()) * norm * e_k) * max_v + max_v * half_step;
+        for (int d = 0; d < s.head_dim; ++d, ++at) {
+          const double error = std::abs(out[at] - want[static_cast<size_t>(h * s.head_dim + d)]);
+          ASSERT_LE(error, bound + 1e-5) << table->isa << " trial " << trial;
+          worst = std::max(worst, error);
+          most = std::max(most, bound);
+        }
+      }
+    }
+  }
+  EXPECT_GT(worst, 1e-3);  // int8 was used
+  EXPECT_LT(worst, most);
+}
+
+// Where a table has no kernel of a format, the reference's serves.
+TEST(Attend, AFormatWithoutAKernelIsServedByTheReference) {
+  Rng rng(9);
+  ThreadPool pool(2);
+  const HeadShape s;
+  const std::vector<Sequence> sequences{Sequence(rng, s, 70)};
+  for (const KvFormat* format : kv_formats()) {
+    RowOps without = *tables().back()->row;
+    for (auto& f : without.attend_tile) f = nullptr;
+    for (auto& f : without.kv_encode) f = nullptr;
+    OpTable table = *tables().back();
+    table.row = &without;
+    EXPECT_TRUE(same_bits(attend(Ops(table, pool), s, sequences, {{0, 60, 10}}, *format, 16),
+                          attend(Ops(*tables().back(), pool), s, sequences, {{0, 60, 10}}, *format, 16)))
+        << format->name;
   }
 }
 
@@ -193,16 +188,16 @@ TEST(Attend, TablesAgreeToTheBit) {
   Rng rng(11);
   ThreadPool pool(1);
   for (int trial = 0; trial < 40; ++trial) {
-    const Shape s = random_shape(rng);
+    const HeadShape s = random_shape(rng);
     const int length = static_cast<int>(rng.between(1, 700));
     const std::vector<Sequence> sequences{Sequence(rng, s, length, trial % 5 == 0 ? 300 : 1)};
     const int rows = static_cast<int>(rng.between(1, std::min(length, 30)));
     const std::vector<Piece> pieces{{0, length - rows, rows}};
-    const DType dtype = kTypes[rng.below(3)];
-    const auto reference = attend(Ops(kRefOps, pool), s, sequences, pieces, dtype, 16);
+    const KvFormat& format = random_format(rng);
+    const auto reference = attend(Ops(kRefOps, pool), s, sequences, pieces, format, 16);
     for (const OpTable* table : tables())
-      EXPECT_TRUE(same_bits(reference, attend(Ops(*table, pool), s, sequences, pieces, dtype, 16)))
-          << table->isa << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads << " window " << s.window
+      EXPECT_TRUE(same_bits(reference, attend(Ops(*table, pool), s, sequences, pieces, format, 16)))
+          << table->isa << " " << format.name << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads << " window " << s.window
           << " length " << length << " rows " << rows;
   }
 }
@@ -212,8 +207,8 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
   for (const OpTable* table : tables()) {
     const bool slow = table == &kRefOps;
     for (int trial = 0; trial < (slow ? 1 : 5); ++trial) {
-      const Shape s = random_shape(rng);
-      const DType dtype = kTypes[rng.below(3)];
+      const HeadShape s = random_shape(rng);
+      const KvFormat& format = random_format(rng);
       std::vector<Sequence> sequences;
       sequences.emplace_back(rng, s, static_cast<int>(slow ? rng.between(257, 400) : rng.between(500, 1500)));
       sequences.emplace_back(rng, s, static_cast<int>(rng.between(1, 300)));
@@ -221,13 +216,13 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
       const int length = sequences[0].length, rows = static_cast<int>(rng.between(2, slow ? 40 : 200));
       ThreadPool one(1);
       const Piece whole{0, length - rows, rows};
-      const auto alone = attend(Ops(*table, one), s, sequences, {whole}, dtype, 16);
+      const auto alone = attend(Ops(*table, one), s, sequences, {whole}, format, 16);
 
       for (int threads : {1, 2, 3, 4}) {
         ThreadPool pool(threads);
         const Ops ops(*table, pool);
         const int block_tokens = kBlockTokens[rng.below(4)];
-        EXPECT_TRUE(same_bits(alone, attend(ops, s, sequences, {whole}, dtype, block_tokens, 2)))
+        EXPECT_TRUE(same_bits(alone, attend(ops, s, sequences, {whole}, format, block_tokens, 2)))
             << table->isa << " threads " << threads << " block " << block_tokens;
 
         // The same rows cut into chunks, among other sequences' rows, in one batch.
@@ -240,12 +235,12 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
         const size_t mine = pieces.size();
         pieces.push_back({1, 0, sequences[1].length});
         pieces.push_back({2, sequences[2].length - 1, 1});
-        auto mixed = attend(ops, s, sequences, pieces, dtype, block_tokens, 3);
+        auto mixed = attend(ops, s, sequences, pieces, format, block_tokens, 3);
         mixed.resize(alone.size());
         EXPECT_TRUE(same_bits(alone, mixed)) << table->isa << " threads " << threads << " in " << mine << " chunks";
 
         // One row at a time: the last, as decoding would compute it.
-        const auto last = attend(ops, s, sequences, {{0, length - 1, 1}}, dtype, block_tokens, 4);
+        const auto last = attend(ops, s, sequences, {{0, length - 1, 1}}, format, block_tokens, 4);
         EXPECT_TRUE(same_bits({alone.end() - static_cast<int64_t>(last.size()), alone.end()}, last)) << table->isa;
       }
     }
@@ -253,14 +248,14 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
 }
 
 TEST(Attend, LargeScoresStayFinite) {
-  Shape s{.heads = 2, .kv_heads = 1, .head_dim = 16};
+  HeadShape s{.heads = 2, .kv_heads = 1, .head_dim = 16};
   Rng rng(17);
   ThreadPool pool(2);
   for (const OpTable* table : tables()) {
     std::vector<Sequence> sequences{Sequence(rng, s, 600, 1e4)};
-    const auto out = attend(Ops(*table, pool), s, sequences, {{0, 590, 10}}, DType::f32, 16);
+    const auto out = attend(Ops(*table, pool), s, sequences, {{0, 590, 10}}, kKvF32, 16);
     for (int r = 0; r < 10; ++r) {
-      const auto want = naive(s, sequences[0], 590 + r, DType::f32);
+      const auto want = naive(s, sequences[0], 590 + r);
       for (size_t i = 0; i < want.size(); ++i)
         ASSERT_NEAR(out[static_cast<size_t>(r) * want.size() + i], want[i], 0.02);
     }
@@ -268,13 +263,13 @@ TEST(Attend, LargeScoresStayFinite) {
 }
 
 TEST(Attend, BlocksBeforeTheWindowAreNotRead) {
-  Shape s{.heads = 4, .kv_heads = 2, .head_dim = 20, .window = 70};
+  HeadShape s{.heads = 4, .kv_heads = 2, .head_dim = 20, .window = 70};
   Rng rng(19);
   ThreadPool pool(2);
   const std::vector<Sequence> sequences{Sequence(rng, s, 900)};
   for (const OpTable* table : tables()) {
     const Ops ops(*table, pool);
-    PagedKv kv(s, DType::f32, 16, 60, rng);
+    PagedKv kv(s, kKvF32, 16, 60, rng);
     auto blocks = kv.store(ops, sequences[0]);
     const std::vector<AttendSegment> segments{{0, 3, 897, blocks.data()}};
     std::vector<float> with(3 * 80), without(3 * 80);
@@ -289,12 +284,16 @@ TEST(Attend, BlocksBeforeTheWindowAreNotRead) {
 TEST(AttendPlan, CoversEveryTileOnceAndSplitsOnlyWhenCoresWouldIdle) {
   Rng rng(23);
   AttendPlan plan;
+  // Tables that share no block.
+  std::vector<BlockId> ids(64 + 2000);
+  std::iota(ids.begin(), ids.end(), BlockId{0});
+  const auto own_table = [&](int64_t i) { return ids.data() + i; };
   for (int trial = 0; trial < 200; ++trial) {
     const int threads = static_cast<int>(rng.between(1, 64));
     std::vector<AttendSegment> segments;
     for (int64_t i = rng.between(1, 20), row = 0; i > 0; --i) {
       const int rows = static_cast<int>(rng.below(2) == 0 ? 1 : rng.between(1, 300));
-      segments.push_back({static_cast<int>(row), rows, static_cast<int>(rng.between(0, 20000)), nullptr});
+      segments.push_back({static_cast<int>(row), rows, static_cast<int>(rng.between(0, 20000)), own_table(i)});
       row += rows;
     }
     AttendArgs args{.heads = 14,
@@ -316,17 +315,19 @@ TEST(AttendPlan, CoversEveryTileOnceAndSplitsOnlyWhenCoresWouldIdle) {
     for (const AttendSegment& s : segments) want += s.rows;
     EXPECT_EQ(rows, 2 * want);
     EXPECT_LE(plan.arena_floats * 4, int64_t{64} << 20);
-    EXPECT_TRUE(threads > 1 || plan.split.empty());
+    EXPECT_TRUE(threads > 1 || plan.last.empty());
   }
   // One row of a long sequence keeps 8 workers busy; 64 such rows need no partials.
-  const std::vector<AttendSegment> one{{0, 1, 8191, nullptr}}, many(64, {0, 1, 8191, nullptr});
+  const std::vector<AttendSegment> one{{0, 1, 8191, own_table(0)}};
+  std::vector<AttendSegment> many;
+  for (int i = 0; i < 64; ++i) many.push_back({0, 1, 8191, own_table(i)});
   AttendArgs args{.heads = 14, .kv = {.kv_heads = 2, .head_dim = 64}, .segments = one};
   plan_attention(args, 8, plan);
   EXPECT_GE(plan.units.size(), 16u);
-  EXPECT_EQ(plan.split.size(), 2u);
+  EXPECT_EQ(plan.last.size(), 2u);
   args.segments = many;
   plan_attention(args, 8, plan);
-  EXPECT_TRUE(plan.split.empty());
+  EXPECT_TRUE(plan.last.empty());
 }
 
 }  // namespace

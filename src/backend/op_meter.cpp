@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "backend/attend_plan.h"
+#include "backend/row_ops.h"
+
 namespace sluice {
 
 OpWork embed_work(DType dtype, int64_t k, int64_t rows) {
@@ -32,12 +35,15 @@ OpWork attend_work(const AttendArgs& args) {
     positions += static_cast<double>(last + 1 - first_seen(s.first_pos));
     for (int64_t p = s.first_pos; p <= last; ++p) pairs += static_cast<double>(p + 1 - first_seen(p));
   }
-  const double token_bytes = 2.0 * args.kv.kv_heads * static_cast<double>(row_bytes(args.kv.dtype, args.kv.head_dim));
+  SharedPrefixes shared;
+  find_shared_prefixes(args, attend_block_rows(args.heads / args.kv.kv_heads), shared);
+  for (const SharedPrefixes::Group& g : shared.groups) positions -= static_cast<double>((g.count - 1) * g.tiles * kSuperTile);
+  const double token_bytes = 2.0 * args.kv.kv_heads * static_cast<double>(args.kv.format->tile_bytes(1, args.kv.head_dim));
   return {"attention", positions * token_bytes, 4.0 * pairs * args.heads * args.kv.head_dim};
 }
 
 OpWork write_kv_work(int64_t rows, const KvLayerView& kv) {
-  const double head = 4.0 * kv.head_dim + static_cast<double>(row_bytes(kv.dtype, kv.head_dim));
+  const double head = 4.0 * kv.head_dim + static_cast<double>(kv.format->tile_bytes(1, kv.head_dim));
   return {"write_kv", 2.0 * static_cast<double>(rows) * kv.kv_heads * head, 0};
 }
 

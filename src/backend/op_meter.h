@@ -14,7 +14,8 @@ namespace sluice {
 /// Which peak bounds an op's arithmetic.
 enum class Arithmetic : uint8_t { f32, bf16, int8 };
 
-/// What a call asks of the machine at least. Bytes are those of weights, keys and values, each counted once; of work
+/// What a call asks of the machine at least. Bytes are those of weights, keys and values, each counted once (also keys
+/// and values that sequences share and read together); of work
 /// that has neither, the activations read and written, which may be in a cache. A multiply-add counts two operations.
 struct OpWork {
   std::string_view op;  // "rope", or a matrix's role; a product counts what it does besides, its input's norm too; lives as long as the program

@@ -71,7 +71,7 @@ TEST_F(OpMeterTest, CountsThePositionsThatAttentionReads) {
   // Rows at 10, 11, 12 of one sequence and at 0, 1 of another.
   const AttendSegment segments[] = {{0, 3, 10, blocks.data()}, {3, 2, 0, blocks.data()}};
   AttendArgs args{q.data(), out.data(), kHeads,
-                  0.5f,     0,          {DType::f32, kBlock, kKvHeads, kDim, memory, memory + kv.size() * 2},
+                  0.5f,     0,          {&kKvF32, kBlock, kKvHeads, kDim, memory, memory + kv.size() * 2},
                   segments};
   const OpWork all = attend_work(args);
   EXPECT_EQ(all.bytes, (13 + 2) * 2.0 * kKvHeads * kDim * 4);

@@ -14,6 +14,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "quant/kv/kv_format.h"
 #include "tensor/buffer.h"
 #include "tensor/dtype.h"
 #include "tensor/tensor_view.h"
@@ -57,12 +58,14 @@ struct GatedMlp {
 
 enum class RopeStyle : uint8_t { half, interleaved };  // pairs (i, i + d/2) as in HF, or (2i, 2i + 1) as in GGUF llama
 
-/// One layer's K and V: each [blocks][kv_heads][block_tokens][head_dim] of `dtype`. A slot is block * block_tokens + offset.
+/// One layer's K and V: each [blocks][kv_heads] tiles of `format`. A slot is block * block_tokens + offset.
 struct KvLayerView {
-  DType dtype = DType::f32;  // f32, f16 or bf16
+  const KvFormat* format = &kKvF32;
   int block_tokens = 16, kv_heads = 0, head_dim = 0;
   uint8_t* k = nullptr;
   uint8_t* v = nullptr;
+
+  size_t tile_bytes() const { return format->tile_bytes(block_tokens, head_dim); }
 };
 
 /// Rows [first_row, first_row + rows) of a batch, at consecutive positions from first_pos, over one block table.

@@ -5,16 +5,20 @@
 // The arithmetic of attention, which every ISA follows to the bit:
 //  - positions are cut into super-tiles of 256 at absolute positions; a row's part of a super-tile is the interval
 //    [lo, hi) of its positions that the row sees there;
-//  - score(t) = sum over d of q[d] * K[t][d], one fused multiply-add per d, d ascending;
+//  - K[t] and V[t] are what the KV format decodes to, in float32, before the factors f(t) and g(t) of their rows, which are 1
+//    where it has none (quant/kv/kv_format.h);
+//  - score(t) = f(t) * sum over d of q[d] * K[t][d], one fused multiply-add per d, d ascending;
 //  - m = max over t of score(t), times scale; p(t) = exp(fma(score(t), scale, -m));
 //  - l = sum of p(t) in 16 lanes (t mod 16), each ascending, then folded 16 -> 8 -> 4 -> 2 -> 1;
-//  - o[d] = sum over t of p(t) * V[t][d], one fused multiply-add per t, t ascending from lo;
+//  - o[d] = sum over t of (p(t) * g(t)) * V[t][d], one fused multiply-add per t, t ascending from lo;
 //  - the partials (m, l, o) of the super-tiles are merged in ascending order, and o is divided by l at the end.
 // Nothing in this depends on the other rows, the blocks, the threads or the width of a vector register.
 // (FlashAttention-2, Dao 2023, for the tiling; Flash-Decoding, Dao et al. 2023, for the merge.)
 
 #include <cstddef>
 #include <cstdint>
+
+#include "quant/kv/kv_type.h"
 
 namespace sluice {
 
@@ -24,8 +28,6 @@ constexpr int kLanes = 16;       // lanes of a sum, in every ISA; o is padded to
 
 static constexpr int padded_dim(int head_dim) { return (head_dim + kLanes - 1) / kLanes * kLanes; }
 
-enum class KvElem : int { f32, f16, bf16 };
-
 /// Partials of `rows` query vectors; l == 0 marks one that saw no position of the super-tile.
 struct AttendPart {
   float* m;  // [rows]
@@ -33,17 +35,20 @@ struct AttendPart {
   float* o;  // [rows, padded_dim(head_dim)], not divided by l
 };
 
-/// Consecutive batch rows against one super-tile of one KV head. Row r's group of query heads are the partials
+/// Batch rows against one super-tile of one KV head. Row r's group of query heads are the partials
 /// [r * group, (r + 1) * group).
 struct AttendTile {
-  const float* q;      // the first row's first head of this group
-  int64_t row_stride;  // floats from a row's queries to the next row's
+  const float* q;         // the first row's first head of this group; with batch_rows, the batch's first row's
+  int64_t row_stride;     // floats from a row's queries to the next row's
+  const int* batch_rows;  // [rows] in the batch, which see the same positions; null: consecutive rows
   int rows, group, head_dim;
-  int64_t first_pos;  // of the first row; the others follow it
+  int64_t first_pos;  // of the first row; the others follow it, or with batch_rows see what it sees
   int window;         // as in AttendArgs
   float scale;
-  KvElem elem;
-  const uint8_t* k;  // this KV head in block 0
+  KvType kv_type;
+  int row_bytes, side_bytes;  // of a token (quant/kv/kv_format.h)
+  int64_t side_offset;        // in a tile
+  const uint8_t* k;           // this KV head's tile in block 0
   const uint8_t* v;
   int64_t block_bytes;  // from a block to the next
   int block_tokens;
@@ -78,19 +83,19 @@ using RmsNormFn = void(const float* x, const float* gain, float eps, int64_t col
 using RopeFn = void(const RopeRow& a);
 using SiluMulFn = void(float* gate, const float* up, int64_t count);
 using AddFn = void(float* x, const float* y, int64_t count);
-/// Encodes `count` values into a cache's element type, rounding to nearest even.
-using KvEncodeFn = void(const float* x, int64_t count, KvElem elem, uint8_t* out);
+/// KvFormat::encode.
+using KvEncodeFn = void(const float* x, int head_dim, uint8_t* row, uint8_t* side);
 
 /// What an ISA gives for everything but matmul.
 struct RowOps {
-  AttendTileFn* attend_tile;
+  AttendTileFn* attend_tile[kNumKvTypes];  // by KvType; null: the reference's
   AttendMergeFn* attend_merge;
   AttendFinishFn* attend_finish;
   RmsNormFn* rms_norm;
   RopeFn* rope;
   SiluMulFn* silu_mul;
   AddFn* add;
-  KvEncodeFn* kv_encode;
+  KvEncodeFn* kv_encode[kNumKvTypes];  // by KvType; null: the format's own
 };
 
 extern const RowOps kRefRowOps;

@@ -151,45 +151,49 @@ TEST(Rows, Add) {
   }
 }
 
-TEST(Rows, WriteKvRoundsToNearestEvenIntoTheRightSlot) {
+TEST(Rows, WriteKvGivesTheFormatsBytesInTheRightSlot) {
   Rng rng(4);
-  for (DType dtype : {DType::f32, DType::f16, DType::bf16})
-    for (int head_dim : {1, 7, 8, 20, 64}) {
+  for (const KvFormat* format : kv_formats())
+    for (int head_dim : {1, 7, 8, 20, 64, 200}) {
       const int kv_heads = 3, block_tokens = 5, blocks = 9;
       std::vector<int64_t> slots;
       for (int64_t s = 0; s < block_tokens * blocks; s += 2) slots.push_back(s);
       for (size_t i = slots.size(); i > 1; --i) std::swap(slots[i - 1], slots[rng.below(i)]);
       const size_t row = static_cast<size_t>(kv_heads * head_dim);
       auto k = normals(rng, slots.size() * row), v = normals(rng, slots.size() * row, 1e-6);
-      k[0] = 1e6f;  // infinity in f16
-      const size_t bytes = row_bytes(dtype, static_cast<int64_t>(row) * block_tokens * blocks);
+      // Values that reach the ends of the formats: infinity in f16, subnormal, zero, ties, not finite.
+      k[0] = 1e6f;
+      const auto fill = [&](size_t head, float x) {
+        std::fill_n(v.begin() + static_cast<int64_t>(head) * head_dim, head_dim, x);
+      };
+      fill(0, 1e-40f);
+      fill(1, 0.0f);
+      fill(2, -3e38f);
+      fill(3, 0x1p-100f);
+      fill(4, 0x1p-101f);
+      for (int d = 0; d < head_dim; ++d) v[static_cast<size_t>(5 * head_dim + d)] = d == 0 ? 127.0f : static_cast<float>(d) - 32.5f;
+      v[static_cast<size_t>(6 * head_dim)] = std::numeric_limits<float>::infinity();
+      v[static_cast<size_t>(7 * head_dim + head_dim / 2)] = -std::numeric_limits<float>::infinity();
+      v[static_cast<size_t>(9 * head_dim - 1)] = std::numeric_limits<float>::quiet_NaN();
+      const size_t tile = format->tile_bytes(block_tokens, head_dim), bytes = tile * kv_heads * blocks;
       for (const OpTable* table : tables()) {
         ThreadPool pool(2);
         std::vector<uint8_t> k_cache(bytes, 0xab), v_cache(bytes, 0xab), want_k = k_cache, want_v = v_cache;
         Ops(*table, pool)
             .write_kv(k.data(), v.data(), slots,
-                      {dtype, block_tokens, kv_heads, head_dim, k_cache.data(), v_cache.data()});
-        const auto put = [&](std::vector<uint8_t>& cache, float x, size_t index) {
-          const uint16_t bits = dtype == DType::f16 ? f32_to_f16(x) : f32_to_bf16(x);
-          if (dtype == DType::f32)
-            std::memcpy(cache.data() + 4 * index, &x, 4);
-          else
-            std::memcpy(cache.data() + 2 * index, &bits, 2);
-        };
+                      {format, block_tokens, kv_heads, head_dim, k_cache.data(), v_cache.data()});
         for (size_t r = 0; r < slots.size(); ++r)
-          for (int h = 0; h < kv_heads; ++h)
-            for (int d = 0; d < head_dim; ++d) {
-              const auto slot = static_cast<size_t>(slots[r]);
-              const size_t to =
-                  ((slot / block_tokens * kv_heads + static_cast<size_t>(h)) * block_tokens + slot % block_tokens) *
-                      static_cast<size_t>(head_dim) +
-                  static_cast<size_t>(d);
-              const size_t from = r * row + static_cast<size_t>(h * head_dim + d);
-              put(want_k, k[from], to);
-              put(want_v, v[from], to);
-            }
-        EXPECT_EQ(k_cache, want_k) << table->isa << " " << dtype_name(dtype) << " " << head_dim;
-        EXPECT_EQ(v_cache, want_v) << table->isa;
+          for (size_t h = 0; h < kv_heads; ++h) {
+            const auto slot = static_cast<size_t>(slots[r]);
+            const size_t to = (slot / block_tokens * kv_heads + h) * tile, token = slot % block_tokens,
+                         row_at = to + token * format->row_bytes(head_dim),
+                         side_at = to + format->side_offset(block_tokens, head_dim) + token * static_cast<size_t>(format->side_bytes);
+            const size_t from = r * row + h * static_cast<size_t>(head_dim);
+            format->encode(k.data() + from, head_dim, want_k.data() + row_at, want_k.data() + side_at);
+            format->encode(v.data() + from, head_dim, want_v.data() + row_at, want_v.data() + side_at);
+          }
+        EXPECT_EQ(k_cache, want_k) << table->isa << " " << format->name << " " << head_dim;
+        EXPECT_EQ(v_cache, want_v) << table->isa << " " << format->name << " " << head_dim;
       }
     }
 }

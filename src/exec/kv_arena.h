@@ -1,5 +1,5 @@
 #pragma once
-// The bytes of the KV cache: for every layer K and V as [blocks][kv_heads][block_tokens][head_dim].
+// The bytes of the KV cache: for every layer K and V as [blocks][kv_heads] tiles of a format (quant/kv/kv_format.h).
 
 #include <span>
 #include <vector>
@@ -14,9 +14,9 @@ namespace sluice {
 class KvArena {
  public:
   /// Address space for `blocks` blocks; pages are touched when blocks are first written.
-  static Result<KvArena> allocate(const KvSpec& spec, DType dtype, int blocks, int block_tokens);
-  /// Bytes that one block takes over all layers.
-  static size_t block_bytes(const KvSpec& spec, DType dtype, int block_tokens);
+  static Result<KvArena> allocate(const KvSpec& spec, const KvFormat& format, int blocks, int block_tokens);
+  /// Bytes that one block takes over all layers, side streams included.
+  static size_t block_bytes(const KvSpec& spec, const KvFormat& format, int block_tokens);
 
   std::span<const KvLayerView> layers() const { return layers_; }
   size_t bytes() const { return buffer_.bytes(); }

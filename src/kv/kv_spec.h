@@ -17,12 +17,6 @@ struct KvGroup {
 
 struct KvSpec {
   std::vector<KvGroup> groups;
-  /// Bytes that one token takes over all layers, K and V, at `elem_bytes` per value.
-  size_t token_bytes(size_t elem_bytes) const {
-    size_t bytes = 0;
-    for (const KvGroup& g : groups) bytes += size_t{2} * g.layers * g.kv_heads * g.head_dim * elem_bytes;
-    return bytes;
-  }
 };
 
 }  // namespace sluice

@@ -338,8 +338,12 @@ TEST(ModelConfig, PlanKnowsWhatTheModelIs) {
   EXPECT_EQ(plan->info.parameters, elems);
   EXPECT_EQ(info.parameters, elems);
   EXPECT_EQ(plan->info.arch, "llama");
-  EXPECT_EQ(plan->kv.token_bytes(2), size_t{2 * 2 * 2 * 16 * 2});  // K and V, layers, heads, head_dim, bytes
-  EXPECT_EQ((*loaded)->model->kv().token_bytes(2), plan->kv.token_bytes(2));
+  for (const KvSpec& kv : {plan->kv, (*loaded)->model->kv()}) {
+    ASSERT_EQ(kv.groups.size(), 1u);
+    EXPECT_EQ(kv.groups[0].layers, 2);
+    EXPECT_EQ(kv.groups[0].kv_heads, 2);
+    EXPECT_EQ(kv.groups[0].head_dim, 16);
+  }
 }
 
 // Random damage to a configuration: an error that names the file, or a model that runs; never a crash.

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "base/rng.h"
 #include "engine/build_engine.h"
@@ -28,7 +29,7 @@ using Traces = std::map<std::pair<size_t, int>, Trace>;  // (request, sample)
 struct Way {
   EngineOptions engine;
   int threads = 1;
-  DType kv = DType::f32;
+  const KvFormat* kv = &kKvF32;
   bool one_at_a_time = false;
   bool on_ref = false;  // the portable table is slow, and backend_test shows its sums to be those of the others
 };
@@ -51,15 +52,21 @@ constexpr bool kThreadSanitizer = true;
 constexpr bool kThreadSanitizer = false;
 #endif
 
-struct Run { Traces traces; EngineStats stats; };
+struct Run {
+  Traces traces;
+  EngineStats stats;
+  double attention_bytes = 0;  // of keys and values read
+};
 
 Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const Way& way, const std::vector<Request>& requests) {
   ThreadPool pool(way.threads);
-  const Ops ops(table, pool);
+  Ops ops(table, pool);
+  OpMeter meter;
+  ops.set_meter(&meter);
   WeightStore weights(source, ops);
   auto model = build_model(weights, ops);
   EXPECT_TRUE(model.ok()) << model.error().message;
-  auto arena = KvArena::allocate((*model)->kv(), way.kv, way.engine.kv_blocks, way.engine.block_tokens);
+  auto arena = KvArena::allocate((*model)->kv(), *way.kv, way.engine.kv_blocks, way.engine.block_tokens);
   LocalExecutor executor(**model, ops, std::move(*arena));
   RealClock clock;
   auto engine = build_engine(way.engine, executor, clock);
@@ -86,6 +93,8 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   std::string why;
   EXPECT_TRUE((*engine)->consistent(&why)) << why;
   result.stats = (*engine)->stats();
+  for (const OpMeter::Entry& e : meter.entries())
+    if (e.work.op == "attention") result.attention_bytes = e.work.bytes;
   return result;
 }
 
@@ -139,13 +148,13 @@ std::vector<Named> ways() {
 }
 
 /// `weights`: the type of the model's matrices. Tables that share its kernels are one path, and run once.
-void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType weights, int64_t vocab, DType kv, uint64_t seed) {
+void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType weights, int64_t vocab, const KvFormat& kv, uint64_t seed) {
   const std::vector<Request> requests = mixed_requests(vocab, seed);
   std::set<std::pair<MatmulFn*, const RowOps*>> seen;
   for (const OpTable* table : op_tables()) {
     if (!table->lacks().empty() || !seen.emplace(table->matmul[static_cast<int>(weights)], table->row).second) continue;
     SCOPED_TRACE(std::string(table->isa));
-    Way alone{roomy(), 1, kv, true};
+    Way alone{roomy(), 1, &kv, true};
     alone.engine.prefix_cache = "none";
     const Run reference = run(source, *table, alone, requests);
     ASSERT_EQ(reference.traces.size(), requests.size() + 2);
@@ -153,7 +162,7 @@ void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType we
     for (Named named : ways()) {
       if (table->row == &kRefRowOps && !named.way.on_ref) continue;
       SCOPED_TRACE(named.name);
-      named.way.kv = kv;
+      named.way.kv = &kv;
       const Run other = run(source, *table, named.way, requests);
       ASSERT_EQ(other.traces, reference.traces);
       preempted |= other.stats.preemptions > 0;
@@ -167,8 +176,11 @@ void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType we
 TEST(Exactness, TrainedModel) {
   auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
   ASSERT_TRUE(source.ok()) << source.error().message;
-  expect_all_ways_equal(*source, DType::f32, 512, DType::f32, 1);
-  expect_all_ways_equal(*source, DType::f32, 512, DType::f16, 2);
+  uint64_t seed = 1;
+  for (const KvFormat* kv : {&kKvF32, &kKvF16, &kKvInt8}) {
+    SCOPED_TRACE(std::string(kv->name));
+    expect_all_ways_equal(*source, DType::f32, 512, *kv, seed++);
+  }
 }
 
 TEST(Exactness, APromptIsScoredAsItsTokensWereWhenTheyWereSampled) {
@@ -204,25 +216,64 @@ TEST(Exactness, APromptIsScoredAsItsTokensWereWhenTheyWereSampled) {
   }
 }
 
+// Sequences that find the same prefix in the cache, and samples of one prompt, read its keys and values together: in the bits that
+// each gets alone, with the prefix cache off.
+TEST(Exactness, SharedPrefixesAreReadTogether) {
+  test::RandomDecoder shape;
+  shape.heads = 6, shape.vocab = 97, shape.dtype = DType::f16;
+  const auto source = test::random_decoder(shape);
+  Rng rng(40);
+  std::vector<TokenId> prefix;
+  for (int i = 0; i < 1100; ++i) prefix.push_back(static_cast<TokenId>(rng.below(97)));
+  std::vector<Request> requests;
+  for (const int shared : {1100, 1100, 800, 1100, 600, 1100, 40}) {
+    Request r;
+    r.prompt.assign(prefix.begin(), prefix.begin() + shared);
+    for (int64_t own = rng.between(1, 40); own > 0; --own) r.prompt.push_back(static_cast<TokenId>(rng.below(97)));
+    r.max_tokens = static_cast<int>(rng.between(20, 40));
+    r.n = shared == 800 ? 3 : 1;
+    r.sampling.temperature = 1;
+    r.sampling.seed = static_cast<uint64_t>(shared) + requests.size();
+    r.sampling.logprobs = 2;
+    requests.push_back(std::move(r));
+  }
+  EngineOptions options = roomy();
+  options.kv_blocks = 900, options.max_model_len = 1300;
+  for (const OpTable* table : {*select_op_table("ref"), *select_op_table("")})
+    for (const KvFormat* kv : {&kKvF16, &kKvInt8}) {
+      SCOPED_TRACE(fmt::format("{}, KV {}", table->isa, kv->name));
+      Way alone{options, 2, kv, true};
+      alone.engine.prefix_cache = "none";
+      const auto reference = run(source, *table, alone, requests);
+      for (const int threads : {1, 3}) {
+        const auto shared = run(source, *table, {options, threads, kv}, requests);
+        EXPECT_EQ(shared.traces, reference.traces);
+        EXPECT_LT(shared.attention_bytes, 0.6 * reference.attention_bytes);
+        if (table->row == &kRefRowOps) break;
+      }
+    }
+}
+
 TEST(Exactness, RandomShapesInEveryFormat) {
   // Odd sizes reach every tail: heads of 24 in groups of 3, a feed-forward width and a vocabulary that no tile divides.
-  struct Case { test::RandomDecoder model; DType kv; };
+  struct Case { test::RandomDecoder model; const KvFormat& kv; };
   const auto shape = [](DType dtype, int64_t hidden, int64_t ffn, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t vocab) {
     test::RandomDecoder d;
     d.dtype = dtype, d.hidden = hidden, d.ffn = ffn, d.heads = heads, d.kv_heads = kv_heads, d.head_dim = head_dim, d.vocab = vocab;
     return d;
   };
   const Case cases[] = {
-      {shape(DType::f32, 72, 100, 3, 1, 24, 261), DType::f32},   {shape(DType::f16, 64, 96, 8, 8, 8, 97), DType::f16},
-      {shape(DType::bf16, 80, 112, 5, 5, 16, 131), DType::bf16}, {shape(DType::q8_0, 96, 160, 6, 2, 32, 263), DType::f16},
-      {shape(DType::q4_0, 160, 224, 4, 1, 80, 199), DType::f32}, {shape(DType::q4_k, 256, 512, 4, 2, 64, 301), DType::f16},
-      {shape(DType::q6_k, 256, 256, 14, 2, 64, 177), DType::bf16}, {shape(DType::q5_k, 256, 256, 4, 4, 64, 90), DType::f32},
-      {shape(DType::mxfp4, 96, 160, 6, 2, 32, 101), DType::f16},
+      {shape(DType::f32, 72, 100, 3, 1, 24, 261), kKvF32},   {shape(DType::f16, 64, 96, 8, 8, 8, 97), kKvF16},
+      {shape(DType::bf16, 80, 112, 5, 5, 16, 131), kKvBF16}, {shape(DType::q8_0, 96, 160, 6, 2, 32, 263), kKvF16},
+      {shape(DType::q4_0, 160, 224, 4, 1, 80, 199), kKvF32}, {shape(DType::q4_k, 256, 512, 4, 2, 64, 301), kKvF16},
+      {shape(DType::q6_k, 256, 256, 14, 2, 64, 177), kKvBF16}, {shape(DType::q5_k, 256, 256, 4, 4, 64, 90), kKvF32},
+      {shape(DType::mxfp4, 96, 160, 6, 2, 32, 101), kKvF16},
+      {shape(DType::f32, 72, 100, 3, 1, 24, 83), kKvInt8},       {shape(DType::q8_0, 96, 96, 14, 2, 80, 77), kKvInt8},
   };
   uint64_t seed = 10;
   for (const Case& c : cases) {
     if (kThreadSanitizer && c.model.dtype != DType::f16 && c.model.dtype != DType::q8_0 && c.model.dtype != DType::q6_k) continue;
-    SCOPED_TRACE(fmt::format("{} with KV {}", dtype_name(c.model.dtype), dtype_name(c.kv)));
+    SCOPED_TRACE(fmt::format("{} with KV {}", dtype_name(c.model.dtype), c.kv.name));
     test::RandomDecoder model = c.model;
     model.seed = seed;
     expect_all_ways_equal(test::random_decoder(model), model.dtype, model.vocab, c.kv, seed++);

@@ -41,7 +41,7 @@ Answers answers(const std::shared_ptr<TensorSource>& source, const std::vector<R
   options.kv_blocks = 40;
   options.block_tokens = 4;
   options.max_model_len = 64;
-  auto arena = KvArena::allocate((*loaded)->model->kv(), DType::f32, options.kv_blocks, options.block_tokens);
+  auto arena = KvArena::allocate((*loaded)->model->kv(), kKvF32, options.kv_blocks, options.block_tokens);
   LocalExecutor executor(*(*loaded)->model, (*loaded)->ops, std::move(*arena));
   RealClock clock;
   auto engine = build_engine(options, executor, clock);

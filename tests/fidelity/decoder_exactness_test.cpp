@@ -36,7 +36,7 @@ TEST(DecoderExactness, RandomShapesAndChunks) {
     const RandomDecoder shape = random_shape(rng);
     const auto source = random_decoder(shape);
     const auto tokens = random_tokens(rng, rng.between(20, 60), shape.vocab);
-    const DType kv = std::array{DType::f32, DType::f16, DType::bf16}[rng.below(3)];
+    const KvFormat& kv = *kv_formats()[rng.below(kNumKvTypes)];
     const int capacity = static_cast<int>(tokens.size());
     for (const std::string& isa : usable_isas()) {
       auto loaded = LoadedModel::open(source, isa, 1 + static_cast<int>(rng.below(3)));
@@ -98,7 +98,7 @@ TEST(DecoderExactness, BatchOfSequences) {
     std::vector<KvLayerView> layers;
     for (size_t l = 0; l < 2; ++l) {
       uint8_t* k = memory.data() + l * 2 * layer_floats * 4;
-      layers.push_back({DType::f32, kBlock, static_cast<int>(shape.kv_heads), static_cast<int>(shape.head_dim), k,
+      layers.push_back({&kKvF32, kBlock, static_cast<int>(shape.kv_heads), static_cast<int>(shape.head_dim), k,
                         k + layer_floats * 4});
     }
 

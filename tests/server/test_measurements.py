@@ -61,6 +61,12 @@ def test_quality_of_a_float32_model_is_that_of_exact_arithmetic(tmp_path):
     figures = json.loads(path.read_text())
     assert figures["n_tokens"] > 100 and 0 < figures["exact_nll"] < 5
     assert figures["difference"] == 0 and figures["interval_95"] == 0
+    assert figures["kv_difference"] == 0
+    done = sluice("bench", "quality", str(MODEL), "--text", str(text), "--context", "64", "--json", str(path), "--kv-cache-dtype", "int8")
+    assert done.returncode == 0, done.stderr
+    coarse = json.loads(path.read_text())
+    assert coarse["type_k"] == "int8" and 0 < abs(coarse["difference"]) < 0.05
+    assert coarse["kv_difference"] == coarse["difference"] and coarse["exact_nll"] == figures["exact_nll"]
     assert "name a file" in sluice("bench", "quality", str(MODEL)).stderr
     (tmp_path / "short.txt").write_text("a")
     for arguments, want in ((["short.txt"], "short.txt holds 1 tokens; at least 2 are needed"), (["none.txt"], "none.txt: No such file"),

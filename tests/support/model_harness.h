@@ -65,15 +65,15 @@ struct LoadedModel {
 /// One sequence of at most `capacity_tokens`, fed in pieces of any size.
 class TestSequence {
  public:
-  TestSequence(Model& model, int capacity_tokens, int block_tokens = 16, DType kv_dtype = DType::f32) : model_(model) {
+  TestSequence(Model& model, int capacity_tokens, int block_tokens = 16, const KvFormat& kv = kKvF32) : model_(model) {
     const KvGroup& group = model.kv().groups.at(0);
     const int blocks = (capacity_tokens + block_tokens - 1) / block_tokens;
     const size_t layer_bytes =
-        static_cast<size_t>(blocks) * block_tokens * group.kv_heads * group.head_dim * row_bytes(kv_dtype, 1);
+        static_cast<size_t>(blocks) * group.kv_heads * kv.tile_bytes(block_tokens, group.head_dim);
     memory_ = std::move(Buffer::allocate(2 * layer_bytes * static_cast<size_t>(group.layers))).value();
     for (int l = 0; l < group.layers; ++l) {
       uint8_t* k = memory_.data() + 2 * layer_bytes * static_cast<size_t>(l);
-      layers_.push_back({kv_dtype, block_tokens, group.kv_heads, group.head_dim, k, k + layer_bytes});
+      layers_.push_back({&kv, block_tokens, group.kv_heads, group.head_dim, k, k + layer_bytes});
     }
     blocks_.resize(static_cast<size_t>(blocks));
     std::iota(blocks_.begin(), blocks_.end(), BlockId{0});

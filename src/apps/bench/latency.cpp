@@ -139,7 +139,7 @@ std::string rows_json(const EngineStack& stack, const std::string& model, double
     for (double& v : ns) v *= 1e9;
     const auto [mean_ns, deviation_ns] = mean_and_deviation(ns);
     const auto [mean_ts, deviation_ts] = mean_and_deviation(row.rates());
-    const std::string kv = std::string(dtype_name(stack.kv_dtype));
+    const std::string kv(stack.kv_format->name);
     out.push_back({{"build_number", SLUICE_VERSION},
                    {"backends", stack.ops->isa()},
                    {"model_filename", model},
@@ -238,8 +238,7 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   std::fputs(("# " + to_text(roofline)).c_str(), stdout);
   double weight_bytes = 0;
   for (const TensorInfo& t : stack->source->tensors()) weight_bytes += static_cast<double>(t.size_bytes);
-  const double kv_bytes =
-      static_cast<double>(stack->model->kv().token_bytes(static_cast<size_t>(dtype_info(stack->kv_dtype).block_bytes)));
+  const double kv_bytes = static_cast<double>(stack->kv_token_bytes());
   std::fputs(
       "| model            |       size |     params | backend  | threads |               test |    tokens/s         |  "
       "roofline | of it    |\n"

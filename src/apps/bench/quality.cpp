@@ -1,6 +1,7 @@
 // sluice bench quality: what a model's arithmetic costs in quality. The text's tokens are predicted twice, as the model
 // is served and with its weights decoded to float32, multiplied in float32 and with float32 KV; the difference of the
-// two negative log-likelihoods is paired by token.
+// two negative log-likelihoods is paired by token. A third pass, as served but with float32 KV, says what the KV format
+// costs alone.
 
 #include <cmath>
 #include <cstdio>
@@ -43,11 +44,11 @@ Result<Windows> read_windows(const std::string& path, const Tokenizer& tokenizer
   return windows;
 }
 
-Result<std::vector<double>> predict(Model& model, DType kv_dtype, const Windows& windows, int context,
+Result<std::vector<double>> predict(Model& model, const KvFormat& kv_format, const Windows& windows, int context,
                                     const char* what) {
   constexpr int kBlockTokens = 16;
   SLUICE_TRY(const KvArena kv,
-             KvArena::allocate(model.kv(), kv_dtype, (context + kBlockTokens - 1) / kBlockTokens, kBlockTokens));
+             KvArena::allocate(model.kv(), kv_format, (context + kBlockTokens - 1) / kBlockTokens, kBlockTokens));
   std::vector<double> nll;
   Progress progress(what);
   for (size_t w = 0; w < windows.size(); ++w) {
@@ -91,22 +92,27 @@ Result<int> bench_quality(const std::vector<std::string>& args) {
   SLUICE_TRY(const Windows windows, read_windows(text_path, *text.tokenizer, context, max_tokens));
   SLUICE_TRY_STATUS(stack->load());
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
-  SLUICE_TRY(const auto served, predict(*stack->model, stack->kv_dtype, windows, context, "as served"));
+  SLUICE_TRY(const auto served, predict(*stack->model, *stack->kv_format, windows, context, "as served"));
+  SLUICE_TRY(const auto full_kv, predict(*stack->model, kKvF32, windows, context, "as served, with float32 KV"));
   stack->executor.reset();
   stack->model.reset();
   stack->weights.reset();  // makes room for the decoded ones
   SLUICE_TRY(const auto decoded, decode_source(stack->source));
   WeightStore weights(decoded, *stack->ops);
   SLUICE_TRY(const auto model, build_model(weights, *stack->ops));
-  SLUICE_TRY(const auto exact, predict(*model, DType::f32, windows, context, "exact"));
-  const std::string kv_name(dtype_name(stack->kv_dtype));
-  const PairedNll paired = compare_nll(exact, served);
+  SLUICE_TRY(const auto exact, predict(*model, kKvF32, windows, context, "exact"));
+  const std::string kv_name(stack->kv_format->name);
+  const PairedNll paired = compare_nll(exact, served), of_kv = compare_nll(full_kv, served);
+  const auto in_words = [](const PairedNll& p) {
+    return fmt::format("{:+.6f} ± {:.6f} nats per token (95 %), which is {:+.4f} % ± {:.4f} % of the mean", p.difference,
+                       p.interval, 100 * p.share(), 100 * p.interval_share());
+  };
   std::fputs(
       fmt::format(
           "{} tokens; exact arithmetic: {:.5f} nats per token, perplexity {:.4f}\n"
-          "as served, KV in {}: {:+.6f} ± {:.6f} nats per token (95 %), which is {:+.4f} % ± {:.4f} % of the mean\n",
-          paired.tokens, paired.mean, std::exp(paired.mean), kv_name, paired.difference, paired.interval,
-          100 * paired.share(), 100 * paired.interval_share())
+          "as served, KV in {}: {}\n"
+          "of that the KV cache in {}, against f32: {}\n",
+          paired.tokens, paired.mean, std::exp(paired.mean), kv_name, in_words(paired), kv_name, in_words(of_kv))
           .c_str(),
       stdout);
   if (!json_path.empty()) {
@@ -114,7 +120,9 @@ Result<int> bench_quality(const std::vector<std::string>& args) {
         {"model_filename", flags.model},   {"type_k", kv_name},
         {"n_tokens", paired.tokens},       {"exact_nll", paired.mean},
         {"difference", paired.difference}, {"interval_95", paired.interval},
-        {"share", paired.share()},         {"interval_95_share", paired.interval_share()}};
+        {"share", paired.share()},         {"interval_95_share", paired.interval_share()},
+        {"kv_difference", of_kv.difference}, {"kv_interval_95", of_kv.interval},
+        {"kv_share", of_kv.share()},         {"kv_interval_95_share", of_kv.interval_share()}};
     SLUICE_TRY_STATUS(write_text_file(json_path, out.dump(2) + "\n"));
   }
   return 0;

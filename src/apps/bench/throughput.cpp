@@ -58,7 +58,7 @@ std::string against_roofline(const EngineStack& stack, const Roofline& roofline,
   const double rows = static_cast<double>(now.rows - before.rows) / steps, sampled = static_cast<double>(now.sampled - before.sampled) / steps;
   double context = 0;
   for (const Request& r : load.requests) context += (static_cast<double>(r.prompt.size()) + r.max_tokens / 2.0) / static_cast<double>(load.requests.size());
-  const double kv_bytes = static_cast<double>(stack.model->kv().token_bytes(static_cast<size_t>(dtype_info(stack.kv_dtype).block_bytes)));
+  const double kv_bytes = static_cast<double>(stack.kv_token_bytes());
   const StepDemand demand = step_demand(stack.model->info(), *stack.source, kv_bytes, rows, sampled, context, sampled);
   return fmt::format("{} steps: forward {:.2f} s ({:.1f} % of the roofline of the mean step), sampling {:.2f} s", steps, forward_s,
                      100 * demand.seconds(roofline) * steps / forward_s, static_cast<double>(now.sample - before.sample) / 1e9);

@@ -37,12 +37,32 @@ inline Vec keep(Vec x, int lo, int hi, Vec other) {
   return _mm256_blendv_ps(other, x, _mm256_castsi256_ps(lanes_from(lo, hi)));
 }
 
-// Elements [d, d + count) of a row in float32, then zeros.
-template <KvElem E>
+using Bytes = __m256i;
+inline Bytes load_bytes(const uint8_t* p, int count) {
+  if (count == 4 * kWidth) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  alignas(32) uint8_t tail[4 * kWidth] = {};
+  __builtin_memcpy(tail, p, static_cast<size_t>(count));
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(tail));
+}
+inline void store_bytes(uint8_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+inline Bytes interleave_low(Bytes a, Bytes b) { return _mm256_unpacklo_epi8(a, b); }  // in each 16 bytes
+inline Bytes interleave_high(Bytes a, Bytes b) { return _mm256_unpackhi_epi8(a, b); }
+inline Vec from_int8(const uint8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+
+// Elements [d, d + count) of a row in float32 (int8 without its factor), then zeros.
+template <KvType E>
 inline Vec load_elems(const uint8_t* row, int d, int count) {
-  if (E == KvElem::f32) {
+  if (E == KvType::f32) {
     const float* from = reinterpret_cast<const float*>(row) + d;
     return count == kWidth ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lanes_from(0, count));
+  }
+  if (E == KvType::int8) {
+    if (count == kWidth) return from_int8(row + d);
+    uint8_t tail[kWidth] = {};
+    __builtin_memcpy(tail, row + d, static_cast<size_t>(count));
+    return from_int8(tail);
   }
   __m128i bits;
   if (count == kWidth) {
@@ -52,7 +72,7 @@ inline Vec load_elems(const uint8_t* row, int d, int count) {
     __builtin_memcpy(tail, row + 2 * d, static_cast<size_t>(count) * 2);
     bits = _mm_load_si128(reinterpret_cast<const __m128i*>(tail));
   }
-  if (E == KvElem::f16) return _mm256_cvtph_ps(bits);
+  if (E == KvType::f16) return _mm256_cvtph_ps(bits);
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 
@@ -90,9 +110,17 @@ inline float fold_max(Vec x) {
 }
 
 #include "backend/cpu/attend_kernels.inc"
+#include "backend/cpu/kv_encode.inc"
 
 }  // namespace
 
-const RowOps kAvx2RowOps = {attend_tile, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, kv_encode};
+constinit const RowOps kAvx2RowOps = [] {
+  RowOps ops = {{}, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, {}};
+  for (int i = 0; i < kNumKvTypes; ++i) {
+    ops.attend_tile[i] = kAttendTiles[i];
+    ops.kv_encode[i] = kKvEncoders[i];
+  }
+  return ops;
+}();
 
 }  // namespace sluice

@@ -35,13 +35,27 @@ inline Vec keep(Vec x, int lo, int hi, Vec other) {
   return _mm512_mask_mov_ps(other, static_cast<__mmask16>(first_lanes(hi) & ~first_lanes(lo)), x);
 }
 
-// Elements [d, d + count) of a row in float32, then zeros.
-template <KvElem E>
+using Bytes = __m512i;
+inline Bytes load_bytes(const uint8_t* p, int count) {
+  return _mm512_maskz_loadu_epi8(count == 4 * kWidth ? ~0ull : (1ull << count) - 1, p);
+}
+inline void store_bytes(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x); }
+inline Bytes interleave_low(Bytes a, Bytes b) { return _mm512_unpacklo_epi8(a, b); }  // in each 16 bytes
+inline Bytes interleave_high(Bytes a, Bytes b) { return _mm512_unpackhi_epi8(a, b); }
+inline Vec from_int8(const uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+
+// Elements [d, d + count) of a row in float32 (int8 without its factor), then zeros.
+template <KvType E>
 inline Vec load_elems(const uint8_t* row, int d, int count) {
   const __mmask16 mask = first_lanes(count);
-  if (E == KvElem::f32) return _mm512_maskz_loadu_ps(mask, row + 4 * d);
+  if (E == KvType::f32) return _mm512_maskz_loadu_ps(mask, row + 4 * d);
+  if (E == KvType::int8 && count == kWidth) return from_int8(row + d);
+  if (E == KvType::int8)
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, row + d)));
   const __m256i bits = _mm256_maskz_loadu_epi16(mask, row + 2 * d);
-  if (E == KvElem::f16) return _mm512_cvtph_ps(bits);
+  if (E == KvType::f16) return _mm512_cvtph_ps(bits);
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
 
@@ -86,9 +100,17 @@ inline float fold_max(Vec x) {
 }
 
 #include "backend/cpu/attend_kernels.inc"
+#include "backend/cpu/kv_encode.inc"
 
 }  // namespace
 
-const RowOps kAvx512RowOps = {attend_tile, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, kv_encode};
+constinit const RowOps kAvx512RowOps = [] {
+  RowOps ops = {{}, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, {}};
+  for (int i = 0; i < kNumKvTypes; ++i) {
+    ops.attend_tile[i] = kAttendTiles[i];
+    ops.kv_encode[i] = kKvEncoders[i];
+  }
+  return ops;
+}();
 
 }  // namespace sluice

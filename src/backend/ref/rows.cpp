@@ -1,49 +1,27 @@
 // The portable row kernels, and attention as plain loops: the statement of the arithmetic that the other ISAs repeat.
 
 #include <cmath>
-#include <cstring>
 
 #include "backend/row_ops.h"
-#include "tensor/dtype.h"
+#include "quant/kv/kv_format.h"
 
 namespace sluice {
 namespace {
 
 #include "backend/cpu/row_kernels.inc"
 
-float element(const uint8_t* row, int64_t i, KvElem elem) {
-  if (elem == KvElem::f32) {
-    float value;
-    std::memcpy(&value, row + 4 * i, 4);
-    return value;
-  }
-  uint16_t bits;
-  std::memcpy(&bits, row + 2 * i, 2);
-  return elem == KvElem::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
-}
-
-// Row of K or V (base) at a position.
-const uint8_t* kv_row(const AttendTile& a, const uint8_t* base, int64_t pos, int64_t row_bytes) {
+// A position's key or value (base) in float32, in `row`, and its factor.
+float decode(const AttendTile& a, const uint8_t* base, int64_t pos, float* row) {
   const int64_t block = pos / a.block_tokens, offset = pos - block * a.block_tokens;
-  return base + static_cast<int64_t>(a.blocks[block]) * a.block_bytes + offset * row_bytes;
-}
-
-void kv_encode(const float* x, int64_t count, KvElem elem, uint8_t* out) {
-  for (int64_t i = 0; i < count; ++i) {
-    if (elem == KvElem::f32) {
-      std::memcpy(out + 4 * i, x + i, 4);
-    } else {
-      const uint16_t bits = elem == KvElem::f16 ? f32_to_f16(x[i]) : f32_to_bf16(x[i]);
-      std::memcpy(out + 2 * i, &bits, 2);
-    }
-  }
+  const uint8_t* tile = base + static_cast<int64_t>(a.blocks[block]) * a.block_bytes;
+  return kv_format(a.kv_type).decode(tile + offset * a.row_bytes, tile + a.side_offset + offset * a.side_bytes, a.head_dim, row);
 }
 
 void attend_tile(const AttendTile& a) {
-  const int64_t row_bytes = static_cast<int64_t>(a.head_dim) * (a.elem == KvElem::f32 ? 4 : 2);
+  float* row = a.scratch;  // holds more than head_dim floats
   const int64_t start = a.tile * kSuperTile;
   for (int n = 0; n < a.rows * a.group; ++n) {
-    const float* q = a.q + n / a.group * a.row_stride + static_cast<int64_t>(n % a.group) * a.head_dim;
+    const float* q = row_queries(a, n / a.group) + static_cast<int64_t>(n % a.group) * a.head_dim;
     const Interval see = visible(a, n / a.group);
     float* o = a.part.o + static_cast<int64_t>(n) * padded_dim(a.head_dim);
     a.part.m[n] = -INFINITY;
@@ -53,11 +31,11 @@ void attend_tile(const AttendTile& a) {
     float scores[kSuperTile];
     float top = -INFINITY;
     for (int t = see.lo; t < see.hi; ++t) {
-      const uint8_t* k = kv_row(a, a.k, start + t, row_bytes);
+      const float factor = decode(a, a.k, start + t, row);
       float sum = 0;
-      for (int d = 0; d < a.head_dim; ++d) sum = std::fma(q[d], element(k, d, a.elem), sum);
-      scores[t] = sum;
-      top = top > sum ? top : sum;
+      for (int d = 0; d < a.head_dim; ++d) sum = std::fma(q[d], row[d], sum);
+      scores[t] = sum * factor;
+      top = top > scores[t] ? top : scores[t];
     }
     const float m = top * a.scale;
     float lanes[kLanes] = {};
@@ -68,8 +46,8 @@ void attend_tile(const AttendTile& a) {
     for (int width = kLanes / 2; width > 0; width /= 2)
       for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
     for (int t = see.lo; t < see.hi; ++t) {
-      const uint8_t* v = kv_row(a, a.v, start + t, row_bytes);
-      for (int d = 0; d < a.head_dim; ++d) o[d] = std::fma(scores[t], element(v, d, a.elem), o[d]);
+      const float weight = scores[t] * decode(a, a.v, start + t, row);
+      for (int d = 0; d < a.head_dim; ++d) o[d] = std::fma(weight, row[d], o[d]);
     }
     a.part.m[n] = m;
     a.part.l[n] = lanes[0];
@@ -78,6 +56,10 @@ void attend_tile(const AttendTile& a) {
 
 }  // namespace
 
-const RowOps kRefRowOps = {attend_tile, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, kv_encode};
+constinit const RowOps kRefRowOps = [] {
+  RowOps ops = {{}, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, {}};
+  for (AttendTileFn*& f : ops.attend_tile) f = attend_tile;
+  return ops;
+}();
 
 }  // namespace sluice

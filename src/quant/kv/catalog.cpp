@@ -1,0 +1,10 @@
+#include "quant/kv/kv_format.h"
+
+namespace sluice {
+
+std::span<const KvFormat* const> kv_formats() {
+  static constexpr const KvFormat* kAll[kNumKvTypes] = {&kKvF32, &kKvF16, &kKvBF16, &kKvInt8};
+  return kAll;
+}
+
+}  // namespace sluice

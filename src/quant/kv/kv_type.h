@@ -1,0 +1,9 @@
+#pragma once
+// The KV formats by number. Plain data, for files of any instruction set (docs/architecture.md, section 5).
+
+namespace sluice {
+
+enum class KvType : int { f32, f16, bf16, int8 };
+constexpr int kNumKvTypes = 4;
+
+}  // namespace sluice

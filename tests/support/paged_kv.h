@@ -1,0 +1,99 @@
+#pragma once
+// Sequences of random queries, keys and values, stored in blocks as a model would, for tests of attention.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <iterator>
+#include <numeric>
+#include <vector>
+
+#include "backend/op_table.h"
+#include "backend/ops.h"
+#include "backend/row_ops.h"
+#include "base/rng.h"
+
+namespace sluice::test {
+
+// The reference, and a table that this CPU runs for every other set of row operations.
+inline std::vector<const OpTable*> tables() {
+  std::vector<const OpTable*> found = {&kRefOps};
+  for (const OpTable* t : op_tables())
+    if (t->lacks().empty() && std::ranges::find(found, t->row, &OpTable::row) == found.end()) found.push_back(t);
+  return found;
+}
+
+struct HeadShape {
+  int heads = 4, kv_heads = 2, head_dim = 64, window = 0;
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
+};
+
+inline std::vector<float> normals(Rng& rng, size_t n, double scale = 1) {
+  std::vector<float> x(n);
+  for (float& v : x) v = static_cast<float>(rng.next_normal() * scale);
+  return x;
+}
+
+/// One sequence: q, k, v of `length` positions. How it is stored and batched is a test's choice.
+struct Sequence {
+  int length = 0;
+  std::vector<float> q, k, v;
+  Sequence(Rng& rng, const HeadShape& s, int n, double q_scale = 1)
+      : length(n),
+        q(normals(rng, static_cast<size_t>(n) * s.heads * s.head_dim, q_scale)),
+        k(normals(rng, static_cast<size_t>(n) * s.kv_heads * s.head_dim)),
+        v(normals(rng, static_cast<size_t>(n) * s.kv_heads * s.head_dim)) {}
+};
+
+/// Paged KV with shuffled blocks; what is not written holds NaN.
+struct PagedKv {
+  const HeadShape& shape;
+  KvLayerView view;
+  std::vector<uint8_t> k, v;
+  std::vector<BlockId> free;
+
+  PagedKv(const HeadShape& s, const KvFormat& format, int block_tokens, int blocks, Rng& rng) : shape(s) {
+    const size_t bytes = format.tile_bytes(block_tokens, s.head_dim) * static_cast<size_t>(s.kv_heads * blocks);
+    k.assign(bytes, 0xff);
+    v.assign(bytes, 0xff);
+    view = {&format, block_tokens, s.kv_heads, s.head_dim, k.data(), v.data()};
+    free.resize(static_cast<size_t>(blocks));
+    std::iota(free.begin(), free.end(), BlockId{0});
+    for (size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[rng.below(i)]);
+  }
+
+  std::vector<BlockId> store(const Ops& ops, const Sequence& seq) {
+    std::vector<BlockId> blocks;
+    std::vector<int64_t> slots;
+    for (int pos = 0; pos < seq.length; ++pos) {
+      if (pos % view.block_tokens == 0) {
+        blocks.push_back(free.back());
+        free.pop_back();
+      }
+      slots.push_back(int64_t{blocks.back()} * view.block_tokens + pos % view.block_tokens);
+    }
+    ops.write_kv(seq.k.data(), seq.v.data(), slots, view);
+    return blocks;
+  }
+};
+
+inline HeadShape random_shape(Rng& rng) {
+  constexpr int kDims[] = {1, 8, 16, 20, 24, 64, 80, 96, 128};
+  constexpr int kGroups[] = {1, 2, 3, 7, 8};
+  HeadShape s;
+  s.head_dim = kDims[rng.below(std::size(kDims))];
+  s.kv_heads = static_cast<int>(rng.between(1, 2));
+  s.heads = s.kv_heads * kGroups[rng.below(std::size(kGroups))];
+  constexpr int kWindows[] = {0, 0, 1, 5, 100, 300};
+  s.window = kWindows[rng.below(std::size(kWindows))];
+  return s;
+}
+
+constexpr int kBlockTokens[] = {1, 3, 16, 256};
+inline const KvFormat& random_format(Rng& rng) { return *kv_formats()[rng.below(kNumKvTypes)]; }
+
+inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+}  // namespace sluice::test
