@@ -13,6 +13,8 @@
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 #include "weights/memory_check.h"
+#include "weights/quant_recipe.h"
+#include "weights/repacked_source.h"
 
 namespace sluice {
 namespace {
@@ -91,6 +93,10 @@ void EngineFlags::declare(OptionSet& o) {
   o.add("-m,--model,model", model, "a .gguf file, or a Hugging Face directory");
   o.add("-t,--threads", threads, "compute threads; 0: the cores that this process may use");
   o.add("--isa", isa, catalog_help("force a kernel table, also by SLUICE_ISA; the best here when absent", op_tables()));
+  o.add("--repack", repack,
+        catalog_help("encode the weights in this type as they are loaded, as 'sluice convert --type' would; as the file has "
+                     "them when absent",
+                     quant_recipes()));
   o.add("--matmul-tuning", matmul_tuning,
         "how products go over their weights, the same bits in any way: auto (as measured here; what is not yet is measured "
         "now, once), cached (as measured before, else the defaults), off (the defaults)");
@@ -119,6 +125,10 @@ Status EngineFlags::check() const {
     return invalid_argument(
         fmt::format("--memory-utilization is {}; it must be above 0 and at most 1", memory_utilization),
         "--memory-utilization");
+  if (!repack.empty()) {
+    if (auto recipe = find_quant_recipe(repack); !recipe.ok())
+      return invalid_argument("--repack: " + recipe.error().message, "--repack");
+  }
   SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
   return check_scheduling(engine);
@@ -184,6 +194,11 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->clock = std::make_unique<RealClock>();
   SLUICE_TRY(stack->source, open_tensor_source(flags.model));
   stack->pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : usable_cores());
+  if (!flags.repack.empty()) {
+    SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe(flags.repack));
+    SLUICE_TRY(stack->source, repack_source(stack->source, *recipe, *stack->pool));
+    stack->notes.push_back(fmt::format("weights: encoded in {} as they are loaded (--repack)", recipe->name));
+  }
   SLUICE_TRY(stack->table, select_op_table(flags.isa));
   stack->ops = std::make_unique<Ops>(*stack->table, *stack->pool);
   SLUICE_TRY(stack->matmul_tuning, parse_tuning_mode(flags.matmul_tuning));

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "apps/matmul_plans.h"
+#include "apps/plan_choice.h"
 #include "base/options.h"
 #include "engine/build_engine.h"
 #include "exec/local_executor.h"
@@ -25,6 +25,7 @@ struct EngineFlags {
   std::string model;
   int threads = 0;  // 0: the usable cores
   std::string isa;  // "": the best
+  std::string repack;  // a recipe's name; "": as the file has them
   std::string matmul_tuning = "auto";
   std::string kv_cache_dtype = "auto";
   ByteSize kv_cache_memory;  // 0: sized from what is free

@@ -203,7 +203,8 @@ Result<int> serve_main(const std::vector<std::string>& args) {
                      .created = std::time(nullptr),
                      .default_sampling = defaults.sampling,
                      .default_max_tokens = defaults.max_tokens,
-                     .eos_token_ids = defaults.eos_token_ids});
+                     .eos_token_ids = defaults.eos_token_ids,
+                     .salt = static_cast<CacheSalt>(stack->kv_format->type)});
   std::jthread loop([&](std::stop_token stop) { engine->run(stop); });
   log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0],
            flags.host, server->port());

@@ -1,9 +1,11 @@
 #include "apps/text_file.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 namespace sluice {
@@ -19,12 +21,21 @@ Status write_text_file(const std::string& path, const std::string& text) {
 }
 
 Status replace_text_file(const std::string& path, const std::string& text) {
-  const std::string temporary = fmt::format("{}.{}", path, ::getpid());
-  Status done = write_text_file(temporary, text);
-  if (done.ok() && std::rename(temporary.c_str(), path.c_str()) != 0)
-    done = io_error(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
-  if (!done.ok()) std::remove(temporary.c_str());
-  return done;
+  std::string temporary = path + ".XXXXXX";  // another process may replace the same file
+  const auto failed = [&] { return io_error(fmt::format("cannot write {}: {}", path, std::strerror(errno))); };
+  const int fd = ::mkstemp(temporary.data());
+  if (fd < 0) return failed();
+  ::fchmod(fd, 0644);
+  std::FILE* file = ::fdopen(fd, "w");
+  bool done = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (file == nullptr)
+    ::close(fd);
+  else
+    done = std::fclose(file) == 0 && done;
+  if (done && std::rename(temporary.c_str(), path.c_str()) == 0) return {};
+  const Status status = failed();
+  std::remove(temporary.c_str());
+  return status;
 }
 
 }  // namespace sluice

@@ -5,7 +5,7 @@
 
 #include "apps/catalog_help.h"
 #include "apps/command.h"
-#include "apps/matmul_plans.h"
+#include "apps/plan_choice.h"
 #include "backend/ops.h"
 #include "base/machine.h"
 #include "base/options.h"
@@ -85,6 +85,7 @@ Result<int> tune_main(const std::vector<std::string>& args) {
     for (const TunedPlan& t : choice.tuned)
       if (t.dtype == dtype) print_row(t, *table);
   std::puts(choice.note.c_str());
+  SLUICE_TRY_STATUS(choice.kept);
   return 0;
 }
 

@@ -7,7 +7,7 @@
 namespace sluice {
 namespace {
 
-constexpr int kBlockQueries = 64;    // query vectors of a block: enough to pay for reading and converting K and V once
+constexpr int kBlockQueries = 64;    // query vectors of a block: enough to pay for reading K and V, and transposing K
 constexpr int kSharedQueries = 256;  // of a shared prefix's block: their scores and outputs stay in L2
 constexpr int kConvertCost = 8;      // that reading, in query vectors
 constexpr int kUnitsPerThread = 4;   // units as small as this share of the whole keep all workers busy to the end

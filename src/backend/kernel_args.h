@@ -101,7 +101,7 @@ struct MatmulTile {
   int y_row;          // rows of the groups count from the batch's first; y may begin at a later one
   int64_t y_stride;
   MatmulPlan plan;
-  const uint8_t* next;  // panels of the same type and k that are likely read after these, to be asked for; or null
+  const uint8_t* next;  // four panels of this type and k that are likely read after these, to be asked for; or null
 };
 
 using MatmulFn = void(const MatmulTile& tile);

@@ -136,6 +136,12 @@ Workspace& workspace() {
   return own;
 }
 
+/// Panel `first` of a matrix as MatmulTile::next: null where fewer than a step's follow.
+const uint8_t* next_panels(const PackedMatrix& w, int64_t first) {
+  if (panel_count(w.n) - first < kPanelStep) return nullptr;
+  return w.data + static_cast<size_t>(first) * panel_bytes(w.dtype, w.k);
+}
+
 /// The panels that a task of these jobs begins with, if they are of the type and depth of `like`; else null.
 const uint8_t* first_panels(std::span<const Job> jobs, int task, const PackedMatrix& like) {
   for (const Job& job : jobs) {
@@ -143,7 +149,7 @@ const uint8_t* first_panels(std::span<const Job> jobs, int task, const PackedMat
     const int local = task - job.first_task;
     if (local >= job.tasks_per_slice * static_cast<int>(job.x->slices.size())) continue;
     if (w.dtype != like.dtype || w.k != like.k) return nullptr;
-    return w.data + static_cast<size_t>(local % job.tasks_per_slice * job.panels_per_task) * panel_bytes(w.dtype, w.k);
+    return next_panels(w, local % job.tasks_per_slice * job.panels_per_task);
   }
   return nullptr;
 }
@@ -168,21 +174,22 @@ void run_products(const Machine& on, const MatmulIn& in, std::span<const MatmulO
   int64_t panels_in_all = 0;
   for (const MatmulOut& o : outs) panels_in_all += panel_count(o.w->n);
   jobs.clear();
-  const int threads = on.pool.size();
+  const bool shared = in.rows * in.k * panels_in_all * kPanelCols >= kSharedProducts;
+  const int stride = shared ? on.pool.size() : 1;  // the tasks from one of a thread's to its next, if all keep step
   int tasks = 0;
   for (const MatmulOut& o : outs) {
     const Activations& x = same != nullptr ? *same : input->form(act_form(on.table, o.w->dtype));
     Job job{{on, *o.w, o.bias, x}, &o, &x, panel_count(o.w->n), 0, 0, tasks};
-    job.panels_per_task = panels_per_task(panels_in_all, x, threads);
+    job.panels_per_task = panels_per_task(panels_in_all, x, on.pool.size());
     if (o.adds) job.panels_per_task = std::min(job.panels_per_task, kMostTaskPanels);
     job.tasks_per_slice = static_cast<int>((job.panels + job.panels_per_task - 1) / job.panels_per_task);
     tasks += job.tasks_per_slice * static_cast<int>(x.slices.size());
     jobs.push_back(job);
   }
-  on.pool.run_if(in.rows * in.k * panels_in_all * kPanelCols >= kSharedProducts, tasks, [&](int task, int) {
+  on.pool.run_if(shared, tasks, [&](int task, int) {
     size_t j = jobs.size() - 1;
     while (jobs[j].first_task > task) --j;
-    run_job(on.table, jobs[j], task - jobs[j].first_task, first_panels(jobs, task + threads, *jobs[j].product.w));
+    run_job(on.table, jobs[j], task - jobs[j].first_task, first_panels(jobs, task + stride, *jobs[j].product.w));
   });
 }
 
@@ -194,14 +201,14 @@ void run_gate(const Machine& on, const Activations& x, const GatedMlp& mlp, cons
   const int64_t per_task = std::min(panels_per_task(2 * panels, x, on.pool.size()), kMostTaskPanels);
   const int per_slice = static_cast<int>((panels + per_task - 1) / per_task);
   const int tasks = per_slice * static_cast<int>(x.slices.size());
+  const bool shared = x.rows * x.k * ffn >= kSharedProducts;
+  const int stride = shared ? on.pool.size() : 1;
   const bool alike = mlp.gate->dtype == mlp.up->dtype;  // so that one may be asked for during the other
-  const auto panels_of = [&](const PackedMatrix& w, int64_t panel) {
-    return alike ? w.data + static_cast<size_t>(panel) * panel_bytes(w.dtype, w.k) : nullptr;
-  };
-  on.pool.run_if(x.rows * x.k * ffn >= kSharedProducts, tasks, [&](int task, int) {
+  const auto panels_of = [&](const PackedMatrix& w, int64_t panel) { return alike ? next_panels(w, panel) : nullptr; };
+  on.pool.run_if(shared, tasks, [&](int task, int) {
     const RowSlice& slice = x.slices[static_cast<size_t>(task / per_slice)];
     const int64_t begin = task % per_slice * per_task, end = std::min(begin + per_task, panels);
-    const int after = task + on.pool.size();
+    const int after = task + stride;
     const uint8_t* const next_task = after < tasks ? panels_of(*mlp.gate, after % per_slice * per_task) : nullptr;
     float* const gate = tile_memory(slice, kPanelStep * kPanelCols, 2);
     for (int64_t p = begin; p < end; p += kPanelStep) {

@@ -21,10 +21,12 @@ MatmulPlans default_plans(const OpTable& table) {
   MatmulPlans plans;
   for (auto& of_type : plans.plans)
     for (auto& of_depth : of_type)
-      for (size_t c = 0; c < kRowClasses.size(); ++c)
-        of_depth[c].way = kRowClasses[c] <= kGemvRows  ? MatmulWay::gemv
-                          : kRowClasses[c] < gemm_rows ? MatmulWay::flat
-                                                       : MatmulWay::gemm;
+      for (size_t c = 0; c < kRowClasses.size(); ++c) {
+        const int fewest = c == 0 ? 1 : kRowClasses[c - 1] + 1;
+        of_depth[c].way = fewest <= kGemvRows  ? MatmulWay::gemv
+                          : fewest < gemm_rows ? MatmulWay::flat
+                                               : MatmulWay::gemm;
+      }
   return plans;
 }
 

@@ -38,7 +38,7 @@ struct MatmulPlans {
   }
 };
 
-/// Up to two rows gemv, from three groups of rows on gemm, between them flat.
+/// Up to two rows gemv, classes whose fewest rows are three groups or more gemm, between them flat.
 MatmulPlans default_plans(const OpTable& table);
 
 }  // namespace sluice

@@ -12,139 +12,16 @@
 #include <string>
 #include <vector>
 
-#include "backend/matmul_tuning.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
 #include "backend/pack.h"
 #include "backend/row_ops.h"
 #include "base/rng.h"
 #include "quant/weight/weight_format.h"
-#include "tests/support/amx_emulator.h"
+#include "tests/support/matmul_cases.h"
 
 namespace sluice {
 namespace {
-
-struct Weights {
-  DType dtype;
-  int64_t n, k;
-  std::vector<uint8_t> rows;  // as in a file
-  Buffer packed;
-
-  TensorView view() const { return {rows.data(), dtype, Shape{n, k}}; }
-  PackedMatrix matrix() const { return {dtype, n, k, packed.data()}; }
-  std::vector<float> decoded() const {
-    std::vector<float> values(static_cast<size_t>(n * k));
-    weight_format(dtype)->decode(rows.data(), values.data(), n * k);
-    return values;
-  }
-};
-
-ThreadPool& pool_of(int threads) {
-  static ThreadPool pools[] = {ThreadPool(1), ThreadPool(2), ThreadPool(3), ThreadPool(4)};
-  return pools[threads - 1];
-}
-
-// Where a block has float16 scales and minimums.
-std::vector<size_t> scales_at(DType dtype) {
-  switch (dtype) {
-    case DType::q4_1: case DType::q5_1: case DType::q4_k: case DType::q5_k: return {0, 2};
-    case DType::q2_k: return {80, 82};
-    case DType::q3_k: return {108};
-    case DType::q6_k: return {208};
-    case DType::mxfp4: return {};
-    default: return {0};
-  }
-}
-
-// Random bits for the block types, so that every integer occurs, with sane scales; normal values for the float types.
-// `fill` >= 0 gives every value byte.
-Weights make_weights(DType dtype, int64_t n, int64_t k, uint64_t seed, int fill = -1) {
-  Weights w{dtype, n, k, std::vector<uint8_t>(row_bytes(dtype, n * k)), {}};
-  const WeightFormat& format = *weight_format(dtype);
-  Rng rng(seed);
-  if (is_block_type(dtype)) {
-    for (uint8_t& b : w.rows) b = fill >= 0 ? static_cast<uint8_t>(fill) : static_cast<uint8_t>(rng.below(256));
-    for (size_t at = 0; at < w.rows.size(); at += static_cast<size_t>(format.block_bytes)) {
-      if (dtype == DType::mxfp4) w.rows[at] = static_cast<uint8_t>(118 + rng.below(4));
-      for (const size_t offset : scales_at(dtype)) {
-        const uint16_t d = f32_to_f16(static_cast<float>(rng.next_normal() * 0.01));
-        std::memcpy(&w.rows[at + offset], &d, 2);
-      }
-    }
-  } else {
-    std::vector<float> values(static_cast<size_t>(n * k));
-    for (float& v : values) v = static_cast<float>(rng.next_normal());
-    format.encode(values.data(), w.rows.data(), n * k);
-  }
-  w.packed = Buffer::allocate(Ops::packed_bytes(dtype, n, k)).value();
-  Ops(kRefOps, pool_of(2)).pack(w.view(), w.packed.data());
-  return w;
-}
-
-std::vector<float> make_rows(int64_t rows, int64_t k, uint64_t seed) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(rows * k));
-  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(rng.next_normal() * (i % 67 == 0 ? 20 : 1));
-  return x;
-}
-
-std::vector<float> multiply(const OpTable& table, int threads, const Weights& w, const float* x, int64_t rows,
-                            const float* bias) {
-  std::vector<float> y(static_cast<size_t>(rows * w.n), -7.0f);
-  const PackedMatrix m = w.matrix();
-  const MatmulOut out{&m, bias, y.data(), w.n};
-  Ops(table, pool_of(threads)).matmul({x, rows, w.k}, {&out, 1});
-  return y;
-}
-
-::testing::AssertionResult same_bits(const float* a, const float* b, size_t n) {
-  for (size_t i = 0; i < n; ++i)
-    if (std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]) && !(std::isnan(a[i]) && std::isnan(b[i])))
-      return ::testing::AssertionFailure() << "value " << i << " of " << n << ": " << a[i] << " and " << b[i];
-  return ::testing::AssertionSuccess();
-}
-
-std::vector<int64_t> lengths(DType dtype) {
-  if (weight_format(dtype)->block_elems == 256) return {256, 768, 1280};
-  if (is_block_type(dtype)) return {32, 96, 544, 1088};
-  return {1, 7, 255, 256, 513, 600};
-}
-
-struct Case {
-  const OpTable* table;
-  const WeightFormat* format;
-};
-
-// A kernel that two tables share is tested once.
-std::vector<Case> all_cases() {
-  std::vector<Case> cases;
-  std::set<MatmulFn*> seen;
-  for (const OpTable* t : op_tables())
-    for (const WeightFormat* f : weight_formats())
-      if (seen.insert(t->matmul[static_cast<int>(f->dtype)]).second) cases.push_back({t, f});
-  return cases;
-}
-
-class Matmul : public testing::TestWithParam<Case> {
- protected:
-  void SetUp() override {
-    if (const std::string lacks = lacks_even_emulated(*GetParam().table); !lacks.empty()) GTEST_SKIP() << "this CPU lacks " << lacks;
-  }
-  const OpTable& table() const { return *GetParam().table; }
-  DType dtype() const { return GetParam().format->dtype; }
-};
-
-class BlockMatmul : public Matmul {};  // the types whose activations are quantized too
-
-std::vector<Case> block_cases() {
-  std::vector<Case> cases = all_cases();
-  std::erase_if(cases, [](const Case& c) { return !is_block_type(c.format->dtype); });
-  return cases;
-}
-
-std::string case_name(const testing::TestParamInfo<Case>& info) {
-  return std::string(info.param.table->isa) + "_" + std::string(info.param.format->name);
-}
 
 INSTANTIATE_TEST_SUITE_P(Tables, Matmul, testing::ValuesIn(all_cases()), case_name);
 INSTANTIATE_TEST_SUITE_P(Tables, BlockMatmul, testing::ValuesIn(block_cases()), case_name);
@@ -166,33 +43,6 @@ TEST_P(Matmul, EqualsReferenceBitForBitAtEveryShapeRowCountAndThreadCount) {
         ASSERT_TRUE(same_bits(got.data(), &want[first * n], got.size())) << "n " << n << " k " << k << " rows " << rows;
       }
     }
-}
-
-// Also for rows that a plan is no candidate for.
-TEST_P(Matmul, EveryPlanGivesTheSameBits) {
-  const int64_t n = 150, k = weight_format(dtype())->block_elems == 256 ? 1280 : is_block_type(dtype()) ? 1088 : 515;
-  const Weights w = make_weights(dtype(), n, k, 21);
-  const std::vector<float> x = make_rows(40, k, 22);
-  const std::vector<float> want = multiply(reference_of(table()), 1, w, x.data(), 40, nullptr);
-  const PackedMatrix m = w.matrix();
-  std::vector<MatmulPlan> all;
-  for (int row_class = 0; row_class < static_cast<int>(kRowClasses.size()); ++row_class)
-    for (const MatmulPlan& plan : candidate_plans(table(), dtype(), row_class))
-      if (std::ranges::find(all, plan) == all.end()) all.push_back(plan);
-  for (const MatmulPlan& plan : all) {
-    MatmulPlans plans;
-    for (auto& of_depth : plans.plans[static_cast<size_t>(dtype())]) of_depth.fill(plan);
-    Ops ops(table(), pool_of(2));
-    ops.set_plans(plans);
-    for (const int64_t rows : {1, 2, 6, 13, 40}) {
-      if (rows > 6 && table().unproven) continue;  // emulated, slowly, by kernels that read no plan
-      std::vector<float> got(static_cast<size_t>(rows * n));
-      const MatmulOut out{&m, nullptr, got.data(), n};
-      ops.matmul({x.data(), rows, k}, {&out, 1});
-      ASSERT_TRUE(same_bits(got.data(), want.data(), got.size()))
-          << way_name(plan.way) << ", " << int{plan.ahead_lines} << " lines ahead, " << rows << " rows";
-    }
-  }
 }
 
 TEST_P(Matmul, ManyRowsEqualTheSameRowsAlone) {
@@ -311,79 +161,6 @@ TEST(Bf16Matmul, InPairsSubnormalsAreZeroOnEveryTable) {
 }
 
 // What one op does in one pass equals the ops that it is made of.
-TEST_P(Matmul, NormAndResidualInOnePassEqualTheirOwnOps) {
-  const int64_t k = 512, n = 150;
-  const Weights w = make_weights(dtype(), n, k, 1);
-  const PackedMatrix m = w.matrix();
-  const std::vector<float> gain = make_rows(1, k, 2), bias = make_rows(1, n, 3);
-  for (const int64_t rows : {1, 7, 140}) {
-    const Ops ops(table(), pool_of(3));
-    const std::vector<float> x = make_rows(rows, k, 4), residual = make_rows(rows, n, 5);
-    std::vector<float> normed(x.size()), want = residual, got = residual;
-    ops.rms_norm(x.data(), gain.data(), 1e-5f, rows, k, normed.data());
-    const std::vector<float> product = multiply(table(), 1, w, normed.data(), rows, bias.data());
-    table().row->add(want.data(), product.data(), rows * n);
-    const MatmulOut out{&m, bias.data(), got.data(), n, true};
-    ops.matmul({x.data(), rows, k, gain.data(), 1e-5f}, {&out, 1});
-    ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << rows << " rows";
-  }
-}
-
-TEST_P(Matmul, GatedMlpEqualsItsProducts) {
-  // A last task narrower than the others: whole blocks, but no whole register tile of columns.
-  const int64_t k = 256, ffn = weight_format(dtype())->block_elems > 32 ? 768 : 544;
-  const std::vector<float> gain = make_rows(1, k, 2), up_bias = make_rows(1, ffn, 3);
-  const Weights gate = make_weights(dtype(), ffn, k, 1), up = make_weights(dtype(), ffn, k, 2);
-  // The last: a type of another form, so that the products cannot be joined.
-  for (const DType down_type : {dtype(), DType::q8_0, DType::f32}) {
-    const Weights down = make_weights(down_type, k, ffn, 3);
-    const PackedMatrix g = gate.matrix(), u = up.matrix(), d = down.matrix();
-    for (const int64_t rows : {1, 9, 140}) {
-      const Ops ops(table(), pool_of(3));
-      const std::vector<float> x = make_rows(rows, k, 4);
-      std::vector<float> normed(x.size()), want = x, got = x;
-      ops.rms_norm(x.data(), gain.data(), 1e-5f, rows, k, normed.data());
-      std::vector<float> hidden = multiply(table(), 1, gate, normed.data(), rows, nullptr);
-      const std::vector<float> upper = multiply(table(), 2, up, normed.data(), rows, up_bias.data());
-      ops.silu_mul(hidden.data(), upper.data(), rows * ffn);
-      const std::vector<float> product = multiply(table(), 1, down, hidden.data(), rows, nullptr);
-      table().row->add(want.data(), product.data(), rows * k);
-      ops.gated_mlp({x.data(), rows, k, gain.data(), 1e-5f}, {&g, &u, &d, nullptr, up_bias.data(), nullptr}, got.data());
-      ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << dtype_name(down_type) << ", " << rows << " rows";
-    }
-  }
-}
-
-TEST(MatmulOuts, SeveralOutputsOfMixedTypesAndStridesInOneCall) {
-  const int64_t k = 512;
-  const DType types[] = {DType::q4_k, DType::f32, DType::q8_0, DType::bf16};
-  const int64_t n[] = {70, 16, 5, 33};
-  for (const OpTable* table : op_tables()) {
-    if (!lacks_even_emulated(*table).empty()) continue;
-    for (const int64_t rows : {1, 5, 150}) {
-      const std::vector<float> x = make_rows(rows, k, 4);
-      std::vector<Weights> w;
-      std::vector<PackedMatrix> m;
-      std::vector<std::vector<float>> y;
-      std::vector<MatmulOut> outs;
-      for (int i = 0; i < 4; ++i) w.push_back(make_weights(types[i], n[i], k, static_cast<uint64_t>(i)));
-      for (int i = 0; i < 4; ++i) {
-        m.push_back(w[i].matrix());
-        y.emplace_back(static_cast<size_t>(rows * (n[i] + 3)), -7.0f);
-      }
-      for (int i = 0; i < 4; ++i) outs.push_back({&m[i], nullptr, y[i].data(), n[i] + 3});
-      Ops(*table, pool_of(3)).matmul({x.data(), rows, k}, outs);
-      for (int i = 0; i < 4; ++i) {
-        const std::vector<float> want = multiply(reference_of(*table), 1, w[i], x.data(), rows, nullptr);
-        for (int64_t r = 0; r < rows; ++r) {
-          ASSERT_TRUE(same_bits(&y[i][r * (n[i] + 3)], &want[r * n[i]], n[i])) << table->isa << " output " << i;
-          for (int64_t pad = n[i]; pad < n[i] + 3; ++pad) ASSERT_EQ(y[i][r * (n[i] + 3) + pad], -7.0f);
-        }
-      }
-    }
-  }
-}
-
 TEST(Mxfp4, EveryPowerOfTwoIsExact) {
   Weights w = make_weights(DType::mxfp4, 256, 32, 3);
   for (size_t c = 0; c < 256; ++c) w.rows[c * 17] = static_cast<uint8_t>(c);

@@ -162,6 +162,11 @@ std::vector<MatmulPlan> candidate_plans(const OpTable& table, DType dtype, int r
   const auto add = [&](const MatmulPlan& plan) {
     if (std::ranges::find(plans, plan) == plans.end()) plans.push_back(plan);
   };
+  if (table.planned_rows < rows) return plans;
+  if (dtype == DType::q2_k) {  // one loop for any rows, which asks ahead
+    for (const uint8_t lines : {0, 16, 32, 64}) add({plans.front().way, lines});
+    return plans;
+  }
   const bool one_group = rows <= table.group_rows[static_cast<int>(act_form(table, dtype))];
   for (const MatmulWay way : {MatmulWay::gemv, MatmulWay::flat, MatmulWay::gemm}) {
     if (way == MatmulWay::gemv && rows > kGemvRows) continue;
@@ -186,10 +191,11 @@ Result<std::vector<TunedPlan>> tune_matmul(const OpTable& table, ThreadPool& poo
           all.push_back({.dtype = dtype, .depth_class = d, .row_class = r});
   if (all.empty()) return all;
 
-  size_t bytes = budget.cold_bytes;
-  if (bytes == 0) bytes = std::clamp(2 * last_level_cache_bytes(), size_t{64} << 20, size_t{512} << 20);
-  constexpr size_t kLeastBytes = size_t{32} << 20;  // enough for one pass of any type
-  bytes = std::max(kLeastBytes, std::min(bytes, memory_limit().available_bytes / 4));
+  const size_t bytes =
+      budget.cold_bytes > 0 ? budget.cold_bytes : std::max(2 * last_level_cache_bytes(), size_t{64} << 20);
+  if (const size_t most = memory_limit().available_bytes / 4; bytes > most)
+    return resource_exhausted(fmt::format("measuring takes weights of {} MiB, and a quarter of the memory is {} MiB",
+                                          bytes >> 20, most >> 20));
   SLUICE_TRY(Buffer memory, Buffer::allocate(bytes));
   if (const std::vector<int> nodes = memory_nodes(); nodes.size() > 1) memory.interleave(nodes);
   ThreadPool single(1);

@@ -19,7 +19,7 @@
 namespace sluice {
 
 /// Raised whenever kernels, classes or candidates change so that older measurements no longer hold.
-constexpr int kMatmulTuningVersion = 1;
+constexpr int kMatmulTuningVersion = 2;
 
 /// What was measured for one class of products.
 struct TunedPlan {
@@ -49,7 +49,7 @@ std::vector<MatmulPlan> candidate_plans(const OpTable& table, DType dtype, int r
 using TuningProgress = std::function<void(int done, int all)>;
 
 /// Measures every class where there is a choice; about half a second a block type with the usual budget.
-/// resource_exhausted where there is no memory for the weights.
+/// resource_exhausted where the weights would take more than a quarter of the memory that is available.
 Result<std::vector<TunedPlan>> tune_matmul(const OpTable& table, ThreadPool& pool, std::span<const DType> dtypes,
                                            const TuningBudget& budget = {}, const TuningProgress& progress = {});
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -60,6 +61,19 @@ TunedPlan parse_entry(const Json& json, const OpTable& table) {
   return t;
 }
 
+// A type is measured in all its classes, and in each once.
+void check_complete(const std::vector<TunedPlan>& tuned, const OpTable& table) {
+  for (const TunedPlan& of : tuned)
+    for (int d = 0; d < static_cast<int>(kDepthClasses.size()); ++d)
+      for (int r = 0; r < static_cast<int>(kRowClasses.size()); ++r) {
+        const auto count = std::ranges::count_if(tuned, [&](const TunedPlan& t) {
+          return t.dtype == of.dtype && t.depth_class == d && t.row_class == r;
+        });
+        if (count != (candidate_plans(table, of.dtype, r).size() > 1 ? 1 : 0))
+          throw std::domain_error(fmt::format("{} without one plan for each class", dtype_name(of.dtype)));
+      }
+}
+
 }  // namespace
 
 std::string tuning_file_name(const TuningKey& key) {
@@ -105,6 +119,7 @@ Result<std::vector<TunedPlan>> parse_tuning(const std::string& text, const Tunin
     std::vector<TunedPlan> tuned;
     if (!file.at("plans").is_array()) throw std::domain_error("plans that are no list");
     for (const Json& entry : file.at("plans")) tuned.push_back(parse_entry(entry, table));
+    check_complete(tuned, table);
     return tuned;
   } catch (const std::exception& e) {
     return corrupt_data(e.what());

@@ -1,4 +1,4 @@
-// The tuner's table and its file. That no plan changes a bit is in matmul_test.cpp; nothing here depends on a time.
+// The tuner's table and its file. That no plan changes a bit is in matmul_fused_test.cpp; nothing here depends on a time.
 
 #include "backend/matmul_tuning.h"
 
@@ -106,9 +106,9 @@ TEST(MatmulTuningFile, IsOfOneMachine) {
     EXPECT_EQ(parse_tuning(text, other, kAvx2Ops).error().code, ErrorCode::unsupported);
     EXPECT_TRUE(names.insert(tuning_file_name(other)).second);
   }
-  EXPECT_EQ(*names.find(tuning_file_name(kKey)), "matmul-a-cpu-family-1-model-2-avx2-3-threads-v1.json");
+  EXPECT_EQ(*names.find(tuning_file_name(kKey)), "matmul-a-cpu-family-1-model-2-avx2-3-threads-v2.json");
   // A name that would leave the folder.
-  EXPECT_EQ(tuning_file_name({"../../x\n", "ref", 1}), "matmul-x-ref-1-threads-v1.json");
+  EXPECT_EQ(tuning_file_name({"../../x\n", "ref", 1}), "matmul-x-ref-1-threads-v2.json");
 }
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
@@ -119,7 +119,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 TEST(MatmulTuningFile, WhatCannotHaveBeenWrittenIsRefused) {
   const std::string text = tuning_text(kKey, some_plans(kAvx2Ops));
-  EXPECT_EQ(parse_tuning(replaced(text, "\"version\": 1", "\"version\": 0"), kKey, kAvx2Ops).error().code,
+  EXPECT_EQ(parse_tuning(replaced(text, "\"version\": 2", "\"version\": 1"), kKey, kAvx2Ops).error().code,
             ErrorCode::unsupported);
   const std::pair<const char*, const char*> lies[] = {
       {"\"plans\": [", "\"plans\": 3, \"other\": ["},
@@ -127,6 +127,7 @@ TEST(MatmulTuningFile, WhatCannotHaveBeenWrittenIsRefused) {
       {"\"type\": \"Q8_0\"", "\"type\": 8"},
       {"\"most_k\": 1024", "\"most_k\": 1025"},
       {"\"most_rows\": 1,", "\"most_rows\": -1,"},
+      {"\"most_rows\": 1,", "\"most_rows\": 2,"},  // one class twice, another never
       {"\"way\": \"flat\"", "\"way\": \"round\""},
       {"\"ahead_lines\": 64", "\"ahead_lines\": 65"},
       {"\"ahead_lines\": 64", "\"ahead_lines\": 1e99"},

@@ -35,6 +35,7 @@ struct OpTable {
   ActForm bf16_form;               // how its BF16 kernel reads rows; F32 and F16 read f32, block types q8
   int group_rows[kNumActForms];    // rows per RowGroup that the kernels take at most, and like best
   ArrangeFn* arrange[kNumActForms];
+  int planned_rows;                // products of more rows are computed in one way, whatever their plan
 
   const RowOps* row;
 

@@ -23,7 +23,7 @@
 namespace sluice {
 
 constexpr int kSuperTile = 256;  // positions per partial
-constexpr int kSubTile = 64;     // positions that are converted to float32 at a time
+constexpr int kSubTile = 64;     // positions whose K is transposed at a time
 constexpr int kLanes = 16;       // lanes of a sum, in every ISA; o is padded to a multiple of it
 
 static constexpr int padded_dim(int head_dim) { return (head_dim + kLanes - 1) / kLanes * kLanes; }
@@ -58,7 +58,7 @@ struct AttendTile {
   AttendPart part;
 };
 
-/// Scores [n][kSuperTile], one sub-tile of K (transposed) or V, and 32 bytes of what each query vector sees.
+/// Scores [n][kSuperTile], one sub-tile of K, transposed, and 32 bytes of what each query vector sees.
 static constexpr size_t attend_scratch_floats(int n, int head_dim) {
   return static_cast<size_t>(n) * (kSuperTile + 8) +
          static_cast<size_t>(kSubTile) * static_cast<size_t>(padded_dim(head_dim));

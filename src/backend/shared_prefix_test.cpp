@@ -159,7 +159,8 @@ TEST(AttendPlan, ASharedPrefixIsReadOnceByAllWhoShareIt) {
   EXPECT_EQ(plan.shared.groups[0].tiles, 1);
 }
 
-// Against brute force: the members of a group hold the same blocks, and see all of what they share.
+// Against brute force: the members of a group hold the same blocks, and see all of what they share, which could not be
+// a tile longer; and of those that share the first tile at most one is in no group.
 TEST(SharedPrefixes, GroupsHoldTheSameBlocks) {
   Rng rng(31);
   for (int trial = 0; trial < 300; ++trial) {
@@ -183,6 +184,13 @@ TEST(SharedPrefixes, GroupsHoldTheSameBlocks) {
     SharedPrefixes shared;
     find_shared_prefixes(args, 32, shared);
     std::vector<int> seen(12);
+    const auto same = [&](int a, int b, int64_t tiles) {
+      const AttendSegment &x = segments[static_cast<size_t>(a)], &y = segments[static_cast<size_t>(b)];
+      if (std::min(x.first_pos, y.first_pos) + 1 < tiles * kSuperTile) return false;
+      for (int64_t pos = 0; pos < tiles * kSuperTile; ++pos)
+        if (x.blocks[pos / block_tokens] != y.blocks[pos / block_tokens]) return false;
+      return true;
+    };
     for (const auto& g : shared.groups) {
       EXPECT_GE(g.count, 2);
       EXPECT_GE(g.tiles, 1);
@@ -195,7 +203,15 @@ TEST(SharedPrefixes, GroupsHoldTheSameBlocks) {
           ASSERT_EQ(segments[static_cast<size_t>(member)].blocks[pos / block_tokens],
                     leader.blocks[pos / block_tokens]);
       }
+      bool longer = true;
+      for (int i = g.first + 1; i < g.first + g.count; ++i)
+        longer = longer && same(shared.members[static_cast<size_t>(g.first)], shared.members[static_cast<size_t>(i)],
+                                g.tiles + 1);
+      EXPECT_FALSE(longer);
     }
+    for (int a = 0; a < 12; ++a)
+      for (int b = a + 1; b < 12; ++b)
+        EXPECT_TRUE(!same(a, b, 1) || seen[static_cast<size_t>(a)] + seen[static_cast<size_t>(b)] > 0) << a << ", " << b;
   }
 }
 

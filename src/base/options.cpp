@@ -263,13 +263,14 @@ Error OptionSet::unexpected(const std::vector<std::string>& arguments) const {
   // A flag comes first: what else is left over may be its value, or the position of which its value took the place.
   for (const std::string& argument : arguments) {
     if (argument == "--") break;
-    if (argument.size() < 2 || argument[0] != '-') continue;
+    if (argument.size() < 2 || argument[0] != '-' || std::isdigit(static_cast<unsigned char>(argument[1]))) continue;
     const std::string flag = argument.substr(0, argument.find('='));
     return invalid_argument(fmt::format("there is no flag {}{} (see '{} --help')", flag, closest(flag), command_),
                             flag);
   }
   const auto first = std::ranges::find_if(arguments, [](const std::string& a) { return a != "--"; });
-  return invalid_argument(fmt::format("the argument '{}' was not expected (see '{} --help')", *first, command_));
+  return invalid_argument(fmt::format("the argument '{}' was not expected (see '{} --help')",
+                                      first != arguments.end() ? *first : "--", command_));
 }
 
 Status OptionSet::apply_environment() {

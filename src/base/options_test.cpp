@@ -139,7 +139,9 @@ TEST(Options, AnUnknownFlagIsNamedBeforeWhatFollowsItAndWithWhatMayBeMeant) {
       {{"-odel"}, "there is no flag -odel; the closest that is known is --model (see 'tool --help')"},
       {{"-x", "3"}, "there is no flag -x (see 'tool --help')"},
       {{"m.gguf", "first", "second"}, "the argument 'first' was not expected (see 'tool --help')"},
-      {{"m.gguf", "--", "--model"}, "the argument '--model' was not expected (see 'tool --help')"}};
+      {{"m.gguf", "--", "--model"}, "the argument '--model' was not expected (see 'tool --help')"},
+      {{"m.gguf", "--", "--"}, "the argument '--' was not expected (see 'tool --help')"},
+      {{"m.gguf", "-5"}, "the argument '-5' was not expected (see 'tool --help')"}};
   for (const auto& [args, message] : cases) {
     const auto outcome = Flags().set.parse(args);
     ASSERT_FALSE(outcome.ok());

@@ -34,12 +34,13 @@ namespace {
 void judge_load(const std::vector<RequestRecord>& records, ServingReport& report) {
   constexpr Nanos kAtOnce = 1'000'000'000;  // arrivals within a second have no rate
   if (records.empty()) return;
-  const auto [first, last] = std::ranges::minmax(records, {}, &RequestRecord::arrival);
-  const Nanos span = last.arrival - first.arrival;
+  const auto due = [](const RequestRecord& r) { return r.arrival - r.held; };
+  const auto [first, last] = std::ranges::minmax(records, {}, due);
+  const Nanos span = due(last) - due(first);
   if (span < kAtOnce) return;
   report.arrival_rate = static_cast<double>(records.size() - 1) * 1e9 / static_cast<double>(span);
   for (const RequestRecord& r : records)
-    report.waiting_at_last_arrival += r.ok && !r.token_times.empty() && r.token_times.front() > last.arrival;
+    report.waiting_at_last_arrival += r.ok && !r.token_times.empty() && r.token_times.front() > due(last);
   report.overloaded = report.waiting_at_last_arrival > 3 * std::sqrt(report.completed);
 }
 

@@ -11,12 +11,13 @@
 namespace sluice {
 
 struct RequestRecord {
-  Nanos arrival = 0;
+  Nanos arrival = 0;  // when it was sent: latencies count from here
   std::vector<Nanos> token_times;  // when each output token was there, or each piece of text that a server sent
   int prompt_tokens = 0;
   int output_tokens = 0;           // as the server counts them; 0: one per entry of token_times
   bool ok = false;
   std::string error;
+  Nanos held = 0;                  // how long a limit of concurrency held it back before it was sent
 
   Nanos ttft() const { return token_times.front() - arrival; }
   Nanos e2e() const { return token_times.back() - arrival; }

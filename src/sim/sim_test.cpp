@@ -155,6 +155,19 @@ TEST(Replay, SaysWhenMoreArrivesThanIsServed) {
   EXPECT_NEAR(above.waiting_at_last_arrival, 100, 30);  // half of the 200, less those that wait in slots
   EXPECT_NE(above.to_text().find("overloaded: "), std::string::npos);
   EXPECT_NE(above.to_json().find("\"overloaded\": true"), std::string::npos);
+  // Sent no faster than they are served by a limit of concurrency, they are due all the same.
+  std::vector<RequestRecord> records(100);
+  for (int i = 0; i < 100; ++i) {
+    RequestRecord& r = records[static_cast<size_t>(i)];
+    r.arrival = i * Nanos{1'000'000'000};
+    r.held = r.arrival / 2;
+    r.token_times = {r.arrival + 900'000'000};
+    r.ok = true;
+  }
+  const ServingReport held = make_report(records, {});
+  EXPECT_NEAR(held.arrival_rate, 2, 1e-9);
+  EXPECT_TRUE(held.overloaded);
+  EXPECT_NEAR(held.ttft_ms.mean, 900, 1e-6);
 }
 
 TEST(Replay, IsDeterministic) {

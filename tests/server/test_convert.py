@@ -99,3 +99,19 @@ def test_a_file_that_cannot_be_written_is_named_as_it_was_given(tmp_path):
                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
     assert done.returncode == 1 and f"cannot write {tmp_path}/out.gguf after 100000 bytes: File too large\n" in done.stderr, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["q8_0", "q4_0"])
+def test_repacked_at_load_is_what_convert_writes(tmp_path, kind):
+    out = tmp_path / "converted.gguf"
+    convert("--type", kind, HF, out)
+    arguments = ["-p", "The", "-n", "24", "--temperature", "0"]
+    repacked = sluice("run", str(HF), "--repack", kind, *arguments)
+    assert repacked.returncode == 0, repacked.stderr
+    assert repacked.stdout == sluice("run", str(out), *arguments).stdout != ""
+
+
+def test_what_cannot_be_repacked_is_refused():
+    for kind, want in (("q4_k_m", "convert the model first"), ("q9", 'unknown weight type "q9"')):
+        done = sluice("run", str(HF), "--repack", kind, "-p", "The", "-n", "1")
+        assert done.returncode == 1 and want in done.stderr and "--repack" in done.stderr

@@ -152,6 +152,7 @@ asio::awaitable<void> run_one(Shared& shared, Nanos at, const std::string& body,
   asio::steady_timer timer(shared.io);
   timer.expires_after(std::chrono::nanoseconds(std::max<Nanos>(0, at - shared.clock.now())));
   co_await timer.async_wait(asio::use_awaitable);
+  const Nanos due = shared.clock.now();
   if (shared.limit > 0 && shared.running >= shared.limit) {
     asio::steady_timer turn(shared.io, asio::steady_timer::time_point::max());
     shared.queue.push_back(&turn);
@@ -161,6 +162,7 @@ asio::awaitable<void> run_one(Shared& shared, Nanos at, const std::string& body,
     ++shared.running;
   }
   record.arrival = shared.clock.now();
+  record.held = record.arrival - due;
   co_await send_one(shared, body, record);
   ++shared.finished;
   if (!shared.queue.empty()) {

@@ -54,6 +54,7 @@ inline Vec from_int8(const uint8_t* p) {
 // Elements [d, d + count) of a row in float32 (int8 without its factor), then zeros.
 template <KvType E>
 inline Vec load_elems(const uint8_t* row, int d, int count) {
+  static_assert(E == KvType::f32 || E == KvType::f16 || E == KvType::bf16 || E == KvType::int8, "how is it read?");
   if (E == KvType::f32) {
     const float* from = reinterpret_cast<const float*>(row) + d;
     return count == kWidth ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lanes_from(0, count));

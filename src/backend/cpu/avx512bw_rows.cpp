@@ -49,6 +49,7 @@ inline Vec from_int8(const uint8_t* p) {
 // Elements [d, d + count) of a row in float32 (int8 without its factor), then zeros.
 template <KvType E>
 inline Vec load_elems(const uint8_t* row, int d, int count) {
+  static_assert(E == KvType::f32 || E == KvType::f16 || E == KvType::bf16 || E == KvType::int8, "how is it read?");
   const __mmask16 mask = first_lanes(count);
   if (E == KvType::f32) return _mm512_maskz_loadu_ps(mask, row + 4 * d);
   if (E == KvType::int8 && count == kWidth) return from_int8(row + d);

@@ -130,6 +130,7 @@ constexpr int at(ActForm form) { return static_cast<int>(form); }
     t.group_rows[at(ActForm::q8)] = ns::kBlockRows;                \
     t.arrange[at(ActForm::f32)] = ns::arrange_f32;                 \
     t.arrange[at(ActForm::q8)] = ns::arrange_q8;                   \
+    t.planned_rows = kMaxTileRows;                                 \
     t.row = rows;                                                  \
     t.peaks = peaks_fn;                                            \
     return t;                                                      \
@@ -157,6 +158,7 @@ SLUICE_BLOCK_TABLE("amx", amx_lacks, amx, avx512vnni, amx_peaks)
 
 constexpr OpTable make_unproven_amx() {
   OpTable t = make_amx();
+  t.planned_rows = avx512vnni::kBlockRows;  // the tiles' kernels know one way
   t.enable = enable_amx;
   t.unproven = true;
   return t;

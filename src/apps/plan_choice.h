@@ -24,10 +24,11 @@ std::string tuning_path(const TuningKey& key);
 struct PlanChoice {
   std::vector<TunedPlan> tuned;
   std::string note;  // for the start log: where they come from
+  Status kept;       // why nothing was measured, or what was is not kept
 };
 /// The measured plans for these types. What is missing is measured, and kept, under TuningMode::measure, once
 /// `before_measuring` has brought the machine to rest; `anew` takes none of these types from the cache. A cache that
-/// cannot be read or written is a line in the log, never an error.
+/// cannot be read or written is a line in the log, and in `kept`.
 PlanChoice choose_plans(const OpTable& table, ThreadPool& pool, std::vector<DType> dtypes, TuningMode mode,
                         bool anew = false, const std::function<void()>& before_measuring = {});
 

@@ -1,4 +1,4 @@
-#include "apps/matmul_plans.h"
+#include "apps/plan_choice.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -29,6 +29,14 @@ std::vector<TunedPlan> read_cache(const std::string& path, const TuningKey& key,
   if (tuned.ok()) return std::move(*tuned);
   log_warn("matmul plans: {} is ignored: {}", path, tuned.error().message);
   return {};
+}
+
+// What another process has measured in the meantime, of other types, besides.
+std::vector<TunedPlan> with_others(const std::vector<TunedPlan>& own, const std::vector<TunedPlan>& now) {
+  std::vector<TunedPlan> all = own;
+  for (const TunedPlan& t : now)
+    if (std::ranges::find(own, t.dtype, &TunedPlan::dtype) == own.end()) all.push_back(t);
+  return all;
 }
 
 Status write_cache(const std::string& path, const std::string& text) {
@@ -96,16 +104,14 @@ PlanChoice choose_plans(const OpTable& table, ThreadPool& pool, std::vector<DTyp
       tune_matmul(table, pool, dtypes, {}, [&](int done, int all) { progress.update(done, all); });
   if (!measured.ok()) {
     choice.note = fmt::format("matmul plans: default for {}: {}", joined(dtypes), measured.error().message);
+    choice.kept = measured.error();
     return choice;
   }
   choice.tuned.insert(choice.tuned.end(), measured->begin(), measured->end());
-  if (path.empty()) {
-    choice.note = "matmul plans: tuned, and not kept: neither XDG_CACHE_HOME nor HOME is set";
-  } else if (const Status kept = write_cache(path, tuning_text(key, choice.tuned)); kept.ok()) {
-    choice.note = fmt::format("matmul plans: tuned ({})", path);
-  } else {
-    choice.note = "matmul plans: tuned, and not kept: " + kept.error().message;
-  }
+  choice.kept = path.empty() ? Status(not_found("neither XDG_CACHE_HOME nor HOME is set"))
+                             : write_cache(path, tuning_text(key, with_others(choice.tuned, read_cache(path, key, table))));
+  choice.note = choice.kept.ok() ? fmt::format("matmul plans: tuned ({})", path)
+                                 : "matmul plans: tuned, and not kept: " + choice.kept.error().message;
   return choice;
 }
 
