@@ -196,7 +196,9 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : usable_cores());
   if (!flags.repack.empty()) {
     SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe(flags.repack));
-    SLUICE_TRY(stack->source, repack_source(stack->source, *recipe, *stack->pool));
+    auto repacked = repack_source(stack->source, *recipe, *stack->pool);
+    if (!repacked.ok()) return repacked.error().in("--repack " + flags.repack);
+    stack->source = std::move(*repacked);
     stack->notes.push_back(fmt::format("weights: encoded in {} as they are loaded (--repack)", recipe->name));
   }
   SLUICE_TRY(stack->table, select_op_table(flags.isa));

@@ -22,19 +22,17 @@ std::string joined(const std::vector<DType>& dtypes) {
   return text;
 }
 
-std::vector<TunedPlan> read_cache(const std::string& path, const TuningKey& key, const OpTable& table) {
-  if (path.empty() || !file_exists(path)) return {};
-  const Result<std::string> text = read_file(path, kMostFileBytes);
-  Result<std::vector<TunedPlan>> tuned = text.ok() ? parse_tuning(*text, key, table) : text.error();
-  if (tuned.ok()) return std::move(*tuned);
-  log_warn("matmul plans: {} is ignored: {}", path, tuned.error().message);
-  return {};
+Result<std::vector<TunedPlan>> read_cache(const std::string& path, const TuningKey& key, const OpTable& table) {
+  if (path.empty() || !file_exists(path)) return std::vector<TunedPlan>();
+  SLUICE_TRY(const std::string text, read_file(path, kMostFileBytes));
+  return parse_tuning(text, key, table);
 }
 
 // What another process has measured in the meantime, of other types, besides.
-std::vector<TunedPlan> with_others(const std::vector<TunedPlan>& own, const std::vector<TunedPlan>& now) {
+std::vector<TunedPlan> with_others(const std::vector<TunedPlan>& own, const Result<std::vector<TunedPlan>>& now) {
   std::vector<TunedPlan> all = own;
-  for (const TunedPlan& t : now)
+  if (!now.ok()) return all;  // what cannot be read is replaced
+  for (const TunedPlan& t : *now)
     if (std::ranges::find(own, t.dtype, &TunedPlan::dtype) == own.end()) all.push_back(t);
   return all;
 }
@@ -80,7 +78,10 @@ PlanChoice choose_plans(const OpTable& table, ThreadPool& pool, std::vector<DTyp
   const TuningKey key{cpu_model(), std::string(table.isa), pool.size()};
   const std::string path = tuning_path(key);
   PlanChoice choice;
-  choice.tuned = read_cache(path, key, table);
+  if (auto kept = read_cache(path, key, table); kept.ok())
+    choice.tuned = std::move(*kept);
+  else
+    log_warn("matmul plans: {} is ignored: {}", path, kept.error().message);
   const auto is_measured = [&](DType d) {
     return std::ranges::find(choice.tuned, d, &TunedPlan::dtype) != choice.tuned.end();
   };

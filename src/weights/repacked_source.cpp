@@ -21,16 +21,14 @@ class RepackedSource final : public TensorSource {
     if (recipe.mixture && !gguf)
       return unsupported(fmt::format("{}: {} chooses types by the names that GGUF gives to tensors; take one type for all, "
                                      "or convert the model first",
-                                     from->metadata().origin(), recipe.name),
-                         "--repack");
+                                     from->metadata().origin(), recipe.name));
     const std::string arch = from->metadata().architecture();
     const RecipeModel model{gguf ? from->metadata().integer_or(arch + ".block_count", 0) : 0,
                             !has_own_head(from->tensors())};
     for (TensorInfo info : from->tensors()) {
       if (info.packed)
         return unsupported(fmt::format("{}: {} is a native pack's, whose layout is fixed; name the model that it was made of",
-                                       place(info), info.name),
-                           "--repack");
+                                       place(info), info.name));
       if (info.shape.rank >= 2) {
         const DType wanted = recipe_dtype(recipe, model, info.name, info.shape);
         if (wanted != info.dtype && weight_format(info.dtype) == nullptr)
