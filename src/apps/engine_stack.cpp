@@ -94,7 +94,7 @@ void EngineFlags::declare(OptionSet& o) {
   o.add("-t,--threads", threads, "compute threads; 0: the cores that this process may use");
   o.add("--isa", isa, catalog_help("force a kernel table, also by SLUICE_ISA; the best here when absent", op_tables()));
   o.add("--repack", repack,
-        catalog_help("encode the weights in this type as they are loaded, as 'sluice convert --type' would; as the file has "
+        catalog_help("encode the weights in this type as they are loaded, as 'sluice convert --type' would (mixtures only of a GGUF file); as the file has "
                      "them when absent",
                      quant_recipes()));
   o.add("--matmul-tuning", matmul_tuning,
@@ -186,21 +186,26 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   return sizing;
 }
 
+Result<std::shared_ptr<TensorSource>> open_weights(const EngineFlags& flags, ThreadPool& pool) {
+  SLUICE_TRY(auto source, open_tensor_source(flags.model));
+  if (flags.repack.empty()) return source;
+  SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe(flags.repack));
+  auto repacked = repack_source(std::move(source), *recipe, pool);
+  if (!repacked.ok()) return repacked.error().in("--repack " + flags.repack);
+  return repacked;
+}
+
 Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags) {
   if (flags.model.empty())
     return invalid_argument("no model given: name a .gguf file or a Hugging Face directory", "--model");
   SLUICE_TRY_STATUS(flags.check());
   auto stack = std::make_unique<EngineStack>();
   stack->clock = std::make_unique<RealClock>();
-  SLUICE_TRY(stack->source, open_tensor_source(flags.model));
   stack->pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : usable_cores());
-  if (!flags.repack.empty()) {
-    SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe(flags.repack));
-    auto repacked = repack_source(stack->source, *recipe, *stack->pool);
-    if (!repacked.ok()) return repacked.error().in("--repack " + flags.repack);
-    stack->source = std::move(*repacked);
-    stack->notes.push_back(fmt::format("weights: encoded in {} as they are loaded (--repack)", recipe->name));
-  }
+  SLUICE_TRY(stack->source, open_weights(flags, *stack->pool));
+  if (!flags.repack.empty())
+    stack->notes.push_back(
+        fmt::format("weights: encoded as they are loaded, as 'sluice convert --type {}' would (--repack)", flags.repack));
   SLUICE_TRY(stack->table, select_op_table(flags.isa));
   stack->ops = std::make_unique<Ops>(*stack->table, *stack->pool);
   SLUICE_TRY(stack->matmul_tuning, parse_tuning_mode(flags.matmul_tuning));

@@ -64,6 +64,9 @@ struct EngineStack {
                                               EngineTimes* times = nullptr);
 };
 
+/// The model's tensors as the flags ask for them: those of the file, or encoded by `pool` (--repack).
+Result<std::shared_ptr<TensorSource>> open_weights(const EngineFlags& flags, ThreadPool& pool);
+
 /// Opens the source, sizes the KV cache, and checks the flags, the model's settings, its tensors' names and shapes and
 /// that everything fits: whatever can be refused without reading a weight.
 Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags);

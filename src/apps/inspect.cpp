@@ -92,7 +92,10 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
   if (outcome == OptionSet::Outcome::done) return 0;
   if (flags.model.empty()) return invalid_argument("no model given: name a .gguf file or a Hugging Face directory");
 
-  SLUICE_TRY(const auto source, open_tensor_source(flags.model));
+  SLUICE_TRY_STATUS(flags.check());
+  SLUICE_TRY([[maybe_unused]] const OpTable* table, select_op_table(flags.isa));
+  ThreadPool pool(1);  // which encodes nothing: no weight is looked at
+  SLUICE_TRY(const auto source, open_weights(flags, pool));
   for (const std::string& file : source->files()) row("file", file);
   row("architecture", source->metadata().architecture());
   auto described = plan_model(*source);

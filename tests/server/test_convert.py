@@ -103,10 +103,11 @@ def test_a_file_that_cannot_be_written_is_named_as_it_was_given(tmp_path):
 
 @pytest.mark.parametrize("kind", ["q8_0", "q4_0"])
 def test_repacked_at_load_is_what_convert_writes(tmp_path, kind):
-    out = tmp_path / "converted.gguf"
-    convert("--type", kind, HF, out)
-    arguments = ["-p", "The", "-n", "24", "--temperature", "0"]
-    repacked = sluice("run", str(HF), "--repack", kind, *arguments)
+    plain, out = tmp_path / "plain.gguf", tmp_path / "converted.gguf"
+    convert(HF, plain)
+    convert("--type", kind, plain, out)
+    arguments = ["-p", "The", "-n", "200", "--temperature", "0"]
+    repacked = sluice("run", str(plain), "--repack", kind, *arguments)
     assert repacked.returncode == 0, repacked.stderr
     assert repacked.stdout == sluice("run", str(out), *arguments).stdout != ""
 
@@ -115,3 +116,13 @@ def test_what_cannot_be_repacked_is_refused():
     for kind, want in (("q4_k_m", "convert the model first"), ("q9", 'unknown weight type "q9"')):
         done = sluice("run", str(HF), "--repack", kind, "-p", "The", "-n", "1")
         assert done.returncode == 1 and want in done.stderr and "--repack" in done.stderr
+        done = sluice("inspect", str(HF), "--repack", kind)
+        assert done.returncode == 1 and want in done.stderr
+
+
+def test_inspect_shows_what_repacking_makes():
+    shown = sluice("inspect", str(HF), "--repack", "q8_0").stdout
+    assert "Q8_0      15 tensors, 1.86 MiB" in shown and "weights take 1.86 MiB" in shown and ", f16)" in shown
+    for flag in (["--isa", "foo"], ["--kv-cache-dtype", "foo"], ["--block-size", "0"]):
+        done = sluice("inspect", str(HF), *flag)
+        assert done.returncode == 1 and flag[0] in done.stderr

@@ -100,7 +100,8 @@ Result<int> bench_quality(const std::vector<std::string>& args) {
   stack->executor.reset();
   stack->model.reset();
   stack->weights.reset();  // makes room for the decoded ones
-  SLUICE_TRY(const auto decoded, decode_source(stack->source));
+  SLUICE_TRY(auto original, open_tensor_source(flags.model));  // not what --repack makes of it
+  SLUICE_TRY(const auto decoded, decode_source(std::move(original)));
   WeightStore weights(decoded, *stack->ops);
   SLUICE_TRY(const auto model, build_model(weights, *stack->ops));
   SLUICE_TRY(const auto exact, predict(*model, kKvF32, windows, context, "exact"));
