@@ -120,7 +120,7 @@ std::vector<DType> multiplied_types(const TensorSource& source) {
   std::vector<DType> dtypes;
   const bool own_head = has_own_head(source.tensors());
   for (const TensorInfo& t : source.tensors()) {
-    const bool looked_up = own_head && (t.name == "token_embd.weight" || t.name == "model.embed_tokens.weight");
+    const bool looked_up = own_head && is_token_embedding(t.name);
     if (t.shape.rank == 2 && !looked_up && std::ranges::find(dtypes, t.dtype) == dtypes.end())
       dtypes.push_back(t.dtype);
   }

@@ -72,9 +72,9 @@ Result<int> tune_main(const std::vector<std::string>& args) {
   ThreadPool pool(threads > 0 ? threads : usable_cores());
   const PlanChoice choice = choose_plans(*table, pool, dtypes, TuningMode::measure, force);
   if (!choice.tuned.empty()) {
-    std::puts(fmt::format("{}, {}, {} threads; medians: times of one pass, and gains within the same round, which decide, as the memory's pace "
-                          "changes between rounds", cpu_model(),
-                          table->isa, pool.size())
+    std::puts(fmt::format("{}, {}, {} threads; medians: times of one pass, and gains within the same round, which decide, "
+                          "as the memory's pace changes between rounds",
+                          cpu_model(), table->isa, pool.size())
                   .c_str());
     std::puts(
         "| type    |       k |   rows | default        | chosen         | default us | chosen us | all threads | one "

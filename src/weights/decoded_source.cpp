@@ -5,11 +5,12 @@
 #include "backend/unpack.h"
 #include "quant/weight/weight_format.h"
 #include "tensor/buffer.h"
+#include "weights/derived_source.h"
 
 namespace sluice {
 namespace {
 
-class DecodedSource final : public TensorSource {
+class DecodedSource final : public DerivedSource {
  public:
   static Result<std::shared_ptr<TensorSource>> make(std::shared_ptr<TensorSource> from) {
     auto out = std::make_shared<DecodedSource>();
@@ -46,21 +47,12 @@ class DecodedSource final : public TensorSource {
     return std::shared_ptr<TensorSource>(std::move(out));
   }
 
-  const Metadata& metadata() const override { return from_->metadata(); }
-  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
-  const TensorInfo* find(std::string_view name) const override {
-    const TensorInfo* encoded = from_->find(name);
-    return encoded == nullptr ? nullptr : &tensors_[static_cast<size_t>(encoded - from_->tensors().data())];
-  }
   TensorView view(const TensorInfo& info) const override {
     return {values_.data() + info.offset_bytes, DType::f32, info.shape};
   }
   void release(const TensorInfo&) const override {}
-  std::vector<std::string> files() const override { return from_->files(); }
 
  private:
-  std::shared_ptr<TensorSource> from_;
-  std::vector<TensorInfo> tensors_;
   Buffer values_;
 };
 

@@ -17,7 +17,7 @@ size_t weight_bytes(const TensorSource& source) {
   const bool own_head = has_own_head(source.tensors());
   size_t bytes = 0;
   for (const TensorInfo& info : source.tensors()) {
-    const bool embedding = info.name == "token_embd.weight" || info.name == "model.embed_tokens.weight";
+    const bool embedding = is_token_embedding(info.name);
     if (info.shape.rank == 1) bytes += static_cast<size_t>(info.shape.elems()) * sizeof(float);
     else if (info.shape.rank == 2 && Ops::matmul_supports(info.dtype) && !(embedding && own_head))
       bytes += Ops::packed_bytes(info.dtype, info.shape[0], info.shape[1]);

@@ -9,6 +9,10 @@ namespace sluice {
 /// Whether a tensor is the head's own matrix, as GGUF or Hugging Face name it.
 inline bool is_output_head(std::string_view name) { return name == "output.weight" || name == "lm_head.weight"; }
 
+inline bool is_token_embedding(std::string_view name) {
+  return name == "token_embd.weight" || name == "model.embed_tokens.weight";
+}
+
 /// Whether a model of these `tensors` (anything with a `name`) has a head of its own. If not, its token embedding is
 /// multiplied as well as looked up.
 bool has_own_head(const auto& tensors) {

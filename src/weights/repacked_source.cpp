@@ -6,12 +6,13 @@
 
 #include "quant/weight/weight_format.h"
 #include "tensor/buffer.h"
+#include "weights/derived_source.h"
 #include "weights/output_head.h"
 
 namespace sluice {
 namespace {
 
-class RepackedSource final : public TensorSource {
+class RepackedSource final : public DerivedSource {
  public:
   static Result<std::shared_ptr<TensorSource>> make(std::shared_ptr<TensorSource> from, const QuantRecipe& recipe,
                                                     ThreadPool& pool) {
@@ -46,12 +47,6 @@ class RepackedSource final : public TensorSource {
 
   explicit RepackedSource(ThreadPool& pool) : pool_(pool) {}
 
-  const Metadata& metadata() const override { return from_->metadata(); }
-  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
-  const TensorInfo* find(std::string_view name) const override {
-    const TensorInfo* original = from_->find(name);
-    return original == nullptr ? nullptr : &tensors_[static_cast<size_t>(original - from_->tensors().data())];
-  }
   TensorView view(const TensorInfo& info) const override {
     const TensorInfo& original = original_of(info);
     if (original.dtype == info.dtype) return from_->view(original);
@@ -69,12 +64,8 @@ class RepackedSource final : public TensorSource {
     from_->release(original_of(info));
     encoded_[index_of(info)].reset();
   }
-  std::vector<std::string> files() const override { return from_->files(); }
 
  private:
-  size_t index_of(const TensorInfo& info) const { return static_cast<size_t>(&info - tensors_.data()); }
-  const TensorInfo& original_of(const TensorInfo& info) const { return from_->tensors()[index_of(info)]; }
-
   void encode(const TensorView& rows, const TensorInfo& to, uint8_t* out) const {
     const WeightFormat &decoder = *weight_format(rows.dtype), &encoder = *weight_format(to.dtype);
     const int64_t cols = to.shape[to.shape.rank - 1], count = to.shape.elems() / cols;
@@ -88,8 +79,6 @@ class RepackedSource final : public TensorSource {
   }
 
   ThreadPool& pool_;
-  std::shared_ptr<TensorSource> from_;
-  std::vector<TensorInfo> tensors_;
   mutable std::vector<std::optional<Buffer>> encoded_;  // by tensor
 };
 

@@ -233,8 +233,7 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   SLUICE_TRY_STATUS(check_room(stack->options, flags, depths, batches));
   SLUICE_TRY_STATUS(stack->load());
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
-  SLUICE_TRY(const OpTable* table, select_op_table(engine.isa));
-  const Roofline roofline = measure_roofline(*table, *stack->pool);
+  const Roofline roofline = measure_roofline(*stack->table, *stack->pool);
   std::fputs(("# " + to_text(roofline)).c_str(), stdout);
   double weight_bytes = 0;
   for (const TensorInfo& t : stack->source->tensors()) weight_bytes += static_cast<double>(t.size_bytes);
