@@ -22,6 +22,7 @@ Result<int> serve_main(const std::vector<std::string>& args);
 Result<int> bench_main(const std::vector<std::string>& args);
 Result<int> inspect_main(const std::vector<std::string>& args);
 Result<int> convert_main(const std::vector<std::string>& args);
+Result<int> lab_main(const std::vector<std::string>& args);
 Result<int> simulate_main(const std::vector<std::string>& args);
 Result<int> tune_main(const std::vector<std::string>& args);
 

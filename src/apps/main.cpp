@@ -17,6 +17,7 @@ constexpr Command kCommands[] = {
     {"inspect", "show what is in a model, and what it will take here", inspect_main},
     {"convert", "convert a model to GGUF, quantize it, or make a random one", convert_main},
     {"tune", "measure how this machine multiplies best, for serve, run and bench", tune_main},
+    {"lab", "show that each technique works, each by its own experiment", lab_main},
     {"simulate", "replay a trace through the scheduler on a virtual clock", simulate_main},
 };
 

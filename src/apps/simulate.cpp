@@ -72,7 +72,9 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   Progress progress("simulating");
   const auto records =
       replay(*sim, load.requests, load.arrivals, {clock, [&](Nanos t) { clock.advance_to(t); }},
-             [&](size_t done, size_t all) { progress.update(static_cast<double>(done), static_cast<double>(all)); });
+             {.progress = [&](size_t done, size_t all) {
+               progress.update(static_cast<double>(done), static_cast<double>(all));
+             }});
   const ServingReport report = make_report(records, workload.goodput);
   const EngineStats stats = sim->stats();
   std::fputs(report.to_text().c_str(), stdout);

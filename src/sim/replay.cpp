@@ -3,7 +3,7 @@
 namespace sluice {
 
 std::vector<RequestRecord> replay(Engine& engine, const std::vector<Request>& requests, const std::vector<Nanos>& arrivals,
-                                  const ReplayTime& time, const std::function<void(size_t, size_t)>& progress) {
+                                  const ReplayTime& time, const ReplayHooks& hooks) {
   CHECK(requests.size() == arrivals.size());
   std::vector<RequestRecord> records(requests.size());
   const Nanos start = time.clock.now();
@@ -15,7 +15,8 @@ std::vector<RequestRecord> replay(Engine& engine, const std::vector<Request>& re
       record.prompt_tokens = static_cast<int>(requests[next].prompt.size());
       Request request = requests[next];
       request.arrival = record.arrival;
-      const auto id = engine.add(std::move(request), [&record, &done, &time](const Output& out) {
+      const auto id = engine.add(std::move(request), [&record, &done, &time, &hooks, index = next](const Output& out) {
+        if (hooks.output) hooks.output(index, out);
         for (size_t i = 0; i < out.tokens.size(); ++i) record.token_times.push_back(time.clock.now());
         if (out.finish == FinishReason::error) record.error = std::string(out.error);
         if (!out.request_done) return;
@@ -29,7 +30,8 @@ std::vector<RequestRecord> replay(Engine& engine, const std::vector<Request>& re
     }
     const size_t done_before = done;
     const bool worked = engine.step();
-    if (progress && done != done_before) progress(done, requests.size());
+    if (worked && hooks.stepped) hooks.stepped();
+    if (hooks.progress && done != done_before) hooks.progress(done, requests.size());
     if (!worked && next < requests.size()) time.wait_until(start + arrivals[next]);
   }
   return records;

@@ -17,8 +17,15 @@ struct ReplayTime {
   std::function<void(Nanos t)> wait_until;
 };
 
-/// One record per request, in the order of the trace. `progress(done, all)` may be empty.
+/// Who wants to watch; each may be empty.
+struct ReplayHooks {
+  std::function<void(size_t done, size_t all)> progress;             // a request has ended
+  std::function<void(size_t request, const Output& output)> output;  // news of a request, by its place in the trace
+  std::function<void()> stepped;                                     // a step has settled
+};
+
+/// One record per request, in the order of the trace.
 std::vector<RequestRecord> replay(Engine& engine, const std::vector<Request>& requests, const std::vector<Nanos>& arrivals,
-                                  const ReplayTime& time, const std::function<void(size_t, size_t)>& progress = {});
+                                  const ReplayTime& time, const ReplayHooks& hooks = {});
 
 }  // namespace sluice

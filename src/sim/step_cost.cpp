@@ -19,7 +19,7 @@ StepFeatures step_features(const StepPlan& plan) {
 }
 
 StepCost StepCost::built_in() {
-  return {{9.2e6, 5.0e6, 0, 2.5e6, 0, 400, 60}, "qwen2.5-0.5b-q8_0", "2 threads, avx2"};
+  return {{8.1e6, 5.5e5, 0, 0, 0, 0, 200}, "qwen2.5-0.5b-q8_0", "2 threads, avx512bf16"};
 }
 
 double StepCost::step_ns(const StepFeatures& features) const {

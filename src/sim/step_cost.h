@@ -31,7 +31,7 @@ struct StepCost {
   std::array<double, StepFeatures::kCount> ns{};  // per unit of each feature, all >= 0
   std::string model, machine;                     // what was measured, for the reader of the file
 
-  /// That of a 0.5B model in Q8_0 on two cores with AVX2, for those who have calibrated nothing.
+  /// That of a 0.5B model in Q8_0 on two cores with AVX-512, for those who have calibrated nothing.
   static StepCost built_in();
   double step_ns(const StepFeatures& features) const;
   /// Least absolute relative error with non-negative terms, which steps that something else disturbed hardly move.

@@ -29,7 +29,9 @@ Result<std::vector<RequestRecord>> run_real(EngineStack& stack, const EngineOpti
   SLUICE_TRY(const auto engine, stack.make_engine(executor, &options, times));
   Progress progress(what);
   auto records = replay(*engine, load.requests, load.arrivals, {*stack.clock, [&](Nanos t) { sleep_until(*stack.clock, t); }},
-                        [&](size_t done, size_t all) { progress.update(static_cast<double>(done), static_cast<double>(all)); });
+                        {.progress = [&](size_t done, size_t all) {
+                          progress.update(static_cast<double>(done), static_cast<double>(all));
+                        }});
   if (stats != nullptr) *stats = engine->stats();
   return records;
 }

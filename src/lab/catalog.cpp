@@ -1,0 +1,52 @@
+#include "lab/catalog.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace sluice::lab {
+
+// kv/
+extern const Experiment kInt8Kv, kParallelSampling, kRadix, kTokenGranular;
+// attention/
+extern const Experiment kSharedAttention;
+// batching/
+extern const Experiment kContinuous;
+
+namespace {
+
+constexpr std::array kCatalog = {
+    &kTokenGranular,
+    &kParallelSampling,
+    &kRadix,
+    &kInt8Kv,
+    &kSharedAttention,
+    &kContinuous,
+};
+
+bool has_id(const Experiment& x, std::string_view id) {
+  for (std::string_view rest = x.ids; !rest.empty();) {
+    const size_t end = std::min(rest.find(' '), rest.size());
+    if (rest.substr(0, end) == id) return true;
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return false;
+}
+
+}  // namespace
+
+std::span<const Experiment* const> catalog() { return kCatalog; }
+
+Result<std::vector<const Experiment*>> find_experiments(std::string_view name) {
+  std::vector<const Experiment*> found;
+  for (const Experiment* x : kCatalog)
+    if (x->run != nullptr && (x->name == name || x->group == name || has_id(*x, name))) found.push_back(x);
+  if (!found.empty()) return found;
+  std::string known;
+  for (const Experiment* x : kCatalog)
+    if (x->run != nullptr) known += (known.empty() ? "" : ", ") + std::string(x->name);
+  return invalid_argument(fmt::format("there is no experiment, group or id '{}'; experiments are: {}", name, known), "words");
+}
+
+}  // namespace sluice::lab

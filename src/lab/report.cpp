@@ -1,0 +1,132 @@
+#include "lab/report.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "lab/catalog.h"
+
+namespace sluice::lab {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json effect_json(const Effect& e) {
+  return {{"what", e.what}, {"unit", e.unit}, {"baseline", e.baseline}, {"technique", e.technique},
+          {"better", e.better == Better::lower ? "lower" : "higher"}, {"timed", e.timed},
+          {"gain", std::isfinite(e.gain()) ? e.gain() : 0}, {"as_expected", e.as_expected()}};
+}
+
+std::string counters_text(const std::vector<Counter>& counters) {
+  std::string text;
+  for (const Counter& c : counters)
+    text += fmt::format("{}{} {} to {}", text.empty() ? "" : "; ", c.what, number(c.baseline), number(c.technique));
+  return text;
+}
+
+}  // namespace
+
+std::string_view state_name(const Entry& entry) {
+  if (!entry.error.empty()) return "error";
+  switch (entry.finding.state()) {
+    case Finding::State::held: return "held";
+    case Finding::State::not_held: return "NOT HELD";
+    case Finding::State::precondition_absent: return "precondition absent";
+  }
+  return "";
+}
+
+std::string number(double value) {
+  if (std::fabs(value) < 100) {
+    const int digits = value == 0 ? 0 : std::max(0, 2 - static_cast<int>(std::floor(std::log10(std::fabs(value)))));
+    return fmt::format("{:.{}f}", value, value == std::floor(value) ? 0 : digits);
+  }
+  std::string digits = fmt::format("{:.0f}", value);
+  for (int i = static_cast<int>(digits.size()) - 3; i > (value < 0 ? 1 : 0); i -= 3)
+    digits.insert(static_cast<size_t>(i), ",");
+  return digits;
+}
+
+std::string effect_text(const Effect& e) {
+  if (e.what.empty()) return "";
+  return fmt::format("{}: {} to {}{}{} ({:.2f}x{})", e.what, number(e.baseline), number(e.technique),
+                     e.unit.empty() ? "" : " ", e.unit, e.gain(), e.as_expected() ? "" : ", NOT as expected");
+}
+
+std::string row_text(const Entry& entry) {
+  const Experiment& x = *entry.experiment;
+  std::string text = fmt::format("{:<8} {:<22} {:<8}", x.ids, x.name, state_name(entry));
+  if (!entry.error.empty()) return text + " " + entry.error;
+  const std::string counters = counters_text(entry.finding.counters);
+  text += " " + effect_text(entry.finding.effect) + (counters.empty() ? "" : "; " + counters);
+  if (!entry.finding.why_absent().empty()) text += "; " + entry.finding.why_absent();
+  for (const Check& check : entry.finding.checks)
+    if (!check.held) text += fmt::format("\n         did not hold: {} ({})", check.what, check.seen);
+  return text;
+}
+
+std::string to_json(const std::vector<Entry>& entries, const ReportHead& head) {
+  Json out = {{"version", head.version}, {"machine", head.machine}, {"setting", head.setting}};
+  for (const Entry& entry : entries) {
+    const Finding& f = entry.finding;
+    Json checks = Json::array(), counters = Json::array();
+    for (const Check& c : f.checks) checks.push_back({{"what", c.what}, {"held", c.held}, {"seen", c.seen}});
+    for (const Counter& c : f.counters)
+      counters.push_back({{"what", c.what}, {"baseline", c.baseline}, {"technique", c.technique}});
+    Json line = {{"name", entry.experiment->name}, {"ids", entry.experiment->ids}, {"state", state_name(entry)},
+                 {"seconds", std::round(entry.seconds * 100) / 100}};
+    if (!entry.error.empty()) line["error"] = entry.error;
+    if (!f.why_absent().empty()) line["absent"] = f.why_absent();
+    line["effect"] = effect_json(f.effect);
+    line["counters"] = std::move(counters);
+    line["checks"] = std::move(checks);
+    out["experiments"].push_back(std::move(line));
+  }
+  return out.dump(1) + "\n";
+}
+
+Result<std::string> document(const std::string& json, const std::string& origin) {
+  const Json in = Json::parse(json, nullptr, false);
+  if (in.is_discarded() || !in.contains("experiments"))
+    return invalid_argument(origin + " is no report of 'sluice lab run --json'", origin);
+  std::map<std::string, Json> found;
+  for (const Json& line : in["experiments"]) found[line.value("name", "")] = line;
+  std::string text = fmt::format(
+      "# Techniques\n\n"
+      "Made by `sluice lab document docs/lab.json`; what it shows was found by `sluice lab run --all --json docs/lab.json` on\n"
+      "{}, {} setting, sluice {}.\n"
+      "Only what works has a row. *Effect* is the baseline's figure, then the technique's; behind it the counts that explain it. Figures of the\n"
+      "simulator and counts are the same on every machine; times are this one's. `sluice lab run NAME` shows a row again, on any model (`--model`).\n",
+      in.value("machine", ""), in.value("setting", ""), in.value("version", ""));
+  std::string_view group;
+  for (const Experiment* x : catalog()) {
+    if (x->group != group) {
+      group = x->group;
+      text += fmt::format("\n## {}\n\n| id | technique | source | file | flag | must hold | effect | test |\n"
+                          "|---|---|---|---|---|---|---|---|\n", group);
+    }
+    std::string effect(x->elsewhere);
+    if (x->run != nullptr) {
+      const auto line = found.find(std::string(x->name));
+      if (line == found.end())
+        return invalid_argument(fmt::format("{} lacks the experiment '{}': run 'sluice lab run --all --json {}'", origin,
+                                            x->name, origin), origin);
+      const Json& j = line->second;
+      const Json& e = j["effect"];
+      Effect measured{e["what"], e["unit"], e["baseline"], e["technique"],
+                      e["better"] == "lower" ? Better::lower : Better::higher, e["timed"]};
+      std::vector<Counter> counters;
+      for (const Json& c : j["counters"]) counters.push_back({c["what"], c["baseline"], c["technique"]});
+      effect = fmt::format("`{}`, {}: {}", x->name, j.value("state", ""), x->workload);
+      for (const std::string& part : {effect_text(measured), counters_text(counters), j.value("absent", "")})
+        if (!part.empty()) effect += "; " + part;
+    }
+    text += fmt::format("| {} | {} | {} | `{}` | {} | {} | {} | {} |\n", x->ids, x->technique, x->paper, x->file, x->flag,
+                        x->holds, effect, x->test);
+  }
+  return text;
+}
+
+}  // namespace sluice::lab

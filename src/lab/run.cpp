@@ -1,0 +1,83 @@
+#include "lab/run.h"
+
+#include <algorithm>
+#include <bit>
+#include <thread>
+
+#include "backend/op_table.h"
+#include "sim/replay.h"
+#include "sim/sim_executor.h"
+#include "weights/tensor_source.h"
+
+namespace sluice::lab {
+namespace {
+
+Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& executor, const ReplayTime& time) {
+  Run run;
+  SLUICE_TRY(const auto engine, build_engine(options, executor, time.clock, &run.times));
+  double free_share = 0;
+  ReplayHooks hooks;
+  hooks.output = [&run](size_t request, const Output& out) {
+    SampleOutput& sample = run.outputs[{request, out.sample}];
+    for (const SampledToken& t : out.tokens) {
+      sample.tokens.push_back(t.token);
+      sample.logprob_bits.push_back(std::bit_cast<uint32_t>(t.logprob));
+    }
+  };
+  hooks.stepped = [&] {
+    const EngineStats stats = engine->stats();
+    run.peak_blocks = std::max(run.peak_blocks, stats.total_blocks - stats.free_blocks - stats.cached_idle_blocks);
+    run.peak_running = std::max(run.peak_running, stats.running);
+    free_share += static_cast<double>(stats.free_blocks + stats.cached_idle_blocks) / stats.total_blocks;
+  };
+  const std::vector<Nanos> at_once(load.requests.size(), 0);
+  run.records = replay(*engine, load.requests, load.arrivals.empty() ? at_once : load.arrivals, time, hooks);
+  run.stats = engine->stats();
+  run.report = make_report(run.records, {});
+  run.mean_free_share = run.stats.steps > 0 ? free_share / static_cast<double>(run.stats.steps) : 1;
+  std::string why;
+  CHECK(engine->consistent(&why), "the books are wrong: {}", why);
+  return run;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Bench>> Bench::open(const Setting& setting) {
+  SLUICE_TRY(auto source, open_tensor_source(setting.model));
+  SLUICE_TRY(const OpTable* table, select_op_table(""));
+  std::unique_ptr<Bench> bench(new Bench(setting.threads > 0 ? setting.threads : usable_cores(), *table));
+  bench->weights_ = std::make_unique<WeightStore>(std::move(source), bench->ops_);
+  SLUICE_TRY(bench->model_, build_model(*bench->weights_, bench->ops_));
+  bench->ops_.set_meter(&bench->meter_);
+  return bench;
+}
+
+Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvFormat& kv) {
+  SLUICE_TRY(KvArena arena, KvArena::allocate(model_->kv(), kv, options.kv_blocks, options.block_tokens));
+  LocalExecutor executor(*model_, ops_, std::move(arena));
+  RealClock clock;
+  const auto sleep_until = [&clock](Nanos t) {
+    std::this_thread::sleep_for(std::chrono::nanoseconds(std::max<Nanos>(0, t - clock.now())));
+  };
+  meter_.reset();
+  SLUICE_TRY(Run run, run_on(options, load, executor, {clock, sleep_until}));
+  for (const OpMeter::Entry& entry : meter_.entries())
+    if (entry.work.op == "attention") run.attention_bytes = entry.work.bytes, run.attention_ns = entry.ns;
+  return run;
+}
+
+Result<Run> simulate(const EngineOptions& options, const Load& load, const StepCost& cost) {
+  VirtualClock clock;
+  SimExecutor executor(cost, clock);
+  return run_on(options, load, executor, {clock, [&clock](Nanos t) { clock.advance_to(t); }});
+}
+
+EngineOptions engine_options(int context, int tokens) {
+  EngineOptions options;
+  options.max_model_len = context;
+  options.kv_blocks = (tokens + options.block_tokens - 1) / options.block_tokens;
+  options.max_waiting = 1 << 24;
+  return options;
+}
+
+}  // namespace sluice::lab

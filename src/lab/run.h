@@ -1,0 +1,75 @@
+#pragma once
+// The two beds that experiments run on: a model on this machine, and the simulator. Both send requests through an
+// engine that build_engine() made, and return the same record of it.
+
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "backend/op_meter.h"
+#include "engine/build_engine.h"
+#include "exec/local_executor.h"
+#include "lab/experiment.h"
+#include "sim/serving_report.h"
+#include "sim/step_cost.h"
+#include "weights/weight_store.h"
+
+namespace sluice::lab {
+
+struct Load {
+  std::vector<Request> requests;
+  std::vector<Nanos> arrivals;  // ascending from 0; empty: all at once
+};
+
+/// Tokens and the bits of their logprobs, by (request, sample): two runs gave the same outputs when these are equal.
+struct SampleOutput {
+  std::vector<TokenId> tokens;
+  std::vector<uint32_t> logprob_bits;
+  bool operator==(const SampleOutput&) const = default;
+};
+using Outputs = std::map<std::pair<size_t, int>, SampleOutput>;
+
+struct Run {
+  std::vector<RequestRecord> records;  // by request
+  Outputs outputs;
+  EngineStats stats;
+  ServingReport report;
+  EngineTimes times;           // real where the bed is, but for `execute` of a simulation
+  int peak_blocks = 0;         // most blocks held by sequences at once
+  double mean_free_share = 0;  // of the pool, over steps
+  int peak_running = 0;        // most sequences at once
+  double attention_bytes = 0;  // keys and values that attention read; 0 when simulated
+  Nanos attention_ns = 0;
+
+  int failed() const { return report.failed; }
+};
+
+/// A model on this machine.
+class Bench {
+ public:
+  static Result<std::unique_ptr<Bench>> open(const Setting& setting);
+
+  /// Serves the load on a fresh engine with an empty KV cache of `options.kv_blocks` blocks.
+  Result<Run> run(const EngineOptions& options, const Load& load, const KvFormat& kv = kKvF32);
+  Model& model() { return *model_; }
+  int64_t vocab() const { return model_->info().vocab_size; }
+  int max_positions() const { return static_cast<int>(model_->info().max_positions); }
+
+ private:
+  explicit Bench(int threads, const OpTable& table) : pool_(threads), ops_(table, pool_) {}
+
+  ThreadPool pool_;
+  Ops ops_;
+  OpMeter meter_;
+  std::unique_ptr<WeightStore> weights_;
+  std::unique_ptr<Model> model_;
+};
+
+/// The same on a virtual clock, where a step takes what `cost` says. Deterministic.
+Result<Run> simulate(const EngineOptions& options, const Load& load, const StepCost& cost = StepCost::built_in());
+
+/// Room for `tokens` of KV and contexts of `context`; every policy the default.
+EngineOptions engine_options(int context, int tokens);
+
+}  // namespace sluice::lab

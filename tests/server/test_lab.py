@@ -1,0 +1,36 @@
+"""The lab's quick setting as a whole: every experiment holds, or says with a figure why this model cannot show it."""
+import json
+import os
+import subprocess
+from pathlib import Path
+
+SLUICE = os.environ["SLUICE_BIN"]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def sluice(*args):
+    return subprocess.run([SLUICE, *args], cwd=ROOT, capture_output=True, text=True, timeout=1200)
+
+
+def test_every_experiment_holds(tmp_path):
+    report = tmp_path / "lab.json"
+    done = sluice("lab", "run", "--all", "--json", str(report))
+    assert done.returncode == 0, done.stdout + done.stderr
+    experiments = json.loads(report.read_text())["experiments"]
+    assert len(experiments) >= 6
+    for experiment in experiments:
+        assert experiment["state"] in ("held", "precondition absent"), experiment
+        assert experiment["state"] == "held" or any(c.isdigit() for c in experiment["absent"]), experiment
+    document = sluice("lab", "document", str(report))
+    assert document.returncode == 0 and document.stdout.startswith("# Techniques")
+
+
+def test_names_groups_and_ids_choose(tmp_path):
+    listed = sluice("lab", "list").stdout
+    assert "radix" in listed and "kv:" in listed
+    one = sluice("lab", "run", "V7")
+    assert one.returncode == 0 and one.stdout.startswith("V7") and "1 held, 0 not held" in one.stdout
+    unknown = sluice("lab", "run", "nothing")
+    assert unknown.returncode == 1 and "experiments are: " in unknown.stderr
+    assert "--all" in sluice("lab", "run").stderr
+    assert "no-such-model" in sluice("lab", "run", "radix", "--model", "no-such-model").stdout
