@@ -81,6 +81,8 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
                     "more shortens the time to first token of long prompts and lengthens the gaps between others' tokens",
                     kLeastChunkTokens));
   o.add("--batching", engine.batching, catalog_help("who may join", batching_catalog()));
+  o.add("--kv-tier-policy", engine.kv_tier_policy, catalog_help("what stays in host memory and on disk", tier_policy_catalog()));
+  o.add("--kv-restore", engine.kv_restore, catalog_help("what becomes of blocks that a tier has", restore_catalog()));
   o.add("--preemption-policy", engine.preemption_policy,
         catalog_help("what gives way when the KV cache is full", preempt_catalog()));
   o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
@@ -111,6 +113,7 @@ void EngineFlags::declare(OptionSet& o) {
         fmt::format("{}; auto is as precise as the weights, int8 takes half of f16 and is approximate",
                     kv_format_names()));
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
+  tiers.declare(o);
   declare_scheduling(o, engine);
 }
 
@@ -131,6 +134,7 @@ Status EngineFlags::check() const {
   }
   SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
+  SLUICE_TRY_STATUS(tiers.check());
   return check_scheduling(engine);
 }
 
@@ -219,6 +223,8 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->options.max_model_len = sizing.max_model_len;
   stack->options.vocab_size = plan.info.vocab_size;
   SLUICE_TRY_STATUS(check_engine_options(stack->options));
+  const std::string path = fmt::format("{} {} {}", stack->table->isa, sizing.format->name, flags.repack);
+  SLUICE_TRY(stack->tiers, flags.tiers.open(flags.model, path, sizing.block_bytes, stack->options, stack->notes));
   stack->mapper = map_ahead(stack->source);
   return stack;
 }
@@ -245,7 +251,7 @@ Status EngineStack::load() {
                            mapped > 0 ? " (a native pack, mapped)" : "",
                            static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
   SLUICE_TRY(KvArena arena, KvArena::allocate(model->kv(), *kv_format, options.kv_blocks, options.block_tokens));
-  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(arena));
+  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(arena), std::move(tiers));
   return {};
 }
 
@@ -257,7 +263,9 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
 
 Result<std::unique_ptr<Engine>> EngineStack::make_engine(Executor* wrapped, const EngineOptions* changed,
                                                          EngineTimes* times) {
-  return build_engine(changed != nullptr ? *changed : options, wrapped != nullptr ? *wrapped : *executor, *clock, times);
+  SLUICE_TRY(auto engine, build_engine(changed != nullptr ? *changed : options, wrapped != nullptr ? *wrapped : *executor, *clock, times));
+  engine->recover(executor->tiers().recovered());
+  return engine;
 }
 
 }  // namespace sluice

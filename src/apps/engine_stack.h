@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/plan_choice.h"
+#include "apps/tier_flags.h"
 #include "base/options.h"
 #include "engine/build_engine.h"
 #include "exec/local_executor.h"
@@ -31,6 +32,7 @@ struct EngineFlags {
   ByteSize kv_cache_memory;  // 0: sized from what is free
   double memory_utilization = 0.9;
   bool enable_prefix_caching = true;
+  TierFlags tiers;
   EngineOptions engine;
 
   void declare(OptionSet& options);
@@ -50,6 +52,7 @@ struct EngineStack {
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Clock> clock;
   const KvFormat* kv_format = nullptr;
+  KvTiers tiers;                   // until load() gives them to the executor
   EngineOptions options;           // as they were resolved
   std::vector<std::string> notes;  // how memory was divided, for the start log
 

@@ -31,6 +31,8 @@ struct Chosen {
   const BatchingEntry* batching;
   const PreemptPolicyEntry* preempt;
   const PrefixCacheEntry* cache;
+  const TierPolicyEntry* tier;
+  const RestorePolicyEntry* restore;
 };
 
 Result<Chosen> choose(const EngineOptions& options) {
@@ -41,6 +43,8 @@ Result<Chosen> choose(const EngineOptions& options) {
   SLUICE_TRY(const PreemptPolicyEntry* preempt,
              find_entry(preempt_catalog(), options.preemption_policy, "--preemption-policy"));
   SLUICE_TRY(const PrefixCacheEntry* cache, find_entry(prefix_cache_catalog(), options.prefix_cache, "--prefix-cache"));
+  SLUICE_TRY(const TierPolicyEntry* tier, find_entry(tier_policy_catalog(), options.kv_tier_policy, "--kv-tier-policy"));
+  SLUICE_TRY(const RestorePolicyEntry* restore, find_entry(restore_catalog(), options.kv_restore, "--kv-restore"));
   SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, 256));
   SLUICE_TRY_STATUS(check_range("--max-num-seqs", options.max_num_seqs, 1, 1 << 16));
   SLUICE_TRY_STATUS(check_range("--max-num-batched-tokens", options.max_num_batched_tokens, 1, 1 << 20));
@@ -51,7 +55,7 @@ Result<Chosen> choose(const EngineOptions& options) {
     return invalid_argument(fmt::format("--chunk-policy {} has no use for --chunked-prefill-size", chunk->name), "--chunked-prefill-size");
   if (!(options.watermark >= 0 && options.watermark < 1))
     return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
-  return Chosen{queue, chunk, batching, preempt, cache};
+  return Chosen{queue, chunk, batching, preempt, cache, tier, restore};
 }
 
 Status check_context(const EngineOptions& options) {
@@ -89,7 +93,10 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none"});
   policies.preempt = chosen.preempt->make(*policies.queue);
   policies.branching = std::make_unique<ParallelSampling>();
+  policies.tier = chosen.tier->make();
+  policies.restore = chosen.restore->make();
   EngineConfig config;
+  config.tiers = {options.host_blocks, options.disk_blocks, options.block_tokens};
   config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len, options.long_prefill_token_threshold};
   config.kv_blocks = options.kv_blocks;
   config.block_tokens = options.block_tokens;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "backend/ops.h"
-#include "kv/block_table.h"
+#include "kv/kv_copy.h"
 #include "kv/kv_spec.h"
 #include "tensor/buffer.h"
 
@@ -22,6 +22,9 @@ class KvArena {
   size_t bytes() const { return buffer_.bytes(); }
   /// Copies the first `copy.tokens` slots of every layer and head from one block to another.
   void copy(const KvCopy& copy);
+  /// A whole block, out of the pool and into it: block_bytes() of one block, layer by layer.
+  void get(BlockId block, uint8_t* bytes) const;
+  void put(BlockId block, const uint8_t* bytes);
 
  private:
   Buffer buffer_;

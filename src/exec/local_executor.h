@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "exec/kv_arena.h"
+#include "exec/kv_tiers.h"
 #include "model/model.h"
 #include "sample/sampler.h"
 #include "sched/executor.h"
@@ -20,7 +21,8 @@ struct StepTimes {
 
 class LocalExecutor final : public Executor {
  public:
-  LocalExecutor(Model& model, const Ops& ops, KvArena kv) : model_(model), ops_(ops), kv_(std::move(kv)) {
+  LocalExecutor(Model& model, const Ops& ops, KvArena kv, KvTiers tiers = {})
+      : model_(model), ops_(ops), kv_(std::move(kv)), tiers_(std::move(tiers)) {
     samplers_.resize(ops.pool().size());
   }
 
@@ -30,6 +32,7 @@ class LocalExecutor final : public Executor {
 
   const StepTimes& times() const { return times_; }
   const KvArena& kv() const { return kv_; }
+  const KvTiers& tiers() const { return tiers_; }
 
  private:
   void gather(const StepPlan& plan);
@@ -37,6 +40,7 @@ class LocalExecutor final : public Executor {
   Model& model_;
   const Ops& ops_;
   KvArena kv_;
+  KvTiers tiers_;
   RealClock clock_;
   std::vector<Sampler> samplers_;  // one per worker
   // The batch, reused from step to step.

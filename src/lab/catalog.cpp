@@ -8,7 +8,7 @@
 namespace sluice::lab {
 
 // kv/
-extern const Experiment kInt8Kv, kParallelSampling, kRadix, kTokenGranular;
+extern const Experiment kInt8Kv, kMultiTurn, kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular;
 // attention/
 extern const Experiment kSharedAttention;
 // batching/
@@ -20,6 +20,11 @@ constexpr std::array kCatalog = {
     &kTokenGranular,
     &kParallelSampling,
     &kRadix,
+    &kSwap,
+    &kRestoreChoice,
+    &kMultiTurn,
+    &kQueueAwareTiers,
+    &kRestart,
     &kInt8Kv,
     &kSharedAttention,
     &kContinuous,
