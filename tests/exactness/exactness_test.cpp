@@ -216,7 +216,8 @@ TEST(Exactness, AfterARestartPrefixesComeFromDisk) {
   Way way{roomy()};
   way.engine.kv_restore = "load", way.engine.disk_blocks = 400, way.disk = temporary_file();
   std::remove(way.disk.c_str());
-  const Run before = run(*source, *table, way, requests), after = run(*source, *table, way, requests);
+  const auto before = run(*source, *table, way, requests);
+  const auto after = run(*source, *table, way, requests);
   std::remove(way.disk.c_str());
   EXPECT_EQ(after.traces, before.traces);
   EXPECT_GT(after.stats.tiers.loaded_disk, 10u);
