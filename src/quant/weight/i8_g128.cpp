@@ -14,8 +14,8 @@ namespace {
 
 constexpr int kElems = 128, kBytes = 130;
 
-// The largest value takes 127. Among 128 values it stands at some three deviations, where a smaller scale would lose more on
-// it than it gains on the others.
+// The largest value takes 127. A search for the scale of least squared error takes 2 % of the error's deviation away and changes
+// no loss that texts can tell, at sixteen times the work.
 void encode(const float* values, void* blocks, int64_t n) {
   auto* out = static_cast<uint8_t*>(blocks);
   for (int64_t b = 0; b < n / kElems; ++b, values += kElems, out += kBytes) {
