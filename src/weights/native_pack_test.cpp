@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "backend/kernel_args.h"
 #include "backend/unpack.h"
 #include "weights/convert.h"
@@ -72,7 +74,10 @@ TEST_F(NativePackTest, ComesBackBitForBitInEveryFormat) {
 // Rows as they are encoded from the values, which a plain GGUF has; with a row-major table beside the panels.
 TEST_F(NativePackTest, HoldsATypeOfOurOwnAndAPlainGgufDoesNot) {
   const QuantRecipe& own = recipe("i8_g128");
-  const auto values = write_and_open(dir_, "plain.gguf", plan_random("tiny-llama", 3, recipe("f32")));
+  GgufPlan plain = *plan_random("tiny-llama3", 3, recipe("f32"));
+  plain.tensors.push_back(*std::ranges::find(plain.tensors, "token_embd.weight", &GgufTensor::name));
+  plain.tensors.back().name = "output.weight";
+  const auto values = write_and_open(dir_, "plain.gguf", plain);
   ASSERT_NE(values, nullptr);
   const std::string packed = pack("m.pack", plan_requantize(dir_.file("plain.gguf"), &own));
   const auto source = *open_tensor_source(dir_.file("m.pack"));
