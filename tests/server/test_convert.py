@@ -127,6 +127,13 @@ def test_a_type_of_our_own_is_served_at_load_and_from_a_pack(tmp_path):
         assert not out.exists()
 
 
+def test_repacking_says_what_falls_back(tmp_path):
+    narrow = tmp_path / "narrow.gguf"
+    convert("--random", "--like", "tiny-qwen2", narrow)  # rows of 96
+    shown = sluice("bench", "latency", str(narrow), "--repack", "i8_g128", "-p", "8", "-n", "0", "-r", "1")
+    assert "(--repack i8_g128); matrices: 15 Q8_0" in shown.stdout + shown.stderr
+
+
 def test_what_cannot_be_repacked_is_refused():
     for kind, want in (("q4_k_m", "convert the model first"), ("q9", 'unknown weight type "q9"')):
         done = sluice("run", str(HF), "--repack", kind, "-p", "The", "-n", "1")
