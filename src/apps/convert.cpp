@@ -4,10 +4,10 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <map>
 
 #include "apps/catalog_help.h"
 #include "apps/command.h"
+#include "apps/matrix_types.h"
 #include "apps/progress.h"
 #include "base/machine.h"
 #include "base/mapped_file.h"
@@ -117,17 +117,6 @@ Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
   return flags.pack ? as_pack(std::move(plan)) : plan;
 }
 
-/// How many matrices are of which type: a K-quant takes only rows of whole blocks, and others fall back.
-std::string matrix_types(const GgufPlan& plan) {
-  std::map<DType, int> counts;
-  for (const GgufTensor& t : plan.tensors)
-    if (t.shape.rank == 2) ++counts[t.dtype];
-  std::string text;
-  for (const auto& [dtype, count] : counts)
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, dtype_name(dtype));
-  return text;
-}
-
 }  // namespace
 
 Result<int> convert_main(const std::vector<std::string>& args) {
@@ -164,7 +153,7 @@ Result<int> convert_main(const std::vector<std::string>& args) {
                progress.update(static_cast<double>(done), static_cast<double>(all), tensor);
              }));
   std::fputs(fmt::format("wrote {}: {} tensors, {}; matrices: {}\n", flags.output, plan.tensors.size(),
-                         format_bytes(static_cast<double>(bytes)), matrix_types(plan))
+                         format_bytes(static_cast<double>(bytes)), matrix_types(plan.tensors))
                  .c_str(),
              stderr);
   return 0;

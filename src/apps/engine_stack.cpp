@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/catalog_help.h"
+#include "apps/matrix_types.h"
 #include "apps/progress.h"
 #include "backend/op_table.h"
 #include "base/machine.h"
@@ -208,8 +209,8 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->pool = std::make_unique<ThreadPool>(flags.threads > 0 ? flags.threads : usable_cores());
   SLUICE_TRY(stack->source, open_weights(flags, *stack->pool));
   if (!flags.repack.empty())
-    stack->notes.push_back(
-        fmt::format("weights: encoded as they are loaded, as 'sluice convert --type {}' would (--repack)", flags.repack));
+    stack->notes.push_back(fmt::format("weights: encoded as they are loaded (--repack {}); matrices: {}", flags.repack,
+                                       matrix_types(stack->source->tensors())));
   SLUICE_TRY(stack->table, select_op_table(flags.isa));
   stack->ops = std::make_unique<Ops>(*stack->table, *stack->pool);
   SLUICE_TRY(stack->matmul_tuning, parse_tuning_mode(flags.matmul_tuning));

@@ -38,7 +38,7 @@ void print_types(const TensorSource& source) {
   }
   row("tensors", fmt::format("{}, {}", source.tensors().size(), format_bytes(static_cast<double>(total))));
   for (const auto& [name, entry] : by_type)
-    row("", fmt::format("{:<6} {:>5} tensors, {}", name, entry.first, format_bytes(static_cast<double>(entry.second))));
+    row("", fmt::format("{:<7} {:>5} tensors, {}", name, entry.first, format_bytes(static_cast<double>(entry.second))));
 }
 
 Status print_pack(const TensorSource& source, bool verify) {
@@ -145,7 +145,7 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
   if (tensors) {
     print("\n");
     for (const TensorInfo& t : source->tensors())
-      print(fmt::format("{:<44} {:<6} {:<20} {:>12}\n", printable(t.name), dtype_name(t.dtype), t.shape.text(),
+      print(fmt::format("{:<44} {:<7} {:<20} {:>12}\n", printable(t.name), dtype_name(t.dtype), t.shape.text(),
                         format_bytes(static_cast<double>(t.size_bytes))));
   }
   return 0;

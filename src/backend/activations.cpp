@@ -48,20 +48,21 @@ void Activations::lay_out(const OpTable& table, ActForm new_form, int64_t new_ro
   k = new_k;
   const size_t row_bytes = form_bytes(form, k);
   const uint8_t* const at = memory_.reserve(static_cast<size_t>(rows) * row_bytes);
-  const int64_t most = table.group_rows[static_cast<int>(form)], count = (rows + most - 1) / most;
-  const int64_t wanted_slices = (rows + kMaxTileRows - 1) / kMaxTileRows;
-  const int64_t slice_rows = (rows + wanted_slices - 1) / wanted_slices;
+  // Slices of nearly equal size, cut into groups of nearly equal size: a small slice at the end would read and unpack all
+  // weights for its few rows.
+  const int64_t most = table.group_rows[static_cast<int>(form)], wanted_slices = (rows + kMaxTileRows - 1) / kMaxTileRows;
   groups.clear();
   slices.clear();
-  // Groups of nearly equal size; a slice takes groups until it has its share of the rows.
-  for (int64_t g = 0, row = 0; g < count; ++g) {
-    const int size = static_cast<int>(rows / count + (g < rows % count ? 1 : 0));
-    groups.push_back({at + static_cast<size_t>(row) * row_bytes, size, static_cast<int>(row)});
-    if (slices.empty() || slices.back().rows >= slice_rows || slices.back().rows + size > kMaxTileRows)
-      slices.push_back({static_cast<int>(g), 0, static_cast<int>(row), 0});
-    ++slices.back().groups;
-    slices.back().rows += size;
-    row += size;
+  for (int64_t s = 0, row = 0; s < wanted_slices; ++s) {
+    const int64_t slice_rows = rows / wanted_slices + (s < rows % wanted_slices ? 1 : 0);
+    const int64_t count = (slice_rows + most - 1) / most;
+    slices.push_back({static_cast<int>(groups.size()), static_cast<int>(count), static_cast<int>(row),
+                      static_cast<int>(slice_rows)});
+    for (int64_t g = 0; g < count; ++g) {
+      const int size = static_cast<int>(slice_rows / count + (g < slice_rows % count ? 1 : 0));
+      groups.push_back({at + static_cast<size_t>(row) * row_bytes, size, static_cast<int>(row)});
+      row += size;
+    }
   }
 }
 

@@ -7,8 +7,8 @@
 namespace sluice {
 namespace {
 
-constexpr int kBlockQueries = 64;    // query vectors of a block: enough to pay for reading K and V, and transposing K
-constexpr int kSharedQueries = 256;  // of a shared prefix's block: their scores and outputs stay in L2
+constexpr int kFewestQueries = 64;   // query vectors of a block: enough to pay for reading K and V, and transposing K
+constexpr int kMostQueries = 256;    // their scores and outputs stay in L2
 constexpr int kConvertCost = 8;      // that reading, in query vectors
 constexpr int kUnitsPerThread = 4;   // units as small as this share of the whole keep all workers busy to the end
 constexpr int64_t kArenaLimitFloats = int64_t{16} << 20;  // past 64 MiB of partials, blocks stay whole
@@ -28,7 +28,7 @@ void add_for_heads(const AttendArgs& args, AttendBlock b, AttendPlan& plan) {
 void add_shared_blocks(const AttendArgs& args, AttendPlan& plan) {
   const int group = args.heads / args.kv.kv_heads;
   plan.prefix_of.assign(args.segments.size(), {});
-  find_shared_prefixes(args, attend_block_rows(group), plan.shared);
+  find_shared_prefixes(args, attend_shared_rows(group), plan.shared);
   for (const SharedPrefixes::Group& g : plan.shared.groups)
     for (int i = g.first; i < g.first + g.count;) {
       AttendBlock b{.segment = plan.shared.members[static_cast<size_t>(i)], .tile_end = g.tiles};
@@ -37,7 +37,7 @@ void add_shared_blocks(const AttendArgs& args, AttendPlan& plan) {
       do {
         const size_t member = static_cast<size_t>(plan.shared.members[static_cast<size_t>(i)]);
         const AttendSegment& s = args.segments[member];
-        if (b.rows > 0 && (b.rows + s.rows) * group > kSharedQueries) break;
+        if (b.rows > 0 && (b.rows + s.rows) * group > kMostQueries) break;
         plan.prefix_of[member] = {block, b.rows};
         for (int row = 0; row < s.rows; ++row) plan.batch_rows.push_back(s.first_row + row);
         b.rows += s.rows;
@@ -46,10 +46,17 @@ void add_shared_blocks(const AttendArgs& args, AttendPlan& plan) {
     }
 }
 
-void add_blocks(const AttendArgs& args, int segment, AttendPlan& plan) {
+// Query vectors of a segment's blocks: as many as leave every worker its units.
+int block_queries(const AttendArgs& args, int threads) {
+  int64_t queries = 0;
+  for (const AttendSegment& s : args.segments) queries += int64_t{s.rows} * args.heads;
+  return static_cast<int>(std::clamp<int64_t>(queries / (int64_t{threads} * kUnitsPerThread), kFewestQueries, kMostQueries));
+}
+
+void add_blocks(const AttendArgs& args, int segment, int queries, AttendPlan& plan) {
   const AttendSegment& s = args.segments[static_cast<size_t>(segment)];
   const AttendPlan::Prefix prefix = plan.prefix_of[static_cast<size_t>(segment)];
-  const int block_rows = attend_block_rows(args.heads / args.kv.kv_heads);
+  const int block_rows = std::max(1, queries / (args.heads / args.kv.kv_heads));
   for (int row = 0; row < s.rows; row += block_rows) {
     AttendBlock b{.segment = segment, .first_row = row, .rows = std::min(block_rows, s.rows - row)};
     const int64_t first = s.first_pos + row, last = first + b.rows - 1;
@@ -68,7 +75,7 @@ int64_t attend_part_floats(int n, int head_dim) {
   return round_up(n, kLanes) * 2 + static_cast<int64_t>(n) * padded_dim(head_dim);
 }
 
-int attend_block_rows(int group) { return std::max(1, kBlockQueries / group); }
+int attend_shared_rows(int group) { return std::max(1, kFewestQueries / group); }
 
 void plan_attention(const AttendArgs& args, int threads, AttendPlan& plan) {
   plan.blocks.clear();
@@ -77,7 +84,8 @@ void plan_attention(const AttendArgs& args, int threads, AttendPlan& plan) {
   plan.batch_rows.clear();
   plan.arena_floats = 0;
   add_shared_blocks(args, plan);
-  for (size_t i = 0; i < args.segments.size(); ++i) add_blocks(args, static_cast<int>(i), plan);
+  const int queries = block_queries(args, threads);
+  for (size_t i = 0; i < args.segments.size(); ++i) add_blocks(args, static_cast<int>(i), queries, plan);
 
   int64_t total = 0;
   for (const AttendBlock& b : plan.blocks) total += b.cost;

@@ -50,8 +50,8 @@ struct AttendPlan {
 /// Floats of one partial (m, l, o) of n query vectors, rounded up to keep 64-byte alignment.
 int64_t attend_part_floats(int n, int head_dim);
 
-/// Rows that a block of a segment takes at most, of `group` query vectors each; segments of no more share their prefixes.
-int attend_block_rows(int group);
+/// Segments of no more rows, of `group` query vectors each, share their prefixes; they are one block.
+int attend_shared_rows(int group);
 
 /// Fills `plan` (which keeps its memory) for `threads` workers.
 void plan_attention(const AttendArgs& args, int threads, AttendPlan& plan);

@@ -36,7 +36,7 @@ OpWork attend_work(const AttendArgs& args) {
     for (int64_t p = s.first_pos; p <= last; ++p) pairs += static_cast<double>(p + 1 - first_seen(p));
   }
   SharedPrefixes shared;
-  find_shared_prefixes(args, attend_block_rows(args.heads / args.kv.kv_heads), shared);
+  find_shared_prefixes(args, attend_shared_rows(args.heads / args.kv.kv_heads), shared);
   for (const SharedPrefixes::Group& g : shared.groups) positions -= static_cast<double>((g.count - 1) * g.tiles * kSuperTile);
   const double token_bytes = 2.0 * args.kv.kv_heads * static_cast<double>(args.kv.format->tile_bytes(1, args.kv.head_dim));
   return {"attention", positions * token_bytes, 4.0 * pairs * args.heads * args.kv.head_dim};

@@ -17,6 +17,7 @@ struct BlockLayout { int head_bytes, head_blocks, block_bytes; };
 BlockLayout block_layout(DType dtype) {
   switch (dtype) {
     case DType::q8_0: return {kQ8HeadBytes, 1, kQ8BlockBytes};
+    case DType::i8_g128: return {kI8G128HeadBytes, 4, kI8G128BlockBytes};
     case DType::q4_0: case DType::iq4_nl: return {kQ4HeadBytes, 1, kQ4BlockBytes};
     case DType::q4_1: return {kQ41HeadBytes, 1, kQ41BlockBytes};
     case DType::mxfp4: return {kFp4HeadBytes, 1, kFp4BlockBytes};
@@ -69,6 +70,9 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
   else put_u16(head + 2 * c, b.d);
   switch (dtype) {
     case DType::q8_0: put_bytes(b.q, c, values); break;
+    case DType::i8_g128:
+      for (int s = 0; s < 4; ++s) put_bytes(b.q + 32 * s, c, values + s * kI8G128BlockBytes);
+      break;
     case DType::q4_0: case DType::iq4_nl: case DType::mxfp4: put_nibbles(b.q, c, values); break;
     case DType::q4_1:
       put_u16(head + 32 + 2 * c, b.dmin);

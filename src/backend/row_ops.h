@@ -58,10 +58,10 @@ struct AttendTile {
   AttendPart part;
 };
 
-/// Scores [n][kSuperTile], one sub-tile of K, transposed, and 32 bytes of what each query vector sees.
+/// Scores [n][kSuperTile], the query vectors, one sub-tile of K, transposed, and 32 bytes of what each query vector sees.
 static constexpr size_t attend_scratch_floats(int n, int head_dim) {
-  return static_cast<size_t>(n) * (kSuperTile + 8) +
-         static_cast<size_t>(kSubTile) * static_cast<size_t>(padded_dim(head_dim));
+  const size_t dim = static_cast<size_t>(padded_dim(head_dim));
+  return static_cast<size_t>(n) * (kSuperTile + dim + 8) + kSubTile * dim;
 }
 
 /// One row's rotation: pairs (i, i + pairs), or (2i, 2i + 1) when interleaved, i < pairs, in each of `heads` heads.

@@ -90,7 +90,7 @@ TEST(PackLayout, IsThatOfItsVersion) {
       {"Q8_0", 0x3caa36c4eb5b6e30}, {"Q4_0", 0x6eef53a3ee3c7b5c}, {"Q4_K", 0xcffd0c2b22663023},
       {"Q6_K", 0xe0cf992019aecf2f}, {"Q5_0", 0xf82c9678f8b296a3}, {"Q5_K", 0x9caff4707afa8f48},
       {"Q4_1", 0x0d9466c1c7a8256b}, {"Q5_1", 0xae82f16330a40086}, {"Q2_K", 0x4958e747ab05bd7b}, {"Q3_K", 0xf727cb64520d2b08},
-      {"IQ4_NL", 0x6eef53a3ee3c7b5c}, {"MXFP4", 0x600bf09516395d2a},
+      {"IQ4_NL", 0x6eef53a3ee3c7b5c}, {"MXFP4", 0x600bf09516395d2a}, {"I8_G128", 0x1670ed1ad160e27d},
   };
   for (const DType type : packable()) {
     const Packed w(type, 20, 768, 1);

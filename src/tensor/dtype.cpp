@@ -17,7 +17,7 @@ constexpr DTypeInfo kInfos[kNumDTypes] = {
     {DType::q5_k, "Q5_K", 256, 176}, {DType::iq4_nl, "IQ4_NL", 32, 18},
     {DType::mxfp4, "MXFP4", 32, 17}, {DType::q4_1, "Q4_1", 32, 20},
     {DType::q5_1, "Q5_1", 32, 24}, {DType::q3_k, "Q3_K", 256, 110},
-    {DType::q2_k, "Q2_K", 256, 84},
+    {DType::q2_k, "Q2_K", 256, 84}, {DType::i8_g128, "I8_G128", 128, 130},
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
-// Element types. Block types pack `block_elems` values of one row into `block_bytes` bytes (ggml's layouts).
+// Element types. Block types pack `block_elems` values of one row into `block_bytes` bytes (ggml's layouts, but for
+// the last).
 
 #include <cstddef>
 #include <cstdint>
@@ -11,8 +12,9 @@ enum class DType : uint8_t {
   f32, f16, bf16, f64,
   i8, u8, i16, u16, i32, u32, i64, u64, boolean,
   q8_0, q4_0, q4_k, q6_k, q5_0, q5_k, iq4_nl, mxfp4, q4_1, q5_1, q3_k, q2_k,
+  i8_g128,  // ours: no file but a native pack has it
 };
-inline constexpr int kNumDTypes = 25;
+inline constexpr int kNumDTypes = 26;
 
 struct DTypeInfo {
   DType dtype;

@@ -154,7 +154,7 @@ void read_tensor_info(Cursor& in, bool pack, TensorInfo& info) {
   if (in.failed()) return;
   info.packed = pack && type_id >= kPackedTypeBase;
   if (info.packed) type_id -= kPackedTypeBase;
-  const GgmlType* type = find_ggml_type(type_id);
+  const GgmlType* type = pack ? find_pack_type(type_id) : find_ggml_type(type_id);
   if (type == nullptr) return in.fail(fmt::format("{} has the unknown type {}", field, type_id));
   if (!type->dtype)
     return in.fail_unsupported(fmt::format("{} has type {}, which is not read yet; readable are {}", field, type->name,

@@ -93,6 +93,7 @@ TEST(GgufFile, EveryTensorTypeSurvivesBitForBit) {
   std::vector<std::string> expected;
   for (const WeightFormat* format : weight_formats())
     for (const Shape& shape : {Shape{5, 512}, Shape{256}, Shape{2, 3, 256}, Shape{2, 2, 2, 256}}) {
+      if (find_ggml_type(format->dtype) == nullptr) continue;  // one of our own, for packs
       const auto values = random_values(plan.tensors.size(), shape.elems());
       std::string bytes(row_bytes(format->dtype, shape[shape.rank - 1]) * (shape.elems() / shape[shape.rank - 1]),
                         '\0');

@@ -165,7 +165,11 @@ Result<std::string> build_header(const std::string& path, const GgufPlan& plan, 
   seen.clear();
   total_bytes = 0;
   for (const auto& tensor : plan.tensors) {
-    const GgmlType* type = find_ggml_type(tensor.dtype);
+    const GgmlType* type = plan.pack ? find_pack_type(tensor.dtype) : find_ggml_type(tensor.dtype);
+    if (type == nullptr && find_pack_type(tensor.dtype) != nullptr)
+      return invalid_argument(fmt::format("{}: tensor {} is of type {}, Sluice's own, which GGUF does not have: name another type "
+                                          "(--type q8_0), write a native pack (--pack), or encode a model as it is loaded (--repack)",
+                                          path, tensor.name, dtype_name(tensor.dtype)));
     size_t bytes = 0;
     if (type == nullptr || tensor.shape.rank < 1 || (!tensor.fill_encoded && weight_format(tensor.dtype) == nullptr) ||
         !(tensor.packed ? packed_tensor_bytes(tensor.shape, tensor.dtype, bytes)

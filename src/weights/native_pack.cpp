@@ -12,6 +12,23 @@
 #include "weights/output_head.h"
 
 namespace sluice {
+namespace {
+
+constexpr GgmlType kOwnTypes[] = {{kOwnTypeBase, "I8_G128", 128, 130, DType::i8_g128}};
+
+}  // namespace
+
+const GgmlType* find_pack_type(uint32_t id) {
+  for (const GgmlType& own : kOwnTypes)
+    if (own.id == id) return &own;
+  return find_ggml_type(id);
+}
+
+const GgmlType* find_pack_type(DType dtype) {
+  for (const GgmlType& own : kOwnTypes)
+    if (own.dtype == dtype) return &own;
+  return find_ggml_type(dtype);
+}
 
 Result<bool> is_pack(std::span<const GgufKey> keys, const std::string& path) {
   const auto key = std::ranges::find(keys, kPackVersionKey, &GgufKey::name);

@@ -17,6 +17,11 @@ namespace sluice {
 
 /// A packed tensor's type on disk is ggml's plus this.
 inline constexpr uint32_t kPackedTypeBase = 0x51550000;
+/// Types of our own, which packs alone hold, row-major or packed: numbers far from ggml's.
+inline constexpr uint32_t kOwnTypeBase = 0x8000;
+/// The type of a pack's tensor, ggml's or our own; null where there is none.
+const GgmlType* find_pack_type(uint32_t id);
+const GgmlType* find_pack_type(DType dtype);
 inline constexpr size_t kPackAlignment = 4096;
 inline constexpr std::string_view kPackVersionKey = "sluice.pack.version";
 inline constexpr std::string_view kPackHashesKey = "sluice.pack.xxh3";  // [tensors] u64, in file order

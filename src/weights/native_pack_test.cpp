@@ -5,7 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "backend/kernel_args.h"
+#include "backend/unpack.h"
 #include "weights/convert.h"
 #include "weights/gguf_file.h"
 #include "weights/memory_check.h"
@@ -45,6 +48,7 @@ class NativePackTest : public testing::Test {
 TEST_F(NativePackTest, ComesBackBitForBitInEveryFormat) {
   for (const char* shape : {"tiny-llama3", "tiny-llama"})  // a tied head, and one of its own
     for (const WeightFormat* format : weight_formats()) {
+      if (find_ggml_type(format->dtype) == nullptr) continue;  // no plain GGUF to come from
       const auto plain = write_and_open(dir_, "plain.gguf", plan_random(shape, 3, recipe_of(*format)));
       ASSERT_NE(plain, nullptr);
       const std::string packed = pack("m.pack", plan_requantize(dir_.file("plain.gguf"), nullptr));
@@ -65,6 +69,49 @@ TEST_F(NativePackTest, ComesBackBitForBitInEveryFormat) {
       EXPECT_EQ(pack("again.pack", plan_requantize(dir_.file("m.pack"), nullptr)), packed);
       EXPECT_EQ(pack("once.pack", plan_random(shape, 3, recipe_of(*format))), packed);
     }
+}
+
+// Rows as they are encoded from the values, which a plain GGUF has; with a row-major table beside the panels.
+TEST_F(NativePackTest, HoldsATypeOfOurOwnAndAPlainGgufDoesNot) {
+  const QuantRecipe& own = recipe("i8_g128");
+  GgufPlan plain = *plan_random("tiny-llama3", 3, recipe("f32"));
+  plain.tensors.push_back(*std::ranges::find(plain.tensors, "token_embd.weight", &GgufTensor::name));
+  plain.tensors.back().name = "output.weight";
+  const auto values = write_and_open(dir_, "plain.gguf", plain);
+  ASSERT_NE(values, nullptr);
+  const std::string packed = pack("m.pack", plan_requantize(dir_.file("plain.gguf"), &own));
+  const auto source = *open_tensor_source(dir_.file("m.pack"));
+  EXPECT_EQ(verify("m.pack").value(), source->tensors().size());
+  int row_major = 0, panels = 0;
+  for (const TensorInfo& info : source->tensors()) {
+    if (info.dtype != DType::i8_g128) continue;
+    ++(info.packed ? panels : row_major);
+    const int64_t cols = info.shape[1];
+    std::vector<uint8_t> want(row_bytes(info.dtype, cols)), got(want.size());
+    for (int64_t r = 0; r < info.shape[0]; ++r) {
+      weight_format(info.dtype)->encode(static_cast<const float*>(values->view(*values->find(info.name)).row(r)),
+                                        want.data(), cols);
+      if (info.packed) unpack_row(source->panels(info), r, got.data());
+      else std::memcpy(got.data(), source->view(info).row(r), got.size());
+      ASSERT_EQ(got, want) << info.name << " row " << r;
+    }
+  }
+  EXPECT_EQ(row_major, 1);
+  EXPECT_GT(panels, 10);
+  EXPECT_EQ(pack("again.pack", plan_requantize(dir_.file("m.pack"), nullptr)), packed);
+
+  for (const QuantRecipe* type : {&own, static_cast<const QuantRecipe*>(nullptr)}) {
+    const auto size = write_gguf(dir_.file("own.gguf"), *plan_requantize(dir_.file("m.pack"), type), pool_);
+    ASSERT_FALSE(size.ok());
+    EXPECT_NE(size.error().message.find("of type I8_G128, Sluice's own, which GGUF does not have"), std::string::npos)
+        << size.error().message;
+    EXPECT_FALSE(std::filesystem::exists(dir_.file("own.gguf")));
+  }
+  // Nor is it read from one: a pack that does not say that it is one.
+  std::string renamed = packed;
+  renamed[packed.find(kPackVersionKey)] = 'x';
+  write_bytes(dir_.file("renamed.pack"), renamed);
+  EXPECT_NE(error_of(dir_.file("renamed.pack")).find("has the unknown type"), std::string::npos);
 }
 
 TEST_F(NativePackTest, IsRequantizedAsItsSource) {

@@ -12,6 +12,7 @@ constexpr QuantRecipe kRecipes[] = {
     {"q3_k", DType::q3_k, false, 11},     {"q4_k", DType::q4_k, false, 14},     {"q4_k_m", DType::q4_k, true, 15},
     {"q5_k", DType::q5_k, false, 16},     {"q5_k_m", DType::q5_k, true, 17},    {"q6_k", DType::q6_k, false, 18},
     {"iq4_nl", DType::iq4_nl, false, 25}, {"mxfp4", DType::mxfp4, false, 38},
+    {"i8_g128", DType::i8_g128, false, 1024},  // llama.cpp's number where no type is known
 };
 
 // The first and last eighth of the layers, and every third between: llama.cpp's choice of layers worth more bits.
@@ -19,8 +20,8 @@ bool deserves_more_bits(int64_t layer, int64_t layers) {
   return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
 }
 
-DType smaller_blocks(DType k_quant) {
-  switch (k_quant) {
+DType smaller_blocks(DType dtype) {
+  switch (dtype) {
     case DType::q2_k: case DType::q3_k: return DType::iq4_nl;
     case DType::q4_k: return DType::q5_0;
     case DType::q5_k: return DType::q5_1;
@@ -55,7 +56,7 @@ DType recipe_dtype(const QuantRecipe& recipe, const RecipeModel& model, std::str
   if (shape.rank < 2) return DType::f32;
   DType dtype = recipe.mixture && precious(model, name) ? DType::q6_k : recipe.matrix;
   const int64_t cols = shape[shape.rank - 1];
-  if (dtype_info(dtype).block_elems == 256 && cols % 256 != 0) dtype = smaller_blocks(dtype);
+  if (const int elems = dtype_info(dtype).block_elems; elems > 32 && cols % elems != 0) dtype = smaller_blocks(dtype);
   if (dtype_info(dtype).block_elems == 32 && cols % 32 != 0) dtype = DType::f16;
   return dtype;
 }

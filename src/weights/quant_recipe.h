@@ -29,7 +29,8 @@ struct RecipeModel {
 };
 
 /// The type of the tensor `name` (GGUF names). Vectors stay F32. Rows that a block does not divide fall back as in
-/// llama.cpp: K-quants to a type of blocks of 32 with no fewer bits (Q4_K to Q5_0, Q6_K to Q8_0), blocks of 32 to F16.
+/// llama.cpp: K-quants to a type of blocks of 32 with no fewer bits (Q4_K to Q5_0, Q6_K to Q8_0), and so I8_G128 to Q8_0; blocks
+/// of 32 to F16.
 DType recipe_dtype(const QuantRecipe& recipe, const RecipeModel& model, std::string_view name, const Shape& shape);
 
 }  // namespace sluice

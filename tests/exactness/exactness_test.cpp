@@ -308,7 +308,7 @@ TEST(Exactness, RandomShapesInEveryFormat) {
       {shape(DType::bf16, 80, 112, 5, 5, 16, 131), kKvBF16}, {shape(DType::q8_0, 96, 160, 6, 2, 32, 263), kKvF16},
       {shape(DType::q4_0, 160, 224, 4, 1, 80, 199), kKvF32}, {shape(DType::q4_k, 256, 512, 4, 2, 64, 301), kKvF16},
       {shape(DType::q6_k, 256, 256, 14, 2, 64, 177), kKvBF16}, {shape(DType::q5_k, 256, 256, 4, 4, 64, 90), kKvF32},
-      {shape(DType::mxfp4, 96, 160, 6, 2, 32, 101), kKvF16},
+      {shape(DType::mxfp4, 96, 160, 6, 2, 32, 101), kKvF16}, {shape(DType::i8_g128, 128, 384, 4, 2, 32, 167), kKvF16},
       {shape(DType::f32, 72, 100, 3, 1, 24, 83), kKvInt8},       {shape(DType::q8_0, 96, 96, 14, 2, 80, 77), kKvInt8},
   };
   uint64_t seed = 10;

@@ -112,6 +112,28 @@ def test_repacked_at_load_is_what_convert_writes(tmp_path, kind):
     assert repacked.stdout == sluice("run", str(out), *arguments).stdout != ""
 
 
+def test_a_type_of_our_own_is_served_at_load_and_from_a_pack(tmp_path):
+    pack, plain, out = tmp_path / "m.pack", tmp_path / "plain.gguf", tmp_path / "out.gguf"
+    convert(HF, plain)
+    convert(plain, pack, "--type", "i8_g128", "--pack")
+    arguments = ["-p", "The", "-n", "100", "--temperature", "0"]
+    repacked = sluice("run", str(plain), "--repack", "i8_g128", *arguments)
+    assert repacked.returncode == 0, repacked.stderr
+    assert repacked.stdout == sluice("run", str(pack), *arguments).stdout != ""
+    assert "I8_G128" in sluice("inspect", str(pack)).stdout
+    for refused in (["--type", "i8_g128", plain, out], [pack, out]):
+        done = sluice("convert", *map(str, refused))
+        assert done.returncode == 1 and "I8_G128, Sluice's own, which GGUF does not have" in done.stderr, done.stderr
+        assert not out.exists()
+
+
+def test_repacking_says_what_falls_back(tmp_path):
+    narrow = tmp_path / "narrow.gguf"
+    convert("--random", "--like", "tiny-qwen2", narrow)  # rows of 96
+    shown = sluice("bench", "latency", str(narrow), "--repack", "i8_g128", "-p", "8", "-n", "0", "-r", "1")
+    assert "(--repack i8_g128); matrices: 15 Q8_0" in shown.stdout + shown.stderr
+
+
 def test_what_cannot_be_repacked_is_refused():
     for kind, want in (("q4_k_m", "convert the model first"), ("q9", 'unknown weight type "q9"')):
         done = sluice("run", str(HF), "--repack", kind, "-p", "The", "-n", "1")
@@ -122,7 +144,7 @@ def test_what_cannot_be_repacked_is_refused():
 
 def test_inspect_shows_what_repacking_makes():
     shown = sluice("inspect", str(HF), "--repack", "q8_0").stdout
-    assert "Q8_0      15 tensors, 1.86 MiB" in shown and "weights take 1.86 MiB" in shown and ", f16)" in shown
+    assert "Q8_0       15 tensors, 1.86 MiB" in shown and "weights take 1.86 MiB" in shown and ", f16)" in shown
     for flag in (["--isa", "foo"], ["--kv-cache-dtype", "foo"], ["--block-size", "0"]):
         done = sluice("inspect", str(HF), *flag)
         assert done.returncode == 1 and flag[0] in done.stderr

@@ -101,6 +101,7 @@ inline ::testing::AssertionResult same_bits(const float* a, const float* b, size
 
 inline std::vector<int64_t> lengths(DType dtype) {
   if (weight_format(dtype)->block_elems == 256) return {256, 768, 1280};
+  if (weight_format(dtype)->block_elems == 128) return {128, 384, 640, 1152};
   if (is_block_type(dtype)) return {32, 96, 544, 1088};
   return {1, 7, 255, 256, 513, 600};
 }

@@ -63,24 +63,33 @@ SLUICE_INLINE void multiply(const Chunk<Type>& w, int sub, const ActBlock* x, in
   _tile_stored(SLUICE_SUMS, dots, 64);
 }
 
-// acc[rows][16] += scale * dot, and after a block's last sub-block the minimums.
+// acc[rows][16] += scale * dot, and after a block's last sub-block the minimums. Where a scale serves several blocks, their sums
+// add up in part[rows][16] first, which the last of them leaves at zero.
 template <template <int> class Type>
 SLUICE_INLINE void accumulate(const Chunk<Type>& w, int sub, const ActBlock* x, int rows, const int32_t* dots,
-                              float* acc) {
-  constexpr int kSubs = Type<1>::kSubs, kBiasShift = Type<1>::kBiasShift;
+                              float* part, float* acc) {
+  constexpr int kSubs = Type<1>::kSubs, kBiasShift = Type<1>::kBiasShift, kScaleBlocks = Type<1>::kScaleBlocks;
   const int b = sub / kSubs, s = sub % kSubs;
   const F scale = f_load(w.scales[b][s][0]);
   x += b * rows;
-  for (int r = 0; r < rows; ++r, acc += kLanes, dots += kLanes) {
+  const bool whole = b % kScaleBlocks == kScaleBlocks - 1;
+  for (int r = 0; r < rows; ++r, part += kLanes, acc += kLanes, dots += kLanes) {
     int bias = 0;  // what the offset of the unsigned values adds too much
     if (kBiasShift >= 0) {
       bias = kSubs == 1 ? x[r].bias : s == 0 ? x[r].bias_lo : x[r].bias - x[r].bias_lo;
       bias >>= kBiasShift > 0 ? kBiasShift : 0;
     }
     const I dot = i_add(_mm512_loadu_si512(dots), i_set1(bias));
-    F sum = f_fma(f_from_i(dot), f_mul(scale, f_set1(x[r].scale)), f_load(acc));
-    if (Type<1>::kMin) sum = f_fnma(f_load(w.mins[b][0]), f_set1(x[r].scaled_sum), sum);
-    f_store(acc, sum);
+    const F a = f_set1(x[r].scale);
+    if constexpr (kScaleBlocks > 1) {
+      const F added = f_fma(f_from_i(dot), a, f_load(part));
+      f_store(part, whole ? f_zero() : added);
+      if (whole) f_store(acc, f_fma(added, scale, f_load(acc)));
+    } else {
+      F sum = f_fma(f_from_i(dot), f_mul(scale, a), f_load(acc));
+      if (Type<1>::kMin) sum = f_fnma(f_load(w.mins[b][0]), f_set1(x[r].scaled_sum), sum);
+      f_store(acc, sum);
+    }
   }
 }
 
@@ -89,11 +98,13 @@ SLUICE_INLINE void accumulate(const Chunk<Type>& w, int sub, const ActBlock* x, 
 template <template <int> class Type>
 void tile_blocks(const Chunk<Type>& w, int n, const ActBlock* x, int rows, float* acc) {
   alignas(64) int32_t dots[2][16 * kLanes];
+  alignas(64) float part[16 * kLanes];
+  if constexpr (Type<1>::kScaleBlocks > 1) clear(part, rows * kLanes);
   const int subs = n * Type<1>::kSubs;
   multiply<Type>(w, 0, x, rows, dots[0]);
   for (int i = 0; i < subs; ++i) {
     if (i + 1 < subs) multiply<Type>(w, i + 1, x, rows, dots[(i + 1) % 2]);
-    accumulate<Type>(w, i, x, rows, dots[i % 2], acc);
+    accumulate<Type>(w, i, x, rows, dots[i % 2], part, acc);
   }
 }
 

@@ -6,7 +6,7 @@
 
 // Every block type: X(name of its DType and of its kernel, its struct in weight_types.inc or q2_k.inc).
 #define SLUICE_BLOCK_TYPES(X) X(q8_0, Q8_0) X(q4_0, Q4_0) X(q4_k, Q4_K) X(q6_k, Q6_K) X(q5_0, Q5_0) X(q5_k, Q5_K) \
-  X(iq4_nl, IQ4_NL) X(mxfp4, MXFP4) X(q4_1, Q4_1) X(q5_1, Q5_1) X(q3_k, Q3_K) X(q2_k, Q2_K)
+  X(iq4_nl, IQ4_NL) X(mxfp4, MXFP4) X(q4_1, Q4_1) X(q5_1, Q5_1) X(q3_k, Q3_K) X(q2_k, Q2_K) X(i8_g128, I8_G128)
 
 #define SLUICE_DECLARE(name, Type) MatmulFn matmul_##name;
 

@@ -167,6 +167,31 @@ void matmul_q8_0(const MatmulTile& t) {
       });
 }
 
+// A scale serves kScaleBlocks blocks: their sums add up under the activations' scales, and enter under it as one.
+void matmul_i8_g128(const MatmulTile& t) {
+  constexpr int kScaleBlocks = 4;
+  const int64_t groups = t.k / (kScaleBlocks * kActBlock);
+  const int64_t head_bytes = round_up_64(groups * kI8G128HeadBytes);
+  for_each_column(t, [&](const uint8_t* panel, int c, float* acc) {
+    for (int64_t s = 0; s < groups; ++s) {
+      const float scale = load_f16(panel + s * kI8G128HeadBytes + 2 * c);
+      const uint8_t* values = panel + head_bytes + s * kScaleBlocks * kI8G128BlockBytes;
+      for (int g = 0, row = 0; g < t.n_groups; ++g)
+        for (int r = 0; r < t.groups[g].rows; ++r, ++row) {
+          float part = 0;
+          for (int b = 0; b < kScaleBlocks; ++b) {
+            const ActBlock& x = static_cast<const ActBlock*>(t.groups[g].x)[(s * kScaleBlocks + b) * t.groups[g].rows + r];
+            int dot = 0;
+            for (int k = 0; k < kActBlock; ++k)
+              dot += (values[b * kI8G128BlockBytes + 64 * (k / 4) + 4 * c + k % 4] - 128) * x.q[k];
+            part = std::fma(static_cast<float>(dot), x.scale, part);
+          }
+          acc[row] = std::fma(part, scale, acc[row]);
+        }
+    }
+  });
+}
+
 void matmul_q4_0(const MatmulTile& t) {
   block_matmul<kQ4HeadBytes, 1, kQ4BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {

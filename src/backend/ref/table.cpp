@@ -28,6 +28,7 @@ constexpr OpTable make_table() {
   set(DType::q5_1, ref::matmul_q5_1);
   set(DType::q3_k, ref::matmul_q3_k);
   set(DType::q2_k, ref::matmul_q2_k);
+  set(DType::i8_g128, ref::matmul_i8_g128);
   t.bf16_form = ActForm::f32;
   const auto arrange = [&](ActForm form, ArrangeFn* f) {
     t.arrange[static_cast<int>(form)] = f;

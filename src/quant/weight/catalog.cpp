@@ -5,6 +5,7 @@ namespace sluice {
 std::span<const WeightFormat* const> weight_formats() {
   static constexpr const WeightFormat* kAll[] = {
       &kF32, &kF16, &kBF16, &kQ8_0, &kQ4_0, &kQ4_K, &kQ6_K, &kQ5_0, &kQ5_K, &kIQ4_NL, &kMXFP4, &kQ4_1, &kQ5_1, &kQ3_K, &kQ2_K,
+      &kI8_G128,
   };
   return kAll;
 }

@@ -1,6 +1,7 @@
 #pragma once
-// Codecs of the weight types that model files hold: one file each, listed in catalog.cpp. The block layouts are ggml's
-// (https://github.com/ggml-org/ggml, docs/gguf.md), and decode() gives the same bits as its dequantization.
+// Codecs of the weight types that model files hold, and of our own: one file each, listed in catalog.cpp. The block layouts
+// are ggml's (https://github.com/ggml-org/ggml, docs/gguf.md), and decode() gives the same bits as its dequantization; a type
+// of our own says so in its file.
 
 #include <cstdint>
 #include <span>
@@ -33,7 +34,8 @@ struct WeightFormat {
   void (*unpack)(const void* block, QuantBlock* out);
 };
 
-extern const WeightFormat kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K, kQ5_0, kQ5_K, kIQ4_NL, kMXFP4, kQ4_1, kQ5_1, kQ3_K, kQ2_K;
+extern const WeightFormat kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_K, kQ6_K, kQ5_0, kQ5_K, kIQ4_NL, kMXFP4, kQ4_1, kQ5_1, kQ3_K, kQ2_K,
+    kI8_G128;
 
 /// Every format, in catalog order.
 std::span<const WeightFormat* const> weight_formats();

@@ -85,7 +85,7 @@ TEST_P(BlockFormats, UnpackAgreesWithDecode) {
     const float d = f16_to_f32(b.d), dmin = f16_to_f32(b.dmin);
     for (int i = 0; i < f.block_elems; ++i) {
       float value = 0;
-      if (f.dtype == DType::q8_0) value = d * static_cast<float>(b.q[i] - 128);
+      if (f.dtype == DType::q8_0 || f.dtype == DType::i8_g128) value = d * static_cast<float>(b.q[i] - 128);
       if (f.dtype == DType::q4_0) value = d * static_cast<float>(b.q[i] - 8);
       if (f.dtype == DType::iq4_nl) value = d * static_cast<float>(kIq4NlValues[b.q[i]]);
       if (f.dtype == DType::mxfp4) value = std::ldexp(static_cast<float>(kE2M1Doubled[b.q[i]]), b.scale[0] - 128);
@@ -110,7 +110,7 @@ TEST_P(WeightFormats, RoundTripErrorIsBounded) {
       {DType::f32, 0},       {DType::f16, 3e-4},   {DType::bf16, 2e-3},    {DType::q8_0, 6e-3},
       {DType::q4_0, 0.09},   {DType::q4_k, 0.076}, {DType::q6_k, 0.020},   {DType::q5_0, 0.044},
       {DType::q5_k, 0.038},  {DType::iq4_nl, 0.081}, {DType::mxfp4, 0.119}, {DType::q4_1, 0.075},
-      {DType::q5_1, 0.036},  {DType::q3_k, 0.162},   {DType::q2_k, 0.29},
+      {DType::q5_1, 0.036},  {DType::q3_k, 0.162},   {DType::q2_k, 0.29},   {DType::i8_g128, 7e-3},
   };
   const double bound = kBounds.at(f.dtype);
   Rng rng(7);
