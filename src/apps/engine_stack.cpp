@@ -44,6 +44,7 @@ Result<const KvFormat*> named_kv_format(std::string_view name) {
   if (name == "float32") name = "f32";
   if (name == "float16" || name == "half") name = "f16";
   if (name == "bfloat16") name = "bf16";
+  if (name == "fp8_e4m3") name = "fp8";
   for (const KvFormat* format : kv_formats())
     if (name == format->name) return format;
   if (name == "auto") return nullptr;
@@ -111,7 +112,7 @@ void EngineFlags::declare(OptionSet& o) {
   o.add("--memory-utilization", memory_utilization,
         "share of the memory that is free at start which weights and KV cache may take");
   o.add("--kv-cache-dtype", kv_cache_dtype,
-        fmt::format("{}; auto is as precise as the weights, int8 takes half of f16 and is approximate",
+        fmt::format("{}; auto is as precise as the weights; int8 and fp8 take half of f16, int4 a quarter, and are approximate",
                     kv_format_names()));
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
   tiers.declare(o);

@@ -202,7 +202,7 @@ TEST(Exactness, TrainedModel) {
   auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
   ASSERT_TRUE(source.ok()) << source.error().message;
   uint64_t seed = 1;
-  for (const KvFormat* kv : {&kKvF32, &kKvF16, &kKvInt8}) {
+  for (const KvFormat* kv : {&kKvF32, &kKvF16, &kKvInt8, &kKvFp8, &kKvInt4}) {
     SCOPED_TRACE(std::string(kv->name));
     expect_all_ways_equal(*source, DType::f32, 512, *kv, seed++);
   }
@@ -310,6 +310,7 @@ TEST(Exactness, RandomShapesInEveryFormat) {
       {shape(DType::q6_k, 256, 256, 14, 2, 64, 177), kKvBF16}, {shape(DType::q5_k, 256, 256, 4, 4, 64, 90), kKvF32},
       {shape(DType::mxfp4, 96, 160, 6, 2, 32, 101), kKvF16}, {shape(DType::i8_g128, 128, 384, 4, 2, 32, 167), kKvF16},
       {shape(DType::f32, 72, 100, 3, 1, 24, 83), kKvInt8},       {shape(DType::q8_0, 96, 96, 14, 2, 80, 77), kKvInt8},
+      {shape(DType::q8_0, 96, 96, 14, 2, 20, 77), kKvInt4},      {shape(DType::f16, 72, 100, 3, 1, 24, 83), kKvFp8},
   };
   uint64_t seed = 10;
   for (const Case& c : cases) {

@@ -51,10 +51,39 @@ inline Vec from_int8(const uint8_t* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
 
-// Elements [d, d + count) of a row in float32 (int8 without its factor), then zeros.
+// E4M3 as f16 has the same bits, one to the left, and an exponent that is 8 less.
+inline Vec from_fp8(const uint8_t* p) {
+  const __m128i wide = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  const __m128i size = _mm_and_si128(wide, _mm_set1_epi16(0x7f));
+  const __m128i sign = _mm_slli_epi16(_mm_and_si128(wide, _mm_set1_epi16(0x80)), 8);
+  const __m128i nan = _mm_cmpeq_epi16(size, _mm_set1_epi16(0x7f));
+  const __m128i bits = _mm_blendv_epi8(_mm_slli_epi16(size, 7), _mm_set1_epi16(0x7e00), nan);
+  return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(bits, sign)), _mm256_set1_ps(256.0f));
+}
+// Each of the 4 bytes holds two dims, as q + 8.
+inline Vec from_int4(const uint8_t* p) {
+  int word;
+  __builtin_memcpy(&word, p, sizeof word);
+  const __m128i bytes = _mm_cvtsi32_si128(word);
+  const __m128i low = _mm_and_si128(bytes, _mm_set1_epi8(15)), high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_sub_epi8(_mm_unpacklo_epi8(low, high), _mm_set1_epi8(8))));
+}
+
+// Elements [d, d + count) of a row in float32 (int8 and int4 without their factor), then zeros.
 template <KvType E>
 inline Vec load_elems(const uint8_t* row, int d, int count) {
-  static_assert(E == KvType::f32 || E == KvType::f16 || E == KvType::bf16 || E == KvType::int8, "how is it read?");
+  if (E == KvType::fp8) {
+    if (count == kWidth) return from_fp8(row + d);
+    uint8_t tail[kWidth] = {};
+    __builtin_memcpy(tail, row + d, static_cast<size_t>(count));
+    return from_fp8(tail);
+  }
+  if (E == KvType::int4) {
+    if (count == kWidth) return from_int4(row + d / 2);
+    uint8_t tail[kWidth / 2] = {};
+    __builtin_memcpy(tail, row + d / 2, static_cast<size_t>((count + 1) / 2));
+    return _mm256_and_ps(from_int4(tail), _mm256_castsi256_ps(lanes_from(0, count)));
+  }
   if (E == KvType::f32) {
     const float* from = reinterpret_cast<const float*>(row) + d;
     return count == kWidth ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lanes_from(0, count));

@@ -46,11 +46,29 @@ inline Vec from_int8(const uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
 
-// Elements [d, d + count) of a row in float32 (int8 without its factor), then zeros.
+// E4M3 as f16 has the same bits, one to the left, and an exponent that is 8 less.
+inline Vec from_fp8(__m128i bytes) {
+  const __m256i wide = _mm256_cvtepu8_epi16(bytes), size = _mm256_and_si256(wide, _mm256_set1_epi16(0x7f));
+  const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x80)), 8);
+  const __mmask16 nan = _mm256_cmpeq_epi16_mask(size, _mm256_set1_epi16(0x7f));
+  const __m256i bits = _mm256_mask_mov_epi16(_mm256_slli_epi16(size, 7), nan, _mm256_set1_epi16(0x7e00));
+  return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(bits, sign)), _mm512_set1_ps(256.0f));
+}
+// Each of the low 8 bytes holds two dims, as q + 8.
+inline Vec from_int4(__m128i bytes) {
+  const __m128i low = _mm_and_si128(bytes, _mm_set1_epi8(15)), high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_sub_epi8(_mm_unpacklo_epi8(low, high), _mm_set1_epi8(8))));
+}
+
+// Elements [d, d + count) of a row in float32 (int8 and int4 without their factor), then zeros.
 template <KvType E>
 inline Vec load_elems(const uint8_t* row, int d, int count) {
-  static_assert(E == KvType::f32 || E == KvType::f16 || E == KvType::bf16 || E == KvType::int8, "how is it read?");
   const __mmask16 mask = first_lanes(count);
+  if (E == KvType::fp8) return from_fp8(_mm_maskz_loadu_epi8(mask, row + d));
+  if (E == KvType::int4) {
+    const Vec x = from_int4(_mm_maskz_loadu_epi8(first_lanes((count + 1) / 2), row + d / 2));
+    return count == kWidth ? x : _mm512_maskz_mov_ps(mask, x);
+  }
   if (E == KvType::f32) return _mm512_maskz_loadu_ps(mask, row + 4 * d);
   if (E == KvType::int8 && count == kWidth) return from_int8(row + d);
   if (E == KvType::int8)

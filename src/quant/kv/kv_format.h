@@ -36,7 +36,7 @@ struct KvFormat {
   size_t tile_bytes(int block_tokens, int head_dim) const { return block_tokens * (row_bytes(head_dim) + side_bytes); }
 };
 
-extern const KvFormat kKvF32, kKvF16, kKvBF16, kKvInt8;
+extern const KvFormat kKvF32, kKvF16, kKvBF16, kKvInt8, kKvFp8, kKvInt4;
 
 /// Every format, in the order of KvType.
 std::span<const KvFormat* const> kv_formats();

@@ -42,11 +42,11 @@ TEST_P(KvFormats, StandsAtItsTypeAndAddsUp) {
       EXPECT_EQ(f.side_offset(tokens, dim), static_cast<size_t>(tokens) * f.row_bytes(dim));
       EXPECT_EQ(f.tile_bytes(tokens, dim), static_cast<size_t>(tokens) * f.tile_bytes(1, dim));
     }
-  const size_t bytes_of_64[kNumKvTypes] = {256, 128, 128, 68};
+  const size_t bytes_of_64[kNumKvTypes] = {256, 128, 128, 68, 64, 36};
   EXPECT_EQ(f.tile_bytes(1, 64), bytes_of_64[static_cast<size_t>(f.type)]);
 }
 
-// By how far a value may be off, in the row's largest value (int8) or in itself.
+// By how far a value may be off, in the row's largest value (int8, int4) or in itself.
 TEST_P(KvFormats, RoundTripErrorIsBounded) {
   const KvFormat& f = *GetParam();
   Rng rng(5);
@@ -59,6 +59,8 @@ TEST_P(KvFormats, RoundTripErrorIsBounded) {
         const float bound = f.type == KvType::f32    ? 0
                             : f.type == KvType::f16  ? std::max(own * 0x1p-11f, 0x1p-25f)
                             : f.type == KvType::bf16 ? own * 0x1p-8f
+                            : f.type == KvType::fp8  ? (own > 448 ? own - 448 : std::max(own * 0x1p-4f, 0x1p-10f))
+                            : f.type == KvType::int4 ? largest * (0.5f / 7) * 1.0001f
                                                      : largest * (0.5f / 127) * 1.0001f;
         ASSERT_LE(std::fabs(y[i] - x[i]), bound) << f.name << " " << x[i];
       }
@@ -70,7 +72,8 @@ TEST_P(KvFormats, KeepsZerosAndSurvivesTinyAndHugeRows) {
   for (const float v : round_trip(f, std::vector<float>(20, 0.0f))) EXPECT_EQ(v, 0);
   for (const float size : {1e-45f, 1e-38f, 1e-30f, 6e4f}) {
     const std::vector<float> y = round_trip(f, std::vector<float>(20, size));
-    for (const float v : y) ASSERT_NEAR(v, size, std::max(size * 4e-3f, 1e-7f)) << f.name;
+    const float want = f.type == KvType::fp8 ? std::min(size, 448.0f) : size;
+    for (const float v : y) ASSERT_NEAR(v, want, std::max(size * 4e-3f, 1e-7f)) << f.name;
   }
 }
 
@@ -94,6 +97,45 @@ TEST(KvInt8, KnownRow) {
   EXPECT_EQ(scale, 2);
   const std::vector<int8_t> want{127, -127, 0, 0, 2, -2, 63};  // 0.5 and 1.5 go to even
   EXPECT_EQ(0, std::memcmp(row.data(), want.data(), want.size()));
+}
+
+TEST(KvFp8, EveryCodeComesBackAndTiesGoToEven) {
+  for (int code = 0; code < 256; ++code) {
+    const uint8_t byte = static_cast<uint8_t>(code);
+    float x;
+    kKvFp8.decode(&byte, nullptr, 1, &x);
+    uint8_t again;
+    kKvFp8.encode(&x, 1, &again, nullptr);
+    EXPECT_EQ(again & 0x7f, code & 0x7f);
+    if ((code & 0x7f) != 0x7f) {
+      EXPECT_EQ(again, byte);
+    }
+  }
+  const auto rounded = [](float x) {
+    uint8_t byte;
+    kKvFp8.encode(&x, 1, &byte, nullptr);
+    kKvFp8.decode(&byte, nullptr, 1, &x);
+    return x;
+  };
+  EXPECT_EQ(rounded(17), 16);  // between 16 and 18
+  EXPECT_EQ(rounded(19), 20);
+  EXPECT_EQ(rounded(463), 448);
+  EXPECT_EQ(rounded(-1e6f), -448);
+  EXPECT_EQ(rounded(0x1p-9f), 0x1p-9f);
+  EXPECT_EQ(rounded(0x1p-10f), 0);
+  EXPECT_EQ(rounded(0x1.8p-6f), 0x1.8p-6f);
+}
+
+TEST(KvInt4, KnownRow) {
+  const std::vector<float> x{14, -14, 1, 0.9f, 3};
+  std::vector<uint8_t> row(3);
+  float scale;
+  kKvInt4.encode(x.data(), 5, row.data(), reinterpret_cast<uint8_t*>(&scale));
+  EXPECT_EQ(scale, 2);
+  const std::vector<float> want{7, -7, 0, 0, 2};  // 0.5 and 1.5 go to even
+  std::vector<float> got(5);
+  kKvInt4.decode(row.data(), reinterpret_cast<uint8_t*>(&scale), 5, got.data());
+  EXPECT_EQ(got, want);
 }
 
 }  // namespace

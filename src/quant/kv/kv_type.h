@@ -3,7 +3,7 @@
 
 namespace sluice {
 
-enum class KvType : int { f32, f16, bf16, int8 };
-constexpr int kNumKvTypes = 4;
+enum class KvType : int { f32, f16, bf16, int8, fp8, int4 };
+constexpr int kNumKvTypes = 6;
 
 }  // namespace sluice
