@@ -161,6 +161,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   const size_t given = static_cast<size_t>(flags.kv_cache_memory.bytes),
                least = bytes_for(std::max(2, o.max_model_len));
   MemoryLimit limit = memory_limit();
+  limit.available_bytes -= std::min(limit.available_bytes, static_cast<size_t>(flags.tiers.swap_space.bytes));
   if (given == 0)
     limit.available_bytes = static_cast<size_t>(flags.memory_utilization * static_cast<double>(limit.available_bytes));
   if (const Status fits = check_fits(source, given > 0 ? given : least, work, limit); !fits.ok()) {

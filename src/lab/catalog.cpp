@@ -8,7 +8,9 @@
 namespace sluice::lab {
 
 // kv/
-extern const Experiment kInt8Kv, kMultiTurn, kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular;
+extern const Experiment kHashChain, kInFlightPrefix, kInt8Kv, kMultiTurn, kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular;
+// measured_elsewhere.cpp
+extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kSimulation, kTiledAttention;
 // attention/
 extern const Experiment kSharedAttention;
 // batching/
@@ -20,14 +22,24 @@ constexpr std::array kCatalog = {
     &kTokenGranular,
     &kParallelSampling,
     &kRadix,
+    &kInFlightPrefix,
+    &kHashChain,
     &kSwap,
     &kRestoreChoice,
     &kMultiTurn,
     &kQueueAwareTiers,
     &kRestart,
     &kInt8Kv,
+    &kTiledAttention,
     &kSharedAttention,
     &kContinuous,
+    &kPackedMatmul,
+    &kMatmulPlans,
+    &kRepack,
+    &kI8G128,
+    &kNativePack,
+    &kPhilox,
+    &kSimulation,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {

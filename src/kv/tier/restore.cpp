@@ -32,13 +32,14 @@ class Cheaper final : public RestorePolicy {
  public:
   int blocks_to_load(const TierHit& hit, int block_tokens) const override {
     const int all = static_cast<int>(hit.blocks.size());
+    if (!token_ns_.known()) return all;  // after a start: to load is the better guess by far
     double load = 0;
     for (const TierHit::Block& block : hit.blocks) {
       const Recent& cost = block.tier == Tier::host ? host_ns_ : disk_ns_;
-      if (!cost.known()) return std::min(all, kTryBlocks);  // what has never been measured is tried
+      if (!cost.known()) return std::min(all, kTryBlocks);  // a little of what has never been measured is tried
       load += cost.mean();
     }
-    if (!token_ns_.known() || load <= token_ns_.mean() * all * block_tokens) return all;
+    if (load <= token_ns_.mean() * all * block_tokens) return all;
     return probe_ ? std::min(all, kTryBlocks) : 0;  // now and then the slower one, which may have become faster
   }
 
