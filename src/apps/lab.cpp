@@ -14,6 +14,7 @@
 #include "base/mapped_file.h"
 #include "base/options.h"
 #include "lab/catalog.h"
+#include "lab/gain_plot.h"
 #include "lab/report.h"
 
 namespace sluice {
@@ -69,7 +70,8 @@ lab::Entry run_one(const lab::Experiment& experiment, const lab::Setting& settin
   return entry;
 }
 
-Result<int> run(const std::vector<const lab::Experiment*>& experiments, lab::Setting setting, const std::string& json_path) {
+Result<int> run(const std::vector<const lab::Experiment*>& experiments, lab::Setting setting, const std::string& json_path,
+                const std::string& plot_folder) {
   SLUICE_TRY(const ScratchFolder scratch, ScratchFolder::make());
   std::vector<lab::Entry> entries;
   int failed = 0, absent = 0;
@@ -95,6 +97,11 @@ Result<int> run(const std::vector<const lab::Experiment*>& experiments, lab::Set
     const lab::ReportHead head{SLUICE_VERSION, fmt::format("{}, {} cores", cpu_model(), usable_cores()), setting.quick ? "quick" : "full"};
     SLUICE_TRY_STATUS(write_text_file(json_path, lab::to_json(entries, head)));
   }
+  if (!plot_folder.empty()) {
+    std::error_code failed_to;
+    std::filesystem::create_directories(plot_folder, failed_to);
+    SLUICE_TRY_STATUS(write_text_file(plot_folder + "/gains.svg", lab::gain_plot(entries)));
+  }
   return failed == 0 ? 0 : 1;
 }
 
@@ -104,7 +111,7 @@ Result<int> lab_main(const std::vector<std::string>& args) {
   lab::Setting setting;
   setting.model = "models/sluice-tiny-2m";
   std::vector<std::string> names;
-  std::string json_path;
+  std::string json_path, plot_folder;
   bool all = false, full = false;
   OptionSet options(
       "sluice lab",
@@ -119,6 +126,7 @@ Result<int> lab_main(const std::vector<std::string>& args) {
   options.add("--trace", setting.trace, "a trace in place of the simulator's synthetic workloads");
   options.add("-t,--threads", setting.threads, "worker threads; 0: the usable cores");
   options.add("--json", json_path, "write what was found to this file too");
+  options.add("--plot", plot_folder, "write gains.svg, the effects side by side, to this folder");
   const bool has_verb = !args.empty() && !args[0].starts_with("-");
   const std::string verb = has_verb ? args[0] : "";
   SLUICE_TRY(const auto outcome, options.parse({args.begin() + has_verb, args.end()}));
@@ -138,7 +146,7 @@ Result<int> lab_main(const std::vector<std::string>& args) {
     SLUICE_TRY(const auto found, lab::find_experiments(name));
     experiments.insert(experiments.end(), found.begin(), found.end());
   }
-  return run(experiments, setting, json_path);
+  return run(experiments, setting, json_path, plot_folder);
 }
 
 }  // namespace sluice

@@ -8,7 +8,7 @@
 namespace sluice::lab {
 
 // kv/
-extern const Experiment kHashChain, kInFlightPrefix, kInt8Kv, kMultiTurn, kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular;
+extern const Experiment kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kLongContextFormats, kMultiTurn, kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular;
 // measured_elsewhere.cpp
 extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kSimulation, kTiledAttention;
 // attention/
@@ -30,6 +30,9 @@ constexpr std::array kCatalog = {
     &kQueueAwareTiers,
     &kRestart,
     &kInt8Kv,
+    &kFp8Kv,
+    &kInt4Kv,
+    &kLongContextFormats,
     &kTiledAttention,
     &kSharedAttention,
     &kContinuous,

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "lab/catalog.h"
+#include "lab/gain_plot.h"
 #include "lab/report.h"
 #include "lab/workloads.h"
 
@@ -66,6 +67,16 @@ TEST(Document, IsMadeFromAReportAndMissesNothing) {
   ASSERT_FALSE(lacking.ok());
   EXPECT_NE(lacking.error().message.find("lacks"), std::string::npos);
   EXPECT_FALSE(document("{}", "lab.json").ok());
+}
+
+TEST(GainPlot, HasABarForEveryEffectAndEscapesItsText) {
+  std::vector<Entry> entries{{catalog()[0], with_effect(10, 5, true), {}, 1}, {catalog()[1], with_effect(1, 100, false), {}, 1}, {catalog()[2], {}, "no model", 1}};
+  entries[0].finding.effect.what = "a < b & c";
+  const std::string svg = gain_plot(entries);
+  EXPECT_NE(svg.find("2x</text>"), std::string::npos) << svg;
+  EXPECT_NE(svg.find("0.01x</text>"), std::string::npos);
+  EXPECT_NE(svg.find("a &lt; b &amp; c"), std::string::npos);
+  EXPECT_EQ(svg.find(std::string(catalog()[2]->name) + " ("), std::string::npos) << "what could not run has no bar";
 }
 
 TEST(Workloads, AreFunctionsOfTheirArguments) {

@@ -95,10 +95,11 @@ Result<std::string> document(const std::string& json, const std::string& origin)
   for (const Json& line : in["experiments"]) found[line.value("name", "")] = line;
   std::string text = fmt::format(
       "# Techniques\n\n"
-      "Made by `sluice lab document docs/lab.json`; what it shows was found by `sluice lab run --all --json docs/lab.json` on\n"
+      "Made by `sluice lab document docs/lab/lab.json`; what it shows was found by `sluice lab run --all --json docs/lab/lab.json --plot docs/lab` on\n"
       "{}, {} setting, sluice {}.\n"
       "Only what works has a row. *Effect* is the baseline's figure, then the technique's; behind it the counts that explain it. Figures of the\n"
-      "simulator and counts are the same on every machine; times are this one's. `sluice lab run NAME` shows a row again, on any model (`--model`).\n",
+      "simulator and counts are the same on every machine; times are this one's. `sluice lab run NAME` shows a row again, on any model (`--model`).\n\n"
+      "![How many times better each technique is than its baseline](lab/gains.svg)\n",
       in.value("machine", ""), in.value("setting", ""), in.value("version", ""));
   std::string_view group;
   for (const Experiment* x : catalog()) {

@@ -25,6 +25,12 @@ def test_every_experiment_holds(tmp_path):
     assert document.returncode == 0 and document.stdout.startswith("# Techniques")
 
 
+def test_the_document_is_what_the_catalog_and_the_last_report_say():
+    made = sluice("lab", "document", "docs/lab/lab.json")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == (ROOT / "docs/techniques.md").read_text(), "run: sluice lab document docs/lab/lab.json > docs/techniques.md"
+
+
 def test_names_groups_and_ids_choose(tmp_path):
     listed = sluice("lab", "list").stdout
     assert "radix" in listed and "kv:" in listed
