@@ -264,18 +264,6 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
   draft.decision.run.push_back({&seq, computed, n});
 }
 
-/// The blocks behind a hit that some tier has and that are worth loading. Never the last token's: its logits are wanted.
-TierHit Scheduler::restorable(const Sequence& seq, const PrefixHit& hit) const {
-  TierHit restore;
-  if (!tiers_.config().any() || seq.scores_prompt()) return restore;
-  const int held = static_cast<int>(hit.blocks.size());
-  const int most = (static_cast<int>(seq.tokens.size()) - 1) / pool_.block_tokens() - held;
-  if (most <= 0) return restore;
-  restore = tiers_.match(seq.request->salt, seq.tokens, held, most);
-  restore.blocks.resize(static_cast<size_t>(policies_.restore->blocks_to_load(restore, pool_.block_tokens())));
-  return restore;
-}
-
 // --- commit ------------------------------------------------------------------------------------------------------
 
 void Scheduler::enqueue(Sequence& seq, Nanos now) {
@@ -320,28 +308,6 @@ void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
     seq.table.replace(i, std::move(copy));
   }
   while (seq.table.size() * block_tokens < end) seq.table.push(fresh_block());
-}
-
-void Scheduler::restore(Sequence& seq, const TierHit& hit, StepPlan& plan) {
-  for (const TierHit::Block& block : hit.blocks) {
-    BlockRef to = fresh_block();
-    loads_.push_back({seq.id, seq.table.size() * pool_.block_tokens(), block.key->hash});
-    plan.copies.push_back(tiers_.load(*block.key, to.id()));
-    seq.table.push(std::move(to));
-  }
-}
-
-void Scheduler::fetch_for_waiting(StepPlan& plan, Nanos now) {
-  const int most = tiers_.look_ahead_sequences();
-  if (most == 0 || waiting_.empty()) return;
-  std::vector<std::pair<Key, const Sequence*>> order;
-  for (const Sequence* s : waiting_) order.emplace_back(key(*s, now), s);
-  const size_t n = std::min(order.size(), static_cast<size_t>(most));
-  std::ranges::partial_sort(order, order.begin() + static_cast<int64_t>(n));
-  std::vector<TierNeed> needs;
-  for (size_t i = 0; i < n; ++i) needs.push_back({order[i].second->request->salt, order[i].second->tokens});
-  tiers_.look_ahead(needs);
-  for (KvCopy& copy : tiers_.take_copies()) plan.copies.push_back(std::move(copy));
 }
 
 StepPlan Scheduler::commit(Decision decision, Nanos now) {
@@ -423,24 +389,6 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   outcome.forks.push_back(child->id);
   emit(Event::Kind::forked, parent.id, fork.tokens, now, child->id);
   sequences_.emplace(child->id, std::move(child));
-}
-
-void Scheduler::settle_tiers(const StepPlan& plan, const StepResult& result, Nanos now) {
-  if (!tiers_.config().any()) return;
-  tiers_.settled();
-  RestoreSample sample{now - committed_at_, plan.tokens(), result.load_ns, 0, 0};
-  for (const KvCopy& copy : plan.copies) {
-    sample.loaded_host += copy.from == Tier::host && copy.to == Tier::pool;
-    sample.loaded_disk += copy.from == Tier::disk && copy.to == Tier::pool;
-  }
-  policies_.restore->learn(sample);
-  for (const uint64_t hash : result.lost) tiers_.lost(hash);
-  // A sequence whose block did not arrive has KV up to there, and what the step made of it is void.
-  for (const Load& load : loads_) {
-    if (std::ranges::find(result.lost, load.hash) == result.lost.end()) continue;
-    Sequence& seq = at(load.seq);
-    seq.computed = std::min(seq.computed, load.first_pos);
-  }
 }
 
 std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& result, Nanos now) {
