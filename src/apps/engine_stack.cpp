@@ -74,6 +74,8 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
   o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
   o.add("--scheduling-policy", engine.scheduling_policy, catalog_help("order of the queue", queue_catalog()));
+  o.add("--aging-ms", engine.aging_ms,
+        "waiting time that lifts a request in the queue, as the policy's line says, so that none starves; 0: the policy's own");
   o.add("--chunk-policy", engine.chunk_policy, catalog_help("how prefill and decode share a step", chunk_catalog()));
   o.add("--long-prefill-token-threshold", engine.long_prefill_token_threshold,
         "most prefill tokens of one sequence in one step; 0: no limit");
@@ -85,7 +87,7 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("--kv-tier-policy", engine.kv_tier_policy, catalog_help("what stays in host memory and on disk", tier_policy_catalog()));
   o.add("--kv-restore", engine.kv_restore, catalog_help("what becomes of blocks that a tier has", restore_catalog()));
   o.add("--preemption-policy", engine.preemption_policy,
-        catalog_help("what gives way when the KV cache is full", preempt_catalog()));
+        catalog_help("what gives way when the KV cache is full, or to those that outrank it", preempt_catalog()));
   o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
   o.add("--max-waiting", engine.max_waiting, "most requests in the queue; one more is refused");
 }

@@ -53,9 +53,19 @@ Result<Chosen> choose(const EngineOptions& options) {
   SLUICE_TRY_STATUS(check_range("--chunked-prefill-size", options.chunked_prefill_size, 0, 1 << 20));
   if (options.chunked_prefill_size > 0 && !chunk->reads_chunk_tokens)
     return invalid_argument(fmt::format("--chunk-policy {} has no use for --chunked-prefill-size", chunk->name), "--chunked-prefill-size");
+  if (!(options.aging_ms >= 0 && options.aging_ms <= 1e9))
+    return invalid_argument(fmt::format("--aging-ms is {}; it must be from 0 to 1e9", options.aging_ms), "--aging-ms");
+  if (options.aging_ms > 0 && queue->aging == 0)
+    return invalid_argument(fmt::format("--scheduling-policy {} has no use for --aging-ms", queue->name), "--aging-ms");
   if (!(options.watermark >= 0 && options.watermark < 1))
     return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
   return Chosen{queue, chunk, batching, preempt, cache, tier, restore};
+}
+
+QueueOptions queue_options(const EngineOptions& options, const QueuePolicyEntry& entry) {
+  QueueOptions out;
+  out.aging = options.aging_ms > 0 ? static_cast<Nanos>(options.aging_ms * 1e6) : entry.aging;
+  return out;
 }
 
 Status check_context(const EngineOptions& options) {
@@ -88,7 +98,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   auto cache = chosen.cache->make(*pool);
   if (times != nullptr) cache = timed(std::move(cache), *times, clock);
   SchedulerPolicies policies;
-  policies.queue = chosen.queue->make();
+  policies.queue = chosen.queue->make(queue_options(options, *chosen.queue));
   policies.chunk = chosen.chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
   policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none"});
   policies.preempt = chosen.preempt->make(*policies.queue);
@@ -102,7 +112,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   config.block_tokens = options.block_tokens;
   config.vocab_size = options.vocab_size;
   config.max_waiting = options.max_waiting;
-  config.reads_priority = chosen.queue->reads_priority;
+  config.reads_priority = chosen.queue->reads_priority || chosen.preempt->reads_priority;
   return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock,
                                   times);
 }

@@ -34,6 +34,7 @@ struct EngineSetup {
   const TierPolicyEntry* tier = &tier_policy_catalog()[0];
   const RestorePolicyEntry* restore = &restore_catalog()[0];
   int lose_every = 0;
+  Nanos aging = 0;
   std::string text() const {
     return fmt::format(
         "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
@@ -44,11 +45,11 @@ struct EngineSetup {
   }
 };
 
-/// The last to come goes first, by a rank that grows older: no policy of the catalog moves its ranks yet.
+/// The last to come goes first, by a rank that grows older: whatever the catalog holds, ranks that move are tried.
 struct LastComeFirst final : QueuePolicy {
   double rank(const Sequence& seq, Nanos now) const override { return static_cast<double>(now - seq.arrival); }
 };
-constexpr QueuePolicyEntry kMovingRanks{.name = "last-come-first", .help = "", .make = []() -> std::unique_ptr<QueuePolicy> { return std::make_unique<LastComeFirst>(); }};
+constexpr QueuePolicyEntry kMovingRanks{.name = "last-come-first", .help = "", .make = [](const QueueOptions&) -> std::unique_ptr<QueuePolicy> { return std::make_unique<LastComeFirst>(); }};
 
 template <class Entries>
 auto pick(Rng& rng, Entries entries) {
@@ -79,6 +80,7 @@ EngineSetup random_setup(Rng& rng) {
     s.restore = pick(rng, restore_catalog());
     s.lose_every = rng.below(3) == 0 ? static_cast<int>(rng.between(1, 9)) : 0;
   }
+  if (s.queue->aging > 0) s.aging = static_cast<Nanos>(rng.between(1, 1000)) * 1'000;
   return s;
 }
 
@@ -87,7 +89,7 @@ struct World {
     auto pool = std::make_unique<BlockPool>(s.blocks, s.block_tokens);
     auto cache = s.cache->make(*pool);
     SchedulerPolicies policies;
-    policies.queue = s.queue->make();
+    policies.queue = s.queue->make({s.aging});
     policies.chunk = s.chunk->make({s.budget, 0});
     policies.gates = s.batching->make({s.watermark, s.cache->name != "none"});
     policies.preempt = s.preempt->make(*policies.queue);

@@ -119,7 +119,7 @@ class ToyServer {
     auto cache = prefix_cache_catalog()[0].make(*pool);
     SchedulerPolicies policies;
     const auto queue = std::ranges::find(queue_catalog(), options.queue, &QueuePolicyEntry::name);
-    policies.queue = queue->make();
+    policies.queue = queue->make({queue->aging});
     policies.chunk = chunk_catalog()[0].make({256, 0});
     policies.gates = batching_catalog()[0].make({0.01, true});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);

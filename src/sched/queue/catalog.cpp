@@ -2,14 +2,20 @@
 
 #include "sched/queue/fcfs.h"
 #include "sched/queue/priority.h"
+#include "sched/queue/priority_aging.h"
 
 namespace sluice {
+namespace {
+constexpr Nanos kSecond = 1'000'000'000;
+}
 
 std::span<const QueuePolicyEntry> queue_catalog() {
   static constexpr QueuePolicyEntry kEntries[] = {
-      {"fcfs", "first come, first served", []() -> std::unique_ptr<QueuePolicy> { return std::make_unique<Fcfs>(); }},
+      {"fcfs", "first come, first served", [](const QueueOptions&) -> std::unique_ptr<QueuePolicy> { return std::make_unique<Fcfs>(); }},
       {"priority", "the request's priority field, low first, then arrival",
-       []() -> std::unique_ptr<QueuePolicy> { return std::make_unique<Priority>(); }, true},
+       [](const QueueOptions&) -> std::unique_ptr<QueuePolicy> { return std::make_unique<Priority>(); }, true},
+      {"priority-aging", "the same, where each --aging-ms of waiting lifts a request by a class, and one for which there is no room takes the place of lower classes that run",
+       [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<PriorityAging>(o.aging); }, true, 30 * kSecond},
   };
   return kEntries;
 }

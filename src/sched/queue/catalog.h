@@ -7,11 +7,17 @@
 
 namespace sluice {
 
+/// What queue policies are made of; each takes what its line says that it reads.
+struct QueueOptions {
+  Nanos aging = 0;  // --aging-ms; 0: the policy's own
+};
+
 /// One line per technique; `--scheduling-policy NAME`.
 struct QueuePolicyEntry {
   std::string_view name, help;
-  std::unique_ptr<QueuePolicy> (*make)();
+  std::unique_ptr<QueuePolicy> (*make)(const QueueOptions& options);
   bool reads_priority = false;  // of requests; under the others the server refuses one that gives it
+  Nanos aging = 0;              // the default of --aging-ms; 0: the policy does not age, and the flag is an error
 };
 std::span<const QueuePolicyEntry> queue_catalog();
 
