@@ -11,6 +11,7 @@
 #include "sched/chunk/catalog.h"
 #include "weights/map_ahead.h"
 #include "sched/gate/catalog.h"
+#include "sched/length/catalog.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 #include "weights/memory_check.h"
@@ -74,6 +75,8 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
   o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
   o.add("--scheduling-policy", engine.scheduling_policy, catalog_help("order of the queue", queue_catalog()));
+  o.add("--length-predictor", engine.length_predictor,
+        catalog_help("how many tokens a request will generate, for the policies that ask", length_predictor_catalog()) + fmt::format("; {} when absent", length_predictor_catalog()[0].name));
   o.add("--aging-ms", engine.aging_ms,
         "waiting time that lifts a request in the queue, as the policy's line says, so that none starves; 0: the policy's own");
   o.add("--chunk-policy", engine.chunk_policy, catalog_help("how prefill and decode share a step", chunk_catalog()));

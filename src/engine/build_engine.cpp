@@ -2,6 +2,7 @@
 
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
+#include "sched/length/catalog.h"
 #include "sched/parallel_sampling.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
@@ -33,6 +34,7 @@ struct Chosen {
   const PrefixCacheEntry* cache;
   const TierPolicyEntry* tier;
   const RestorePolicyEntry* restore;
+  const LengthPredictorEntry* lengths;  // null where no policy reads it
 };
 
 Result<Chosen> choose(const EngineOptions& options) {
@@ -59,11 +61,19 @@ Result<Chosen> choose(const EngineOptions& options) {
     return invalid_argument(fmt::format("--scheduling-policy {} has no use for --aging-ms", queue->name), "--aging-ms");
   if (!(options.watermark >= 0 && options.watermark < 1))
     return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
-  return Chosen{queue, chunk, batching, preempt, cache, tier, restore};
+  const LengthPredictorEntry* lengths = nullptr;
+  if (queue->reads_lengths) {
+    const std::string name = options.length_predictor.empty() ? std::string(length_predictor_catalog()[0].name) : options.length_predictor;
+    SLUICE_TRY(lengths, find_entry(length_predictor_catalog(), name, "--length-predictor"));
+  } else if (!options.length_predictor.empty()) {
+    return invalid_argument(fmt::format("--scheduling-policy {} has no use for --length-predictor", queue->name), "--length-predictor");
+  }
+  return Chosen{queue, chunk, batching, preempt, cache, tier, restore, lengths};
 }
 
-QueueOptions queue_options(const EngineOptions& options, const QueuePolicyEntry& entry) {
+QueueOptions queue_options(const EngineOptions& options, const QueuePolicyEntry& entry, const LengthPredictor* lengths) {
   QueueOptions out;
+  out.lengths = lengths;
   out.aging = options.aging_ms > 0 ? static_cast<Nanos>(options.aging_ms * 1e6) : entry.aging;
   return out;
 }
@@ -98,7 +108,8 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   auto cache = chosen.cache->make(*pool);
   if (times != nullptr) cache = timed(std::move(cache), *times, clock);
   SchedulerPolicies policies;
-  policies.queue = chosen.queue->make(queue_options(options, *chosen.queue));
+  if (chosen.lengths != nullptr) policies.lengths = chosen.lengths->make();
+  policies.queue = chosen.queue->make(queue_options(options, *chosen.queue, policies.lengths.get()));
   policies.chunk = chosen.chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
   policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none"});
   policies.preempt = chosen.preempt->make(*policies.queue);

@@ -16,7 +16,7 @@ extern const Experiment kSharedAttention;
 // batching/
 extern const Experiment kContinuous;
 // scheduling/
-extern const Experiment kPriority, kPriorityAging;
+extern const Experiment kFcfs, kLengthBuckets, kPriority, kPriorityAging, kShortestJob;
 
 namespace {
 
@@ -42,8 +42,11 @@ constexpr std::array kCatalog = {
     &kNativePack,
     &kPhilox,
     &kSimulation,
+    &kFcfs,
     &kPriority,
     &kPriorityAging,
+    &kShortestJob,
+    &kLengthBuckets,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {

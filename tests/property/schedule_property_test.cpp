@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
+#include "sched/length/catalog.h"
 #include "sched/parallel_sampling.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
@@ -35,12 +36,13 @@ struct EngineSetup {
   const RestorePolicyEntry* restore = &restore_catalog()[0];
   int lose_every = 0;
   Nanos aging = 0;
+  const LengthPredictorEntry* lengths = &length_predictor_catalog()[0];
   std::string text() const {
     return fmt::format(
-        "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
+        "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
         "scored, {} host and {} disk blocks, {}, {}, every {}th lost",
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
-        cache->name, preempt->name, watermark, long_prefill_token_threshold, max_scored_rows,
+        cache->name, preempt->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
         host_blocks, disk_blocks, tier->name, restore->name, lose_every);
   }
 };
@@ -80,6 +82,7 @@ EngineSetup random_setup(Rng& rng) {
     s.restore = pick(rng, restore_catalog());
     s.lose_every = rng.below(3) == 0 ? static_cast<int>(rng.between(1, 9)) : 0;
   }
+  s.lengths = pick(rng, length_predictor_catalog());
   if (s.queue->aging > 0) s.aging = static_cast<Nanos>(rng.between(1, 1000)) * 1'000;
   return s;
 }
@@ -89,7 +92,8 @@ struct World {
     auto pool = std::make_unique<BlockPool>(s.blocks, s.block_tokens);
     auto cache = s.cache->make(*pool);
     SchedulerPolicies policies;
-    policies.queue = s.queue->make({s.aging});
+    policies.lengths = s.lengths->make();
+    policies.queue = s.queue->make({s.aging, policies.lengths.get()});
     policies.chunk = s.chunk->make({s.budget, 0});
     policies.gates = s.batching->make({s.watermark, s.cache->name != "none"});
     policies.preempt = s.preempt->make(*policies.queue);

@@ -3,6 +3,7 @@
 #include "sched/queue/fcfs.h"
 #include "sched/queue/priority.h"
 #include "sched/queue/priority_aging.h"
+#include "sched/queue/shortest_job.h"
 
 namespace sluice {
 namespace {
@@ -16,6 +17,9 @@ std::span<const QueuePolicyEntry> queue_catalog() {
        [](const QueueOptions&) -> std::unique_ptr<QueuePolicy> { return std::make_unique<Priority>(); }, true},
       {"priority-aging", "the same, where each --aging-ms of waiting lifts a request by a class, and one for which there is no room takes the place of lower classes that run",
        [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<PriorityAging>(o.aging); }, true, 30 * kSecond},
+      {"sjf", "the shortest by --length-predictor, where --aging-ms of waiting make up for one predicted token",
+       [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<ShortestJob>(*o.lengths, o.aging); },
+       false, kSecond / 10, true},
   };
   return kEntries;
 }

@@ -10,6 +10,7 @@ namespace sluice {
 /// What queue policies are made of; each takes what its line says that it reads.
 struct QueueOptions {
   Nanos aging = 0;  // --aging-ms; 0: the policy's own
+  const LengthPredictor* lengths = nullptr;  // outlives the policy; null where none reads it
 };
 
 /// One line per technique; `--scheduling-policy NAME`.
@@ -18,6 +19,7 @@ struct QueuePolicyEntry {
   std::unique_ptr<QueuePolicy> (*make)(const QueueOptions& options);
   bool reads_priority = false;  // of requests; under the others the server refuses one that gives it
   Nanos aging = 0;              // the default of --aging-ms; 0: the policy does not age, and the flag is an error
+  bool reads_lengths = false;   // --length-predictor
 };
 std::span<const QueuePolicyEntry> queue_catalog();
 
