@@ -77,6 +77,9 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("--scheduling-policy", engine.scheduling_policy, catalog_help("order of the queue", queue_catalog()));
   o.add("--length-predictor", engine.length_predictor,
         catalog_help("how many tokens a request will generate, for the policies that ask", length_predictor_catalog()) + fmt::format("; {} when absent", length_predictor_catalog()[0].name));
+  o.add("--client-weights", engine.client_weights,
+        "shares of service under vtc, as in alice=2,bob=1; others have 1. A client is an API key (key1, key2, ... in the order of --api-key), or without keys the "
+        "request's field user");
   o.add("--aging-ms", engine.aging_ms,
         "waiting time that lifts a request in the queue, as the policy's line says, so that none starves; 0: the policy's own");
   o.add("--chunk-policy", engine.chunk_policy, catalog_help("how prefill and decode share a step", chunk_catalog()));

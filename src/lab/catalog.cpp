@@ -16,7 +16,7 @@ extern const Experiment kSharedAttention;
 // batching/
 extern const Experiment kContinuous;
 // scheduling/
-extern const Experiment kFcfs, kLengthBuckets, kPriority, kPriorityAging, kShortestJob;
+extern const Experiment kFcfs, kLengthBuckets, kPriority, kPriorityAging, kShortestJob, kVtc;
 
 namespace {
 
@@ -47,6 +47,7 @@ constexpr std::array kCatalog = {
     &kPriorityAging,
     &kShortestJob,
     &kLengthBuckets,
+    &kVtc,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {

@@ -36,6 +36,7 @@ struct EngineSetup {
   const RestorePolicyEntry* restore = &restore_catalog()[0];
   int lose_every = 0;
   Nanos aging = 0;
+  ClientWeights weights = {};
   const LengthPredictorEntry* lengths = &length_predictor_catalog()[0];
   std::string text() const {
     return fmt::format(
@@ -83,6 +84,7 @@ EngineSetup random_setup(Rng& rng) {
     s.lose_every = rng.below(3) == 0 ? static_cast<int>(rng.between(1, 9)) : 0;
   }
   s.lengths = pick(rng, length_predictor_catalog());
+  if (rng.below(2) == 0) s.weights = {{"a", 2}, {"b", 0.5}};
   if (s.queue->aging > 0) s.aging = static_cast<Nanos>(rng.between(1, 1000)) * 1'000;
   return s;
 }
@@ -93,7 +95,7 @@ struct World {
     auto cache = s.cache->make(*pool);
     SchedulerPolicies policies;
     policies.lengths = s.lengths->make();
-    policies.queue = s.queue->make({s.aging, policies.lengths.get()});
+    policies.queue = s.queue->make({.aging = s.aging, .lengths = policies.lengths.get(), .weights = s.weights});
     policies.chunk = s.chunk->make({s.budget, 0});
     policies.gates = s.batching->make({s.watermark, s.cache->name != "none"});
     policies.preempt = s.preempt->make(*policies.queue);
@@ -186,6 +188,7 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
   r.max_tokens = static_cast<int>(rng.between(1, s.max_model_len - static_cast<int>(r.prompt.size())));
   r.n = rng.below(4) == 0 ? static_cast<int>(rng.between(2, 5)) : 1;
   r.priority = static_cast<int>(rng.between(-2, 2));
+  r.client = std::string(1, static_cast<char>('a' + rng.below(4)));
   r.salt = rng.below(8) == 0 ? 1 : 0;
   if (rng.below(3) == 0) r.stop_token_ids = {static_cast<TokenId>(rng.below(vocab))};
   if (rng.below(3) == 0) r.eos_token_ids = {static_cast<TokenId>(rng.below(vocab))};

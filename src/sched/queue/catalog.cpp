@@ -4,6 +4,7 @@
 #include "sched/queue/priority.h"
 #include "sched/queue/priority_aging.h"
 #include "sched/queue/shortest_job.h"
+#include "sched/queue/vtc.h"
 
 namespace sluice {
 namespace {
@@ -20,6 +21,9 @@ std::span<const QueuePolicyEntry> queue_catalog() {
       {"sjf", "the shortest by --length-predictor, where --aging-ms of waiting make up for one predicted token",
        [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<ShortestJob>(*o.lengths, o.aging); },
        false, kSecond / 10, true},
+      {.name = "vtc", .help = "the client that has had least service, by virtual token counters and --client-weights",
+       .make = [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<Vtc>(o.weights); },
+       .reads_weights = true},
   };
   return kEntries;
 }

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "sched/policies.h"
+#include "sched/queue/client_weights.h"
 
 namespace sluice {
 
@@ -11,6 +12,7 @@ namespace sluice {
 struct QueueOptions {
   Nanos aging = 0;  // --aging-ms; 0: the policy's own
   const LengthPredictor* lengths = nullptr;  // outlives the policy; null where none reads it
+  ClientWeights weights = {};  // --client-weights
 };
 
 /// One line per technique; `--scheduling-policy NAME`.
@@ -20,6 +22,7 @@ struct QueuePolicyEntry {
   bool reads_priority = false;  // of requests; under the others the server refuses one that gives it
   Nanos aging = 0;              // the default of --aging-ms; 0: the policy does not age, and the flag is an error
   bool reads_lengths = false;   // --length-predictor
+  bool reads_weights = false;   // --client-weights
 };
 std::span<const QueuePolicyEntry> queue_catalog();
 
