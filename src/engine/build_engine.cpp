@@ -69,14 +69,18 @@ Result<Chosen> choose(const EngineOptions& options) {
   } else if (!options.length_predictor.empty()) {
     return invalid_argument(fmt::format("--scheduling-policy {} has no use for --length-predictor", queue->name), "--length-predictor");
   }
+  if (queue->reads_cache && options.prefix_cache == "none")
+    return invalid_argument(fmt::format("--scheduling-policy {} orders by what the prefix cache holds, and there is none; choose another policy "
+                                        "or leave the cache on", queue->name), "--scheduling-policy");
   SLUICE_TRY(ClientWeights weights, parse_client_weights(options.client_weights));
   if (!weights.empty() && !queue->reads_weights)
     return invalid_argument(fmt::format("--scheduling-policy {} has no use for --client-weights", queue->name), "--client-weights");
   return Chosen{queue, chunk, batching, preempt, cache, tier, restore, lengths, std::move(weights)};
 }
 
-QueueOptions queue_options(const EngineOptions& options, const Chosen& chosen, const LengthPredictor* lengths) {
+QueueOptions queue_options(const EngineOptions& options, const Chosen& chosen, const PrefixCache* cache, const LengthPredictor* lengths) {
   return {.aging = options.aging_ms > 0 ? static_cast<Nanos>(options.aging_ms * 1e6) : chosen.queue->aging,
+          .cache = cache,
           .lengths = lengths,
           .weights = chosen.weights};
 }
@@ -112,7 +116,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   if (times != nullptr) cache = timed(std::move(cache), *times, clock);
   SchedulerPolicies policies;
   if (chosen.lengths != nullptr) policies.lengths = chosen.lengths->make();
-  policies.queue = chosen.queue->make(queue_options(options, chosen, policies.lengths.get()));
+  policies.queue = chosen.queue->make(queue_options(options, chosen, cache.get(), policies.lengths.get()));
   policies.chunk = chosen.chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
   policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none"});
   policies.preempt = chosen.preempt->make(*policies.queue);

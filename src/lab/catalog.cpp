@@ -16,7 +16,7 @@ extern const Experiment kSharedAttention;
 // batching/
 extern const Experiment kContinuous;
 // scheduling/
-extern const Experiment kFcfs, kLengthBuckets, kPriority, kPriorityAging, kShortestJob, kVtc;
+extern const Experiment kFcfs, kLengthBuckets, kLongestPrefix, kPriority, kPriorityAging, kShortestJob, kVtc;
 
 namespace {
 
@@ -48,6 +48,7 @@ constexpr std::array kCatalog = {
     &kShortestJob,
     &kLengthBuckets,
     &kVtc,
+    &kLongestPrefix,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {

@@ -95,7 +95,7 @@ struct World {
     auto cache = s.cache->make(*pool);
     SchedulerPolicies policies;
     policies.lengths = s.lengths->make();
-    policies.queue = s.queue->make({.aging = s.aging, .lengths = policies.lengths.get(), .weights = s.weights});
+    policies.queue = s.queue->make({.aging = s.aging, .cache = cache.get(), .lengths = policies.lengths.get(), .weights = s.weights});
     policies.chunk = s.chunk->make({s.budget, 0});
     policies.gates = s.batching->make({s.watermark, s.cache->name != "none"});
     policies.preempt = s.preempt->make(*policies.queue);

@@ -126,7 +126,7 @@ class ToyServer {
     auto cache = prefix_cache_catalog()[0].make(*pool);
     SchedulerPolicies policies;
     const auto queue = std::ranges::find(queue_catalog(), options.queue, &QueuePolicyEntry::name);
-    policies.queue = queue->make({.aging = queue->aging});
+    policies.queue = queue->make({.aging = queue->aging, .cache = cache.get()});
     policies.chunk = chunk_catalog()[0].make({256, 0});
     policies.gates = batching_catalog()[0].make({0.01, true});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);

@@ -1,6 +1,7 @@
 #include "sched/queue/catalog.h"
 
 #include "sched/queue/fcfs.h"
+#include "sched/queue/longest_prefix.h"
 #include "sched/queue/priority.h"
 #include "sched/queue/priority_aging.h"
 #include "sched/queue/shortest_job.h"
@@ -24,6 +25,10 @@ std::span<const QueuePolicyEntry> queue_catalog() {
       {.name = "vtc", .help = "the client that has had least service, by virtual token counters and --client-weights",
        .make = [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<Vtc>(o.weights); },
        .reads_weights = true},
+      {.name = "lpm", .help = "the longest match in the prefix cache, but after --aging-ms in the order of arrival",
+       .make = [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<LongestPrefix>(*o.cache, o.aging); },
+       .aging = 10 * kSecond,
+       .reads_cache = true},
   };
   return kEntries;
 }

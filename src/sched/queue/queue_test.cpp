@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
+#include "kv/block_pool.h"
+#include "kv/prefix/prefix_cache.h"
 #include "sched/queue/client_weights.h"
+#include "sched/queue/longest_prefix.h"
 #include "sched/queue/vtc.h"
 
 namespace sluice {
@@ -77,6 +80,44 @@ TEST(Vtc, ForgettingIdleClientsChangesNothing) {
   }
   const SeqId back = c.arrive("client0", 1);
   EXPECT_GE(c.rank(back), 3) << "it was ahead of those that wait, and still is";
+}
+
+TEST(LongestPrefix, LooksAheadSoFarAndAges) {
+  BlockPool pool(16, 2);
+  const auto cache = prefix_cache_catalog()[0].make(pool);
+  const std::vector<TokenId> known = {1, 2, 3, 4, 5, 6};
+  BlockTable table;
+  for (int i = 0; i < 3; ++i) table.push(*pool.allocate());
+  cache->insert(0, known, 3, table);
+
+  LongestPrefix policy(*cache, 1000, 2);
+  std::map<SeqId, Sequence> sequences;
+  const auto arrive = [&](SeqId id, std::vector<TokenId> prompt) {
+    auto request = std::make_shared<Request>();
+    request->prompt = prompt;
+    Sequence& seq = sequences[id];
+    seq.id = id;
+    seq.request = request;
+    seq.tokens = prompt;
+    seq.arrival = static_cast<Nanos>(id);
+    policy.on_new(seq);
+  };
+  const auto rank = [&](SeqId id, Nanos now) { return policy.rank(sequences.at(id), now); };
+  arrive(1, {9, 9});
+  arrive(2, {1, 2, 9});
+  arrive(3, {1, 2, 3, 4, 5, 6, 7});
+  EXPECT_EQ(rank(1, 10), 0);
+  EXPECT_EQ(rank(2, 10), -1);
+  EXPECT_EQ(rank(3, 10), 0) << "two are looked at, and it is the third";
+  policy.on({Event::Kind::admitted, 2});
+  EXPECT_EQ(rank(3, 10), -3);
+  policy.on({Event::Kind::preempted, 2});
+  EXPECT_EQ(rank(2, 10), -1);
+  EXPECT_EQ(rank(3, 10), 0);
+  EXPECT_LT(rank(1, 1001), rank(2, 1001)) << "it has waited for its aging";
+  policy.on({Event::Kind::finished, 1});
+  policy.on({Event::Kind::finished, 2});
+  EXPECT_EQ(rank(3, 10), -3);
 }
 
 }  // namespace
