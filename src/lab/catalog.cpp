@@ -16,7 +16,7 @@ extern const Experiment kSharedAttention;
 // batching/
 extern const Experiment kContinuous;
 // scheduling/
-extern const Experiment kFcfs, kLengthBuckets, kLongestPrefix, kPriority, kPriorityAging, kShortestJob, kVtc;
+extern const Experiment kFcfs, kLengthBuckets, kLongestPrefix, kMlfq, kPriority, kPriorityAging, kShortestJob, kVtc;
 
 namespace {
 
@@ -46,6 +46,7 @@ constexpr std::array kCatalog = {
     &kPriority,
     &kPriorityAging,
     &kShortestJob,
+    &kMlfq,
     &kLengthBuckets,
     &kVtc,
     &kLongestPrefix,

@@ -2,6 +2,7 @@
 
 #include "sched/queue/fcfs.h"
 #include "sched/queue/longest_prefix.h"
+#include "sched/queue/mlfq.h"
 #include "sched/queue/priority.h"
 #include "sched/queue/priority_aging.h"
 #include "sched/queue/shortest_job.h"
@@ -29,6 +30,9 @@ std::span<const QueuePolicyEntry> queue_catalog() {
        .make = [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<LongestPrefix>(*o.cache, o.aging); },
        .aging = 10 * kSecond,
        .reads_cache = true},
+      {.name = "mlfq", .help = "a multi-level feedback queue: who has run least goes first and takes the place of others; after --aging-ms of waiting from the top again",
+       .make = [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<Mlfq>(o.aging); },
+       .aging = 10 * kSecond},
   };
   return kEntries;
 }
