@@ -22,30 +22,34 @@ double Mlfq::StepLine::ns(double tokens) const {
   return std::max(0.0, (y - slope * x) / n) + slope * tokens;
 }
 
-int Mlfq::entry_queue(int prompt_tokens) const {
+int Mlfq::entry_queue(int tokens) const {
   if (!steps_.known()) return 0;
-  const double first_iteration = steps_.ns(prompt_tokens);
+  const double first_iteration = steps_.ns(tokens);
   int queue = 0;
   while (queue + 1 < kQueues && quantum_ns(queue) < first_iteration) ++queue;
   return queue;
 }
 
-int Mlfq::queue_of(const Sequence& seq, Nanos now) const {
-  const Job& job = jobs_.at(seq.id);
-  return seq.state == Sequence::State::waiting && aged(job, now) ? 0 : job.queue;
+int Mlfq::queue_of(const Job& job, bool waits, Nanos now) const {
+  const bool aged = waits && now - job.waiting_since >= aging_;
+  return aged ? std::min(job.queue, entry_queue(job.tokens)) : job.queue;
 }
 
 double Mlfq::rank(const Sequence& seq, Nanos now) const {
-  return jobs_.at(seq.id).in_iteration ? -1 : queue_of(seq, now);
+  const Job& job = jobs_.at(seq.id);
+  return job.in_iteration ? -1 : queue_of(job, seq.state == Sequence::State::waiting, now);
 }
 
 bool Mlfq::outranks(const Sequence& waiting, const Sequence& running, Nanos now) const {
-  return !jobs_.at(running.id).in_iteration && queue_of(waiting, now) < queue_of(running, now);
+  const Job& job = jobs_.at(running.id);
+  return !job.in_iteration && job.since_ns >= (1 + kWorth) * job.iteration_ns &&
+         queue_of(jobs_.at(waiting.id), true, now) < job.queue;
 }
 
 void Mlfq::on_new(const Sequence& seq) {
   const bool runs = seq.state == Sequence::State::running;  // a fork may run at once
-  jobs_[seq.id] = {entry_queue(seq.prompt_tokens()), 0, seq.arrival, runs};
+  const int tokens = static_cast<int>(seq.tokens.size());
+  jobs_[seq.id] = {.queue = entry_queue(tokens), .waiting_since = seq.arrival, .tokens = tokens, .in_iteration = runs};
 }
 
 void Mlfq::ran(Job& job, const Event& event) {
@@ -57,6 +61,7 @@ void Mlfq::ran(Job& job, const Event& event) {
   }
   step_tokens_ += event.tokens;
   job.used_ns += step_ns_;
+  job.since_ns += step_ns_;
   if (!steps_.known() || job.queue + 1 == kQueues || job.used_ns < quantum_ns(job.queue)) return;
   ++job.queue;
   job.used_ns = 0;
@@ -69,11 +74,16 @@ void Mlfq::on(const Event& event) {
   switch (event.kind) {
     case Event::Kind::admitted:
       started_ = event.at;
-      if (aged(job, event.at)) job.queue = 0, job.used_ns = 0;
+      if (const int queue = queue_of(job, true, event.at); queue < job.queue) job.queue = queue, job.used_ns = 0;
       job.in_iteration = true;
+      job.since_ns = 0;
       break;
     case Event::Kind::ran: ran(job, event); break;
-    case Event::Kind::sampled: job.in_iteration = false; break;
+    case Event::Kind::sampled:
+      job.tokens += event.tokens;
+      if (job.in_iteration) job.iteration_ns = job.since_ns;
+      job.in_iteration = false;
+      break;
     case Event::Kind::preempted:
       job.waiting_since = event.at;
       job.in_iteration = false;

@@ -3,7 +3,9 @@
 // quantum when it has run for so long, and goes down to the next queue, whose quantum is twice as long; higher queues go
 // first, and one that waits takes the place of one that runs in a lower queue, between any two tokens. A new request
 // enters the queue whose quantum covers its first iteration, its prefill, instead of sinking there through all those
-// above ("skip-join"). One that has waited for `aging` starts again from the top. Within a queue: order of arrival.
+// above ("skip-join"). One that has waited for `aging` enters again as if it were new. Within a queue: order of arrival.
+// One that is displaced has to be computed again; so none is before it has run kWorth times as long as that took the last
+// time, and recomputation never takes more than 1 / (1 + kWorth) of the time.
 // Lossless. The first quantum is that of a few of the shortest iterations, and prefill times come from the steps that were seen: a
 // line over their tokens.
 // Each admission gets on: a sequence that was let in is not displaced, and ranks first, until it has generated a token.
@@ -21,6 +23,8 @@ class Mlfq final : public QueuePolicy {
   static constexpr int kQueues = 10;           // the last one has no quantum
   static constexpr double kFirstQuantum = 8;  // of the shortest iterations: fewer displace more, each time at the price of a recomputation
 
+  static constexpr double kWorth = 4;
+
   explicit Mlfq(Nanos aging) : aging_(aging) {}
 
   double rank(const Sequence& seq, Nanos now) const override;
@@ -34,7 +38,10 @@ class Mlfq final : public QueuePolicy {
     int queue = 0;
     double used_ns = 0;        // of its queue's quantum
     Nanos waiting_since = 0;   // while it waits
+    int tokens = 0;            // that it would have to compute if it were let in now
     bool in_iteration = false; // let in, and no token yet
+    double iteration_ns = 0;   // what it ran until that token, since it was let in,
+    double since_ns = 0;       // and in all since then
   };
   /// Step times over the tokens of a step, by least squares; old steps fade.
   struct StepLine {
@@ -45,9 +52,9 @@ class Mlfq final : public QueuePolicy {
   };
 
   double quantum_ns(int queue) const { return kFirstQuantum * steps_.ns(1) * static_cast<double>(1 << queue); }
-  int entry_queue(int prompt_tokens) const;
-  bool aged(const Job& job, Nanos now) const { return now - job.waiting_since >= aging_; }
-  int queue_of(const Sequence& seq, Nanos now) const;
+  int entry_queue(int tokens) const;
+  /// Where it stands, and where it would if it were let in now.
+  int queue_of(const Job& job, bool waits, Nanos now) const;
   void ran(Job& job, const Event& event);
 
   Nanos aging_;

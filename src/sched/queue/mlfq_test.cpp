@@ -16,6 +16,7 @@ class MlfqTest : public ::testing::Test {
     Sequence& seq = sequences_[id];
     seq.id = id;
     seq.request = request;
+    seq.tokens = request->prompt;
     seq.arrival = now_;
     mlfq_.on_new(seq);
     return seq;
@@ -84,19 +85,32 @@ TEST_F(MlfqTest, OneThatWaitsTakesAPlaceBelowItsOwnBetweenTwoTokens) {
   step(1, 30, false);
   EXPECT_FALSE(outranks(2, 1));
   step(1, 10, true);
-  EXPECT_TRUE(outranks(2, 1));
   EXPECT_GT(rank(1), rank(2));
+  EXPECT_FALSE(outranks(2, 1)) << "to compute it again would take longer than it has run since";
+  for (Nanos ran = 0; ran < 4 * (31 + 11); ran += 2) step(1, 1, true);
+  EXPECT_TRUE(outranks(2, 1));
   preempt(1);
   admit(2);
   step(2, 5, true);
   EXPECT_FALSE(outranks(1, 2)) << "what was displaced does not displace in turn";
-  now_ += 100 * kMs;
-  for (int i = 0; i < 20; ++i) step(2, 1, true);
-  EXPECT_TRUE(outranks(1, 2)) << "it has waited for its aging";
-  preempt(2);
+}
+
+TEST_F(MlfqTest, OneThatHasWaitedForItsAgingIsTakenAsNew) {
+  learn();
+  arrive(1, 5);
   admit(1);
+  for (int i = 0; i < 57; ++i) step(1, 1, true);  // 114 ms: through queues of 16, 32 and 64
+  EXPECT_EQ(rank(1), 3);
+  preempt(1);
+  now_ += 99 * kMs;
+  EXPECT_EQ(rank(1), 3);
+  now_ += 1 * kMs;
+  EXPECT_EQ(rank(1), 2) << "the queue whose 64 ms the prefill of its 62 tokens fits";
+  admit(1);
+  step(1, 62, true);
+  EXPECT_EQ(rank(1), 2) << "with a quantum of its own";
   step(1, 1, true);
-  EXPECT_EQ(rank(1), 0) << "and starts from the top";
+  EXPECT_EQ(rank(1), 3);
 }
 
 }  // namespace
