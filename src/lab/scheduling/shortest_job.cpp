@@ -68,7 +68,7 @@ Result<Finding> run_sjf(const Setting& setting) {
   int late = 0;
   for (size_t i = 0; i < known.requests.size(); ++i)
     for (size_t k = 0; k < known.requests.size(); ++k)
-      late += known.arrivals[k] > known.arrivals[i] + kAging * wrong.requests[i].max_tokens &&
+      late += known.arrivals[k] > known.arrivals[i] + kAging * (wrong.requests[i].max_tokens + static_cast<Nanos>(wrong.requests[i].prompt.size())) &&
               known.arrivals[k] + misled.waited[k] < known.arrivals[i] + misled.waited[i];
   f.must("misled always, nobody is overtaken by what comes later than its aging allows", late == 0, fmt::format("{} were", late));
   f.effect = {"simulated latency (E2EL), mean", "ms", by_fcfs, by_learned, Better::lower, false};

@@ -20,7 +20,7 @@ std::span<const QueuePolicyEntry> queue_catalog() {
        [](const QueueOptions&) -> std::unique_ptr<QueuePolicy> { return std::make_unique<Priority>(); }, true},
       {"priority-aging", "the same, where each --aging-ms of waiting lifts a request by a class, and one for which there is no room takes the place of lower classes that run",
        [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<PriorityAging>(o.aging); }, true, 30 * kSecond},
-      {"sjf", "the shortest by --length-predictor, where --aging-ms of waiting make up for one predicted token",
+      {"sjf", "the shortest prompt and output, as --length-predictor says, where --aging-ms of waiting make up for one token",
        [](const QueueOptions& o) -> std::unique_ptr<QueuePolicy> { return std::make_unique<ShortestJob>(*o.lengths, o.aging); },
        false, kSecond / 10, true},
       {.name = "vtc", .help = "the client that has had least service, by virtual token counters and --client-weights",

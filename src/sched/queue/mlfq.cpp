@@ -32,7 +32,7 @@ int Mlfq::entry_queue(int tokens) const {
 
 int Mlfq::queue_of(const Job& job, bool waits, Nanos now) const {
   const bool aged = waits && now - job.waiting_since >= aging_;
-  return aged ? std::min(job.queue, entry_queue(job.tokens)) : job.queue;
+  return aged ? 0 : job.queue;
 }
 
 double Mlfq::rank(const Sequence& seq, Nanos now) const {
@@ -74,7 +74,7 @@ void Mlfq::on(const Event& event) {
   switch (event.kind) {
     case Event::Kind::admitted:
       started_ = event.at;
-      if (const int queue = queue_of(job, true, event.at); queue < job.queue) job.queue = queue, job.used_ns = 0;
+      if (queue_of(job, true, event.at) < job.queue) job.queue = std::min(job.queue, entry_queue(job.tokens)), job.used_ns = 0;
       job.in_iteration = true;
       job.since_ns = 0;
       break;

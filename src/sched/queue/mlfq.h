@@ -3,7 +3,7 @@
 // quantum when it has run for so long, and goes down to the next queue, whose quantum is twice as long; higher queues go
 // first, and one that waits takes the place of one that runs in a lower queue, between any two tokens. A new request
 // enters the queue whose quantum covers its first iteration, its prefill, instead of sinking there through all those
-// above ("skip-join"). One that has waited for `aging` enters again as if it were new. Within a queue: order of arrival.
+// above ("skip-join"). One that has waited for `aging` goes first, and has a quantum again as if it were new. Within a queue: order of arrival.
 // One that is displaced has to be computed again; so none is before it has run kWorth times as long as that took the last
 // time, and recomputation never takes more than 1 / (1 + kWorth) of the time.
 // Lossless. The first quantum is that of a few of the shortest iterations, and prefill times come from the steps that were seen: a

@@ -1,9 +1,8 @@
 #pragma once
-// Shortest job first by predicted length: a request is ranked by its arrival plus `aging` for each token that it is
-// predicted to still generate. So a shorter one overtakes, but a request of a predicted length of L waits for none that
-// comes more than L * aging after it: however wrong the predictor is, nobody starves, and with a predictor that says the
-// same of all the order is that of arrival. The prediction is made once, when the request comes; one that has outlived
-// it counts as having as much ahead as behind. Lossless.
+// Shortest job first by predicted length: a request is ranked by its arrival plus `aging` for each token of its prompt and
+// each that it is predicted to still generate. So a shorter one overtakes, but a request of L such tokens waits for none that
+// comes more than L * aging after it: however wrong the predictor is, nobody starves. The prediction is made once, when
+// the request comes; one that has outlived it counts as having as much ahead as behind. Lossless.
 // Paper: shortest-job-first serving by learned predictions, as in Fu et al., Efficient LLM scheduling by learning to rank,
 // NeurIPS 2024, and Zheng et al., NeurIPS 2023; aging against starvation as in the former.
 
@@ -22,7 +21,7 @@ class ShortestJob final : public QueuePolicy {
     const int done = seq.output_tokens();
     int total = predicted_.at(seq.id);
     while (total <= done) total *= 2;
-    return static_cast<double>(seq.arrival) + static_cast<double>(aging_) * (total - done);
+    return static_cast<double>(seq.arrival) + static_cast<double>(aging_) * (seq.prompt_tokens() + total - done);
   }
   bool rank_moves() const override { return false; }
 
