@@ -11,6 +11,7 @@
 #include "sched/chunk/catalog.h"
 #include "weights/map_ahead.h"
 #include "sched/gate/catalog.h"
+#include "sched/length/catalog.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 #include "weights/memory_check.h"
@@ -75,6 +76,13 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
   o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
   o.add("--scheduling-policy", engine.scheduling_policy, catalog_help("order of the queue", queue_catalog()));
+  o.add("--length-predictor", engine.length_predictor,
+        catalog_help("how many tokens a request will generate, for the policies that ask", length_predictor_catalog()) + fmt::format("; {} when absent", length_predictor_catalog()[0].name));
+  o.add("--client-weights", engine.client_weights,
+        "shares of service under vtc, as in alice=2,bob=1; others have 1. A client is an API key (key1, key2, ... in the order of --api-key), or without keys the "
+        "request's field user");
+  o.add("--aging-ms", engine.aging_ms,
+        "waiting time that lifts a request in the queue, as the policy's line says, so that none starves; 0: the policy's own");
   o.add("--chunk-policy", engine.chunk_policy, catalog_help("how prefill and decode share a step", chunk_catalog()));
   o.add("--long-prefill-token-threshold", engine.long_prefill_token_threshold,
         "most prefill tokens of one sequence in one step; 0: no limit");
@@ -86,7 +94,7 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("--kv-tier-policy", engine.kv_tier_policy, catalog_help("what stays in host memory and on disk", tier_policy_catalog()));
   o.add("--kv-restore", engine.kv_restore, catalog_help("what becomes of blocks that a tier has", restore_catalog()));
   o.add("--preemption-policy", engine.preemption_policy,
-        catalog_help("what gives way when the KV cache is full", preempt_catalog()));
+        catalog_help("what gives way when the KV cache is full, or to those that outrank it", preempt_catalog()));
   o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
   o.add("--max-waiting", engine.max_waiting, "most requests in the queue; one more is refused");
 }

@@ -2,6 +2,7 @@
 
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
+#include "sched/length/catalog.h"
 #include "sched/parallel_sampling.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
@@ -33,6 +34,8 @@ struct Chosen {
   const PrefixCacheEntry* cache;
   const TierPolicyEntry* tier;
   const RestorePolicyEntry* restore;
+  const LengthPredictorEntry* lengths;  // null where no policy reads it
+  ClientWeights weights;
 };
 
 Result<Chosen> choose(const EngineOptions& options) {
@@ -53,9 +56,33 @@ Result<Chosen> choose(const EngineOptions& options) {
   SLUICE_TRY_STATUS(check_range("--chunked-prefill-size", options.chunked_prefill_size, 0, 1 << 20));
   if (options.chunked_prefill_size > 0 && !chunk->reads_chunk_tokens)
     return invalid_argument(fmt::format("--chunk-policy {} has no use for --chunked-prefill-size", chunk->name), "--chunked-prefill-size");
+  if (!(options.aging_ms >= 0 && options.aging_ms <= 1e9))
+    return invalid_argument(fmt::format("--aging-ms is {}; it must be from 0 to 1e9", options.aging_ms), "--aging-ms");
+  if (options.aging_ms > 0 && queue->aging == 0)
+    return invalid_argument(fmt::format("--scheduling-policy {} has no use for --aging-ms", queue->name), "--aging-ms");
   if (!(options.watermark >= 0 && options.watermark < 1))
     return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
-  return Chosen{queue, chunk, batching, preempt, cache, tier, restore};
+  const LengthPredictorEntry* lengths = nullptr;
+  if (queue->reads_lengths) {
+    const std::string name = options.length_predictor.empty() ? std::string(length_predictor_catalog()[0].name) : options.length_predictor;
+    SLUICE_TRY(lengths, find_entry(length_predictor_catalog(), name, "--length-predictor"));
+  } else if (!options.length_predictor.empty()) {
+    return invalid_argument(fmt::format("--scheduling-policy {} has no use for --length-predictor", queue->name), "--length-predictor");
+  }
+  if (queue->reads_cache && options.prefix_cache == "none")
+    return invalid_argument(fmt::format("--scheduling-policy {} orders by what the prefix cache holds, and there is none; choose another policy "
+                                        "or leave the cache on", queue->name), "--scheduling-policy");
+  SLUICE_TRY(ClientWeights weights, parse_client_weights(options.client_weights));
+  if (!weights.empty() && !queue->reads_weights)
+    return invalid_argument(fmt::format("--scheduling-policy {} has no use for --client-weights", queue->name), "--client-weights");
+  return Chosen{queue, chunk, batching, preempt, cache, tier, restore, lengths, std::move(weights)};
+}
+
+QueueOptions queue_options(const EngineOptions& options, const Chosen& chosen, const PrefixCache* cache, const LengthPredictor* lengths) {
+  return {.aging = options.aging_ms > 0 ? static_cast<Nanos>(options.aging_ms * 1e6) : chosen.queue->aging,
+          .cache = cache,
+          .lengths = lengths,
+          .weights = chosen.weights};
 }
 
 Status check_context(const EngineOptions& options) {
@@ -88,7 +115,8 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   auto cache = chosen.cache->make(*pool);
   if (times != nullptr) cache = timed(std::move(cache), *times, clock);
   SchedulerPolicies policies;
-  policies.queue = chosen.queue->make();
+  if (chosen.lengths != nullptr) policies.lengths = chosen.lengths->make();
+  policies.queue = chosen.queue->make(queue_options(options, chosen, cache.get(), policies.lengths.get()));
   policies.chunk = chosen.chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
   policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none"});
   policies.preempt = chosen.preempt->make(*policies.queue);
@@ -102,7 +130,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   config.block_tokens = options.block_tokens;
   config.vocab_size = options.vocab_size;
   config.max_waiting = options.max_waiting;
-  config.reads_priority = chosen.queue->reads_priority;
+  config.reads_priority = chosen.queue->reads_priority || chosen.preempt->reads_priority;
   return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock,
                                   times);
 }

@@ -15,6 +15,9 @@ struct EngineOptions {
   std::string batching = "continuous";
   std::string preemption_policy = "recompute";
   std::string prefix_cache = "radix";
+  std::string length_predictor;  // "": running-mean, where a policy reads it
+  std::string client_weights;    // "a=2,b=1"
+  double aging_ms = 0;  // 0: the queue policy's own
   double watermark = 0.01;
   std::string kv_tier_policy = "queue-aware";
   std::string kv_restore = "auto";

@@ -15,6 +15,8 @@ extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhil
 extern const Experiment kSharedAttention;
 // batching/
 extern const Experiment kContinuous;
+// scheduling/
+extern const Experiment kFcfs, kLengthBuckets, kLongestPrefix, kMlfq, kPriority, kPriorityAging, kShortestJob, kVtc;
 
 namespace {
 
@@ -43,6 +45,14 @@ constexpr std::array kCatalog = {
     &kNativePack,
     &kPhilox,
     &kSimulation,
+    &kFcfs,
+    &kPriority,
+    &kPriorityAging,
+    &kShortestJob,
+    &kMlfq,
+    &kLengthBuckets,
+    &kVtc,
+    &kLongestPrefix,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {

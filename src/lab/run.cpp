@@ -12,12 +12,32 @@
 namespace sluice::lab {
 namespace {
 
+/// When each request was first let in. Sequences come in the order of the trace.
+struct Admissions : Observer {
+  explicit Admissions(size_t requests) : waited(requests, -1) {}
+  void on(const Event& event) override {
+    if (event.kind == Event::Kind::arrived) arrivals[event.seq] = {next++, event.at};
+    if (event.kind == Event::Kind::forked) arrivals.erase(event.other);
+    if (event.kind != Event::Kind::admitted) return;
+    const auto it = arrivals.find(event.seq);
+    if (it == arrivals.end()) return;
+    waited[it->second.first] = event.at - it->second.second;
+    arrivals.erase(it);
+  }
+  std::vector<Nanos> waited;
+  std::map<SeqId, std::pair<size_t, Nanos>> arrivals;  // request, when; of those that have not been admitted
+  size_t next = 0;
+};
+
 Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& executor, const ReplayTime& time,
                    std::span<const RecoveredBlock> recovered = {}) {
   Run run;
   SLUICE_TRY(const auto engine, build_engine(options, executor, time.clock, &run.times));
   engine->recover(recovered);
   double free_share = 0;
+  Admissions admissions(load.requests.size());
+  engine->observe(&admissions);
+  Nanos executed = 0;
   ReplayHooks hooks;
   hooks.output = [&run](size_t request, const Output& out) {
     SampleOutput& sample = run.outputs[{request, out.sample}];
@@ -28,6 +48,8 @@ Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& exe
   };
   hooks.stepped = [&] {
     const EngineStats stats = engine->stats();
+    run.longest_step = std::max(run.longest_step, run.times.execute - executed);
+    executed = run.times.execute;
     run.peak_blocks = std::max(run.peak_blocks, stats.total_blocks - stats.free_blocks - stats.cached_idle_blocks);
     run.peak_running = std::max(run.peak_running, stats.running);
     free_share += static_cast<double>(stats.free_blocks + stats.cached_idle_blocks) / stats.total_blocks;
@@ -35,6 +57,7 @@ Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& exe
   const std::vector<Nanos> at_once(load.requests.size(), 0);
   run.records = replay(*engine, load.requests, load.arrivals.empty() ? at_once : load.arrivals, time, hooks);
   run.stats = engine->stats();
+  run.waited = std::move(admissions.waited);
   run.report = make_report(run.records, {});
   run.mean_free_share = run.stats.steps > 0 ? free_share / static_cast<double>(run.stats.steps) : 1;
   std::string why;

@@ -37,6 +37,8 @@ struct Run {
   EngineStats stats;
   ServingReport report;
   EngineTimes times;           // real where the bed is, but for `execute` of a simulation
+  std::vector<Nanos> waited;   // from each request's arrival to its first admission; -1: never admitted
+  Nanos longest_step = 0;      // of the executor
   int peak_blocks = 0;         // most blocks held by sequences at once
   double mean_free_share = 0;  // of the pool, over steps
   int peak_running = 0;        // most sequences at once

@@ -33,12 +33,27 @@ struct Budget {
   int seqs = 0;     // still free of --max-num-seqs
 };
 
+/// Events carry ids and counts only. A policy that needs more of a sequence for its side table takes it here.
+struct SequenceObserver : Observer {
+  /// A sequence has come, by its request's arrival or by a fork; before the event that says so.
+  virtual void on_new(const Sequence&) {}
+};
+
+/// How many tokens a request will generate, guessed when it comes. One service for all who ask.
+struct LengthPredictor : SequenceObserver {
+  /// At least 1, at most max_tokens.
+  virtual int predict(const Request& request) const = 0;
+};
+
 /// Orders sequences: low runs first; ties go to the earlier arrival, then to the lower id.
-struct QueuePolicy : Observer {
+struct QueuePolicy : SequenceObserver {
   virtual double rank(const Sequence& seq, Nanos now) const = 0;
   /// False promises that the rank of a waiting sequence never changes: the queue is then kept in order, and a step costs
   /// by what it admits instead of by what waits.
   virtual bool rank_moves() const { return true; }
+  /// May `waiting`, for which there is no room, take the place of `running`? Of those whose place it may take the
+  /// PreemptPolicy names the victims. It must be a strict order over time too, lest two displace each other for ever.
+  virtual bool outranks(const Sequence& /*waiting*/, const Sequence& /*running*/, Nanos /*now*/) const { return false; }
 };
 
 /// How many positions a sequence computes in this step. `computed` is where it stands: for a waiting sequence the
@@ -65,12 +80,13 @@ struct Candidate {
   int blocks_needed = 0;   // new blocks for all of its tokens, beyond the hit
 };
 
-struct AdmissionGate : Observer {
+struct AdmissionGate : SequenceObserver {
   virtual Verdict admit(const Candidate& candidate, const View& view, std::span<const Decided> plan) const = 0;
 };
 
-struct PreemptPolicy : Observer {
-  /// Which running sequence gives up its blocks so that `wants` can go on; may be `wants` itself.
+struct PreemptPolicy : SequenceObserver {
+  /// Which of these running sequences gives up its blocks so that `wants` can go on, or start where it outranks them; may
+  /// be `wants` itself. kNoSeq: none of them, and `wants` waits.
   virtual SeqId victim(const Sequence& wants, std::span<const Sequence* const> running, Nanos now) const = 0;
 };
 

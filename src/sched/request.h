@@ -38,7 +38,8 @@ struct Request {
   bool ignore_eos = false;
   std::vector<TokenId> eos_token_ids;   // the model's; ignored under ignore_eos
   std::vector<TokenId> stop_token_ids;  // the client's
-  int priority = 0;             // lower runs first, under the priority policy
+  int priority = 0;             // lower runs first, under the policies that read it
+  std::string client;           // whose request this is: what is shared among clients is shared by this name
   CacheSalt salt = 0;
   Nanos arrival = 0;            // filled in by the engine when 0
 };

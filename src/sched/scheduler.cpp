@@ -24,7 +24,9 @@ struct Scheduler::Draft {
   int scored_rows_left = 0;
   int taken_blocks = 0;
   std::map<SeqId, int> taken_by;
+  std::vector<const Sequence*> running;  // less those that are preempted
   std::set<SeqId> preempted;
+  std::set<BlockId> given_up;  // cached blocks of the preempted: counted as free until a prefix hit takes them
   bool admissions_closed = false;
 };
 
@@ -40,8 +42,11 @@ Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache
   CHECK(config_.max_num_seqs >= 1 && config_.max_num_batched_tokens >= 1);
   const int64_t pool_tokens = int64_t{pool_.total()} * pool_.block_tokens();
   CHECK(config_.max_model_len <= pool_tokens, "a context of {} tokens in a pool of {}", config_.max_model_len, pool_tokens);
-  observers_ = {policies_.queue.get(), policies_.preempt.get(), policies_.branching.get(), &cache_};
-  for (auto& gate : policies_.gates) observers_.push_back(gate.get());
+  policy_observers_ = {policies_.queue.get(), policies_.preempt.get()};
+  if (policies_.lengths) policy_observers_.push_back(policies_.lengths.get());
+  for (auto& gate : policies_.gates) policy_observers_.push_back(gate.get());
+  observers_.assign(policy_observers_.begin(), policy_observers_.end());
+  observers_.insert(observers_.end(), {policies_.branching.get(), &cache_});
 }
 
 Scheduler::~Scheduler() = default;
@@ -49,6 +54,10 @@ Scheduler::~Scheduler() = default;
 void Scheduler::emit(Event::Kind kind, SeqId seq, int tokens, Nanos now, SeqId other) {
   const Event event{kind, seq, tokens, now, other};
   for (Observer* observer : observers_) observer->on(event);
+}
+
+void Scheduler::announce(const Sequence& seq) {
+  for (SequenceObserver* observer : policy_observers_) observer->on_new(seq);
 }
 
 SeqId Scheduler::add(std::shared_ptr<const Request> request, Nanos now) {
@@ -59,6 +68,7 @@ SeqId Scheduler::add(std::shared_ptr<const Request> request, Nanos now) {
   seq->request = std::move(request);
   CHECK(!seq->tokens.empty() && static_cast<int>(seq->tokens.size()) < config_.max_model_len + 1);
   const SeqId id = seq->id;
+  announce(*seq);
   enqueue(*seq, now);
   const int prompt_tokens = seq->prompt_tokens();
   const Nanos arrival = seq->arrival;
@@ -166,44 +176,30 @@ Decision Scheduler::decide(Nanos now) const {
   Draft draft;
   draft.left = {config_.max_num_batched_tokens, config_.max_num_seqs - running()};
   draft.scored_rows_left = config_.max_scored_rows;
-  const View start{now, waiting_, running_, 0, pool_.total(), pool_.block_tokens()};
+  draft.running = running_;
   Order order(*this, now);
-  if (draft.left.seqs <= 0) order.skip_waiting();
-  for (const Sequence* seq = order.next(); seq != nullptr && draft.left.tokens > 0; seq = order.next()) {
+  for (const Sequence* seq = order.next(); seq != nullptr; seq = order.next()) {
     if (draft.preempted.contains(seq->id)) continue;
     if (seq->state == Sequence::State::running) consider_running(*seq, draft, now);
-    else consider_waiting(*seq, draft, start);
+    else consider_waiting(*seq, draft, now);
     if (draft.admissions_closed) order.skip_waiting();
   }
   return std::move(draft.decision);
 }
 
 void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) const {
+  if (draft.left.tokens <= 0) return;
   const int asked = policies_.chunk->tokens_for(seq, seq.remaining(), draft.decision.run, draft.left);
   const int n = clip(asked, seq, seq.computed, draft);
   if (n <= 0) return;
   const int needed = blocks_for(seq.table, seq.computed, seq.computed + n);
   auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };
   while (needed > available()) {
-    std::vector<const Sequence*> candidates;
-    for (const Sequence* s : running_)
-      if (!draft.preempted.contains(s->id)) candidates.push_back(s);
-    const SeqId id = policies_.preempt->victim(seq, candidates, now);
-    if (id == kNoSeq || candidates.size() == 1) return;  // alone, it waits for what others have just given up
-    const Sequence* victim = find(id);
-    CHECK(victim != nullptr && !draft.preempted.contains(id));
-    draft.preempted.insert(id);
-    draft.decision.preempt.push_back(id);
+    const SeqId id = policies_.preempt->victim(seq, draft.running, now);
+    if (id == kNoSeq || draft.running.size() == 1) return;  // alone, it waits for what others have just given up
+    displace(id, draft);
     draft.admissions_closed = true;
-    // The victim may stand in the plan already: what was given to it comes back.
-    const auto planned = std::ranges::find(draft.decision.run, victim, &Decided::seq);
-    if (planned != draft.decision.run.end()) {
-      draft.left.tokens += planned->n_tokens;
-      draft.scored_rows_left += victim->scored_of(planned->first_pos, planned->n_tokens);
-      draft.decision.run.erase(planned);
-    }
-    draft.taken_blocks -= draft.taken_by[id] + blocks_released(*victim);
-    if (victim == &seq) return;
+    if (id == seq.id) return;
   }
   draft.taken_blocks += needed;
   draft.taken_by[seq.id] = needed;
@@ -212,18 +208,63 @@ void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) c
   draft.decision.run.push_back({&seq, seq.computed, n});
 }
 
-void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& start) const {
-  if (draft.left.seqs <= 0) {
-    draft.admissions_closed = true;
-    return;
+/// The blocks, the seat and the place in the plan that the victim had are the plan's again.
+void Scheduler::displace(SeqId id, Draft& draft) const {
+  const Sequence* victim = find(id);
+  CHECK(victim != nullptr && std::erase(draft.running, victim) == 1, "sequence {} cannot be preempted: it does not run", id);
+  draft.preempted.insert(id);
+  draft.decision.preempt.push_back(id);
+  ++draft.left.seqs;
+  const auto planned = std::ranges::find(draft.decision.run, victim, &Decided::seq);
+  if (planned != draft.decision.run.end()) {
+    draft.left.tokens += planned->n_tokens;
+    draft.scored_rows_left += victim->scored_of(planned->first_pos, planned->n_tokens);
+    draft.decision.run.erase(planned);
   }
+  draft.taken_blocks -= draft.taken_by[id] + blocks_released(*victim);
+  for (const BlockRef& block : victim->table.refs())
+    if (pool_.is_cached(block.id()) && block.count() == 2) draft.given_up.insert(block.id());
+}
+
+void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, Nanos now) const {
+  if (try_admit(seq, draft, now) != Verdict::not_yet) return;
+  draft.admissions_closed = !make_room(seq, draft, now);
+}
+
+/// Admits it in the place of those that it outranks, or changes nothing when even all of theirs are not enough.
+bool Scheduler::make_room(const Sequence& seq, Draft& draft, Nanos now) const {
+  std::optional<Draft> trial;
+  for (;;) {
+    std::vector<const Sequence*> outranked;
+    for (const Sequence* s : trial ? trial->running : draft.running)
+      if (policies_.queue->outranks(seq, *s, now)) outranked.push_back(s);
+    const SeqId id = outranked.empty() ? kNoSeq : policies_.preempt->victim(seq, outranked, now);
+    if (id == kNoSeq) return false;
+    CHECK(std::ranges::find(outranked, id, &Sequence::id) != outranked.end(), "sequence {} is not outranked by {}", id, seq.id);
+    if (!trial) trial = draft;
+    displace(id, *trial);
+    const Verdict verdict = try_admit(seq, *trial, now);
+    if (verdict == Verdict::not_yet) continue;
+    if (verdict == Verdict::yes) draft = std::move(*trial);
+    return verdict == Verdict::yes;
+  }
+}
+
+/// Takes the sequence into the plan if the gates let it in and there is room; else the plan stays as it is.
+Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const {
+  if (draft.left.seqs <= 0 || draft.left.tokens <= 0) return Verdict::not_yet;
   const int length = static_cast<int>(seq.tokens.size());
   PrefixHit hit;  // none where every position of the prompt has to be computed
   if (!seq.scores_prompt()) hit = cache_.match(seq.request->salt, seq.tokens);
-  auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };
+  int reclaimed = 0;  // blocks of the hit that a preempted sequence has just given up: they are not free after all
+  auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks - reclaimed; };
+  for (const BlockRef& block : hit.blocks) reclaimed += draft.given_up.contains(block.id());
   // The last token is always computed: its logits are what the sequence came for. When the hit covers it too, its block
   // is copied on write; without a block to copy to, that block is computed anew in place of the cached one.
-  if (hit.blocks.size() * pool_.block_tokens() == seq.tokens.size() && available() <= 0) hit.blocks.pop_back();
+  if (hit.blocks.size() * pool_.block_tokens() == seq.tokens.size() && available() <= 0) {
+    reclaimed -= draft.given_up.contains(hit.blocks.back().id());
+    hit.blocks.pop_back();
+  }
   const int hit_tokens = static_cast<int>(hit.blocks.size()) * pool_.block_tokens();
   TierHit restore = restorable(seq, hit);
   const int computed =
@@ -232,36 +273,32 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
     return (end + pool_.block_tokens() - 1) / pool_.block_tokens() - static_cast<int>(hit.blocks.size()) +
            (length - 1 < hit_tokens ? 1 : 0);
   };
-  View view = start;
-  view.available_blocks = available();
+  const View view{now, waiting_, draft.running, available(), pool_.total(), pool_.block_tokens()};
   const Candidate candidate{seq, computed, blocks_up_to(length)};
   for (const auto& gate : policies_.gates) {
-    switch (gate->admit(candidate, view, draft.decision.run)) {
+    const Verdict verdict = gate->admit(candidate, view, draft.decision.run);
+    switch (verdict) {
       case Verdict::yes: continue;
-      case Verdict::not_yet: draft.admissions_closed = true; return;
-      case Verdict::pass_over: return;
-      case Verdict::never: draft.decision.never.push_back(seq.id); return;
+      case Verdict::never: draft.decision.never.push_back(seq.id); return Verdict::never;
+      case Verdict::not_yet:
+      case Verdict::pass_over: return verdict;
     }
   }
   const int remaining = length - computed;
   const int asked = policies_.chunk->tokens_for(seq, remaining, draft.decision.run, draft.left);
   const int n = clip(asked, seq, computed, draft);
-  if (n <= 0) {
-    draft.admissions_closed = true;
-    return;
-  }
+  if (n <= 0) return Verdict::not_yet;
   const int needed = std::max(0, blocks_up_to(computed + n));
-  if (needed > view.available_blocks) {
-    draft.admissions_closed = true;
-    return;
-  }
-  draft.taken_blocks += needed;
+  if (needed > view.available_blocks) return Verdict::not_yet;
+  for (const BlockRef& block : hit.blocks) draft.given_up.erase(block.id());
+  draft.taken_blocks += needed + reclaimed;
   draft.taken_by[seq.id] = needed;
   draft.left.tokens -= n;
   draft.left.seqs -= 1;
   draft.scored_rows_left -= seq.scored_of(computed, n);
   draft.decision.admit.push_back({seq.id, std::move(hit), std::move(restore), computed});
   draft.decision.run.push_back({&seq, computed, n});
+  return Verdict::yes;
 }
 
 // --- commit ------------------------------------------------------------------------------------------------------
@@ -376,12 +413,13 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   child->arrival = parent.arrival;
   child->cached = parent.cached;
   child->tokens.assign(parent.tokens.begin(), parent.tokens.begin() + fork.tokens);
-  if (running() < config_.max_num_seqs) {
+  if (running() < config_.max_num_seqs) child->state = Sequence::State::running;
+  announce(*child);
+  if (child->state == Sequence::State::running) {
     // The last kept token is computed again by the child, for logits of its own.
     child->computed = std::min(parent.computed, fork.tokens - 1);
     const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();
     for (int i = 0; i < blocks; ++i) child->table.push(parent.table[i]);
-    child->state = Sequence::State::running;
     running_.push_back(child.get());
   } else {
     enqueue(*child, now);

@@ -33,6 +33,7 @@ struct SchedulerConfig {
 };
 
 struct SchedulerPolicies {
+  std::unique_ptr<LengthPredictor> lengths;  // for the others, which it outlives; may be null
   std::unique_ptr<QueuePolicy> queue;
   std::unique_ptr<ChunkPolicy> chunk;
   std::vector<std::unique_ptr<AdmissionGate>> gates;  // all must say yes
@@ -49,7 +50,7 @@ struct Decision {
     TierHit restore;   // blocks behind the hit that are loaded
     int computed = 0;  // where the sequence starts: both, less the last token, which is always computed
   };
-  std::vector<SeqId> preempt;
+  std::vector<SeqId> preempt;  // by running sequences that need blocks, and by waiting ones that outrank them
   std::vector<Admission> admit;
   std::vector<Decided> run;
   std::vector<SeqId> never;  // can never run here
@@ -109,10 +110,14 @@ class Scheduler {
   /// Sequences are considered in ascending order of (band, rank, arrival, id).
   using Key = std::tuple<int, double, Nanos, SeqId>;
   Key key(const Sequence& seq, Nanos now) const;
+  void announce(const Sequence& seq);
   void enqueue(Sequence& seq, Nanos now);
   void dequeue(Sequence& seq, Nanos now);
   void consider_running(const Sequence& seq, Draft& draft, Nanos now) const;
-  void consider_waiting(const Sequence& seq, Draft& draft, const View& start) const;
+  void consider_waiting(const Sequence& seq, Draft& draft, Nanos now) const;
+  Verdict try_admit(const Sequence& seq, Draft& draft, Nanos now) const;
+  bool make_room(const Sequence& seq, Draft& draft, Nanos now) const;
+  void displace(SeqId id, Draft& draft) const;
   int clip(int asked, const Sequence& seq, int computed, const Draft& draft) const;
   int blocks_for(const BlockTable& table, int computed, int end) const;
   int blocks_released(const Sequence& seq) const;
@@ -131,6 +136,7 @@ class Scheduler {
   BlockPool& pool_;
   PrefixCache& cache_;
   SchedulerPolicies policies_;
+  std::vector<SequenceObserver*> policy_observers_;
   std::vector<Observer*> observers_;
   TierIndex tiers_;
   struct Load {

@@ -4,6 +4,10 @@
 
 namespace sluice {
 
+TokenId SimExecutor::token_at(const Request& request, int sample, size_t position) {
+  return static_cast<TokenId>(philox({request.sampling.seed, static_cast<uint32_t>(sample)}, position, 1)[0] & 0x3fffffff);
+}
+
 Ticket SimExecutor::submit(const StepPlan& plan) {
   result_ = {};
   for (const KvCopy& copy : plan.copies)
@@ -11,10 +15,7 @@ Ticket SimExecutor::submit(const StepPlan& plan) {
       result_.load_ns += static_cast<Nanos>(copy.from == Tier::host ? tiers_.host_block_ns : tiers_.disk_block_ns);
   for (const PlanItem& item : plan.items) {
     ItemResult done{item.seq, item.samples, {}};
-    // Sampled tokens differ from request to request, so that made-up outputs never share a prefix by accident.
-    if (item.samples)
-      done.token.token = static_cast<TokenId>(philox({item.request->sampling.seed, static_cast<uint32_t>(item.sample)},
-                                                     item.tokens.size(), 1)[0] & 0x3fffffff);
+    if (item.samples) done.token.token = token_at(*item.request, item.sample, item.tokens.size());
     done.prompt.resize(static_cast<size_t>(item.n_scored));
     result_.items.push_back(std::move(done));
   }

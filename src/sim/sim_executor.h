@@ -16,6 +16,10 @@ class SimExecutor final : public Executor {
  public:
   SimExecutor(StepCost cost, VirtualClock& clock, TierCost tiers = {}) : cost_(std::move(cost)), tiers_(tiers), clock_(clock) {}
 
+  /// What sample `sample` of the request has at this position, however it is scheduled. Sampled tokens differ from request
+  /// to request, so that made-up outputs never share a prefix by accident.
+  static TokenId token_at(const Request& request, int sample, size_t position);
+
   Ticket submit(const StepPlan& plan) override;
   /// Moves the clock to the end of the step.
   std::optional<StepResult> poll(Ticket ticket) override;

@@ -84,6 +84,11 @@ TEST(Trace, ReadsTheKnownFormatsAndNamesTheLineOfABadOne) {
   EXPECT_EQ(a.prompt.size(), 1200u);
   EXPECT_TRUE(std::equal(a.prompt.begin(), a.prompt.begin() + 512, b.prompt.begin()));
   EXPECT_FALSE(std::equal(a.prompt.begin() + 512, a.prompt.begin() + 1024, b.prompt.begin() + 512));
+  TraceFile of_clients("{\"ts\": 1, \"il\": 5, \"ol\": 2, \"client\": \"ann\"}\n{\"ts\": 2, \"il\": 5, \"ol\": 2, \"user\": 7}\n");
+  trace = load_trace(of_clients.path);
+  ASSERT_TRUE(trace.ok());
+  EXPECT_EQ(trace_request((*trace)[0], 0, 1, 1000).client, "ann");
+  EXPECT_EQ((*trace)[1].client, "7");
   TraceFile bad("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6,374,x\n");
   trace = load_trace(bad.path);
   ASSERT_FALSE(trace.ok());

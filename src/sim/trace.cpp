@@ -63,6 +63,8 @@ Result<TraceRequest> from_json(const nlohmann::json& j, const std::string& where
     return corrupt_data(where + ": neither Mooncake's fields (timestamp, input_length, output_length) nor ts, il, ol");
   r.arrival = static_cast<Nanos>(std::clamp(j[time_key].get<double>(), 0.0, 1e12) * 1e6);
   r.priority = count("priority", 0);
+  for (const char* key : {"client", "user"})
+    if (j.contains(key)) r.client = j[key].is_string() ? j[key].get<std::string>() : j[key].dump();
   const char* hash_key = mooncake ? "hash_ids" : "bh";
   if (j.contains(hash_key) && j[hash_key].is_array())
     for (const auto& h : j[hash_key]) {
@@ -170,6 +172,7 @@ Request trace_request(const TraceRequest& entry, size_t index, uint64_t seed, in
   request.max_tokens = entry.output_tokens;
   request.ignore_eos = true;
   request.priority = entry.priority;
+  request.client = entry.client;
   request.sampling.temperature = 0;
   request.sampling.seed = seed + index;
   return request;

@@ -19,6 +19,7 @@ struct TraceRequest {
   std::vector<uint64_t> prefix_hashes;  // of successive prompt blocks: equal hashes are equal tokens
   int hash_block_tokens = 0;
   int priority = 0;
+  std::string client;  // field client or user, where the trace has it
 };
 
 /// Errors name the file and the line.

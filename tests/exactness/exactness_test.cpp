@@ -16,6 +16,7 @@
 #include "base/rng.h"
 #include "engine/build_engine.h"
 #include "exec/local_executor.h"
+#include "sched/queue/catalog.h"
 #include "tests/support/memory_source.h"
 
 namespace sluice {
@@ -131,6 +132,8 @@ std::vector<Request> mixed_requests(int64_t vocab, uint64_t seed) {
     r.sampling.seed = seed + static_cast<uint64_t>(length);
     r.sampling.logprobs = 3;
     if (length == 50 || length == 120) r.prompt_logprobs = 2;
+    r.priority = length % 3;
+    r.client = length % 2 == 0 ? "a" : "b";
     r.sampling.repetition_penalty = length == 33 ? 1.3f : 1.0f;
     requests.push_back(std::move(r));
   }
@@ -165,6 +168,8 @@ std::vector<Named> ways() {
   add("preempted, and loaded from host memory", [&](Way& w) { small_pool(w), w.engine.prefix_cache = "none", w.engine.kv_restore = "load", w.engine.host_blocks = 600; });
   add("preempted, and loaded from disk", [&](Way& w) { small_pool(w), w.on_ref = true, w.threads = 2, w.engine.kv_restore = "load", w.engine.disk_blocks = 600; });
   add("tiers too small for what is preempted", [&](Way& w) { small_pool(w), w.engine.kv_restore = "load", w.engine.host_blocks = 20, w.engine.disk_blocks = 60; });
+  for (const QueuePolicyEntry& queue : queue_catalog().subspan(1))  // the first is everybody else's
+    add("three seats under " + std::string(queue.name), [&](Way& w) { w.engine.scheduling_policy = queue.name, w.engine.max_num_seqs = 3, w.engine.kv_blocks = 40; });
   if (kThreadSanitizer) std::erase_if(list, [](const Named& named) { return named.way.threads == 1; });
   return list;
 }

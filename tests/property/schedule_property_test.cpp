@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
+#include "sched/length/catalog.h"
 #include "sched/parallel_sampling.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
@@ -34,21 +35,24 @@ struct EngineSetup {
   const TierPolicyEntry* tier = &tier_policy_catalog()[0];
   const RestorePolicyEntry* restore = &restore_catalog()[0];
   int lose_every = 0;
+  Nanos aging = 0;
+  ClientWeights weights = {};
+  const LengthPredictorEntry* lengths = &length_predictor_catalog()[0];
   std::string text() const {
     return fmt::format(
-        "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
+        "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
         "scored, {} host and {} disk blocks, {}, {}, every {}th lost",
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
-        cache->name, preempt->name, watermark, long_prefill_token_threshold, max_scored_rows,
+        cache->name, preempt->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
         host_blocks, disk_blocks, tier->name, restore->name, lose_every);
   }
 };
 
-/// The last to come goes first, by a rank that grows older: no policy of the catalog moves its ranks yet.
+/// The last to come goes first, by a rank that grows older: whatever the catalog holds, ranks that move are tried.
 struct LastComeFirst final : QueuePolicy {
   double rank(const Sequence& seq, Nanos now) const override { return static_cast<double>(now - seq.arrival); }
 };
-constexpr QueuePolicyEntry kMovingRanks{.name = "last-come-first", .help = "", .make = []() -> std::unique_ptr<QueuePolicy> { return std::make_unique<LastComeFirst>(); }};
+constexpr QueuePolicyEntry kMovingRanks{.name = "last-come-first", .help = "", .make = [](const QueueOptions&) -> std::unique_ptr<QueuePolicy> { return std::make_unique<LastComeFirst>(); }};
 
 template <class Entries>
 auto pick(Rng& rng, Entries entries) {
@@ -79,6 +83,9 @@ EngineSetup random_setup(Rng& rng) {
     s.restore = pick(rng, restore_catalog());
     s.lose_every = rng.below(3) == 0 ? static_cast<int>(rng.between(1, 9)) : 0;
   }
+  s.lengths = pick(rng, length_predictor_catalog());
+  if (rng.below(2) == 0) s.weights = {{"a", 2}, {"b", 0.5}};
+  if (s.queue->aging > 0) s.aging = static_cast<Nanos>(rng.between(1, 1000)) * 1'000;
   return s;
 }
 
@@ -87,7 +94,8 @@ struct World {
     auto pool = std::make_unique<BlockPool>(s.blocks, s.block_tokens);
     auto cache = s.cache->make(*pool);
     SchedulerPolicies policies;
-    policies.queue = s.queue->make();
+    policies.lengths = s.lengths->make();
+    policies.queue = s.queue->make({.aging = s.aging, .cache = cache.get(), .lengths = policies.lengths.get(), .weights = s.weights});
     policies.chunk = s.chunk->make({s.budget, 0});
     policies.gates = s.batching->make({s.watermark, s.cache->name != "none"});
     policies.preempt = s.preempt->make(*policies.queue);
@@ -180,6 +188,7 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
   r.max_tokens = static_cast<int>(rng.between(1, s.max_model_len - static_cast<int>(r.prompt.size())));
   r.n = rng.below(4) == 0 ? static_cast<int>(rng.between(2, 5)) : 1;
   r.priority = static_cast<int>(rng.between(-2, 2));
+  r.client = std::string(1, static_cast<char>('a' + rng.below(4)));
   r.salt = rng.below(8) == 0 ? 1 : 0;
   if (rng.below(3) == 0) r.stop_token_ids = {static_cast<TokenId>(rng.below(vocab))};
   if (rng.below(3) == 0) r.eos_token_ids = {static_cast<TokenId>(rng.below(vocab))};

@@ -34,6 +34,7 @@ class ToyExecutor final : public Executor {
     if (held_ && credit_ > 0) --credit_;
     result_.items.clear();
     for (const PlanItem& item : plan.items) {
+      clients_.insert(item.request->client);
       ItemResult done{item.seq, item.samples, {}};
       if (item.samples) done.token = next(item);
       for (int k = 1; k <= item.n_scored; ++k) done.prompt.push_back(score(item, item.first_pos + k));
@@ -58,6 +59,11 @@ class ToyExecutor final : public Executor {
     std::lock_guard lock(mutex_);
     held_ = false;
     released_.notify_all();
+  }
+  /// Whose requests have run.
+  std::set<std::string> clients() {
+    std::lock_guard lock(mutex_);
+    return clients_;
   }
   void close() {
     std::lock_guard lock(mutex_);
@@ -92,6 +98,7 @@ class ToyExecutor final : public Executor {
   const int vocab_;
   std::mutex mutex_;
   std::condition_variable released_;
+  std::set<std::string> clients_;
   bool held_ = false, closing_ = false;
   int credit_ = 0;
   StepResult result_;
@@ -119,7 +126,7 @@ class ToyServer {
     auto cache = prefix_cache_catalog()[0].make(*pool);
     SchedulerPolicies policies;
     const auto queue = std::ranges::find(queue_catalog(), options.queue, &QueuePolicyEntry::name);
-    policies.queue = queue->make();
+    policies.queue = queue->make({.aging = queue->aging, .cache = cache.get()});
     policies.chunk = chunk_catalog()[0].make({256, 0});
     policies.gates = batching_catalog()[0].make({0.01, true});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);

@@ -1,5 +1,6 @@
 #include "sched/preempt/catalog.h"
 
+#include "sched/preempt/lowest_priority.h"
 #include "sched/preempt/youngest_first.h"
 
 namespace sluice {
@@ -8,6 +9,8 @@ std::span<const PreemptPolicyEntry> preempt_catalog() {
   static constexpr PreemptPolicyEntry kEntries[] = {
       {"recompute", "the last in queue order gives up its blocks and is computed again later",
        [](const QueuePolicy& queue) -> std::unique_ptr<PreemptPolicy> { return std::make_unique<YoungestFirst>(queue); }},
+      {"lowest-priority", "the same for the highest priority number, whatever the queue's order, and the last to come of those",
+       [](const QueuePolicy&) -> std::unique_ptr<PreemptPolicy> { return std::make_unique<LowestPriority>(); }, true},
   };
   return kEntries;
 }

@@ -11,6 +11,7 @@ namespace sluice {
 struct PreemptPolicyEntry {
   std::string_view name, help;
   std::unique_ptr<PreemptPolicy> (*make)(const QueuePolicy& queue);
+  bool reads_priority = false;  // of requests
 };
 std::span<const PreemptPolicyEntry> preempt_catalog();
 

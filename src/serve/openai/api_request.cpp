@@ -45,7 +45,7 @@ constexpr Unhonoured kUnhonoured[] = {
 };
 // Known, and without effect on the answer.
 constexpr const char* kNoEffect[] = {
-    "user", "metadata", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction"};
+    "metadata", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction"};
 
 void read_response_format(FieldReader& in, GenerationFields& out) {
   const Json* format = in.object("response_format", "an object such as {\"type\": \"text\"}");
@@ -140,6 +140,7 @@ void read_generation_fields(FieldReader& in, GenerationFields& out) {
   read_stop(in, out);
   in.boolean("ignore_eos", out.ignore_eos);
   in.boolean("skip_special_tokens", out.skip_special_tokens);
+  in.string("user", out.user);
   in.integer("priority", out.priority, INT32_MIN, INT32_MAX);
   if (in.string("cache_salt", out.cache_salt) && out.cache_salt.empty())
     in.fail(invalid_argument("cache_salt is empty; it must have at least one character", "cache_salt"));

@@ -37,6 +37,7 @@ struct GenerationFields {
   bool skip_special_tokens = true;
   int priority = 0;
   std::string cache_salt;
+  std::string user;  // the client, where no keys tell clients apart
   std::vector<std::string> warnings;
 };
 

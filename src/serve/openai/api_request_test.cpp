@@ -48,6 +48,7 @@ TEST(ApiRequest, ReadsEveryField) {
   EXPECT_FALSE(r->skip_special_tokens || r->add_special_tokens);
   EXPECT_EQ(r->priority, -2);
   EXPECT_EQ(r->cache_salt, "s");
+  EXPECT_EQ(r->user, "u");
   EXPECT_TRUE(r->warnings.empty());
 }
 

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,8 @@ class ApiServer {
   explicit ApiServer(ApiOptions options);
   void handle(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
   void dispatch(const Route& route, std::shared_ptr<Exchange> exchange);
-  bool authorized(const HttpRequest& request) const;
+  /// Who sends it: "key1" for the first of the keys and so on, "" where none is asked for; nothing when none fits.
+  std::optional<std::string> client_of(const HttpRequest& request) const;
   HttpResponse health() const;
   std::shared_ptr<ServedModel> model() const;
 

@@ -114,6 +114,19 @@ TEST(ApiServer, AsksForKeys) {
   for (const char* open : {"/health", "/version", "/metrics"}) EXPECT_EQ(server.call("GET", open).status, 200);
 }
 
+TEST(ApiServer, AClientIsItsKeyOrElseItsUserField) {
+  ToyServer open;
+  for (const char* body : {R"({"prompt": "x", "user": "ann"})", R"({"prompt": "x"})"})
+    EXPECT_EQ(open.call("POST", "/v1/completions", body).status, 200);
+  EXPECT_EQ(open.executor->clients(), (std::set<std::string>{"", "ann"}));
+  EXPECT_EQ(open.call("POST", "/v1/completions", R"({"prompt": "x", "user": 7})").status, 400);
+  ToyServerOptions options;
+  options.api.api_keys = {"sk-one", "sk-two"};
+  ToyServer keyed(options);
+  EXPECT_EQ(keyed.call("POST", "/v1/completions", R"({"prompt": "x", "user": "ann"})", "Authorization: Bearer sk-two\r\n").status, 200);
+  EXPECT_EQ(keyed.executor->clients(), (std::set<std::string>{"key2"})) << "who has a key cannot pass for another";
+}
+
 TEST(ApiServer, TokenizesAndBack) {
   ToyServer server;
   const Json tokens = post(server, "/tokenize", {{"prompt", "Once upon"}, {"return_token_strs", true}});

@@ -189,9 +189,10 @@ ServedModel::Refusal ServedModel::check_limits(ApiKind kind, const GenerationFie
 }
 
 Request ServedModel::engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt,
-                                    uint64_t seed, Nanos arrival) const {
+                                    uint64_t seed, const Exchange& exchange) const {
   Request request;
-  request.arrival = arrival;
+  request.arrival = exchange.arrival;
+  request.client = exchange.client.empty() ? fields.user : exchange.client;
   request.max_tokens = std::max(1, max_tokens(kind, fields, prompt.size()));
   request.prompt_logprobs = fields.prompt_logprobs;
   request.prompt = std::move(prompt);
@@ -267,7 +268,7 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
       output->post([generation, news = std::move(news)] { generation->take(news); });
     };
     const Result<RequestId> id =
-        context_.engine.add(engine_request(kind, fields, std::move(input.prompts[i]), seed, exchange.arrival), sink);
+        context_.engine.add(engine_request(kind, fields, std::move(input.prompts[i]), seed, exchange), sink);
     if (!id.ok()) {
       for (const RequestId added : ids) context_.engine.cancel(added);
       ApiError error(id.error());

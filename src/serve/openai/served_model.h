@@ -43,6 +43,7 @@ struct Exchange {
   HttpHeaders headers;
   std::shared_ptr<ResponseWriter> writer;
   Nanos arrival = 0;  // when the server had all of it, by the engine's clock
+  std::string client;  // by its key; empty: no keys are asked for, and the body says
 
   void respond(HttpResponse response) const {
     response.headers.insert(response.headers.end(), headers.begin(), headers.end());
@@ -84,7 +85,7 @@ class ServedModel : public std::enable_shared_from_this<ServedModel> {
   Refusal check_bytes(size_t bytes, const char* param) const;
   Refusal check_limits(ApiKind kind, const GenerationFields& fields, const Tokenized& input) const;
   Request engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt, uint64_t seed,
-                         Nanos arrival) const;
+                         const Exchange& exchange) const;
   ApiError too_late() const;
   int max_tokens(ApiKind kind, const GenerationFields& fields, size_t prompt_tokens) const;
   Json model_json(const std::string& name) const;
