@@ -24,16 +24,16 @@ Result<std::unique_ptr<Tokenizer>> tokenizer_of(const std::string& model) {
 Result<LongContextKit> LongContextKit::make(const Setting& setting, Bench& bench) {
   SLUICE_TRY(const auto tokenizer, tokenizer_of(setting.model));
   LongContextKit kit;
-  const auto single = [&](const std::string& text) -> Result<TokenId> {
+  const auto single = [&](const std::string& text, const std::string& last) -> Result<TokenId> {
     const auto ids = tokenizer->encode(text, {.add_special = false});
-    if (ids.empty() || tokenizer->decode(std::span(ids).last(1)).find(text.back()) == std::string::npos || ids.size() > 2)
-      return unsupported(fmt::format("'{}' is no token of this model", text));
+    if (ids.empty() || tokenizer->decode(std::span(ids).last(1)) != last)
+      return unsupported(fmt::format("'{}' at the end of '{}' is no single token of this model", last, text));
     return ids.back();
   };
-  SLUICE_TRY(kit.key_, single("x key"));
-  SLUICE_TRY(kit.end_, single("x;"));
+  SLUICE_TRY(kit.key_, single("The key", "key"));
+  SLUICE_TRY(kit.end_, single("The key;", ";"));
   for (int n = 0; n < 100; ++n) {
-    SLUICE_TRY(const TokenId number, single(fmt::format("key {:02}", n)));
+    SLUICE_TRY(const TokenId number, single(fmt::format("key {:02}", n), fmt::format("{:02}", n)));
     kit.numbers_.push_back(number);
   }
   kit.start_ = tokenizer->encode("", {.add_special = true});

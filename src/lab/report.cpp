@@ -60,8 +60,9 @@ std::string row_text(const Entry& entry) {
   std::string text = fmt::format("{:<8} {:<22} {:<8}", x.ids, x.name, state_name(entry));
   if (!entry.error.empty()) return text + " " + entry.error;
   const std::string counters = counters_text(entry.finding.counters);
-  text += " " + effect_text(entry.finding.effect) + (counters.empty() ? "" : "; " + counters);
-  if (!entry.finding.why_absent().empty()) text += "; " + entry.finding.why_absent();
+  const char* before = " ";
+  for (const std::string& part : {entry.finding.why_absent(), effect_text(entry.finding.effect), counters})
+    if (!part.empty()) text += before + part, before = "; ";
   for (const Check& check : entry.finding.checks)
     if (!check.held) text += fmt::format("\n         did not hold: {} ({})", check.what, check.seen);
   return text;
