@@ -7,6 +7,7 @@
 #include "apps/progress.h"
 #include "backend/op_table.h"
 #include "base/machine.h"
+#include "engine/combinations.h"
 #include "model/layers/decoder_model.h"
 #include "sched/chunk/catalog.h"
 #include "weights/map_ahead.h"
@@ -90,13 +91,27 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
         fmt::format("most prefill tokens beside decodes in one step, under stall-free; 0: as many as decodes, at least {}; "
                     "more shortens the time to first token of long prompts and lengthens the gaps between others' tokens",
                     kLeastChunkTokens));
+  o.add("--tbt-target-ms", engine.tbt_target_ms,
+        "under stall-free, how long a step with decodes may take, so that the time between two tokens is at most that: chunks "
+        "are the longest for which the step is predicted to; 0: no target");
+  o.add("--forward-tokens", engine.forward_tokens,
+        "under split-and-fuse, tokens of every step; 0: where more hardly raise the throughput, as measured");
   o.add("--batching", engine.batching, catalog_help("who may join", batching_catalog()));
   o.add("--kv-tier-policy", engine.kv_tier_policy, catalog_help("what stays in host memory and on disk", tier_policy_catalog()));
   o.add("--kv-restore", engine.kv_restore, catalog_help("what becomes of blocks that a tier has", restore_catalog()));
+  o.add("--max-queue-delay-ms", engine.max_queue_delay_ms,
+        "under windowed batching, how long the first request of a batch waits for others; 0: a batch is whoever waits");
+  o.add("--admission-policy", engine.admission_policy, catalog_help("for whom there is memory", admission_catalog()));
   o.add("--preemption-policy", engine.preemption_policy,
         catalog_help("what gives way when the KV cache is full, or to those that outrank it", preempt_catalog()));
-  o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
+  o.add("--watermark", engine.watermark, "share of the KV cache that admission by watermark leaves free");
   o.add("--max-waiting", engine.max_waiting, "most requests in the queue; one more is refused");
+  o.add("--max-waiting-per-client", engine.limits.max_waiting_per_client, "most of them of one client; 0: no limit");
+  o.add("--client-token-rate", engine.limits.client_token_rate,
+        "tokens per second that one client may ask for by its prompts and max_tokens; more is refused; 0: no limit");
+  o.add("--client-token-burst", engine.limits.client_token_burst, "of them, how many at once; 0: those of a minute");
+  o.add("--slo-ttft-ms", engine.limits.slo_ttft_ms,
+        "refuse requests whose first token is predicted to come later than that; 0: none");
 }
 
 void EngineFlags::declare(OptionSet& o) {
@@ -236,6 +251,7 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   SLUICE_TRY_STATUS(check_engine_options(stack->options));
   const std::string path = fmt::format("{} {} {}", stack->table->isa, sizing.format->name, flags.repack);
   SLUICE_TRY(stack->tiers, flags.tiers.open(flags.model, path, sizing.block_bytes, stack->options, stack->notes));
+  for (std::string& note : fallbacks(stack->options)) stack->notes.push_back(std::move(note));
   stack->mapper = map_ahead(stack->source);
   return stack;
 }

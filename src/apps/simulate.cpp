@@ -8,6 +8,7 @@
 #include "apps/progress.h"
 #include "apps/text_file.h"
 #include "base/mapped_file.h"
+#include "engine/combinations.h"
 #include "sim/replay.h"
 #include "sim/sim_executor.h"
 
@@ -66,6 +67,8 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
 
   VirtualClock clock;
   SimExecutor executor(cost, clock);
+  for (const std::string& note : fallbacks(engine)) std::fputs(("# " + note + "\n").c_str(), stdout);
+  engine.step_time = std::make_shared<CostStepTime>(cost);
   SLUICE_TRY(const auto sim, build_engine(engine, executor, clock));
   RealClock wall;
   const Nanos start = wall.now();

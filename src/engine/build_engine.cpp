@@ -1,11 +1,12 @@
 #include "engine/build_engine.h"
 
+#include "engine/combinations.h"
 #include "sched/chunk/catalog.h"
-#include "sched/gate/catalog.h"
 #include "sched/length/catalog.h"
 #include "sched/parallel_sampling.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
+#include "sched/step_time_fit.h"
 
 namespace sluice {
 namespace {
@@ -30,6 +31,7 @@ struct Chosen {
   const QueuePolicyEntry* queue;
   const ChunkPolicyEntry* chunk;
   const BatchingEntry* batching;
+  const AdmissionEntry* admission;
   const PreemptPolicyEntry* preempt;
   const PrefixCacheEntry* cache;
   const TierPolicyEntry* tier;
@@ -43,6 +45,8 @@ Result<Chosen> choose(const EngineOptions& options) {
              find_entry(queue_catalog(), options.scheduling_policy, "--scheduling-policy"));
   SLUICE_TRY(const ChunkPolicyEntry* chunk, find_entry(chunk_catalog(), options.chunk_policy, "--chunk-policy"));
   SLUICE_TRY(const BatchingEntry* batching, find_entry(batching_catalog(), options.batching, "--batching"));
+  SLUICE_TRY(const AdmissionEntry* admission,
+             find_entry(admission_catalog(), options.admission_policy, "--admission-policy"));
   SLUICE_TRY(const PreemptPolicyEntry* preempt,
              find_entry(preempt_catalog(), options.preemption_policy, "--preemption-policy"));
   SLUICE_TRY(const PrefixCacheEntry* cache, find_entry(prefix_cache_catalog(), options.prefix_cache, "--prefix-cache"));
@@ -52,6 +56,13 @@ Result<Chosen> choose(const EngineOptions& options) {
   SLUICE_TRY_STATUS(check_range("--max-num-seqs", options.max_num_seqs, 1, 1 << 16));
   SLUICE_TRY_STATUS(check_range("--max-num-batched-tokens", options.max_num_batched_tokens, 1, 1 << 20));
   SLUICE_TRY_STATUS(check_range("--max-waiting", options.max_waiting, 1, 1 << 24));
+  SLUICE_TRY_STATUS(check_range("--max-waiting-per-client", options.limits.max_waiting_per_client, 0, 1 << 24));
+  for (const auto& [flag, value] : {std::pair{"--client-token-rate", options.limits.client_token_rate},
+                                    {"--client-token-burst", options.limits.client_token_burst},
+                                    {"--slo-ttft-ms", options.limits.slo_ttft_ms}})
+    if (!(value >= 0 && value <= 1e12)) return invalid_argument(fmt::format("{} is {}; it must be from 0 to 1e12", flag, value), flag);
+  if (options.limits.client_token_burst > 0 && options.limits.client_token_rate == 0)
+    return invalid_argument("--client-token-burst is how much of --client-token-rate may be used at once: give that too", "--client-token-burst");
   SLUICE_TRY_STATUS(check_range("--long-prefill-token-threshold", options.long_prefill_token_threshold, 0, 1 << 20));
   SLUICE_TRY_STATUS(check_range("--chunked-prefill-size", options.chunked_prefill_size, 0, 1 << 20));
   if (options.chunked_prefill_size > 0 && !chunk->reads_chunk_tokens)
@@ -60,22 +71,36 @@ Result<Chosen> choose(const EngineOptions& options) {
     return invalid_argument(fmt::format("--aging-ms is {}; it must be from 0 to 1e9", options.aging_ms), "--aging-ms");
   if (options.aging_ms > 0 && queue->aging == 0)
     return invalid_argument(fmt::format("--scheduling-policy {} has no use for --aging-ms", queue->name), "--aging-ms");
+  SLUICE_TRY_STATUS(check_range("--forward-tokens", options.forward_tokens, 0, options.max_num_batched_tokens));
+  if (options.forward_tokens > 0 && !chunk->reads_forward_tokens)
+    return invalid_argument(fmt::format("--chunk-policy {} has no use for --forward-tokens", chunk->name), "--forward-tokens");
+  if (!(options.tbt_target_ms >= 0 && options.tbt_target_ms <= 1e6))
+    return invalid_argument(fmt::format("--tbt-target-ms is {}; it must be from 0 to 1e6", options.tbt_target_ms), "--tbt-target-ms");
+  if (options.tbt_target_ms > 0 && !chunk->reads_tbt_target)
+    return invalid_argument(fmt::format("--chunk-policy {} has no use for --tbt-target-ms", chunk->name), "--tbt-target-ms");
+  if (options.tbt_target_ms > 0 && options.chunked_prefill_size > 0)
+    return invalid_argument("--tbt-target-ms chooses the chunk, and --chunked-prefill-size gives it: give one of them", "--tbt-target-ms");
+  if (!(options.max_queue_delay_ms >= 0 && options.max_queue_delay_ms <= 1e6))
+    return invalid_argument(fmt::format("--max-queue-delay-ms is {}; it must be from 0 to 1e6", options.max_queue_delay_ms), "--max-queue-delay-ms");
+  if (options.max_queue_delay_ms > 0 && !batching->reads_queue_delay)
+    return invalid_argument(fmt::format("--batching {} has no use for --max-queue-delay-ms", batching->name), "--max-queue-delay-ms");
   if (!(options.watermark >= 0 && options.watermark < 1))
     return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
+  if (options.watermark != kDefaultWatermark && !admission->reads_watermark)
+    return invalid_argument(fmt::format("--admission-policy {} has no use for --watermark", admission->name), "--watermark");
   const LengthPredictorEntry* lengths = nullptr;
-  if (queue->reads_lengths) {
+  if (queue->reads_lengths || batching->reads_lengths || admission->reads_lengths) {
     const std::string name = options.length_predictor.empty() ? std::string(length_predictor_catalog()[0].name) : options.length_predictor;
     SLUICE_TRY(lengths, find_entry(length_predictor_catalog(), name, "--length-predictor"));
   } else if (!options.length_predictor.empty()) {
-    return invalid_argument(fmt::format("--scheduling-policy {} has no use for --length-predictor", queue->name), "--length-predictor");
+    return invalid_argument(fmt::format("--scheduling-policy {}, --batching {} and --admission-policy {} have no use for --length-predictor",
+                                        queue->name, batching->name, admission->name), "--length-predictor");
   }
-  if (queue->reads_cache && options.prefix_cache == "none")
-    return invalid_argument(fmt::format("--scheduling-policy {} orders by what the prefix cache holds, and there is none; choose another policy "
-                                        "or leave the cache on", queue->name), "--scheduling-policy");
   SLUICE_TRY(ClientWeights weights, parse_client_weights(options.client_weights));
   if (!weights.empty() && !queue->reads_weights)
     return invalid_argument(fmt::format("--scheduling-policy {} has no use for --client-weights", queue->name), "--client-weights");
-  return Chosen{queue, chunk, batching, preempt, cache, tier, restore, lengths, std::move(weights)};
+  SLUICE_TRY_STATUS(check_combinations(options));
+  return Chosen{queue, chunk, batching, admission, preempt, cache, tier, restore, lengths, std::move(weights)};
 }
 
 QueueOptions queue_options(const EngineOptions& options, const Chosen& chosen, const PrefixCache* cache, const LengthPredictor* lengths) {
@@ -117,8 +142,17 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   SchedulerPolicies policies;
   if (chosen.lengths != nullptr) policies.lengths = chosen.lengths->make();
   policies.queue = chosen.queue->make(queue_options(options, chosen, cache.get(), policies.lengths.get()));
-  policies.chunk = chosen.chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
-  policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none"});
+  policies.step_time = options.step_time != nullptr ? options.step_time : std::make_shared<StepTimeFit>();
+  policies.chunk = chosen.chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size,
+                                       static_cast<Nanos>(options.tbt_target_ms * 1e6), options.forward_tokens,
+                                       policies.step_time.get()});
+  policies.gates = make_gates(*chosen.batching, *chosen.admission,
+                              {.watermark = options.watermark,
+                               .prefix_cache = options.prefix_cache != "none",
+                               .lockstep = options.max_num_batched_tokens >= options.max_num_seqs,
+                               .max_num_seqs = options.max_num_seqs,
+                               .max_queue_delay = static_cast<Nanos>(options.max_queue_delay_ms * 1e6),
+                               .lengths = policies.lengths.get()});
   policies.preempt = chosen.preempt->make(*policies.queue);
   policies.branching = std::make_unique<ParallelSampling>();
   policies.tier = chosen.tier->make();
@@ -130,6 +164,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   config.block_tokens = options.block_tokens;
   config.vocab_size = options.vocab_size;
   config.max_waiting = options.max_waiting;
+  config.limits = options.limits;
   config.reads_priority = chosen.queue->reads_priority || chosen.preempt->reads_priority;
   return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock,
                                   times);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "sched/gate/catalog.h"
 
 namespace sluice {
 
@@ -13,16 +14,20 @@ struct EngineOptions {
   std::string scheduling_policy = "fcfs";
   std::string chunk_policy = "stall-free";
   std::string batching = "continuous";
+  std::string admission_policy = "watermark";
   std::string preemption_policy = "recompute";
   std::string prefix_cache = "radix";
   std::string length_predictor;  // "": running-mean, where a policy reads it
   std::string client_weights;    // "a=2,b=1"
   double aging_ms = 0;  // 0: the queue policy's own
-  double watermark = 0.01;
   std::string kv_tier_policy = "queue-aware";
   std::string kv_restore = "auto";
   int host_blocks = 0, disk_blocks = 0;  // of the tiers beside the pool
+  double max_queue_delay_ms = 0;
+  double watermark = kDefaultWatermark;
   int chunked_prefill_size = 0;
+  double tbt_target_ms = 0;
+  int forward_tokens = 0;
   int long_prefill_token_threshold = 0;
   int max_num_seqs = 256;
   int max_num_batched_tokens = 2048;
@@ -31,6 +36,9 @@ struct EngineOptions {
   int block_tokens = 16;
   int64_t vocab_size = 0;
   int max_waiting = 1024;
+  RequestLimits limits;
+  // What step times are predicted from; null: the engine's own steps.
+  std::shared_ptr<StepTimeEstimate> step_time;
 };
 
 /// The names and ranges, which can be checked before it is known how large the KV cache is. Errors as below.

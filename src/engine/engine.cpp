@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <ranges>
-#include <set>
+#include <unordered_map>
+#include <utility>
 
 #include "base/log.h"
 
@@ -11,50 +12,52 @@ namespace sluice {
 /// Counts events; read by the loop's thread only, copied into stats_ after every step.
 struct Engine::Accountant : Observer {
   EngineStats counts;
-  std::map<SeqId, int> high_water;  // positions that a sequence had computed before: what is computed below is a repeat
-  std::map<SeqId, std::pair<int, int>> reach;  // computed now, prompt length
-  std::set<SeqId> first_admission;             // has not been yet
+  struct Reach {
+    int computed = 0, prompt = 0;
+    int high_water = 0;            // positions that it had computed before: what is computed below is a repeat
+    bool first_admission = false;  // has not been yet
+  };
+  std::unordered_map<SeqId, Reach> reach;
 
   void on(const Event& e) override {
+    if (e.kind == Event::Kind::sampled) {
+      counts.generation_tokens += e.tokens;
+      return;
+    }
+    Reach& r = reach[e.seq];
     switch (e.kind) {
       case Event::Kind::arrived:
         counts.prompt_tokens += e.tokens;
-        reach[e.seq] = {0, e.tokens};
-        first_admission.insert(e.seq);
+        r = {0, e.tokens, 0, true};
         break;
       case Event::Kind::admitted:
         // Once a request: what a preempted sequence finds of its own, and a late sample of its prompt, are no hits.
-        if (first_admission.erase(e.seq) > 0) {
-          counts.prefix_queries_tokens += reach[e.seq].second;
+        if (std::exchange(r.first_admission, false)) {
+          counts.prefix_queries_tokens += r.prompt;
           counts.prefix_hits_tokens += e.tokens;
         }
-        reach[e.seq].first = e.tokens;
+        r.computed = e.tokens;
         break;
       case Event::Kind::ran: {
-        auto& [computed, prompt] = reach[e.seq];
-        const int begin = computed, end = computed + e.tokens;
+        const int begin = r.computed, end = begin + e.tokens, seen = r.high_water;
         counts.step_tokens += e.tokens;
-        const int seen = high_water[e.seq];
         counts.tokens_recomputed += std::max(0, std::min(end, seen) - begin);
-        counts.prompt_tokens_computed += std::max(0, std::min(end, prompt) - std::max(begin, seen));
-        high_water[e.seq] = std::max(seen, end);
-        computed = end;
+        counts.prompt_tokens_computed += std::max(0, std::min(end, r.prompt) - std::max(begin, seen));
+        r.high_water = std::max(seen, end);
+        r.computed = end;
         break;
       }
-      case Event::Kind::sampled: counts.generation_tokens += e.tokens; break;
+      case Event::Kind::sampled: break;
       case Event::Kind::preempted:
         ++counts.preemptions;
-        reach[e.seq].first = 0;
+        r.computed = 0;
         break;
-      case Event::Kind::forked:
-        reach[e.other] = {e.tokens - 1, reach[e.seq].second};
-        high_water[e.other] = e.tokens;
+      case Event::Kind::forked: {
+        const int prompt = r.prompt;
+        reach[e.other] = {e.tokens - 1, prompt, e.tokens, false};
         break;
-      case Event::Kind::finished:
-        reach.erase(e.seq);
-        high_water.erase(e.seq);
-        first_admission.erase(e.seq);
-        break;
+      }
+      case Event::Kind::finished: reach.erase(e.seq); break;
     }
   }
 };
@@ -68,6 +71,7 @@ Engine::Engine(EngineConfig config, std::unique_ptr<BlockPool> pool, std::unique
       executor_(executor),
       clock_(clock),
       times_(times),
+      limiter_(config.limits),
       accountant_(std::make_unique<Accountant>()) {
   scheduler_.observe(accountant_.get());
   stats_.total_blocks = stats_.free_blocks = pool_->total();
@@ -76,7 +80,7 @@ Engine::Engine(EngineConfig config, std::unique_ptr<BlockPool> pool, std::unique
 
 Engine::~Engine() = default;
 
-Result<RequestId> Engine::add(Request request, Sink sink) {
+Result<RequestId> Engine::add(Request request, Sink sink, double* retry_after_s) {
   const int context = config_.scheduler.max_model_len;
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
   if (prompt == 0) return invalid_argument("the prompt has no tokens; at least one is needed", "prompt");
@@ -98,9 +102,12 @@ Result<RequestId> Engine::add(Request request, Sink sink) {
   if (request.arrival == 0) request.arrival = clock_.now();
   std::lock_guard lock(mutex_);
   if (closed_) return unavailable("the server is shutting down and takes no new requests");
-  if (queued_requests_ >= config_.max_waiting)
+  if (queued_requests_ >= config_.max_waiting) {
+    ++limiter_.refused.queue_full;
     return resource_exhausted(fmt::format("{} requests wait already (--max-waiting {}); try again later",
                                           queued_requests_, config_.max_waiting));
+  }
+  SLUICE_TRY_STATUS(limiter_.take(request, clock_.now(), retry_after_s));
   if (!busy_ && arrivals_.empty()) stats_.last_progress = clock_.now();  // it was idle until now
   ++queued_requests_;
   const RequestId id = next_request_++;
@@ -124,6 +131,7 @@ void Engine::close() {
 EngineStats Engine::stats() const {
   std::lock_guard lock(mutex_);
   EngineStats stats = stats_;
+  stats.refused = limiter_.refused;
   stats.waiting += static_cast<int>(arrivals_.size());
   if (!busy_ && arrivals_.empty()) stats.last_progress = clock_.now();
   return stats;
@@ -166,6 +174,11 @@ void Engine::take_inbox() {
   }
 }
 
+void Engine::leaves_queue(const Live& live) {
+  --never_admitted_;
+  left_queue_.push_back(live.request);
+}
+
 void Engine::end_with_unborn(Live& live, int sample, FinishReason reason, std::string_view error) {
   if (sample == 0)
     for (; live.unborn > 0; --live.unborn) end_sample(live, live.request->n - live.unborn, reason, error);
@@ -183,7 +196,8 @@ void Engine::end_sample(Live& live, int sample, FinishReason reason, std::string
   output.error = error;
   live.sink(output);
   if (output.request_done) {
-    if (live.cached_tokens < 0) --never_admitted_;
+    if (live.cached_tokens < 0) leaves_queue(live);
+    ended_without_token_ += !live.has_token;
     ++accountant_->counts.finished_requests;
     live_.erase(live.id);
   }
@@ -215,6 +229,10 @@ void Engine::deliver(const std::vector<Outcome>& outcomes) {
       live.samples[seq->sample] = child;
       owner_[child] = {request, seq->sample};
       --live.unborn;
+    }
+    if (outcome.sampled && !live.has_token) {
+      live.has_token = true;
+      ++first_tokens_;
     }
     const bool finished = outcome.finish != FinishReason::none;
     // A sequence that was preempted scores its prompt anew: what was heard is not said again.
@@ -248,6 +266,7 @@ bool Engine::step() {
   take_inbox();
   lap.mark(&EngineTimes::inbox);
   bool worked = false;
+  held_until_ = 0;
   if (!live_.empty() || scheduler_.has_copies()) {
     worked = true;
     const Nanos now = clock_.now();
@@ -268,13 +287,20 @@ bool Engine::step() {
       Live& live = live_.at(request);
       if (live.cached_tokens >= 0) continue;
       live.cached_tokens = a.computed;
-      --never_admitted_;
+      leaves_queue(live);
     }
     const StepPlan plan = scheduler_.commit(std::move(decision), now);
     lap.mark(&EngineTimes::commit);
     if (plan.empty()) {
-      if (!moved) fail_oldest();
+      const Nanos opens_at = moved ? now : scheduler_.opens_at(now);
+      if (opens_at > now) {
+        held_until_ = opens_at;
+        worked = false;
+      } else if (!moved) {
+        fail_oldest();
+      }
     } else {
+      const Nanos submitted = clock_.now();
       const Ticket ticket = executor_.submit(plan);
       std::optional<StepResult> result;
       while (!(result = executor_.poll(ticket))) {
@@ -282,6 +308,7 @@ bool Engine::step() {
       lap.mark(&EngineTimes::execute);
       accountant_->counts.copied_blocks += static_cast<uint64_t>(std::ranges::count_if(
           plan.copies, [](const KvCopy& copy) { return copy.from == Tier::pool && copy.to == Tier::pool; }));
+      if (StepTimeEstimate* estimate = scheduler_.step_time()) estimate->measured(step_shape(plan), clock_.now() - submitted);
       ++accountant_->counts.steps;
       const std::vector<Outcome> outcomes = scheduler_.settle(plan, *result, clock_.now());
       lap.mark(&EngineTimes::settle);
@@ -300,6 +327,10 @@ bool Engine::step() {
   stats_.free_blocks = pool_->free();
   stats_.cached_idle_blocks = pool_->idle_cached();
   stats_.last_progress = progress;
+  for (const auto& request : left_queue_) limiter_.left_queue(*request);
+  for (; first_tokens_ > 0; --first_tokens_) limiter_.started(true, progress);
+  for (; ended_without_token_ > 0; --ended_without_token_) limiter_.started(false, progress);
+  left_queue_.clear();
   queued_requests_ = static_cast<int>(arrivals_.size()) + never_admitted_;
   busy_ = !live_.empty() || scheduler_.has_copies();
   return worked;
@@ -309,7 +340,9 @@ void Engine::run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     if (step()) continue;
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, stop, [&] { return !arrivals_.empty() || !cancellations_.empty(); });
+    const auto news = [&] { return !arrivals_.empty() || !cancellations_.empty(); };
+    if (held_until_ == 0) wake_.wait(lock, stop, news);
+    else wake_.wait_for(lock, stop, std::chrono::nanoseconds(std::max<Nanos>(0, held_until_ - clock_.now())), news);
   }
 }
 

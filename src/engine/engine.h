@@ -10,12 +10,14 @@
 #include <mutex>
 #include <stop_token>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/result.h"
 #include "engine/engine_times.h"
+#include "engine/request_limits.h"
 #include "kv/block_pool.h"
 #include "kv/prefix/prefix_cache.h"
 #include "sched/executor.h"
@@ -32,6 +34,7 @@ struct EngineConfig {
   int64_t vocab_size = 0;      // prompt tokens are checked against it; 0: unchecked
   int max_waiting = 1024;      // requests in the queue; one more is refused
   TierConfig tiers;            // host memory and disk beside the pool
+  RequestLimits limits;        // of those that may enter the queue
   bool reads_priority = false;  // the queue's policy does: without, a request's priority changes nothing
 };
 
@@ -59,6 +62,7 @@ struct EngineStats {
   uint64_t prompt_tokens_computed = 0, tokens_recomputed = 0, generation_tokens = 0, prompt_tokens = 0;
   uint64_t copied_blocks = 0;
   TierStats tiers;
+  RefusedRequests refused;
   Nanos last_progress = 0;                 // when a step last settled, or the engine was last idle
 };
 
@@ -71,8 +75,9 @@ class Engine {
 
   // --- from any thread ---
   /// Queues the request. Errors: invalid_argument with both numbers when it does not fit the context,
-  /// resource_exhausted when the queue is full, unavailable after close().
-  Result<RequestId> add(Request request, Sink sink);
+  /// resource_exhausted when the queue is full or a limit says so, and then `retry_after_s` (where not null) is when trying
+  /// again makes sense; unavailable after close().
+  Result<RequestId> add(Request request, Sink sink, double* retry_after_s = nullptr);
   /// Ends a request at the next step boundary and frees its blocks. `sample` -1: all samples. Unknown ids are ignored,
   /// since the end may cross the cancellation. The sink hears of every sample that this ends.
   void cancel(RequestId id, int sample = -1);
@@ -83,8 +88,10 @@ class Engine {
   const EngineConfig& config() const { return config_; }
 
   // --- from the loop's thread ---
-  /// Plans, runs and settles one step. False when there is nothing to do.
+  /// Plans, runs and settles one step. False when there is nothing to do, or not before held_until().
   bool step();
+  /// After step() has returned false: when a gate that holds all requests back lets them go on; 0: there are none.
+  Nanos held_until() const { return held_until_; }
   /// Steps until asked to stop; sleeps while idle.
   void run(std::stop_token stop);
   /// Adds an observer of events; before the first step.
@@ -101,6 +108,7 @@ class Engine {
     std::map<int, SeqId> samples;  // those that have not finished
     int unborn = 0;                // samples that will fork later
     int cached_tokens = -1;        // of its first admission; -1: not admitted yet
+    bool has_token = false;
     int scored = 0;                // prompt tokens whose logprobs the sink has heard
   };
   struct Arrival { RequestId id; std::shared_ptr<const Request> request; Sink sink; };
@@ -110,6 +118,7 @@ class Engine {
   void end_sample(Live& live, int sample, FinishReason reason, std::string_view error);
   /// Ends the sample, and with sample 0 those that would have split off from it.
   void end_with_unborn(Live& live, int sample, FinishReason reason, std::string_view error);
+  void leaves_queue(const Live& live);
   void fail_oldest();
   void deliver(const std::vector<Outcome>& outcomes);
 
@@ -131,12 +140,17 @@ class Engine {
   int queued_requests_ = 0;   // added and not yet admitted
   EngineStats stats_;
   bool busy_ = false;
+  RequestLimiter limiter_;
 
-  std::map<RequestId, Live> live_;
+  std::unordered_map<RequestId, Live> live_;
   int never_admitted_ = 0;    // of live_
+  // What the limiter is told at the end of the step, which alone holds the lock.
+  std::vector<std::shared_ptr<const Request>> left_queue_;
+  int first_tokens_ = 0, ended_without_token_ = 0;
   std::map<SeqId, std::pair<RequestId, int>> owner_;
   std::unique_ptr<Accountant> accountant_;
   RequestId next_request_ = 1;
+  Nanos held_until_ = 0;
 };
 
 }  // namespace sluice

@@ -14,9 +14,11 @@ extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhil
 // attention/
 extern const Experiment kSharedAttention;
 // batching/
-extern const Experiment kContinuous;
+extern const Experiment kStaticBatching, kContinuous, kRaggedAttention, kChunkedPrefill, kStallFree, kSplitAndFuse, kDecodeFirst,
+    kLengthBinned;
 // scheduling/
 extern const Experiment kFcfs, kLengthBuckets, kLongestPrefix, kMlfq, kPriority, kPriorityAging, kShortestJob, kVtc;
+extern const Experiment kExactAdmission, kPredictedReservation, kEarlyRejection, kClientLimits;
 
 namespace {
 
@@ -37,7 +39,14 @@ constexpr std::array kCatalog = {
     &kLongContextFormats,
     &kTiledAttention,
     &kSharedAttention,
+    &kStaticBatching,
     &kContinuous,
+    &kRaggedAttention,
+    &kChunkedPrefill,
+    &kStallFree,
+    &kSplitAndFuse,
+    &kDecodeFirst,
+    &kLengthBinned,
     &kPackedMatmul,
     &kMatmulPlans,
     &kRepack,
@@ -53,6 +62,10 @@ constexpr std::array kCatalog = {
     &kLengthBuckets,
     &kVtc,
     &kLongestPrefix,
+    &kExactAdmission,
+    &kPredictedReservation,
+    &kEarlyRejection,
+    &kClientLimits,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {

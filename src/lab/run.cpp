@@ -38,6 +38,7 @@ Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& exe
   Admissions admissions(load.requests.size());
   engine->observe(&admissions);
   Nanos executed = 0;
+  EngineStats before;
   ReplayHooks hooks;
   hooks.output = [&run](size_t request, const Output& out) {
     SampleOutput& sample = run.outputs[{request, out.sample}];
@@ -52,6 +53,9 @@ Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& exe
     executed = run.times.execute;
     run.peak_blocks = std::max(run.peak_blocks, stats.total_blocks - stats.free_blocks - stats.cached_idle_blocks);
     run.peak_running = std::max(run.peak_running, stats.running);
+    run.steps.push_back({time.clock.now(), stats.running, stats.waiting, static_cast<int>(stats.step_tokens - before.step_tokens),
+                         static_cast<int>(stats.finished_requests - before.finished_requests)});
+    before = stats;
     free_share += static_cast<double>(stats.free_blocks + stats.cached_idle_blocks) / stats.total_blocks;
   };
   const std::vector<Nanos> at_once(load.requests.size(), 0);
@@ -66,6 +70,12 @@ Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& exe
 }
 
 }  // namespace
+
+double Run::mean_running() const {
+  double sum = 0;
+  for (const StepRecord& s : steps) sum += s.running;
+  return steps.empty() ? 0 : sum / static_cast<double>(steps.size());
+}
 
 Result<std::unique_ptr<Bench>> Bench::open(const Setting& setting) {
   SLUICE_TRY(auto source, open_tensor_source(setting.model));
@@ -101,7 +111,9 @@ Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvF
 Result<Run> simulate(const EngineOptions& options, const Load& load, const StepCost& cost, const TierCost& tiers) {
   VirtualClock clock;
   SimExecutor executor(cost, clock, tiers);
-  return run_on(options, load, executor, {clock, [&clock](Nanos t) { clock.advance_to(t); }});
+  EngineOptions with_times = options;
+  if (with_times.step_time == nullptr) with_times.step_time = std::make_shared<CostStepTime>(cost);
+  return run_on(with_times, load, executor, {clock, [&clock](Nanos t) { clock.advance_to(t); }});
 }
 
 EngineOptions engine_options(int context, int tokens) {

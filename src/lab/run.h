@@ -31,8 +31,17 @@ struct SampleOutput {
 };
 using Outputs = std::map<std::pair<size_t, int>, SampleOutput>;
 
+/// As it was after a step had settled.
+struct StepRecord {
+  Nanos at = 0;
+  int running = 0, waiting = 0;  // sequences
+  int tokens = 0;                // positions that the step computed
+  int finished = 0;              // requests that ended with it
+};
+
 struct Run {
   std::vector<RequestRecord> records;  // by request
+  std::vector<StepRecord> steps;
   Outputs outputs;
   EngineStats stats;
   ServingReport report;
@@ -46,6 +55,7 @@ struct Run {
   Nanos attention_ns = 0;
 
   int failed() const { return report.failed; }
+  double mean_running() const;  // sequences, over steps
 };
 
 /// A model on this machine.

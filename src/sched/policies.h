@@ -82,6 +82,11 @@ struct Candidate {
 
 struct AdmissionGate : SequenceObserver {
   virtual Verdict admit(const Candidate& candidate, const View& view, std::span<const Decided> plan) const = 0;
+  /// Takes back the place that it gave to a running sequence, which is preempted and asks again later.
+  virtual bool revokes(const Sequence& /*running*/, const View& /*view*/) const { return false; }
+  /// Of a gate that says not_yet until some time has passed: when that is; else `view.now`. Asked when nothing can run:
+  /// the engine sleeps until then instead of giving up on the oldest request.
+  virtual Nanos opens_at(const View& view) const { return view.now; }
 };
 
 struct PreemptPolicy : SequenceObserver {

@@ -1,6 +1,7 @@
 #include "sched/scheduler.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -150,6 +151,13 @@ SeqId Scheduler::oldest_waiting(Nanos now) const {
   return first == nullptr ? kNoSeq : first->id;
 }
 
+Nanos Scheduler::opens_at(Nanos now) const {
+  const View view{now, waiting_, running_, pool_.free() + cache_.evictable(), pool_.total(), pool_.block_tokens()};
+  Nanos at = now;
+  for (const auto& gate : policies_.gates) at = std::max(at, gate->opens_at(view));
+  return at;
+}
+
 int Scheduler::blocks_for(const BlockTable& table, int computed, int end) const {
   const int block_tokens = pool_.block_tokens();
   const int covered = (end + block_tokens - 1) / block_tokens;
@@ -177,6 +185,10 @@ Decision Scheduler::decide(Nanos now) const {
   draft.left = {config_.max_num_batched_tokens, config_.max_num_seqs - running()};
   draft.scored_rows_left = config_.max_scored_rows;
   draft.running = running_;
+  draft.decision.run.reserve(running_.size() + 16);
+  const View before{now, waiting_, running_, pool_.free() + cache_.evictable(), pool_.total(), pool_.block_tokens()};
+  for (const Sequence* seq : running_)
+    if (std::ranges::any_of(policies_.gates, [&](const auto& gate) { return gate->revokes(*seq, before); })) displace(seq->id, draft);
   Order order(*this, now);
   for (const Sequence* seq = order.next(); seq != nullptr; seq = order.next()) {
     if (draft.preempted.contains(seq->id)) continue;
@@ -202,7 +214,7 @@ void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) c
     if (id == seq.id) return;
   }
   draft.taken_blocks += needed;
-  draft.taken_by[seq.id] = needed;
+  if (needed > 0) draft.taken_by[seq.id] = needed;
   draft.left.tokens -= n;
   draft.scored_rows_left -= seq.scored_of(seq.computed, n);
   draft.decision.run.push_back({&seq, seq.computed, n});
@@ -292,7 +304,7 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
   if (needed > view.available_blocks) return Verdict::not_yet;
   for (const BlockRef& block : hit.blocks) draft.given_up.erase(block.id());
   draft.taken_blocks += needed + reclaimed;
-  draft.taken_by[seq.id] = needed;
+  if (needed > 0) draft.taken_by[seq.id] = needed;
   draft.left.tokens -= n;
   draft.left.seqs -= 1;
   draft.scored_rows_left -= seq.scored_of(computed, n);
@@ -352,6 +364,7 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
   committed_at_ = now;
   loads_.clear();
   plan.copies = tiers_.take_copies();  // first, while the blocks hold what is to be saved
+  plan.items.reserve(decision.run.size());
   for (const SeqId id : decision.preempt) preempt(at(id), now);
   for (Decision::Admission& admission : decision.admit) {
     Sequence& seq = at(admission.seq);
@@ -435,6 +448,7 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
   settle_tiers(plan, result, now);
   std::set<SeqId> restored;
   for (const Load& load : loads_) restored.insert(load.seq);
+  outcomes.reserve(plan.items.size());
   for (size_t i = 0; i < plan.items.size(); ++i) {
     const PlanItem& item = plan.items[i];
     const ItemResult& done = result.items[i];

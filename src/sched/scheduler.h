@@ -4,10 +4,10 @@
 //   commit()  the single mutator before a step: preempts, admits, allocates, copies on write; returns the StepPlan
 //   settle()  the single mutator after it: advances `computed`, appends tokens, publishes prefixes, branches, finishes
 
-#include <map>
 #include <memory>
 #include <set>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "base/event.h"
@@ -17,6 +17,7 @@
 #include "sched/policies.h"
 #include "sched/sequence.h"
 #include "sched/step_plan.h"
+#include "sched/step_time.h"
 
 namespace sluice {
 
@@ -41,6 +42,7 @@ struct SchedulerPolicies {
   std::unique_ptr<Branching> branching;
   std::unique_ptr<TierPolicy> tier;        // of `tiers`; null where there are none
   std::unique_ptr<RestorePolicy> restore;  // the same
+  std::shared_ptr<StepTimeEstimate> step_time;  // what some of them ask, or null; told of every step
 };
 
 struct Decision {
@@ -90,12 +92,15 @@ class Scheduler {
   int running() const { return static_cast<int>(running_.size()); }
   /// The waiting sequence that is first in queue order; kNoSeq when none waits.
   SeqId oldest_waiting(Nanos now) const;
+  /// When a gate that holds the queue back lets it go on; `now` where none does.
+  Nanos opens_at(Nanos now) const;
   const SchedulerConfig& config() const { return config_; }
   /// What an earlier run has left on disk, before the first step; returns how many blocks of it count.
   int recover(std::span<const RecoveredBlock> blocks) { return tiers_.recover(blocks); }
   const TierStats& tier_stats() const { return tiers_.stats(); }
   /// Whether blocks wait to be saved: then a step is due though no sequence is.
   bool has_copies() const { return tiers_.has_copies(); }
+  StepTimeEstimate* step_time() const { return policies_.step_time.get(); }
   /// Events go to the policies, the prefix cache and every observer added here.
   void observe(Observer* observer) { observers_.push_back(observer); }
 
@@ -146,7 +151,7 @@ class Scheduler {
   };
   std::vector<Load> loads_;  // of the plan in flight
   Nanos committed_at_ = 0;
-  std::map<SeqId, std::unique_ptr<Sequence>> sequences_;
+  std::unordered_map<SeqId, std::unique_ptr<Sequence>> sequences_;
   std::vector<const Sequence*> waiting_, running_;
   std::set<std::pair<Key, const Sequence*>> waiting_order_;  // of waiting_, when the queue policy's ranks do not move
   SeqId next_id_ = 1;

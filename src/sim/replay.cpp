@@ -1,5 +1,8 @@
 #include "sim/replay.h"
 
+#include <algorithm>
+#include <cstdint>
+
 namespace sluice {
 
 std::vector<RequestRecord> replay(Engine& engine, const std::vector<Request>& requests, const std::vector<Nanos>& arrivals,
@@ -32,7 +35,10 @@ std::vector<RequestRecord> replay(Engine& engine, const std::vector<Request>& re
     const bool worked = engine.step();
     if (worked && hooks.stepped) hooks.stepped();
     if (hooks.progress && done != done_before) hooks.progress(done, requests.size());
-    if (!worked && next < requests.size()) time.wait_until(start + arrivals[next]);
+    if (worked) continue;
+    Nanos event = next < requests.size() ? start + arrivals[next] : INT64_MAX;
+    if (engine.held_until() > 0) event = std::min(event, engine.held_until());
+    if (event < INT64_MAX) time.wait_until(event);
   }
   return records;
 }

@@ -6,16 +6,8 @@
 
 namespace sluice {
 
-StepFeatures step_features(const StepPlan& plan) {
-  double rows = 0, sampled = 0, context = 0, row_context = 0;
-  for (const PlanItem& item : plan.items) {
-    const double end = item.first_pos + item.n_tokens;
-    rows += item.n_tokens;
-    sampled += item.samples + item.n_scored;
-    context += end;
-    row_context += item.n_tokens * (end - 0.5 * (item.n_tokens - 1));
-  }
-  return {{1.0, rows, std::min(rows, 16.0), std::min(rows, 64.0), sampled, context, row_context}};
+StepFeatures step_features(const StepShape& s) {
+  return {{1.0, s.rows, std::min(s.rows, 16.0), std::min(s.rows, 64.0), s.sampled, s.context, s.row_context}};
 }
 
 StepCost StepCost::built_in() {

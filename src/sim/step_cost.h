@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "sched/step_plan.h"
+#include "sched/step_time.h"
 
 namespace sluice {
 
@@ -20,7 +20,8 @@ struct StepFeatures {
                                                                   "sampled", "context", "row_context"};
   std::array<double, kCount> x{};
 };
-StepFeatures step_features(const StepPlan& plan);
+StepFeatures step_features(const StepShape& shape);
+inline StepFeatures step_features(const StepPlan& plan) { return step_features(step_shape(plan)); }
 
 struct MeasuredStep {
   StepFeatures features;
@@ -42,6 +43,16 @@ struct StepCost {
 
   std::string to_json() const;
   static Result<StepCost> from_json(const std::string& text, const std::string& origin);
+};
+
+/// The policies' estimate, by the model that the simulated steps take their time from: never wrong.
+class CostStepTime final : public StepTimeEstimate {
+ public:
+  explicit CostStepTime(StepCost cost) : cost_(std::move(cost)) {}
+  std::optional<double> step_ns(const StepShape& shape) const override { return cost_.step_ns(step_features(shape)); }
+
+ private:
+  StepCost cost_;
 };
 
 }  // namespace sluice

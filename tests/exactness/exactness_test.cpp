@@ -16,6 +16,8 @@
 #include "base/rng.h"
 #include "engine/build_engine.h"
 #include "exec/local_executor.h"
+#include "sched/chunk/catalog.h"
+#include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 #include "tests/support/memory_source.h"
 
@@ -155,7 +157,14 @@ std::vector<Named> ways() {
   add("chunks of one token", [](Way& w) { w.engine.max_num_batched_tokens = 1; });
   add("chunks of seven", [](Way& w) { w.on_ref = true; w.engine.max_num_batched_tokens = 7, w.engine.chunk_policy = "split-and-fuse"; });
   add("prefill first", [](Way& w) { w.engine.chunk_policy = "prefill-first", w.threads = 2; });
+  add("decode first", [](Way& w) { w.engine.chunk_policy = "decode-first", w.threads = 2; });
+  add("chunks by a target for the time between tokens", [](Way& w) { w.engine.tbt_target_ms = 2, w.threads = 2; });
+  add("steps of 24 tokens", [](Way& w) { w.engine.chunk_policy = "split-and-fuse", w.engine.forward_tokens = 24; });
+  add("windowed batches", [](Way& w) { w.engine.batching = "windowed"; });
   add("static batches", [](Way& w) { w.engine.batching = "static"; });
+  add("exact admission in a small pool", [](Way& w) { w.engine.admission_policy = "exact", w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.threads = 2; });
+  add("predicted reservation", [](Way& w) { w.engine.admission_policy = "predicted", w.engine.length_predictor = "buckets"; });
+  add("batches by predicted length", [](Way& w) { w.engine.batching = "length-binned", w.engine.length_predictor = "running-mean"; });
   add("block size 1", [](Way& w) { w.engine.block_tokens = 1, w.engine.kv_blocks = 6400; });
   add("block size 5", [](Way& w) { w.engine.block_tokens = 5, w.engine.kv_blocks = 1280, w.on_ref = true; });
   add("block size 256", [](Way& w) { w.engine.block_tokens = 256, w.engine.kv_blocks = 40; });
@@ -171,6 +180,24 @@ std::vector<Named> ways() {
   for (const QueuePolicyEntry& queue : queue_catalog().subspan(1))  // the first is everybody else's
     add("three seats under " + std::string(queue.name), [&](Way& w) { w.engine.scheduling_policy = queue.name, w.engine.max_num_seqs = 3, w.engine.kv_blocks = 40; });
   if (kThreadSanitizer) std::erase_if(list, [](const Named& named) { return named.way.threads == 1; });
+  return list;
+}
+
+/// Some of the combinations that tests/property/combinations_test.cpp walks, in a pool in which some have to give way.
+std::vector<Named> combined_ways() {
+  Rng rng(29);
+  const auto pick = [&rng](auto catalog) { return std::string(catalog[rng.below(catalog.size())].name); };
+  std::vector<Named> list;
+  while (list.size() < 12) {
+    Way way{roomy()};
+    EngineOptions& o = way.engine;
+    o.scheduling_policy = pick(queue_catalog()), o.chunk_policy = pick(chunk_catalog()), o.batching = pick(batching_catalog());
+    o.admission_policy = pick(admission_catalog()), o.preemption_policy = pick(preempt_catalog()), o.prefix_cache = pick(prefix_cache_catalog());
+    o.kv_blocks = 79, o.block_tokens = 4, o.max_model_len = 312, o.max_num_batched_tokens = 96;
+    way.threads = 1 + static_cast<int>(rng.below(2));
+    if (check_engine_options(o).ok())
+      list.push_back({fmt::format("{}, {}, {}, {}, {}, {}", o.scheduling_policy, o.chunk_policy, o.batching, o.admission_policy, o.preemption_policy, o.prefix_cache), way});
+  }
   return list;
 }
 
@@ -227,6 +254,23 @@ TEST(Exactness, AfterARestartPrefixesComeFromDisk) {
   EXPECT_EQ(after.traces, before.traces);
   EXPECT_GT(after.stats.tiers.loaded_disk, 10u);
   EXPECT_LT(after.stats.prompt_tokens_computed, before.stats.prompt_tokens_computed);
+}
+
+TEST(Exactness, CombinedPolicies) {
+  const auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  const OpTable* table = *select_op_table("");
+  const std::vector<Request> requests = mixed_requests(512, 5);
+  for (const KvFormat* kv : {&kKvF16, &kKvInt8}) {
+    Way alone{roomy(), 1, kv, true};
+    alone.engine.prefix_cache = "none";
+    const auto reference = run(*source, *table, alone, requests);
+    for (Named named : combined_ways()) {
+      SCOPED_TRACE(fmt::format("{}, {}", named.name, kv->name));
+      named.way.kv = kv;
+      ASSERT_EQ(run(*source, *table, named.way, requests).traces, reference.traces);
+    }
+  }
 }
 
 TEST(Exactness, APromptIsScoredAsItsTokensWereWhenTheyWereSampled) {

@@ -21,7 +21,7 @@ struct House {
     SchedulerPolicies policies;
     policies.queue = std::make_unique<PriorityAging>(Nanos{1'000'000'000'000});
     policies.chunk = std::ranges::find(chunk_catalog(), chunk, &ChunkPolicyEntry::name)->make({64, 0});
-    policies.gates = batching_catalog()[0].make({0, true});
+    policies.gates = make_gates(batching_catalog()[0], admission_catalog()[0], {.watermark = 0});
     policies.preempt = std::make_unique<LowestPriority>();
     policies.branching = std::make_unique<ParallelSampling>();
     EngineConfig config;

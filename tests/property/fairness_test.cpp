@@ -81,7 +81,7 @@ TEST(Fairness, NoClientGetsFurtherAheadThanTheBound) {
     SchedulerPolicies policies;
     policies.queue = std::make_unique<Vtc>(weights);
     policies.chunk = chunk_catalog()[rng.below(2)].make({64, 0});
-    policies.gates = batching_catalog()[0].make({0.01, false});
+    policies.gates = make_gates(batching_catalog()[0], admission_catalog()[0], {.prefix_cache = false});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);
     policies.branching = std::make_unique<ParallelSampling>();
     EngineConfig config;

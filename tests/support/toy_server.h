@@ -109,6 +109,7 @@ struct ToyServerOptions {
   ApiOptions api;
   int kv_blocks = 512, block_tokens = 4, max_model_len = 256, max_num_seqs = 64, max_waiting = 128;
   std::string queue = "fcfs";
+  RequestLimits limits = {};
   bool ready = true;
   std::string chat_template =
       "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -128,7 +129,7 @@ class ToyServer {
     const auto queue = std::ranges::find(queue_catalog(), options.queue, &QueuePolicyEntry::name);
     policies.queue = queue->make({.aging = queue->aging, .cache = cache.get()});
     policies.chunk = chunk_catalog()[0].make({256, 0});
-    policies.gates = batching_catalog()[0].make({0.01, true});
+    policies.gates = make_gates(batching_catalog()[0], admission_catalog()[0], {});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);
     policies.branching = std::make_unique<ParallelSampling>();
     EngineConfig config;
@@ -137,6 +138,7 @@ class ToyServer {
     config.block_tokens = options.block_tokens;
     config.vocab_size = tokenizer->vocab_size();
     config.max_waiting = options.max_waiting;
+    config.limits = options.limits;
     config.reads_priority = queue->reads_priority;
     engine = std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), *executor, clock);
     if (!options.chat_template.empty()) {

@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-class StaticBatch final : public AdmissionGate {
+class StaticBatch : public AdmissionGate {
  public:
   Verdict admit(const Candidate& candidate, const View& view, std::span<const Decided>) const override {
     if (view.running.empty() || members_.contains(candidate.seq.id)) return Verdict::yes;
@@ -27,10 +27,16 @@ class StaticBatch final : public AdmissionGate {
         members_.insert(event.seq);
         break;
       case Event::Kind::forked: members_.insert(event.other); break;
-      case Event::Kind::finished: ended_ |= members_.erase(event.seq) > 0; break;
+      case Event::Kind::finished: leave(event.seq); break;
       default: break;
     }
   }
+
+ protected:
+  bool is_member(SeqId id) const { return members_.contains(id); }
+  bool no_members() const { return members_.empty(); }
+  /// A member goes before it has ended: its seat stays empty.
+  void leave(SeqId id) { ended_ |= members_.erase(id) > 0; }
 
  private:
   std::set<SeqId> members_;  // of the present batch, preempted ones too

@@ -24,7 +24,6 @@ struct QueuePolicyEntry {
   Nanos aging = 0;              // the default of --aging-ms; 0: the policy does not age, and the flag is an error
   bool reads_lengths = false;   // --length-predictor
   bool reads_weights = false;   // --client-weights
-  bool reads_cache = false;     // of prefixes: without one the policy is an error
 };
 std::span<const QueuePolicyEntry> queue_catalog();
 

@@ -57,7 +57,7 @@ std::string ApiError::json() const { return error_json(message, type, param, cod
 
 HttpResponse ApiError::response() const {
   HttpResponse response{status, {{"Content-Type", "application/json"}}, json()};
-  if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", std::to_string(retry_after_s));
   return response;
 }
 

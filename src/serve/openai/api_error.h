@@ -15,6 +15,7 @@ struct ApiError {
   int status = 500;
   std::string message, type;
   std::string param, code;  // null in the JSON where empty
+  int retry_after_s = 1;    // under 429 and 503
 
   std::string json() const;
   /// With Retry-After where trying again makes sense.

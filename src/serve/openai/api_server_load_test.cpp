@@ -46,6 +46,22 @@ TEST(ApiServer, AFullQueueSaysWhenToTryAgain) {
   for (auto& client : clients) EXPECT_EQ(client->answer().status, 200);
 }
 
+TEST(ApiServer, AClientBeyondItsRateHearsWhenToTryAgain) {
+  ToyServerOptions options;
+  options.limits = {.client_token_rate = 10, .client_token_burst = 40};
+  ToyServer server(options);
+  const std::string body = R"({"prompt": "x", "max_tokens": 38})";
+  EXPECT_EQ(server.call("POST", "/v1/completions", body).status, 200);
+  const HttpAnswer refused = server.call("POST", "/v1/completions", body);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_GE(std::stoi(refused.headers.at("retry-after")), 3);
+  EXPECT_LE(std::stoi(refused.headers.at("retry-after")), 5);  // 38 and the prompt's
+  EXPECT_NE(refused.body.find("--client-token-rate"), std::string::npos) << refused.body;
+  const std::string metrics = server.call("GET", "/metrics", "").body;
+  EXPECT_NE(metrics.find("sluice:requests_refused_client_rate_total"), std::string::npos);
+  EXPECT_EQ(server.engine->stats().refused.client_rate, 1u);
+}
+
 TEST(ApiServer, AFullIntakeSaysWhenToTryAgain) {
   ToyServerOptions options;
   options.api.intake.jobs = 1;

@@ -267,11 +267,13 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
                           {o.prompt.begin(), o.prompt.end()}};
       output->post([generation, news = std::move(news)] { generation->take(news); });
     };
-    const Result<RequestId> id =
-        context_.engine.add(engine_request(kind, fields, std::move(input.prompts[i]), seed, exchange), sink);
+    double retry_after_s = 1;
+    const Result<RequestId> id = context_.engine.add(
+        engine_request(kind, fields, std::move(input.prompts[i]), seed, exchange), sink, &retry_after_s);
     if (!id.ok()) {
       for (const RequestId added : ids) context_.engine.cancel(added);
       ApiError error(id.error());
+      error.retry_after_s = static_cast<int>(retry_after_s);
       if (error.param == "prompt") error.param = input.param;
       // The output worker owns the answer now: some of the prompts may have spoken already.
       output_->post([generation, error] { generation->fail(error); });

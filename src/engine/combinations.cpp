@@ -1,0 +1,67 @@
+#include "engine/combinations.h"
+
+#include <algorithm>
+
+#include "engine/build_engine.h"
+
+namespace sluice {
+namespace {
+
+constexpr const char kQueue[] = "--scheduling-policy", kBatching[] = "--batching", kAdmission[] = "--admission-policy",
+                     kCache[] = "--prefix-cache";
+
+bool chosen(const EngineOptions& o, const Choice& choice) {
+  const std::pair<std::string_view, const std::string*> values[] = {
+      {kQueue, &o.scheduling_policy}, {"--chunk-policy", &o.chunk_policy}, {kBatching, &o.batching},
+      {kAdmission, &o.admission_policy}, {"--preemption-policy", &o.preemption_policy}, {kCache, &o.prefix_cache}};
+  return std::ranges::any_of(values, [&](const auto& v) { return v.first == choice.flag && *v.second == choice.value; });
+}
+
+std::string sentence(const Combination& c) {
+  return fmt::format("{} {} with {} {}: {}", c.one.flag, c.one.value, c.other.flag, c.other.value, c.why);
+}
+
+}  // namespace
+
+std::span<const Combination> combinations() {
+  using enum Combination::Kind;
+  constexpr std::string_view kOutranks = "a waiting request may still take the place of one that it outranks; the promise that nobody is preempted holds for memory alone";
+  constexpr std::string_view kExceeds = "a request that exceeds its bin is stopped and goes on later; the promise that nobody is preempted holds for memory alone";
+  constexpr std::string_view kNoJoining = "prompts that share a prefix and start in the same batch each compute it: nobody waits for another's";
+  static constexpr Combination kTable[] = {
+      {{kQueue, "lpm"}, {kCache, "none"}, refused, "it orders by what the prefix cache holds, and there is none; choose another policy or leave the cache on"},
+      {{kAdmission, "exact"}, {kQueue, "priority-aging"}, falls_back, kOutranks},
+      {{kAdmission, "reserve"}, {kQueue, "priority-aging"}, falls_back, kOutranks},
+      {{kAdmission, "exact"}, {kQueue, "mlfq"}, falls_back, kOutranks},
+      {{kAdmission, "reserve"}, {kQueue, "mlfq"}, falls_back, kOutranks},
+      {{kAdmission, "exact"}, {kBatching, "length-binned"}, falls_back, kExceeds},
+      {{kAdmission, "reserve"}, {kBatching, "length-binned"}, falls_back, kExceeds},
+      {{kBatching, "static"}, {kCache, "radix"}, falls_back, kNoJoining},
+      {{kBatching, "static"}, {kCache, "hash"}, falls_back, kNoJoining},
+      {{kBatching, "windowed"}, {kCache, "radix"}, falls_back, kNoJoining},
+      {{kBatching, "windowed"}, {kCache, "hash"}, falls_back, kNoJoining},
+      {{kBatching, "length-binned"}, {kCache, "radix"}, falls_back, kNoJoining},
+      {{kBatching, "length-binned"}, {kCache, "hash"}, falls_back, kNoJoining},
+  };
+  return kTable;
+}
+
+Status check_combinations(const EngineOptions& options) {
+  for (const Combination& c : combinations())
+    if (c.kind == Combination::Kind::refused && chosen(options, c.one) && chosen(options, c.other))
+      return invalid_argument(sentence(c), std::string(c.one.flag));
+  return {};
+}
+
+std::vector<std::string> fallbacks(const EngineOptions& options) {
+  std::vector<std::string> notes;
+  for (const Combination& c : combinations())
+    if (c.kind == Combination::Kind::falls_back && chosen(options, c.one) && chosen(options, c.other)) notes.push_back(sentence(c));
+  if (options.admission_policy == "exact" && options.max_num_batched_tokens < options.max_num_seqs)
+    notes.push_back(fmt::format("--admission-policy exact with --max-num-batched-tokens {} below --max-num-seqs {}: sequences do not go "
+                                "in step, so that full lengths are reserved, as by 'reserve'",
+                                options.max_num_batched_tokens, options.max_num_seqs));
+  return notes;
+}
+
+}  // namespace sluice

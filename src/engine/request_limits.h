@@ -1,0 +1,62 @@
+#pragma once
+// What may enter the queue: a rate of tokens and a share of the queue per client, and only who is likely to get its first
+// token in time. Refusing early keeps the goodput of an overloaded server at its capacity: those who are let in are served
+// within their limit, and nobody's work is done too late.
+// Sources: token buckets (Turner, 1986); early rejection by predicted latency (Qin et al., Mooncake, FAST 2025, section 7).
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "sched/request.h"
+
+namespace sluice {
+
+struct RequestLimits {
+  double client_token_rate = 0;    // --client-token-rate: prompt and max_tokens of one client, per second; 0: unlimited
+  double client_token_burst = 0;   // --client-token-burst: how many at once; 0: those of a minute
+  int max_waiting_per_client = 0;  // --max-waiting-per-client; 0: unlimited
+  double slo_ttft_ms = 0;          // --slo-ttft-ms: refuse whom the first token would reach later; 0: nobody
+};
+
+/// How many requests were refused, by the reason.
+struct RefusedRequests {
+  uint64_t queue_full = 0, client_rate = 0, client_queue = 0, slo = 0;
+};
+
+/// Not thread-safe: the engine asks under its lock.
+class RequestLimiter {
+ public:
+  explicit RequestLimiter(RequestLimits limits) : limits_(limits) {}
+
+  /// Takes the request, or refuses it with resource_exhausted: why, and what to do. `retry_after_s`: when, if refused.
+  Status take(const Request& request, Nanos now, double* retry_after_s);
+  /// A request that was taken: it was admitted, or has ended before it was.
+  void left_queue(const Request& request);
+  /// A request that was taken: its first token is there, or (`got_token` false) it has ended without one.
+  void started(bool got_token, Nanos now);
+
+  /// The wait for a first token, of one that came now, which 19 of 20 stay below: those ahead and itself, by the rate at
+  /// which first tokens come while others wait for theirs, were they to come at random. 0 while that rate is not known, or
+  /// nobody waits.
+  double predicted_ttft_ms() const;
+  RefusedRequests refused;
+
+ private:
+  struct Client {
+    double tokens = 0;  // left in its bucket at `at`; below 0 after a request larger than the bucket
+    Nanos at = 0;
+    int waiting = 0;
+  };
+  double burst() const { return limits_.client_token_burst > 0 ? limits_.client_token_burst : 60 * limits_.client_token_rate; }
+  double filled(const Client& client, Nanos now) const;
+  void forget_idle(Nanos now);
+
+  const RequestLimits limits_;
+  std::unordered_map<std::string, Client> clients_;
+  int without_token_ = 0;
+  std::vector<Nanos> first_tokens_;  // the last ones, since somebody has waited without a break
+};
+
+}  // namespace sluice

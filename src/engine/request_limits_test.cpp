@@ -1,0 +1,83 @@
+#include "engine/request_limits.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace sluice {
+namespace {
+
+constexpr Nanos kSecond = 1'000'000'000;
+
+Request request_of(std::string client, int prompt, int max_tokens) {
+  Request r;
+  r.client = std::move(client);
+  r.prompt.assign(static_cast<size_t>(prompt), 1);
+  r.max_tokens = max_tokens;
+  return r;
+}
+
+TEST(RequestLimits, AClientGetsItsRateAndItsBurst) {
+  RequestLimiter limiter({.client_token_rate = 10, .client_token_burst = 100});
+  double retry = 0;
+  const Request r = request_of("a", 20, 20);
+  EXPECT_TRUE(limiter.take(r, 0, &retry).ok());
+  EXPECT_TRUE(limiter.take(r, 0, &retry).ok());
+  const Status third = limiter.take(r, 0, &retry);
+  ASSERT_FALSE(third.ok());
+  EXPECT_EQ(third.error().code, ErrorCode::resource_exhausted);
+  EXPECT_NE(third.error().message.find("--client-token-rate"), std::string::npos) << third.error().message;
+  EXPECT_EQ(retry, 2);  // 20 tokens are left, 40 are wanted
+  EXPECT_TRUE(limiter.take(request_of("b", 20, 20), 0, &retry).ok()) << "another client has a bucket of its own";
+  EXPECT_FALSE(limiter.take(r, 2 * kSecond - 1, &retry).ok());
+  EXPECT_TRUE(limiter.take(r, 2 * kSecond, &retry).ok());
+  // Over a long time exactly the rate, and the burst once.
+  int64_t taken = 120;
+  for (Nanos now = 2 * kSecond; now <= 1000 * kSecond; now += kSecond / 10)
+    if (limiter.take(r, now, &retry).ok()) taken += 40;
+  EXPECT_LE(taken, 10 * 1000 + 100);
+  EXPECT_GE(taken, 10 * 1000);
+  EXPECT_GT(limiter.refused.client_rate, 1000u);
+}
+
+TEST(RequestLimits, ARequestLargerThanTheBucketPassesWhenThatIsFull) {
+  RequestLimiter limiter({.client_token_rate = 10, .client_token_burst = 100});
+  double retry = 0;
+  const Request large = request_of("a", 150, 50);
+  EXPECT_TRUE(limiter.take(large, 0, &retry).ok());
+  EXPECT_FALSE(limiter.take(large, 10 * kSecond, &retry).ok());
+  EXPECT_EQ(retry, 10);  // -100 at the start, 0 now, 100 in ten seconds
+  EXPECT_TRUE(limiter.take(large, 20 * kSecond, &retry).ok());
+}
+
+TEST(RequestLimits, AClientHasItsShareOfTheQueue) {
+  RequestLimiter limiter({.max_waiting_per_client = 2});
+  const Request a = request_of("a", 1, 1), b = request_of("b", 1, 1);
+  EXPECT_TRUE(limiter.take(a, 0, nullptr).ok());
+  EXPECT_TRUE(limiter.take(a, 0, nullptr).ok());
+  EXPECT_FALSE(limiter.take(a, 0, nullptr).ok());
+  EXPECT_TRUE(limiter.take(b, 0, nullptr).ok());
+  limiter.left_queue(a);
+  EXPECT_TRUE(limiter.take(a, 0, nullptr).ok());
+  EXPECT_EQ(limiter.refused.client_queue, 1u);
+}
+
+TEST(RequestLimits, WhoWouldBeLateIsRefused) {
+  RequestLimiter limiter({.slo_ttft_ms = 1000});
+  const Request r = request_of("", 1, 1);
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(limiter.take(r, 0, nullptr).ok()) << "nothing is known of the rate yet";
+  for (int i = 0; i < 10; ++i) limiter.started(true, i * kSecond / 10);  // ten a second
+  EXPECT_NEAR(limiter.predicted_ttft_ms(), 100 * (21 + 1.64 * std::sqrt(21)), 1);  // twenty are ahead
+  double retry = 0;
+  const Status late = limiter.take(r, kSecond, &retry);
+  ASSERT_FALSE(late.ok());
+  EXPECT_NE(late.error().message.find("2.9 s"), std::string::npos) << late.error().message;
+  EXPECT_EQ(retry, 2);
+  for (int i = 10; i < 26; ++i) limiter.started(true, i * kSecond / 10);
+  EXPECT_TRUE(limiter.take(r, 3 * kSecond, nullptr).ok());  // four are ahead
+  for (int i = 0; i < 5; ++i) limiter.started(false, 3 * kSecond);
+  EXPECT_EQ(limiter.predicted_ttft_ms(), 0) << "nobody waits";
+}
+
+}  // namespace
+}  // namespace sluice

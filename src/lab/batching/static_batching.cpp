@@ -1,0 +1,54 @@
+#include "lab/batching/padding.h"
+#include "lab/workloads.h"
+
+namespace sluice::lab {
+namespace {
+
+// The baselines: how long a short request waits for its batch, and what padding would cost.
+Result<Finding> run(const Setting& setting) {
+  constexpr int kVocab = 32'000;
+  const Load load = mixed_lengths(kVocab, {.n = setting.quick ? 200 : 2000, .prompt_mean = 64, .output_mean = 64, .output_most = 512, .rate = 1});
+  EngineOptions options = engine_options(1024, 64 * 1024);
+  options.max_num_seqs = 16;
+  options.batching = "static";
+  SLUICE_TRY(const Run eager, simulate(options, load));
+  options.batching = "windowed";
+  options.max_queue_delay_ms = 4000;
+  SLUICE_TRY(const Run windowed, simulate(options, load));
+
+  Finding f;
+  f.must("every request is served under both", eager.failed() + windowed.failed() == 0);
+  // Whoever comes while a batch runs waits for its longest member.
+  Nanos longest_wait = 0;
+  for (const RequestRecord& r : eager.records) longest_wait = std::max(longest_wait, r.ttft());
+  f.must("short requests wait for the longest member", longest_wait > static_cast<Nanos>(4e6 * eager.report.tpot_ms.median),
+         fmt::format("up to {:.0f} ms to the first token", static_cast<double>(longest_wait) / 1e6));
+  const Padding a = padding_of(eager), b = padding_of(windowed);
+  f.must("a window makes larger batches", b.batches < a.batches, fmt::format("{} and {} batches", a.batches, b.batches));
+  f.effect = {"simulated steps, static batches of whoever waits and windowed", "", static_cast<double>(eager.stats.steps),
+              static_cast<double>(windowed.stats.steps), Better::lower, false};
+  f.count("requests in a batch", static_cast<double>(load.requests.size()) / a.batches, static_cast<double>(load.requests.size()) / b.batches);
+  f.count("padding waste, % of prompts' and outputs' rectangles", 100 * a.share(), 100 * b.share());
+  f.count("of it outputs, tokens", a.output_waste, b.output_waste);
+  f.count("mean TTFT, ms", eager.report.ttft_ms.mean, windowed.report.ttft_ms.mean);
+  return f;
+}
+
+}  // namespace
+
+extern const Experiment kStaticBatching;
+const Experiment kStaticBatching = {
+    .name = "windowed",
+    .ids = "B1 B2",
+    .group = "batching",
+    .technique = "Static and dynamic (windowed) batching",
+    .paper = "NVIDIA Triton Inference Server, dynamic batcher",
+    .file = "src/sched/gate/windowed_batch.h",
+    .flag = "`--batching static`, `--batching windowed --max-queue-delay-ms T`",
+    .test = "`tests/property`",
+    .baseline = "static batches of whoever waits when the last one has ended",
+    .workload = "simulated, exponential output lengths, 1 request a second",
+    .holds = "lossless; baselines: a batch lasts as long as its longest member; padding is reported",
+    .run = run};
+
+}  // namespace sluice::lab

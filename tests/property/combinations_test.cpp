@@ -1,0 +1,148 @@
+// Every combination of policies, in the simulator: it is refused where the table says so, or else serves a random load to
+// the same outputs as every other one, with the books right after every step.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/rng.h"
+#include "engine/build_engine.h"
+#include "engine/combinations.h"
+#include "sched/chunk/catalog.h"
+#include "sched/preempt/catalog.h"
+#include "sched/queue/catalog.h"
+#include "sim/replay.h"
+#include "sim/sim_executor.h"
+
+namespace sluice {
+namespace {
+
+using Outputs = std::map<std::pair<size_t, int>, std::vector<TokenId>>;
+
+std::vector<Request> random_load() {
+  Rng rng(17);
+  std::vector<Request> load;
+  std::vector<TokenId> prefix(40);
+  for (TokenId& t : prefix) t = static_cast<TokenId>(rng.below(1000));
+  for (int i = 0; i < 24; ++i) {
+    Request r;
+    if (i % 3 == 0) r.prompt = prefix;
+    const int own = static_cast<int>(rng.between(1, 60));
+    for (int k = 0; k < own; ++k) r.prompt.push_back(static_cast<TokenId>(rng.below(1000)));
+    r.max_tokens = static_cast<int>(rng.between(1, 40));
+    r.ignore_eos = true;
+    r.n = i % 7 == 6 ? 3 : 1;
+    r.priority = static_cast<int>(rng.below(3));
+    r.client = i % 2 == 0 ? "a" : "b";
+    r.sampling.seed = static_cast<uint64_t>(i);
+    load.push_back(std::move(r));
+  }
+  return load;
+}
+
+/// A pool in which some have to give way.
+EngineOptions small_engine() {
+  EngineOptions o;
+  o.kv_blocks = 48;
+  o.block_tokens = 8;
+  o.max_model_len = 160;
+  o.max_num_seqs = 8;
+  o.max_num_batched_tokens = 64;
+  o.max_queue_delay_ms = 0;
+  return o;
+}
+
+Outputs serve(const EngineOptions& options, const std::vector<Request>& load) {
+  VirtualClock clock;
+  SimExecutor executor(StepCost::built_in(), clock);
+  EngineOptions with_times = options;
+  with_times.step_time = std::make_shared<CostStepTime>(StepCost::built_in());
+  const auto engine = build_engine(with_times, executor, clock);
+  EXPECT_TRUE(engine.ok()) << engine.error().message;
+  if (!engine.ok()) return {};
+  Outputs outputs;
+  ReplayHooks hooks;
+  hooks.output = [&](size_t request, const Output& out) {
+    EXPECT_NE(out.finish, FinishReason::error) << out.error;
+    for (const SampledToken& t : out.tokens) outputs[{request, out.sample}].push_back(t.token);
+  };
+  hooks.stepped = [&] {
+    std::string why;
+    ASSERT_TRUE((*engine)->consistent(&why)) << why;
+  };
+  std::vector<Nanos> arrivals;
+  for (size_t i = 0; i < load.size(); ++i) arrivals.push_back(static_cast<Nanos>(i / 4) * 200'000'000);
+  replay(**engine, load, arrivals, {clock, [&](Nanos t) { clock.advance_to(t); }}, hooks);
+  const EngineStats stats = (*engine)->stats();
+  EXPECT_EQ(stats.free_blocks + stats.cached_idle_blocks, stats.total_blocks) << "blocks leaked";
+  return outputs;
+}
+
+/// Calls `visit` with every combination of the catalogs' names.
+void for_each_combination(auto&& visit) {
+  EngineOptions o = small_engine();
+  for (const auto& queue : queue_catalog())
+    for (const auto& chunk : chunk_catalog())
+      for (const auto& batching : batching_catalog())
+        for (const auto& admission : admission_catalog())
+          for (const auto& preempt : preempt_catalog())
+            for (const auto& cache : prefix_cache_catalog()) {
+              o.scheduling_policy = queue.name, o.chunk_policy = chunk.name, o.batching = batching.name;
+              o.admission_policy = admission.name, o.preemption_policy = preempt.name, o.prefix_cache = cache.name;
+              visit(o);
+            }
+}
+
+TEST(Combinations, AllServeOrAreRefused) {
+  const std::vector<Request> load = random_load();
+  const Outputs reference = serve(small_engine(), load);
+  ASSERT_EQ(reference.size(), 24u + 3 * 2);
+  int served = 0, refused = 0;
+  for_each_combination([&](const EngineOptions& o) {
+    if (::testing::Test::HasFailure()) return;
+    SCOPED_TRACE(fmt::format("{}, {}, {}, {}, {}, {}", o.scheduling_policy, o.chunk_policy, o.batching, o.admission_policy, o.preemption_policy, o.prefix_cache));
+    if (const Status allowed = check_combinations(o); !allowed.ok()) {
+      const Status built = check_engine_options(o);
+      ASSERT_FALSE(built.ok());
+      EXPECT_EQ(built.error().message, allowed.error().message);
+      ++refused;
+      return;
+    }
+    ASSERT_EQ(serve(o, load), reference);
+    ++served;
+  });
+  EXPECT_GT(served, 100);
+  RecordProperty("served", served);
+  RecordProperty("refused", refused);
+}
+
+TEST(Combinations, TheTableNamesWhatThereIs) {
+  const auto known = [](const Choice& c) {
+    const auto has = [&](const auto& catalog) { return std::ranges::any_of(catalog, [&](const auto& e) { return e.name == c.value; }); };
+    if (c.flag == "--scheduling-policy") return has(queue_catalog());
+    if (c.flag == "--chunk-policy") return has(chunk_catalog());
+    if (c.flag == "--batching") return has(batching_catalog());
+    if (c.flag == "--admission-policy") return has(admission_catalog());
+    if (c.flag == "--preemption-policy") return has(preempt_catalog());
+    if (c.flag == "--prefix-cache") return has(prefix_cache_catalog());
+    return false;
+  };
+  for (const Combination& c : combinations()) {
+    EXPECT_TRUE(known(c.one)) << c.one.flag << " " << c.one.value;
+    EXPECT_TRUE(known(c.other)) << c.other.flag << " " << c.other.value;
+    EXPECT_FALSE(c.why.empty());
+  }
+  EngineOptions o = small_engine();
+  o.batching = "static";
+  ASSERT_EQ(fallbacks(o).size(), 1u);
+  EXPECT_NE(fallbacks(o)[0].find("--batching static with --prefix-cache radix"), std::string::npos);
+  o.prefix_cache = "none";
+  EXPECT_TRUE(fallbacks(o).empty());
+  o.admission_policy = "exact";
+  o.max_num_batched_tokens = 4;
+  EXPECT_EQ(fallbacks(o).size(), 1u);
+}
+
+}  // namespace
+}  // namespace sluice
