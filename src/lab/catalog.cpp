@@ -47,13 +47,6 @@ constexpr std::array kCatalog = {
     &kSplitAndFuse,
     &kDecodeFirst,
     &kLengthBinned,
-    &kPackedMatmul,
-    &kMatmulPlans,
-    &kRepack,
-    &kI8G128,
-    &kNativePack,
-    &kPhilox,
-    &kSimulation,
     &kFcfs,
     &kPriority,
     &kPriorityAging,
@@ -66,6 +59,13 @@ constexpr std::array kCatalog = {
     &kPredictedReservation,
     &kEarlyRejection,
     &kClientLimits,
+    &kPackedMatmul,
+    &kMatmulPlans,
+    &kRepack,
+    &kI8G128,
+    &kNativePack,
+    &kPhilox,
+    &kSimulation,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {
