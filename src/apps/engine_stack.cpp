@@ -70,6 +70,7 @@ Result<const KvFormat*> find_kv_format(std::string_view name, const TensorSource
 void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("--block-size", engine.block_tokens, "tokens per KV block, 1 to 256");
   o.add("--prefix-cache", engine.prefix_cache, catalog_help("how prefixes are found", prefix_cache_catalog()));
+  o.add("--kv-allocator", engine.kv_allocator, catalog_help("which blocks a sequence holds", kv_allocator_catalog()));
   o.group("Scheduling");
   o.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
   o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
@@ -132,7 +133,9 @@ Status EngineFlags::check() const {
   }
   SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
-  return check_scheduling(engine);
+  EngineOptions options = engine;
+  if (!enable_prefix_caching) options.prefix_cache = "none";
+  return check_scheduling(options);
 }
 
 Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan) {

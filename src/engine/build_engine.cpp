@@ -31,6 +31,7 @@ struct Chosen {
   const BatchingEntry* batching;
   const PreemptPolicyEntry* preempt;
   const PrefixCacheEntry* cache;
+  const KvAllocatorEntry* allocator;
 };
 
 Result<Chosen> choose(const EngineOptions& options) {
@@ -41,6 +42,10 @@ Result<Chosen> choose(const EngineOptions& options) {
   SLUICE_TRY(const PreemptPolicyEntry* preempt,
              find_entry(preempt_catalog(), options.preemption_policy, "--preemption-policy"));
   SLUICE_TRY(const PrefixCacheEntry* cache, find_entry(prefix_cache_catalog(), options.prefix_cache, "--prefix-cache"));
+  SLUICE_TRY(const KvAllocatorEntry* allocator, find_entry(kv_allocator_catalog(), options.kv_allocator, "--kv-allocator"));
+  if (options.prefix_cache != "none" && !allocator->make({})->shares())
+    return invalid_argument(fmt::format("--kv-allocator {} gives every sequence memory of its own, which no prefix cache can share; add "
+                                        "--no-enable-prefix-caching or --prefix-cache none", allocator->name), "--kv-allocator");
   SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, 256));
   SLUICE_TRY_STATUS(check_range("--max-num-seqs", options.max_num_seqs, 1, 1 << 16));
   SLUICE_TRY_STATUS(check_range("--max-num-batched-tokens", options.max_num_batched_tokens, 1, 1 << 20));
@@ -51,7 +56,7 @@ Result<Chosen> choose(const EngineOptions& options) {
     return invalid_argument(fmt::format("--chunk-policy {} has no use for --chunked-prefill-size", chunk->name), "--chunked-prefill-size");
   if (!(options.watermark >= 0 && options.watermark < 1))
     return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
-  return Chosen{queue, chunk, batching, preempt, cache};
+  return Chosen{queue, chunk, batching, preempt, cache, allocator};
 }
 
 Status check_context(const EngineOptions& options) {
@@ -86,7 +91,8 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   SchedulerPolicies policies;
   policies.queue = chosen.queue->make();
   policies.chunk = chosen.chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size});
-  policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none"});
+  policies.allocator = chosen.allocator->make({options.block_tokens, options.max_model_len});
+  policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none", policies.allocator->grows()});
   policies.preempt = chosen.preempt->make(*policies.queue);
   policies.branching = std::make_unique<ParallelSampling>();
   EngineConfig config;

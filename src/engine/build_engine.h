@@ -15,6 +15,7 @@ struct EngineOptions {
   std::string batching = "continuous";
   std::string preemption_policy = "recompute";
   std::string prefix_cache = "radix";
+  std::string kv_allocator = "paged";
   double watermark = 0.01;
   int chunked_prefill_size = 0;
   int long_prefill_token_threshold = 0;

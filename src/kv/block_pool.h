@@ -50,6 +50,11 @@ class BlockPool {
 
   /// A block that nobody else holds, or nothing when all are in use.
   std::optional<BlockRef> allocate();
+  /// The block that allocate() would give.
+  std::optional<BlockId> peek() const { return free_.empty() ? std::nullopt : std::optional(free_.back()); }
+  /// That very block, which is free.
+  BlockRef take(BlockId id);
+  bool is_free(BlockId id) const { return id < refs_.size() && refs_[id] == 0; }
 
   int total() const { return static_cast<int>(refs_.size()); }
   int free() const { return static_cast<int>(free_.size()); }
@@ -68,11 +73,13 @@ class BlockPool {
   friend class BlockRef;
   void add_ref(BlockId id);
   void drop_ref(BlockId id);
+  void put_back(BlockId id);
 
   int block_tokens_;
   std::vector<int> refs_;
   std::vector<bool> cached_;
   std::vector<BlockId> free_;  // taken from the back; a fresh pool hands out ascending ids, so that early blocks adjoin
+  std::vector<uint32_t> place_;  // in free_, by block, of those that are free
   int idle_cached_ = 0;
 };
 

@@ -8,7 +8,7 @@
 namespace sluice::lab {
 
 // kv/
-extern const Experiment kInt8Kv, kParallelSampling, kRadix, kTokenGranular;
+extern const Experiment kInt8Kv, kPaged, kParallelSampling, kRadix, kTokenGranular;
 // attention/
 extern const Experiment kSharedAttention;
 // batching/
@@ -17,6 +17,7 @@ extern const Experiment kContinuous;
 namespace {
 
 constexpr std::array kCatalog = {
+    &kPaged,
     &kTokenGranular,
     &kParallelSampling,
     &kRadix,

@@ -30,7 +30,8 @@ struct Scheduler::Draft {
 
 Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache, SchedulerPolicies policies)
     : config_(config), pool_(pool), cache_(cache), policies_(std::move(policies)) {
-  CHECK(policies_.queue && policies_.chunk && policies_.preempt && policies_.branching && !policies_.gates.empty());
+  CHECK(policies_.queue && policies_.chunk && policies_.preempt && policies_.branching && policies_.allocator &&
+        !policies_.gates.empty());
   CHECK(config_.max_num_seqs >= 1 && config_.max_num_batched_tokens >= 1);
   const int64_t pool_tokens = int64_t{pool_.total()} * pool_.block_tokens();
   CHECK(config_.max_model_len <= pool_tokens, "a context of {} tokens in a pool of {}", config_.max_model_len, pool_tokens);
@@ -137,7 +138,7 @@ SeqId Scheduler::oldest_waiting(Nanos now) const {
 int Scheduler::blocks_for(const BlockTable& table, int computed, int end) const {
   const int block_tokens = pool_.block_tokens();
   const int covered = (end + block_tokens - 1) / block_tokens;
-  int needed = std::max(0, covered - table.size());
+  int needed = std::max(0, policies_.allocator->blocks_to_hold(end) - table.size());
   for (int i = computed / block_tokens; i < std::min(covered, table.size()); ++i) needed += table[i].count() > 1;
   return needed;
 }
@@ -221,8 +222,7 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
   const int hit_tokens = static_cast<int>(hit.blocks.size()) * pool_.block_tokens();
   const int computed = std::min(hit_tokens, length - 1);
   auto blocks_up_to = [&](int end) {
-    return (end + pool_.block_tokens() - 1) / pool_.block_tokens() - static_cast<int>(hit.blocks.size()) +
-           (computed < hit_tokens ? 1 : 0);
+    return policies_.allocator->blocks_to_hold(end) - static_cast<int>(hit.blocks.size()) + (computed < hit_tokens ? 1 : 0);
   };
   View view = start;
   view.available_blocks = available();
@@ -288,7 +288,7 @@ void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
   const int block_tokens = pool_.block_tokens();
   auto fresh = [&] {
     if (pool_.free() == 0) cache_.evict(1);
-    auto block = pool_.allocate();
+    auto block = policies_.allocator->next(pool_, seq.table);
     CHECK(block.has_value(), "the plan took more blocks than there are");
     return std::move(*block);
   };
@@ -298,7 +298,19 @@ void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
     plan.copies.push_back({seq.table[i].id(), copy.id(), seq.computed - i * block_tokens});
     seq.table.replace(i, std::move(copy));
   }
-  while (seq.table.size() * block_tokens < end) seq.table.push(fresh());
+  const int hold = policies_.allocator->blocks_to_hold(end);
+  while (seq.table.size() < hold) seq.table.push(fresh());
+}
+
+/// Takes blocks of steps to come, of those that nobody needs now.
+void Scheduler::look_ahead(Sequence& seq, int end) {
+  const int ahead = policies_.allocator->look_ahead_tokens();
+  const int hold = policies_.allocator->blocks_to_hold(std::min(end + ahead, config_.max_model_len));
+  while (ahead > 0 && seq.table.size() < hold && pool_.free() > 0) {
+    auto block = policies_.allocator->next(pool_, seq.table);
+    if (!block) return;
+    seq.table.push(std::move(*block));
+  }
 }
 
 StepPlan Scheduler::commit(Decision decision, Nanos now) {
@@ -327,11 +339,15 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     item.samples = end == static_cast<int>(seq.tokens.size());
     item.n_scored = seq.scored_of(decided.first_pos, decided.n_tokens);
     item.tokens = std::span<const TokenId>(seq.tokens).first(end);
-    item.blocks = seq.table.ids();
     item.prompt_tokens = seq.prompt_tokens();
     item.sample = seq.sample;
     item.request = seq.request.get();
     plan.items.push_back(item);
+  }
+  for (PlanItem& item : plan.items) {  // after what this step needs
+    Sequence& seq = at(item.seq);
+    look_ahead(seq, item.first_pos + item.n_tokens);
+    item.blocks = seq.table.ids();
   }
   return plan;
 }
@@ -362,7 +378,7 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   child->arrival = parent.arrival;
   child->cached = parent.cached;
   child->tokens.assign(parent.tokens.begin(), parent.tokens.begin() + fork.tokens);
-  if (running() < config_.max_num_seqs) {
+  if (running() < config_.max_num_seqs && policies_.allocator->shares()) {
     // The last kept token is computed again by the child, for logits of its own.
     child->computed = std::min(parent.computed, fork.tokens - 1);
     const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();

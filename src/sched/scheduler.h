@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/event.h"
+#include "kv/allocator/kv_allocator.h"
 #include "kv/prefix/prefix_cache.h"
 #include "sched/policies.h"
 #include "sched/sequence.h"
@@ -36,6 +37,7 @@ struct SchedulerPolicies {
   std::vector<std::unique_ptr<AdmissionGate>> gates;  // all must say yes
   std::unique_ptr<PreemptPolicy> preempt;
   std::unique_ptr<Branching> branching;
+  std::unique_ptr<KvAllocator> allocator;
 };
 
 struct Decision {
@@ -107,6 +109,7 @@ class Scheduler {
   int blocks_released(const Sequence& seq) const;
   void preempt(Sequence& seq, Nanos now);
   void make_writable(Sequence& seq, int end, StepPlan& plan);
+  void look_ahead(Sequence& seq, int end);
   void release(Sequence& seq, Nanos now);
   void fork(const Fork& fork, Outcome& outcome, Nanos now);
 

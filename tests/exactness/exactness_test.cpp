@@ -135,6 +135,7 @@ std::vector<Named> ways() {
   add("chunks of seven", [](Way& w) { w.on_ref = true; w.engine.max_num_batched_tokens = 7, w.engine.chunk_policy = "split-and-fuse"; });
   add("prefill first", [](Way& w) { w.engine.chunk_policy = "prefill-first", w.threads = 2; });
   add("static batches", [](Way& w) { w.engine.batching = "static"; });
+  add("static slots", [](Way& w) { w.engine.kv_allocator = "static", w.engine.prefix_cache = "none", w.engine.block_tokens = 5, w.engine.kv_blocks = 413; });
   add("block size 1", [](Way& w) { w.engine.block_tokens = 1, w.engine.kv_blocks = 6400; });
   add("block size 5", [](Way& w) { w.engine.block_tokens = 5, w.engine.kv_blocks = 1280, w.on_ref = true; });
   add("block size 256", [](Way& w) { w.engine.block_tokens = 256, w.engine.kv_blocks = 40; });

@@ -27,15 +27,16 @@ struct EngineSetup {
   const BatchingEntry* batching;
   const PrefixCacheEntry* cache;
   const PreemptPolicyEntry* preempt = &preempt_catalog()[0];
+  const KvAllocatorEntry* allocator = &kv_allocator_catalog()[0];
   double watermark = 0.01;
   int long_prefill_token_threshold = 0;
   int max_scored_rows = kMaxScoredRows;
   std::string text() const {
     return fmt::format(
-        "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
+        "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
         "scored",
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
-        cache->name, preempt->name, watermark, long_prefill_token_threshold, max_scored_rows);
+        cache->name, preempt->name, allocator->name, watermark, long_prefill_token_threshold, max_scored_rows);
   }
 };
 
@@ -64,6 +65,8 @@ EngineSetup random_setup(Rng& rng) {
   s.batching = pick(rng, batching_catalog());
   s.cache = pick(rng, prefix_cache_catalog());
   s.preempt = pick(rng, preempt_catalog());
+  s.allocator = pick(rng, kv_allocator_catalog());
+  if (!s.allocator->make({})->shares()) s.cache = &prefix_cache_catalog().back();
   s.watermark = rng.below(3) == 0 ? 0.3 : rng.below(2) == 0 ? 0 : 0.01;
   s.long_prefill_token_threshold = rng.below(4) == 0 ? static_cast<int>(rng.between(1, 20)) : 0;
   s.max_scored_rows = static_cast<int>(rng.between(1, 40));
@@ -77,7 +80,8 @@ struct World {
     SchedulerPolicies policies;
     policies.queue = s.queue->make();
     policies.chunk = s.chunk->make({s.budget, 0});
-    policies.gates = s.batching->make({s.watermark, s.cache->name != "none"});
+    policies.allocator = s.allocator->make({s.block_tokens, s.max_model_len});
+    policies.gates = s.batching->make({s.watermark, s.cache->name != "none", policies.allocator->grows()});
     policies.preempt = s.preempt->make(*policies.queue);
     policies.branching = std::make_unique<ParallelSampling>();
     EngineConfig config;

@@ -123,6 +123,7 @@ class ToyServer {
     policies.chunk = chunk_catalog()[0].make({256, 0});
     policies.gates = batching_catalog()[0].make({0.01, true});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);
+    policies.allocator = kv_allocator_catalog()[0].make({options.block_tokens, options.max_model_len});
     policies.branching = std::make_unique<ParallelSampling>();
     EngineConfig config;
     config.scheduler = {options.max_num_seqs, 256, options.max_model_len};

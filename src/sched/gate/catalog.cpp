@@ -12,14 +12,14 @@ std::span<const BatchingEntry> batching_catalog() {
        [](const GateOptions& o) {
          std::vector<std::unique_ptr<AdmissionGate>> gates;
          if (o.prefix_cache) gates.push_back(std::make_unique<InFlightPrefix>());
-         gates.push_back(std::make_unique<Watermark>(o.watermark));
+         gates.push_back(std::make_unique<Watermark>(o.watermark, o.sequences_grow));
          return gates;
        }},
       {"static", "a batch runs until its last member has ended",
        [](const GateOptions& o) {
          std::vector<std::unique_ptr<AdmissionGate>> gates;
          gates.push_back(std::make_unique<StaticBatch>());
-         gates.push_back(std::make_unique<Watermark>(o.watermark));
+         gates.push_back(std::make_unique<Watermark>(o.watermark, o.sequences_grow));
          return gates;
        }},
   };
