@@ -2,7 +2,7 @@
 
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
-#include "sched/parallel_sampling.h"
+#include "sched/branch_by_request.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 
@@ -46,7 +46,7 @@ Result<Chosen> choose(const EngineOptions& options) {
   if (options.prefix_cache != "none" && !allocator->make({})->shares())
     return invalid_argument(fmt::format("--kv-allocator {} gives every sequence memory of its own, which no prefix cache can share; add "
                                         "--no-enable-prefix-caching or --prefix-cache none", allocator->name), "--kv-allocator");
-  SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, 256));
+  SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, allocator->page_groups ? kMostBlockTokens : 256));
   SLUICE_TRY_STATUS(check_range("--max-num-seqs", options.max_num_seqs, 1, 1 << 16));
   SLUICE_TRY_STATUS(check_range("--max-num-batched-tokens", options.max_num_batched_tokens, 1, 1 << 20));
   SLUICE_TRY_STATUS(check_range("--max-waiting", options.max_waiting, 1, 1 << 24));
@@ -94,7 +94,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   policies.allocator = chosen.allocator->make({options.block_tokens, options.max_model_len});
   policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none", policies.allocator->grows()});
   policies.preempt = chosen.preempt->make(*policies.queue);
-  policies.branching = std::make_unique<ParallelSampling>();
+  policies.branching = std::make_unique<BranchByRequest>(options.max_model_len);
   EngineConfig config;
   config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len, options.long_prefill_token_threshold};
   config.kv_blocks = options.kv_blocks;

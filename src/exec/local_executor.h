@@ -20,23 +20,24 @@ struct StepTimes {
 
 class LocalExecutor final : public Executor {
  public:
-  LocalExecutor(Model& model, const Ops& ops, KvArena kv) : model_(model), ops_(ops), kv_(std::move(kv)) {
+  LocalExecutor(Model& model, const Ops& ops, std::unique_ptr<KvStore> kv) : model_(model), ops_(ops), kv_(std::move(kv)) {
     samplers_.resize(ops.pool().size());
   }
+  LocalExecutor(Model& model, const Ops& ops, KvArena kv) : LocalExecutor(model, ops, std::make_unique<KvArena>(std::move(kv))) {}
 
   /// Computes in the calling thread and the pool; the result is there when it returns.
   Ticket submit(const StepPlan& plan) override;
   std::optional<StepResult> poll(Ticket ticket) override;
 
   const StepTimes& times() const { return times_; }
-  const KvArena& kv() const { return kv_; }
+  const KvStore& kv() const { return *kv_; }
 
  private:
   void gather(const StepPlan& plan);
 
   Model& model_;
   const Ops& ops_;
-  KvArena kv_;
+  std::unique_ptr<KvStore> kv_;
   RealClock clock_;
   std::vector<Sampler> samplers_;  // one per worker
   // The batch, reused from step to step.

@@ -5,7 +5,7 @@
 namespace sluice {
 
 BlockPool::BlockPool(int blocks, int block_tokens) : block_tokens_(block_tokens), refs_(blocks, 0), cached_(blocks), place_(blocks) {
-  CHECK(blocks >= 0 && block_tokens >= 1 && block_tokens <= 256, "{} blocks of {} tokens", blocks, block_tokens);
+  CHECK(blocks >= 0 && block_tokens >= 1 && block_tokens <= kMostBlockTokens, "{} blocks of {} tokens", blocks, block_tokens);
   free_.reserve(blocks);
   for (int id = blocks - 1; id >= 0; --id) put_back(static_cast<BlockId>(id));
 }

@@ -15,6 +15,9 @@ namespace sluice {
 
 class BlockPool;
 
+/// Kernels read blocks of at most 256; a block may be several of theirs.
+inline constexpr int kMostBlockTokens = 1 << 20;
+
 /// One reference to one block: copying shares it, destroying releases it.
 class BlockRef {
  public:
@@ -42,7 +45,7 @@ class BlockRef {
 
 class BlockPool {
  public:
-  /// block_tokens in [1, 256].
+  /// block_tokens in [1, kMostBlockTokens].
   BlockPool(int blocks, int block_tokens);
   ~BlockPool();
   BlockPool(const BlockPool&) = delete;

@@ -8,7 +8,7 @@
 namespace sluice::lab {
 
 // kv/
-extern const Experiment kInt8Kv, kPaged, kParallelSampling, kRadix, kTokenGranular;
+extern const Experiment kBeamSearch, kBlockSharing, kInt8Kv, kKvLayout, kPaged, kParallelSampling, kRadix, kTokenGranular, kVAttention;
 // attention/
 extern const Experiment kSharedAttention;
 // batching/
@@ -19,7 +19,11 @@ namespace {
 constexpr std::array kCatalog = {
     &kPaged,
     &kTokenGranular,
+    &kVAttention,
+    &kKvLayout,
+    &kBlockSharing,
     &kParallelSampling,
+    &kBeamSearch,
     &kRadix,
     &kInt8Kv,
     &kSharedAttention,

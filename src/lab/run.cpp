@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "backend/op_table.h"
+#include "exec/virtual_arena.h"
 #include "sim/replay.h"
 #include "sim/sim_executor.h"
 #include "weights/tensor_source.h"
@@ -53,8 +54,10 @@ Result<std::unique_ptr<Bench>> Bench::open(const Setting& setting) {
 }
 
 Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvFormat& kv) {
-  SLUICE_TRY(KvArena arena, KvArena::allocate(model_->kv(), kv, options.kv_blocks, options.block_tokens));
-  LocalExecutor executor(*model_, ops_, std::move(arena));
+  SLUICE_TRY(auto store, open_kv_store(model_->kv(), kv, {options.kv_allocator, options.kv_blocks, options.block_tokens, kTileTokens,
+                                                          options.max_num_seqs, options.max_model_len}));
+  const auto* virtual_kv = dynamic_cast<const VirtualArena*>(store.get());
+  LocalExecutor executor(*model_, ops_, std::move(store));
   RealClock clock;
   const auto sleep_until = [&clock](Nanos t) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(std::max<Nanos>(0, t - clock.now())));
@@ -63,6 +66,7 @@ Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvF
   SLUICE_TRY(Run run, run_on(options, load, executor, {clock, sleep_until}));
   for (const OpMeter::Entry& entry : meter_.entries())
     if (entry.work.op == "attention") run.attention_bytes = entry.work.bytes, run.attention_ns = entry.ns;
+  if (virtual_kv != nullptr) run.page_groups = virtual_kv->counts(), run.kv_physical_bytes = virtual_kv->physical_bytes();
   return run;
 }
 

@@ -165,12 +165,22 @@ Decision Scheduler::decide(Nanos now) const {
   Order order(*this, now);
   if (draft.left.seqs <= 0) order.skip_waiting();
   for (const Sequence* seq = order.next(); seq != nullptr && draft.left.tokens > 0; seq = order.next()) {
-    if (draft.preempted.contains(seq->id)) continue;
+    if (draft.preempted.contains(seq->id) || policies_.branching->holds(seq->id)) continue;
     if (seq->state == Sequence::State::running) consider_running(*seq, draft, now);
     else consider_waiting(*seq, draft, start);
     if (draft.admissions_closed) order.skip_waiting();
   }
+  // Nobody can run, but blocks are held for siblings that wait for blocks.
+  if (draft.decision.run.empty() && draft.decision.preempt.empty() && draft.decision.never.empty())
+    if (const SeqId held = youngest_held(); held != kNoSeq) draft.decision.preempt.push_back(held);
   return std::move(draft.decision);
+}
+
+SeqId Scheduler::youngest_held() const {
+  SeqId youngest = kNoSeq;
+  for (const Sequence* s : running_)
+    if (policies_.branching->holds(s->id)) youngest = std::max(youngest, s->id);
+  return youngest;
 }
 
 void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) const {
@@ -378,9 +388,11 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   child->arrival = parent.arrival;
   child->cached = parent.cached;
   child->tokens.assign(parent.tokens.begin(), parent.tokens.begin() + fork.tokens);
+  if (fork.append) child->tokens.push_back(*fork.append);
+  const int tokens = static_cast<int>(child->tokens.size());
   if (running() < config_.max_num_seqs && policies_.allocator->shares()) {
     // The last kept token is computed again by the child, for logits of its own.
-    child->computed = std::min(parent.computed, fork.tokens - 1);
+    child->computed = std::min(parent.computed, tokens - 1);
     const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();
     for (int i = 0; i < blocks; ++i) child->table.push(parent.table[i]);
     child->state = Sequence::State::running;
@@ -389,8 +401,24 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
     enqueue(*child, now);
   }
   outcome.forks.push_back(child->id);
-  emit(Event::Kind::forked, parent.id, fork.tokens, now, child->id);
+  emit(Event::Kind::forked, parent.id, tokens, now, child->id);
   sequences_.emplace(child->id, std::move(child));
+}
+
+Outcome Scheduler::regroup(Regroup change, Nanos now) {
+  Outcome outcome;
+  outcome.seq = !change.drop.empty() ? change.drop[0] : change.replace.at(0).seq;
+  for (const SeqId id : change.drop) drop(id, now);
+  for (const Fork& f : change.fork) fork(f, outcome, now);
+  for (const Regroup::Replace& r : change.replace) {
+    Sequence& seq = at(r.seq);
+    CHECK(seq.computed < static_cast<int>(seq.tokens.size()));
+    seq.tokens.back() = r.token;
+  }
+  outcome.dropped = std::move(change.drop);
+  outcome.done = change.done;
+  outcome.found = std::move(change.found);
+  return outcome;
 }
 
 std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& result, Nanos now) {
@@ -421,12 +449,13 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     if (done.sampled) {
       seq.tokens.push_back(done.token.token);
       emit(Event::Kind::sampled, seq.id, 1, now);
-      for (const Fork& f : policies_.branching->after(seq, 1)) fork(f, outcome, now);
-      outcome.finish = finish_of(seq, done.token.token, config_.max_model_len);
+      for (const Fork& f : policies_.branching->after(seq, done.token)) fork(f, outcome, now);
+      if (!policies_.branching->holds(seq.id)) outcome.finish = finish_of(seq, done.token.token, config_.max_model_len);
     }
     if (outcome.finish != FinishReason::none) drop(seq.id, now);
     outcomes.push_back(std::move(outcome));
   }
+  for (Regroup& change : policies_.branching->regroup()) outcomes.push_back(regroup(std::move(change), now));
   return outcomes;
 }
 

@@ -58,11 +58,15 @@ struct Outcome {
   bool sampled = false;
   SampledToken token;
   FinishReason finish = FinishReason::none;
-  std::vector<SeqId> forks;  // children, in the order of their sample number
+  std::vector<SeqId> forks = {};  // children
   std::string error = {};    // under FinishReason::error
   // Logprobs of the prompt's tokens from `first_scored` on. After a preemption they come again.
   std::vector<SampledToken> prompt = {};
   int first_scored = 0;
+  // Of a search (Regroup): sequences that it dropped, `seq` perhaps among them; whether it has ended, and what it found.
+  std::vector<SeqId> dropped = {};
+  bool done = false;
+  std::vector<Hypothesis> found = {};
 };
 
 class Scheduler {
@@ -112,6 +116,8 @@ class Scheduler {
   void look_ahead(Sequence& seq, int end);
   void release(Sequence& seq, Nanos now);
   void fork(const Fork& fork, Outcome& outcome, Nanos now);
+  Outcome regroup(Regroup change, Nanos now);
+  SeqId youngest_held() const;
 
   SchedulerConfig config_;
   BlockPool& pool_;

@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
-#include "sched/parallel_sampling.h"
+#include "sched/branch_by_request.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 #include "tests/support/shadow_executor.h"
@@ -83,7 +83,7 @@ struct World {
     policies.allocator = s.allocator->make({s.block_tokens, s.max_model_len});
     policies.gates = s.batching->make({s.watermark, s.cache->name != "none", policies.allocator->grows()});
     policies.preempt = s.preempt->make(*policies.queue);
-    policies.branching = std::make_unique<ParallelSampling>();
+    policies.branching = std::make_unique<BranchByRequest>(s.max_model_len);
     EngineConfig config;
     config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold, s.max_scored_rows};
     config.kv_blocks = s.blocks;
@@ -134,8 +134,29 @@ struct World {
     }
   }
 
+  /// What beams find alone, with room for all of them.
+  std::map<int, std::vector<TokenId>> search_alone(const Request& request) const {
+    EngineSetup roomy = setup;
+    roomy.blocks = 4000;
+    roomy.max_num_seqs = 64;
+    roomy.budget = 1000;
+    roomy.cache = &prefix_cache_catalog().back();
+    roomy.allocator = &kv_allocator_catalog()[0];
+    World alone(roomy, vocab);
+    const RequestId id = alone.add(request);
+    while (alone.engine->step()) {
+    }
+    return alone.tracks.at(id)->tokens;
+  }
+
   void check_output(const Track& t) const {
     check_scores(t);
+    if (t.request.beam_width > 0) {
+      if (!t.cancelled) {
+        ASSERT_EQ(t.tokens, search_alone(t.request));
+      }
+      return;
+    }
     for (const auto& [sample, finish] : t.finish) {
       const auto want = ShadowExecutor::expected(t.request, sample, vocab, setup.max_model_len);
       const auto it = t.tokens.find(sample);
@@ -173,6 +194,11 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
   if (rng.below(3) == 0) r.eos_token_ids = {static_cast<TokenId>(rng.below(vocab))};
   r.ignore_eos = rng.below(3) == 0;
   if (rng.below(6) == 0) r.prompt_logprobs = 0;
+  if (rng.below(8) == 0) {
+    r.beam_width = static_cast<int>(rng.between(r.n, r.n + 3));
+    r.prompt_logprobs = -1;
+    r.length_penalty = static_cast<float>(rng.below(3));
+  }
   if (rng.below(3) == 0) r.sampling.min_tokens = static_cast<int>(rng.between(0, r.max_tokens));
   return r;
 }
@@ -221,6 +247,7 @@ void run_schedule(uint64_t seed, Reached& reached) {
   for (const auto& [id, track] : world.tracks) {
     ASSERT_TRUE(track->done) << "request " << id << " was lost";
     for (const auto& [sample, finish] : track->finish) {
+      if (track->request.beam_width > 0 && finish == FinishReason::error) continue;  // fewer continuations than n: checked below
       ASSERT_NE(finish, FinishReason::error) << "request " << id << " failed though it could finish";
       if (finish == FinishReason::cancelled) {
         ASSERT_TRUE(track->cancelled);

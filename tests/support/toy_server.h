@@ -12,7 +12,7 @@
 #include "engine/engine.h"
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
-#include "sched/parallel_sampling.h"
+#include "sched/branch_by_request.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 #include "serve/openai/api_server.h"
@@ -124,7 +124,7 @@ class ToyServer {
     policies.gates = batching_catalog()[0].make({0.01, true});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);
     policies.allocator = kv_allocator_catalog()[0].make({options.block_tokens, options.max_model_len});
-    policies.branching = std::make_unique<ParallelSampling>();
+    policies.branching = std::make_unique<BranchByRequest>(options.max_model_len);
     EngineConfig config;
     config.scheduler = {options.max_num_seqs, 256, options.max_model_len};
     config.kv_blocks = options.kv_blocks;

@@ -1,5 +1,6 @@
 #pragma once
-// The seam of KV allocation: how many blocks a sequence holds, and which (docs/adr/0010-kv-allocators.md). Metadata only.
+// The seam of KV allocation: how many blocks a sequence holds, and which (docs/adr/0010-kv-allocators.md). Metadata
+// only.
 
 #include <memory>
 #include <optional>
@@ -15,8 +16,8 @@ struct KvAllocator {
   /// Blocks that a sequence holds once `tokens` positions are computed: at least those that they take, and never more
   /// than a whole context takes.
   virtual int blocks_to_hold(int tokens) const = 0;
-  /// A sequence takes the block of a position so many tokens ahead if one is free then: nobody is preempted, and nothing
-  /// evicted, for it.
+  /// A sequence takes the block of a position so many tokens ahead if one is free then: nobody is preempted, and
+  /// nothing evicted, for it.
   virtual int look_ahead_tokens() const { return 0; }
   /// The block that follows those of `table`; nothing when all are in use.
   virtual std::optional<BlockRef> next(BlockPool& pool, const BlockTable& table) const = 0;
@@ -35,6 +36,8 @@ struct AllocatorOptions {
 struct KvAllocatorEntry {
   std::string_view name, help;
   std::unique_ptr<KvAllocator> (*make)(const AllocatorOptions& options);
+  bool page_groups =
+      false;  // a block is a page group: its size follows from the model, and may be above --block-size's limit
 };
 std::span<const KvAllocatorEntry> kv_allocator_catalog();
 

@@ -30,7 +30,10 @@ TEST(KvAllocators, FindABlockAsLongAsThereIsRoom) {
     const auto allocator = entry.make({kBlockTokens, kContext});
     BlockPool pool(kBlocks, kBlockTokens);
     Rng rng(1);
-    struct Held { BlockTable table; int tokens; };
+    struct Held {
+      BlockTable table;
+      int tokens;
+    };
     std::vector<Held> held;
     for (int round = 0; round < 2000; ++round) {
       const bool grow = !held.empty() && rng.below(2) == 0;

@@ -1,7 +1,7 @@
 #pragma once
-// Paged KV: a sequence takes a block when its last one is full, wherever one is free; the adjoining one by preference, so
-// that kernels stream. Wastes less than a block per sequence. Lossless.
-// Paper: PagedAttention (Kwon et al., SOSP 2023), section 4.2.
+// Paged KV: a sequence takes a block when its last one is full, wherever one is free; the adjoining one by preference,
+// so that kernels stream. Wastes less than a block per sequence. Lossless. Paper: PagedAttention (Kwon et al., SOSP
+// 2023), section 4.2.
 
 #include <algorithm>
 

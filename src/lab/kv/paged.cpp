@@ -10,7 +10,8 @@ namespace {
 /// Lengths as of a chat service: short prompts, outputs twice as long with a tail; or those of the trace.
 Result<Load> chat(const Setting& setting) {
   const int n = setting.quick ? 300 : 2000;
-  if (setting.trace.empty()) return mixed_lengths(32'000, {.n = n, .prompt_mean = 160, .output_mean = 320, .output_most = 1500});
+  if (setting.trace.empty())
+    return mixed_lengths(32'000, {.n = n, .prompt_mean = 160, .output_mean = 320, .output_most = 1500});
   SLUICE_TRY(auto trace, load_trace(setting.trace));
   trace = scale_trace(std::move(trace), {.limit = n, .max_prompt_tokens = 4096, .max_output_tokens = 2048});
   Load load;
@@ -63,16 +64,19 @@ Result<Finding> run(const Setting& setting) {
   const int slot = (longest + 15) / 16 * 16;
   const Waste before = waste_of(fixed, [&](int) { return slot; });
   const Waste after = waste_of(paged, [](int used) { return (used + 15) / 16 * 16; });
-  f.must("paged wastes below 4 % of what is held", after.used > 0.96 * after.held(), fmt::format("{:.2f} %", 100 * (1 - after.used / after.held())));
+  f.must("paged wastes below 4 % of what is held", after.used > 0.96 * after.held(),
+         fmt::format("{:.2f} %", 100 * (1 - after.used / after.held())));
   if (paged.peak_blocks < 0.9 * options.kv_blocks)
-    f.absent(fmt::format("memory is not the bound: paging held {} of {} blocks at the peak", paged.peak_blocks, options.kv_blocks));
+    f.absent(fmt::format("memory is not the bound: paging held {} of {} blocks at the peak", paged.peak_blocks,
+                         options.kv_blocks));
   else
     f.must("paging holds at least twice the sequences", paged.peak_running >= 2 * fixed.peak_running,
            fmt::format("{} and {} at the peak", fixed.peak_running, paged.peak_running));
 
   // The same requests on the model: equal bits, and what tables cost the kernels.
   SLUICE_TRY(const auto bench, Bench::open(setting));
-  const Load small = mixed_lengths(bench->vocab(), {.n = setting.quick ? 24 : 128, .prompt_mean = 60, .output_mean = 40, .output_most = 120});
+  const Load small = mixed_lengths(
+      bench->vocab(), {.n = setting.quick ? 24 : 128, .prompt_mean = 60, .output_mean = 40, .output_most = 120});
   EngineOptions few = engine_options(256, 12 * 256);
   few.prefix_cache = "none";
   few.max_num_seqs = 12;
@@ -83,11 +87,16 @@ Result<Finding> run(const Setting& setting) {
   const bool same = same_outputs(contiguous, tables, &why);
   f.must("equal bits in contiguous slots and in scattered blocks", same, why);
 
-  f.effect = {"sequences at once in the same memory, at the peak", "", static_cast<double>(fixed.peak_running),
-              static_cast<double>(paged.peak_running), Better::higher, false};
+  f.effect = {"sequences at once in the same memory, at the peak",
+              "",
+              static_cast<double>(fixed.peak_running),
+              static_cast<double>(paged.peak_running),
+              Better::higher,
+              false};
   const auto percent = [](double part, const Waste& w) { return 100 * part / w.held(); };
   f.count("held slots that hold a token, %", percent(before.used, before), percent(after.used, after));
-  f.count("that wait for a token to come (reservation), %", percent(before.reservation, before), percent(after.reservation, after));
+  f.count("that wait for a token to come (reservation), %", percent(before.reservation, before),
+          percent(after.reservation, after));
   f.count("that no token comes to (internal), %", percent(before.internal, before), percent(after.internal, after));
   const double pool = 16.0 * options.kv_blocks;
   f.count("of the pool, fits no further context (external), %", 100 * std::fmod(pool, slot) / pool, 0);
