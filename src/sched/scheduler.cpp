@@ -312,11 +312,12 @@ void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
   while (seq.table.size() < hold) seq.table.push(fresh());
 }
 
-/// Takes blocks of steps to come, of those that nobody needs now.
+/// Takes blocks of steps to come, of those that nobody needs now; of a cache that fills the pool the one to go next anyway.
 void Scheduler::look_ahead(Sequence& seq, int end) {
   const int ahead = policies_.allocator->look_ahead_tokens();
   const int hold = policies_.allocator->blocks_to_hold(std::min(end + ahead, config_.max_model_len));
-  while (ahead > 0 && seq.table.size() < hold && pool_.free() > 0) {
+  while (ahead > 0 && seq.table.size() < hold) {
+    if (pool_.free() == 0 && cache_.evict(1) == 0) return;
     auto block = policies_.allocator->next(pool_, seq.table);
     if (!block) return;
     seq.table.push(std::move(*block));
