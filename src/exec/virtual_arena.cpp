@@ -60,12 +60,13 @@ Result<std::unique_ptr<VirtualArena>> VirtualArena::open(const KvSpec& spec, con
   // A quarter of the mappings is for everything else; a slot's rest that is not backed is one too.
   const int layers = static_cast<int>(arena->layers_.size());
   arena->most_groups_ = most_mappings() / 4 * 3 / (2 * std::max(1, layers)) - options.slots;
-  if (arena->most_groups_ < std::min(options.blocks, options.slots * arena->context_groups_))
-    return invalid_argument(fmt::format("{} page groups of {} layers need more mappings than the kernel keeps ({}, "
-                                        "vm.max_map_count); raise --kv-page-group-size or lower "
-                                        "--max-num-seqs",
-                                        options.blocks, layers, most_mappings()),
-                            "--kv-page-group-size");
+  const int wanted = std::min(options.blocks, options.slots * arena->context_groups_);
+  if (arena->most_groups_ < wanted)
+    return invalid_argument(
+        fmt::format("{} page groups in {} layers need more mappings than the kernel keeps ({}, vm.max_map_count); raise "
+                    "--kv-page-group-size {}-fold, or lower --max-num-seqs",
+                    wanted, layers, most_mappings(), (wanted - 1) / std::max(1, arena->most_groups_) + 1),
+        "--kv-page-group-size");
   arena->slots_.resize(static_cast<size_t>(options.slots));
   for (int s = 0; s < options.slots; ++s) {
     arena->slots_[static_cast<size_t>(s)].mapped.assign(static_cast<size_t>(arena->context_groups_), kNoBlock);

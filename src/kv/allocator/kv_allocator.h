@@ -16,8 +16,8 @@ struct KvAllocator {
   /// Blocks that a sequence holds once `tokens` positions are computed: at least those that they take, and never more
   /// than a whole context takes.
   virtual int blocks_to_hold(int tokens) const = 0;
-  /// A sequence takes the block of a position so many tokens ahead if one is free then: nobody is preempted, and
-  /// nothing evicted, for it.
+  /// A sequence takes the block of a position so many tokens ahead, if one is free or evictable after all that the step
+  /// needs: nobody is preempted for it.
   virtual int look_ahead_tokens() const { return 0; }
   /// The block that follows those of `table`; nothing when all are in use.
   virtual std::optional<BlockRef> next(BlockPool& pool, const BlockTable& table) const = 0;
