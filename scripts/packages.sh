@@ -17,5 +17,5 @@ install_packages() {
 }
 
 build_packages=(g++ cmake ninja-build ccache pkg-config libboost1.81-dev nlohmann-json3-dev libcli11-dev libyaml-cpp-dev
-  libspdlog-dev libfmt-dev prometheus-cpp-dev libpcre2-dev libutf8proc-dev libxxhash-dev)
+  libspdlog-dev libfmt-dev prometheus-cpp-dev libpcre2-dev libutf8proc-dev libxxhash-dev liburing-dev)
 test_packages=(libgtest-dev python3 python3-venv)

@@ -84,6 +84,8 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
                     "more shortens the time to first token of long prompts and lengthens the gaps between others' tokens",
                     kLeastChunkTokens));
   o.add("--batching", engine.batching, catalog_help("who may join", batching_catalog()));
+  o.add("--kv-tier-policy", engine.kv_tier_policy, catalog_help("what stays in host memory and on disk", tier_policy_catalog()));
+  o.add("--kv-restore", engine.kv_restore, catalog_help("what becomes of blocks that a tier has", restore_catalog()));
   o.add("--preemption-policy", engine.preemption_policy,
         catalog_help("what gives way when the KV cache is full", preempt_catalog()));
   o.add("--watermark", engine.watermark, "share of the KV cache that admission leaves free");
@@ -116,6 +118,7 @@ void EngineFlags::declare(OptionSet& o) {
         fmt::format("{}; auto is as precise as the weights, int8 takes half of f16 and is approximate",
                     kv_format_names()));
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
+  tiers.declare(o);
   declare_scheduling(o, engine);
 }
 
@@ -140,6 +143,7 @@ Status EngineFlags::check() const {
     return invalid_argument(fmt::format("--kv-page-group-size is {}; it must be from 4 KiB to 2 MiB", kv_page_group.bytes), "--kv-page-group-size");
   SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
+  SLUICE_TRY_STATUS(tiers.check());
   EngineOptions options = engine;
   if (!enable_prefix_caching) options.prefix_cache = "none";
   return check_scheduling(options);
@@ -169,6 +173,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   const size_t given = static_cast<size_t>(flags.kv_cache_memory.bytes),
                least = bytes_for(std::max(2, o.max_model_len));
   MemoryLimit limit = memory_limit();
+  limit.available_bytes -= std::min(limit.available_bytes, static_cast<size_t>(flags.tiers.swap_space.bytes));
   if (given == 0)
     limit.available_bytes = static_cast<size_t>(flags.memory_utilization * static_cast<double>(limit.available_bytes));
   if (const Status fits = check_fits(source, given > 0 ? given : least, work, limit); !fits.ok()) {
@@ -235,6 +240,9 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->options.max_model_len = sizing.max_model_len;
   stack->options.vocab_size = plan.info.vocab_size;
   SLUICE_TRY_STATUS(check_engine_options(stack->options));
+  std::string path = fmt::format("{} {} {}", stack->table->isa, sizing.format->name, flags.repack);
+  if (sizing.block_tokens != stack->tile_tokens) path += fmt::format(" tiles of {}", stack->tile_tokens);  // in which a block's bytes stand
+  SLUICE_TRY(stack->tiers, flags.tiers.open(flags.model, path, sizing.block_bytes, stack->options, stack->notes));
   stack->mapper = map_ahead(stack->source);
   return stack;
 }
@@ -262,7 +270,7 @@ Status EngineStack::load() {
                            static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
   SLUICE_TRY(auto kv, open_kv_store(model->kv(), *kv_format, {options.kv_allocator, options.kv_blocks, options.block_tokens, tile_tokens,
                                                               options.max_num_seqs, options.max_model_len}));
-  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(kv));
+  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(kv), std::move(tiers));
   return {};
 }
 
@@ -274,7 +282,9 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
 
 Result<std::unique_ptr<Engine>> EngineStack::make_engine(Executor* wrapped, const EngineOptions* changed,
                                                          EngineTimes* times) {
-  return build_engine(changed != nullptr ? *changed : options, wrapped != nullptr ? *wrapped : *executor, *clock, times);
+  SLUICE_TRY(auto engine, build_engine(changed != nullptr ? *changed : options, wrapped != nullptr ? *wrapped : *executor, *clock, times));
+  engine->recover(executor->tiers().recovered());
+  return engine;
 }
 
 }  // namespace sluice

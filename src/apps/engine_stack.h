@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/plan_choice.h"
+#include "apps/tier_flags.h"
 #include "base/options.h"
 #include "engine/build_engine.h"
 #include "exec/local_executor.h"
@@ -32,6 +33,7 @@ struct EngineFlags {
   ByteSize kv_page_group{int64_t{64} << 10};  // of one layer's keys, under --kv-allocator virtual
   double memory_utilization = 0.9;
   bool enable_prefix_caching = true;
+  TierFlags tiers;
   EngineOptions engine;
 
   void declare(OptionSet& options);
@@ -51,6 +53,7 @@ struct EngineStack {
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Clock> clock;
   const KvFormat* kv_format = nullptr;
+  KvTiers tiers;                   // until load() gives them to the executor
   EngineOptions options;           // as they were resolved
   int tile_tokens = 16;            // of the blocks that kernels read: --block-size
   std::vector<std::string> notes;  // how memory was divided, for the start log

@@ -32,6 +32,8 @@ struct Chosen {
   const PreemptPolicyEntry* preempt;
   const PrefixCacheEntry* cache;
   const KvAllocatorEntry* allocator;
+  const TierPolicyEntry* tier;
+  const RestorePolicyEntry* restore;
 };
 
 Result<Chosen> choose(const EngineOptions& options) {
@@ -46,6 +48,8 @@ Result<Chosen> choose(const EngineOptions& options) {
   if (options.prefix_cache != "none" && !allocator->make({})->shares())
     return invalid_argument(fmt::format("--kv-allocator {} gives every sequence memory of its own, which no prefix cache can share; add "
                                         "--no-enable-prefix-caching or --prefix-cache none", allocator->name), "--kv-allocator");
+  SLUICE_TRY(const TierPolicyEntry* tier, find_entry(tier_policy_catalog(), options.kv_tier_policy, "--kv-tier-policy"));
+  SLUICE_TRY(const RestorePolicyEntry* restore, find_entry(restore_catalog(), options.kv_restore, "--kv-restore"));
   SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, allocator->page_groups ? kMostBlockTokens : 256));
   SLUICE_TRY_STATUS(check_range("--max-num-seqs", options.max_num_seqs, 1, 1 << 16));
   SLUICE_TRY_STATUS(check_range("--max-num-batched-tokens", options.max_num_batched_tokens, 1, 1 << 20));
@@ -56,7 +60,7 @@ Result<Chosen> choose(const EngineOptions& options) {
     return invalid_argument(fmt::format("--chunk-policy {} has no use for --chunked-prefill-size", chunk->name), "--chunked-prefill-size");
   if (!(options.watermark >= 0 && options.watermark < 1))
     return invalid_argument(fmt::format("--watermark is {}; it must be at least 0 and below 1", options.watermark), "--watermark");
-  return Chosen{queue, chunk, batching, preempt, cache, allocator};
+  return Chosen{queue, chunk, batching, preempt, cache, allocator, tier, restore};
 }
 
 Status check_context(const EngineOptions& options) {
@@ -95,7 +99,10 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   policies.gates = chosen.batching->make({options.watermark, options.prefix_cache != "none", policies.allocator->grows()});
   policies.preempt = chosen.preempt->make(*policies.queue);
   policies.branching = std::make_unique<BranchByRequest>(options.max_model_len);
+  policies.tier = chosen.tier->make();
+  policies.restore = chosen.restore->make();
   EngineConfig config;
+  config.tiers = {options.host_blocks, options.disk_blocks, options.block_tokens};
   config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len, options.long_prefill_token_threshold};
   config.kv_blocks = options.kv_blocks;
   config.block_tokens = options.block_tokens;

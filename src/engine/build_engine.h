@@ -17,6 +17,9 @@ struct EngineOptions {
   std::string prefix_cache = "radix";
   std::string kv_allocator = "paged";
   double watermark = 0.01;
+  std::string kv_tier_policy = "queue-aware";
+  std::string kv_restore = "auto";
+  int host_blocks = 0, disk_blocks = 0;  // of the tiers beside the pool
   int chunked_prefill_size = 0;
   int long_prefill_token_threshold = 0;
   int max_num_seqs = 256;

@@ -64,7 +64,7 @@ Engine::Engine(EngineConfig config, std::unique_ptr<BlockPool> pool, std::unique
     : config_(config),
       pool_(std::move(pool)),
       cache_(std::move(cache)),
-      scheduler_(config.scheduler, *pool_, *cache_, std::move(policies)),
+      scheduler_(config.scheduler, *pool_, *cache_, std::move(policies), config.tiers),
       executor_(executor),
       clock_(clock),
       times_(times),
@@ -312,7 +312,7 @@ bool Engine::step() {
   take_inbox();
   lap.mark(&EngineTimes::inbox);
   bool worked = false;
-  if (!live_.empty()) {
+  if (!live_.empty() || scheduler_.has_copies()) {
     worked = true;
     const Nanos now = clock_.now();
     Decision decision = scheduler_.decide(now);
@@ -341,7 +341,7 @@ bool Engine::step() {
     }
     const StepPlan plan = scheduler_.commit(std::move(decision), now);
     lap.mark(&EngineTimes::commit);
-    if (plan.items.empty()) {
+    if (plan.empty()) {
       if (!moved) fail_oldest();
     } else {
       const Ticket ticket = executor_.submit(plan);
@@ -349,7 +349,8 @@ bool Engine::step() {
       while (!(result = executor_.poll(ticket))) {
       }
       lap.mark(&EngineTimes::execute);
-      accountant_->counts.copied_blocks += plan.copies.size();
+      accountant_->counts.copied_blocks += static_cast<uint64_t>(std::ranges::count_if(
+          plan.copies, [](const KvCopy& copy) { return copy.from == Tier::pool && copy.to == Tier::pool; }));
       ++accountant_->counts.steps;
       const std::vector<Outcome> outcomes = scheduler_.settle(plan, *result, clock_.now());
       lap.mark(&EngineTimes::settle);
@@ -366,12 +367,13 @@ bool Engine::step() {
   stats_ = accountant_->counts;
   stats_.running = scheduler_.running();
   stats_.waiting = scheduler_.waiting();
+  stats_.tiers = scheduler_.tier_stats();
   stats_.total_blocks = pool_->total();
   stats_.free_blocks = pool_->free();
   stats_.cached_idle_blocks = pool_->idle_cached();
   stats_.last_progress = progress;
   queued_requests_ = static_cast<int>(arrivals_.size()) + never_admitted_;
-  busy_ = !live_.empty();
+  busy_ = !live_.empty() || scheduler_.has_copies();
   return worked;
 }
 

@@ -31,6 +31,7 @@ struct EngineConfig {
   int block_tokens = 16;
   int64_t vocab_size = 0;      // prompt tokens are checked against it; 0: unchecked
   int max_waiting = 1024;      // requests in the queue; one more is refused
+  TierConfig tiers;            // host memory and disk beside the pool
   bool reads_priority = false;  // the queue's policy does: without, a request's priority changes nothing
 };
 
@@ -57,6 +58,7 @@ struct EngineStats {
   uint64_t prefix_queries_tokens = 0, prefix_hits_tokens = 0;
   uint64_t prompt_tokens_computed = 0, tokens_recomputed = 0, generation_tokens = 0, prompt_tokens = 0;
   uint64_t copied_blocks = 0;
+  TierStats tiers;
   Nanos last_progress = 0;                 // when a step last settled, or the engine was last idle
 };
 
@@ -87,6 +89,8 @@ class Engine {
   void run(std::stop_token stop);
   /// Adds an observer of events; before the first step.
   void observe(Observer* observer) { scheduler_.observe(observer); }
+  /// Takes over what an earlier run has left on disk; before the first step. Returns how many blocks of it count.
+  int recover(std::span<const RecoveredBlock> blocks) { return scheduler_.recover(blocks); }
   bool consistent(std::string* why) const { return scheduler_.consistent(why); }
 
  private:

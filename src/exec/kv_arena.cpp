@@ -1,5 +1,7 @@
 #include "exec/kv_arena.h"
 
+#include <cstring>
+
 #include "exec/kv_tiles.h"
 
 namespace sluice {
@@ -23,6 +25,26 @@ Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormat& format, in
     }
   }
   return arena;
+}
+
+void KvArena::get(BlockId block, uint8_t* bytes) const {
+  for (const KvLayerView& layer : layers_) {
+    const size_t n = layer.tile_bytes() * static_cast<size_t>(layer.kv_heads);
+    for (const uint8_t* kv : {layer.k, layer.v}) {
+      std::memcpy(bytes, kv + n * block, n);
+      bytes += n;
+    }
+  }
+}
+
+void KvArena::put(BlockId block, const uint8_t* bytes) {
+  for (const KvLayerView& layer : layers_) {
+    const size_t n = layer.tile_bytes() * static_cast<size_t>(layer.kv_heads);
+    for (uint8_t* kv : {layer.k, layer.v}) {
+      std::memcpy(kv + n * block, bytes, n);
+      bytes += n;
+    }
+  }
 }
 
 void KvArena::copy(const KvCopy& copy) {

@@ -19,6 +19,8 @@ class KvArena final : public KvStore {
   std::span<const KvLayerView> layers() const override { return layers_; }
   size_t bytes() const { return buffer_.bytes(); }
   void copy(const KvCopy& copy) override;
+  void get(BlockId block, uint8_t* bytes) const override;
+  void put(BlockId block, const uint8_t* bytes) override;
 
  private:
   Buffer buffer_;

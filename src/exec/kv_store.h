@@ -6,6 +6,7 @@
 #include <span>
 
 #include "backend/ops.h"
+#include "kv/kv_copy.h"
 #include "kv/kv_spec.h"
 #include "sched/step_plan.h"
 
@@ -18,6 +19,9 @@ class KvStore {
   virtual std::span<const KvLayerView> layers() const = 0;
   /// Copies the first `copy.tokens` slots of every layer and head from one block of a plan to another.
   virtual void copy(const KvCopy& copy) = 0;
+  /// A whole block, out of the pool and into it: the bytes of one block, layer by layer.
+  virtual void get(BlockId block, uint8_t* bytes) const = 0;
+  virtual void put(BlockId block, const uint8_t* bytes) = 0;
   /// Makes the blocks of all items reachable; before a step.
   virtual void prepare(const StepPlan&) {}
   /// The table of an item of the plan that was prepared, in blocks of layers().

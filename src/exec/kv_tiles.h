@@ -1,6 +1,6 @@
 #pragma once
 #include "backend/ops.h"
-#include "kv/block_table.h"
+#include "kv/kv_copy.h"
 
 namespace sluice {
 

@@ -34,15 +34,19 @@ void LocalExecutor::gather(const StepPlan& plan) {
 Ticket LocalExecutor::submit(const StepPlan& plan) {
   const Nanos start = clock_.now();
   kv_->prepare(plan);
-  for (const KvCopy& copy : plan.copies) kv_->copy(copy);
+  KvTiers::Done moved = tiers_.run(plan.copies, *kv_);
+  result_ = {{}, moved.load_ns, std::move(moved.lost)};
   const Nanos copied = clock_.now();
   gather(plan);
+  if (plan.items.empty()) {
+    times_.copy += copied - start;
+    return ++ticket_;
+  }
   const size_t vocab = static_cast<size_t>(model_.info().vocab_size);
   if (logits_.size() < logit_rows_.size() * vocab) logits_.resize(logit_rows_.size() * vocab);
   model_.forward({tokens_, positions_, slots_, segments_, logit_rows_}, kv_->layers(), logits_.data());
   const Nanos computed = clock_.now();
 
-  result_.items.clear();
   for (const PlanItem& item : plan.items) {
     result_.items.push_back({item.seq, item.samples, {}});
     result_.items.back().prompt.resize(static_cast<size_t>(item.n_scored));

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "exec/kv_arena.h"
+#include "exec/kv_tiers.h"
 #include "model/model.h"
 #include "sample/sampler.h"
 #include "sched/executor.h"
@@ -20,10 +21,12 @@ struct StepTimes {
 
 class LocalExecutor final : public Executor {
  public:
-  LocalExecutor(Model& model, const Ops& ops, std::unique_ptr<KvStore> kv) : model_(model), ops_(ops), kv_(std::move(kv)) {
+  LocalExecutor(Model& model, const Ops& ops, std::unique_ptr<KvStore> kv, KvTiers tiers = {})
+      : model_(model), ops_(ops), kv_(std::move(kv)), tiers_(std::move(tiers)) {
     samplers_.resize(ops.pool().size());
   }
-  LocalExecutor(Model& model, const Ops& ops, KvArena kv) : LocalExecutor(model, ops, std::make_unique<KvArena>(std::move(kv))) {}
+  LocalExecutor(Model& model, const Ops& ops, KvArena kv, KvTiers tiers = {})
+      : LocalExecutor(model, ops, std::make_unique<KvArena>(std::move(kv)), std::move(tiers)) {}
 
   /// Computes in the calling thread and the pool; the result is there when it returns.
   Ticket submit(const StepPlan& plan) override;
@@ -31,6 +34,7 @@ class LocalExecutor final : public Executor {
 
   const StepTimes& times() const { return times_; }
   const KvStore& kv() const { return *kv_; }
+  const KvTiers& tiers() const { return tiers_; }
 
  private:
   void gather(const StepPlan& plan);
@@ -38,6 +42,7 @@ class LocalExecutor final : public Executor {
   Model& model_;
   const Ops& ops_;
   std::unique_ptr<KvStore> kv_;
+  KvTiers tiers_;
   RealClock clock_;
   std::vector<Sampler> samplers_;  // one per worker
   // The batch, reused from step to step.

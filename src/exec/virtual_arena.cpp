@@ -143,6 +143,22 @@ void VirtualArena::copy(const KvCopy& copy) {
   }
 }
 
+void VirtualArena::get(BlockId block, uint8_t* bytes) const {
+  for (const Layer& layer : layers_)
+    for (const uint8_t* base : layer.base) {
+      std::memcpy(bytes, base + block * layer.block_bytes, layer.block_bytes);
+      bytes += layer.block_bytes;
+    }
+}
+
+void VirtualArena::put(BlockId block, const uint8_t* bytes) {
+  for (const Layer& layer : layers_)
+    for (uint8_t* base : layer.base) {
+      std::memcpy(base + block * layer.block_bytes, bytes, layer.block_bytes);
+      bytes += layer.block_bytes;
+    }
+}
+
 /// The sequence's own slot; else, of those that this step has not taken, the one with most of its first page groups in
 /// place, the longest idle among equals.
 int VirtualArena::slot_for(SeqId seq, std::span<const BlockId> blocks) {

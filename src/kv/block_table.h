@@ -37,10 +37,4 @@ class BlockTable {
   std::vector<BlockId> ids_;
 };
 
-/// Bytes to move, as metadata: the executor copies `tokens` slots of every layer from one block to another.
-struct KvCopy {
-  BlockId src = kNoBlock, dst = kNoBlock;
-  int tokens = 0;
-};
-
 }  // namespace sluice

@@ -8,7 +8,9 @@
 namespace sluice::lab {
 
 // kv/
-extern const Experiment kBeamSearch, kBlockSharing, kInt8Kv, kKvLayout, kPaged, kParallelSampling, kRadix, kTokenGranular, kVAttention;
+extern const Experiment kBeamSearch, kBlockSharing, kHashChain, kInFlightPrefix, kInt8Kv, kKvLayout, kMultiTurn, kPaged, kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular, kVAttention;
+// measured_elsewhere.cpp
+extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kSimulation, kTiledAttention;
 // attention/
 extern const Experiment kSharedAttention;
 // batching/
@@ -25,9 +27,24 @@ constexpr std::array kCatalog = {
     &kParallelSampling,
     &kBeamSearch,
     &kRadix,
+    &kInFlightPrefix,
+    &kHashChain,
+    &kSwap,
+    &kRestoreChoice,
+    &kMultiTurn,
+    &kQueueAwareTiers,
+    &kRestart,
     &kInt8Kv,
+    &kTiledAttention,
     &kSharedAttention,
     &kContinuous,
+    &kPackedMatmul,
+    &kMatmulPlans,
+    &kRepack,
+    &kI8G128,
+    &kNativePack,
+    &kPhilox,
+    &kSimulation,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {

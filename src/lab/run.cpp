@@ -13,9 +13,11 @@
 namespace sluice::lab {
 namespace {
 
-Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& executor, const ReplayTime& time) {
+Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& executor, const ReplayTime& time,
+                   std::span<const RecoveredBlock> recovered = {}) {
   Run run;
   SLUICE_TRY(const auto engine, build_engine(options, executor, time.clock, &run.times));
+  engine->recover(recovered);
   double free_share = 0;
   ReplayHooks hooks;
   hooks.output = [&run](size_t request, const Output& out) {
@@ -53,26 +55,33 @@ Result<std::unique_ptr<Bench>> Bench::open(const Setting& setting) {
   return bench;
 }
 
-Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvFormat& kv) {
+Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvFormat& kv, const std::string& disk) {
   SLUICE_TRY(auto store, open_kv_store(model_->kv(), kv, {options.kv_allocator, options.kv_blocks, options.block_tokens, kTileTokens,
                                                           options.max_num_seqs, options.max_model_len}));
   const auto* virtual_kv = dynamic_cast<const VirtualArena*>(store.get());
-  LocalExecutor executor(*model_, ops_, std::move(store));
+  const size_t block_bytes = KvArena::block_bytes(model_->kv(), kv, options.block_tokens);
+  std::unique_ptr<BlockFile> file;
+  if (options.disk_blocks > 0) {
+    const BlockFileIdentity identity{1, block_bytes, options.block_tokens};
+    SLUICE_TRY(file, BlockFile::open(disk, BlockFile::bytes_for(options.disk_blocks, identity), identity));
+  }
+  SLUICE_TRY(KvTiers tiers, KvTiers::allocate(options.host_blocks, std::move(file), block_bytes));
+  LocalExecutor executor(*model_, ops_, std::move(store), std::move(tiers));
   RealClock clock;
   const auto sleep_until = [&clock](Nanos t) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(std::max<Nanos>(0, t - clock.now())));
   };
   meter_.reset();
-  SLUICE_TRY(Run run, run_on(options, load, executor, {clock, sleep_until}));
+  SLUICE_TRY(Run run, run_on(options, load, executor, {clock, sleep_until}, executor.tiers().recovered()));
   for (const OpMeter::Entry& entry : meter_.entries())
     if (entry.work.op == "attention") run.attention_bytes = entry.work.bytes, run.attention_ns = entry.ns;
   if (virtual_kv != nullptr) run.page_groups = virtual_kv->counts(), run.kv_physical_bytes = virtual_kv->physical_bytes();
   return run;
 }
 
-Result<Run> simulate(const EngineOptions& options, const Load& load, const StepCost& cost) {
+Result<Run> simulate(const EngineOptions& options, const Load& load, const StepCost& cost, const TierCost& tiers) {
   VirtualClock clock;
-  SimExecutor executor(cost, clock);
+  SimExecutor executor(cost, clock, tiers);
   return run_on(options, load, executor, {clock, [&clock](Nanos t) { clock.advance_to(t); }});
 }
 

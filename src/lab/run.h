@@ -13,6 +13,7 @@
 #include "exec/virtual_arena.h"
 #include "lab/experiment.h"
 #include "sim/serving_report.h"
+#include "sim/sim_executor.h"
 #include "sim/step_cost.h"
 #include "weights/weight_store.h"
 
@@ -56,7 +57,8 @@ class Bench {
   static Result<std::unique_ptr<Bench>> open(const Setting& setting);
 
   /// Serves the load on a fresh engine with an empty KV cache of `options.kv_blocks` blocks.
-  Result<Run> run(const EngineOptions& options, const Load& load, const KvFormat& kv = kKvF32);
+  /// Its `host_blocks` are beside the cache, its `disk_blocks` in the file `disk`, which outlives the run.
+  Result<Run> run(const EngineOptions& options, const Load& load, const KvFormat& kv = kKvF32, const std::string& disk = {});
   Model& model() { return *model_; }
   int64_t vocab() const { return model_->info().vocab_size; }
   int max_positions() const { return static_cast<int>(model_->info().max_positions); }
@@ -72,7 +74,8 @@ class Bench {
 };
 
 /// The same on a virtual clock, where a step takes what `cost` says. Deterministic.
-Result<Run> simulate(const EngineOptions& options, const Load& load, const StepCost& cost = StepCost::built_in());
+Result<Run> simulate(const EngineOptions& options, const Load& load, const StepCost& cost = StepCost::built_in(),
+                     const TierCost& tiers = {});
 
 /// Room for `tokens` of KV and contexts of `context`; every policy the default.
 EngineOptions engine_options(int context, int tokens);

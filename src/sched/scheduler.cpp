@@ -28,8 +28,14 @@ struct Scheduler::Draft {
   bool admissions_closed = false;
 };
 
-Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache, SchedulerPolicies policies)
-    : config_(config), pool_(pool), cache_(cache), policies_(std::move(policies)) {
+Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache, SchedulerPolicies policies,
+                     TierConfig tiers)
+    : config_(config),
+      pool_(pool),
+      cache_(cache),
+      policies_(std::move(policies)),
+      tiers_(tiers, std::move(policies_.tier)) {
+  CHECK(!tiers.any() || (policies_.restore && tiers.block_tokens == pool_.block_tokens()));
   CHECK(policies_.queue && policies_.chunk && policies_.preempt && policies_.branching && policies_.allocator &&
         !policies_.gates.empty());
   CHECK(config_.max_num_seqs >= 1 && config_.max_num_batched_tokens >= 1);
@@ -230,9 +236,11 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
   // is copied on write; without a block to copy to, that block is computed anew in place of the cached one.
   if (hit.blocks.size() * pool_.block_tokens() == seq.tokens.size() && available() <= 0) hit.blocks.pop_back();
   const int hit_tokens = static_cast<int>(hit.blocks.size()) * pool_.block_tokens();
-  const int computed = std::min(hit_tokens, length - 1);
+  TierHit restore = restorable(seq, hit);
+  const int computed =
+      std::min(hit_tokens, length - 1) + static_cast<int>(restore.blocks.size()) * pool_.block_tokens();
   auto blocks_up_to = [&](int end) {
-    return policies_.allocator->blocks_to_hold(end) - static_cast<int>(hit.blocks.size()) + (computed < hit_tokens ? 1 : 0);
+    return policies_.allocator->blocks_to_hold(end) - static_cast<int>(hit.blocks.size()) + (length - 1 < hit_tokens ? 1 : 0);
   };
   View view = start;
   view.available_blocks = available();
@@ -262,8 +270,20 @@ void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, const View& 
   draft.left.tokens -= n;
   draft.left.seqs -= 1;
   draft.scored_rows_left -= seq.scored_of(computed, n);
-  draft.decision.admit.push_back({seq.id, std::move(hit), computed});
+  draft.decision.admit.push_back({seq.id, std::move(hit), std::move(restore), computed});
   draft.decision.run.push_back({&seq, computed, n});
+}
+
+/// The blocks behind a hit that some tier has and that are worth loading. Never the last token's: its logits are wanted.
+TierHit Scheduler::restorable(const Sequence& seq, const PrefixHit& hit) const {
+  TierHit restore;
+  if (!tiers_.config().any() || seq.scores_prompt()) return restore;
+  const int held = static_cast<int>(hit.blocks.size());
+  const int most = (static_cast<int>(seq.tokens.size()) - 1) / pool_.block_tokens() - held;
+  if (most <= 0) return restore;
+  restore = tiers_.match(seq.request->salt, seq.tokens, held, most);
+  restore.blocks.resize(static_cast<size_t>(policies_.restore->blocks_to_load(restore, pool_.block_tokens())));
+  return restore;
 }
 
 // --- commit ------------------------------------------------------------------------------------------------------
@@ -294,22 +314,23 @@ void Scheduler::preempt(Sequence& seq, Nanos now) {
   emit(Event::Kind::preempted, seq.id, given_up, now);
 }
 
+BlockRef Scheduler::fresh_block(const BlockTable& table) {
+  if (pool_.free() == 0) cache_.evict(1);
+  auto block = policies_.allocator->next(pool_, table);
+  CHECK(block.has_value(), "the plan took more blocks than there are");
+  return std::move(*block);
+}
+
 void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
   const int block_tokens = pool_.block_tokens();
-  auto fresh = [&] {
-    if (pool_.free() == 0) cache_.evict(1);
-    auto block = policies_.allocator->next(pool_, seq.table);
-    CHECK(block.has_value(), "the plan took more blocks than there are");
-    return std::move(*block);
-  };
   for (int i = seq.computed / block_tokens; i < seq.table.size() && i * block_tokens < end; ++i) {
     if (seq.table[i].count() == 1) continue;
-    BlockRef copy = fresh();
+    BlockRef copy = fresh_block(seq.table);
     plan.copies.push_back({seq.table[i].id(), copy.id(), seq.computed - i * block_tokens});
     seq.table.replace(i, std::move(copy));
   }
   const int hold = policies_.allocator->blocks_to_hold(end);
-  while (seq.table.size() < hold) seq.table.push(fresh());
+  while (seq.table.size() < hold) seq.table.push(fresh_block(seq.table));
 }
 
 /// Takes blocks of steps to come, of those that nobody needs now; of a cache that fills the pool the one to go next anyway.
@@ -324,14 +345,40 @@ void Scheduler::look_ahead(Sequence& seq, int end) {
   }
 }
 
+void Scheduler::restore(Sequence& seq, const TierHit& hit, StepPlan& plan) {
+  for (const TierHit::Block& block : hit.blocks) {
+    BlockRef to = fresh_block(seq.table);
+    loads_.push_back({seq.id, seq.table.size() * pool_.block_tokens(), block.key->hash});
+    plan.copies.push_back(tiers_.load(*block.key, to.id()));
+    seq.table.push(std::move(to));
+  }
+}
+
+void Scheduler::fetch_for_waiting(StepPlan& plan, Nanos now) {
+  const int most = tiers_.look_ahead_sequences();
+  if (most == 0 || waiting_.empty()) return;
+  std::vector<std::pair<Key, const Sequence*>> order;
+  for (const Sequence* s : waiting_) order.emplace_back(key(*s, now), s);
+  const size_t n = std::min(order.size(), static_cast<size_t>(most));
+  std::ranges::partial_sort(order, order.begin() + static_cast<int64_t>(n));
+  std::vector<TierNeed> needs;
+  for (size_t i = 0; i < n; ++i) needs.push_back({order[i].second->request->salt, order[i].second->tokens});
+  tiers_.look_ahead(needs);
+  for (KvCopy& copy : tiers_.take_copies()) plan.copies.push_back(std::move(copy));
+}
+
 StepPlan Scheduler::commit(Decision decision, Nanos now) {
   StepPlan plan;
+  committed_at_ = now;
+  loads_.clear();
+  plan.copies = tiers_.take_copies();  // first, while the blocks hold what is to be saved
   for (const SeqId id : decision.preempt) preempt(at(id), now);
   for (Decision::Admission& admission : decision.admit) {
     Sequence& seq = at(admission.seq);
     dequeue(seq, now);
     cache_.commit(seq.request->salt, admission.hit, seq.tokens);
     for (BlockRef& block : admission.hit.blocks) seq.table.push(std::move(block));
+    restore(seq, admission.restore, plan);
     seq.computed = admission.computed;
     seq.cached = admission.computed;
     seq.state = Sequence::State::running;
@@ -360,6 +407,7 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     look_ahead(seq, item.first_pos + item.n_tokens);
     item.blocks = seq.table.ids();
   }
+  fetch_for_waiting(plan, now);
   return plan;
 }
 
@@ -422,18 +470,41 @@ Outcome Scheduler::regroup(Regroup change, Nanos now) {
   return outcome;
 }
 
+void Scheduler::settle_tiers(const StepPlan& plan, const StepResult& result, Nanos now) {
+  if (!tiers_.config().any()) return;
+  tiers_.settled();
+  RestoreSample sample{now - committed_at_, plan.tokens(), result.load_ns, 0, 0};
+  for (const KvCopy& copy : plan.copies) {
+    sample.loaded_host += copy.from == Tier::host && copy.to == Tier::pool;
+    sample.loaded_disk += copy.from == Tier::disk && copy.to == Tier::pool;
+  }
+  policies_.restore->learn(sample);
+  for (const uint64_t hash : result.lost) tiers_.lost(hash);
+  // A sequence whose block did not arrive has KV up to there, and what the step made of it is void.
+  for (const Load& load : loads_) {
+    if (std::ranges::find(result.lost, load.hash) == result.lost.end()) continue;
+    Sequence& seq = at(load.seq);
+    seq.computed = std::min(seq.computed, load.first_pos);
+  }
+}
+
 std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& result, Nanos now) {
   CHECK(result.items.size() == plan.items.size(), "{} results for {} items", result.items.size(), plan.items.size());
   std::vector<Outcome> outcomes;
+  settle_tiers(plan, result, now);
+  std::set<SeqId> restored;
+  for (const Load& load : loads_) restored.insert(load.seq);
   for (size_t i = 0; i < plan.items.size(); ++i) {
     const PlanItem& item = plan.items[i];
     const ItemResult& done = result.items[i];
     Sequence& seq = at(item.seq);
     const bool failed = !done.error.empty();
+    if (seq.computed < item.first_pos) continue;  // a block was lost that it was to start from
     CHECK(done.seq == item.seq && done.sampled == (item.samples && !failed) && seq.computed == item.first_pos);
     CHECK(failed || static_cast<int>(done.prompt.size()) == item.n_scored, "{} prompt tokens scored of {}",
           done.prompt.size(), item.n_scored);
-    const int full_before = seq.computed / pool_.block_tokens();
+    // What was restored is published with what the step has made full.
+    const int full_before = restored.contains(seq.id) ? 0 : seq.computed / pool_.block_tokens();
     seq.computed += item.n_tokens;
     emit(Event::Kind::ran, seq.id, item.n_tokens, now);
     if (failed) {
@@ -442,7 +513,10 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
       continue;
     }
     const int full = seq.computed / pool_.block_tokens();
-    if (full > full_before) cache_.insert(seq.request->salt, seq.tokens, full, seq.table);
+    if (full > full_before) {
+      cache_.insert(seq.request->salt, seq.tokens, full, seq.table);
+      tiers_.save(seq.request->salt, seq.tokens, full_before, full, seq.table);
+    }
 
     Outcome outcome{seq.id, done.sampled, done.token, FinishReason::none, {}};
     outcome.prompt = done.prompt;
@@ -496,6 +570,7 @@ bool Scheduler::consistent(std::string* why) const {
   if (in_use + pool_.free() != pool_.total()) return fail("free and used blocks do not add up");
   if (!pool_.consistent()) return fail("the pool's books are wrong");
   if (!cache_.consistent()) return fail("the prefix cache's books are wrong");
+  if (!tiers_.consistent()) return fail("the tiers' books are wrong");
   return true;
 }
 

@@ -13,6 +13,8 @@
 #include "base/event.h"
 #include "kv/allocator/kv_allocator.h"
 #include "kv/prefix/prefix_cache.h"
+#include "kv/tier/restore.h"
+#include "kv/tier/tier_index.h"
 #include "sched/policies.h"
 #include "sched/sequence.h"
 #include "sched/step_plan.h"
@@ -38,13 +40,16 @@ struct SchedulerPolicies {
   std::unique_ptr<PreemptPolicy> preempt;
   std::unique_ptr<Branching> branching;
   std::unique_ptr<KvAllocator> allocator;
+  std::unique_ptr<TierPolicy> tier;        // of `tiers`; null where there are none
+  std::unique_ptr<RestorePolicy> restore;  // the same
 };
 
 struct Decision {
   struct Admission {
     SeqId seq = kNoSeq;
     PrefixHit hit;
-    int computed = 0;  // where the sequence starts: the hit, less the last token, which is always computed
+    TierHit restore;   // blocks behind the hit that are loaded
+    int computed = 0;  // where the sequence starts: both, less the last token, which is always computed
   };
   std::vector<SeqId> preempt;
   std::vector<Admission> admit;
@@ -71,7 +76,8 @@ struct Outcome {
 
 class Scheduler {
  public:
-  Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache, SchedulerPolicies policies);
+  /// `tiers`: how much host memory and disk there is beside the pool.
+  Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache, SchedulerPolicies policies, TierConfig tiers = {});
   ~Scheduler();
 
   /// Queues a sequence for sample 0 of the request; the request fits max_model_len and the pool.
@@ -90,6 +96,11 @@ class Scheduler {
   /// The waiting sequence that is first in queue order; kNoSeq when none waits.
   SeqId oldest_waiting(Nanos now) const;
   const SchedulerConfig& config() const { return config_; }
+  /// What an earlier run has left on disk, before the first step; returns how many blocks of it count.
+  int recover(std::span<const RecoveredBlock> blocks) { return tiers_.recover(blocks); }
+  const TierStats& tier_stats() const { return tiers_.stats(); }
+  /// Whether blocks wait to be saved: then a step is due though no sequence is.
+  bool has_copies() const { return tiers_.has_copies(); }
   /// Events go to the policies, the prefix cache and every observer added here.
   void observe(Observer* observer) { observers_.push_back(observer); }
 
@@ -112,8 +123,14 @@ class Scheduler {
   int blocks_for(const BlockTable& table, int computed, int end) const;
   int blocks_released(const Sequence& seq) const;
   void preempt(Sequence& seq, Nanos now);
+  TierHit restorable(const Sequence& seq, const PrefixHit& hit) const;
+  BlockRef fresh_block(const BlockTable& table);
   void make_writable(Sequence& seq, int end, StepPlan& plan);
   void look_ahead(Sequence& seq, int end);
+  void restore(Sequence& seq, const TierHit& hit, StepPlan& plan);
+  void fetch_for_waiting(StepPlan& plan, Nanos now);
+  /// Takes the executor's word on what was loaded, before anything else of the step counts.
+  void settle_tiers(const StepPlan& plan, const StepResult& result, Nanos now);
   void release(Sequence& seq, Nanos now);
   void fork(const Fork& fork, Outcome& outcome, Nanos now);
   Outcome regroup(Regroup change, Nanos now);
@@ -124,6 +141,14 @@ class Scheduler {
   PrefixCache& cache_;
   SchedulerPolicies policies_;
   std::vector<Observer*> observers_;
+  TierIndex tiers_;
+  struct Load {
+    SeqId seq;
+    int first_pos;
+    uint64_t hash;
+  };
+  std::vector<Load> loads_;  // of the plan in flight
+  Nanos committed_at_ = 0;
   std::map<SeqId, std::unique_ptr<Sequence>> sequences_;
   std::vector<const Sequence*> waiting_, running_;
   std::set<std::pair<Key, const Sequence*>> waiting_order_;  // of waiting_, when the queue policy's ranks do not move

@@ -7,6 +7,7 @@
 
 #include "base/ids.h"
 #include "kv/block_table.h"
+#include "kv/kv_copy.h"
 #include "sched/request.h"
 
 namespace sluice {
@@ -25,7 +26,7 @@ struct PlanItem {
 };
 
 struct StepPlan {
-  std::vector<KvCopy> copies;  // to be done before the items, in order
+  std::vector<KvCopy> copies;  // as if done before the items, in order
   std::vector<PlanItem> items;
 
   int tokens() const { int n = 0; for (const PlanItem& item : items) n += item.n_tokens; return n; }
@@ -45,6 +46,8 @@ struct ItemResult {
 
 struct StepResult {
   std::vector<ItemResult> items;
+  Nanos load_ns = 0;           // waiting for blocks that other tiers had
+  std::vector<uint64_t> lost;  // keys of blocks that could not be kept or read back; an item that starts from one is void
 };
 
 }  // namespace sluice

@@ -5,7 +5,10 @@
 namespace sluice {
 
 Ticket SimExecutor::submit(const StepPlan& plan) {
-  result_.items.clear();
+  result_ = {};
+  for (const KvCopy& copy : plan.copies)
+    if (copy.from != Tier::pool && copy.to == Tier::pool)
+      result_.load_ns += static_cast<Nanos>(copy.from == Tier::host ? tiers_.host_block_ns : tiers_.disk_block_ns);
   for (const PlanItem& item : plan.items) {
     ItemResult done{item.seq, item.samples, {}};
     // Sampled tokens differ from request to request, so that made-up outputs never share a prefix by accident.
@@ -15,7 +18,8 @@ Ticket SimExecutor::submit(const StepPlan& plan) {
     done.prompt.resize(static_cast<size_t>(item.n_scored));
     result_.items.push_back(std::move(done));
   }
-  done_at_ = clock_.now() + static_cast<Nanos>(cost_.step_ns(step_features(plan)));
+  const double computing = plan.items.empty() ? 0 : cost_.step_ns(step_features(plan));
+  done_at_ = clock_.now() + result_.load_ns + static_cast<Nanos>(computing);
   return ++ticket_;
 }
 

@@ -7,9 +7,14 @@
 
 namespace sluice {
 
+/// What a block takes from another tier into the pool; saving and fetching are taken to hide behind the steps.
+struct TierCost {
+  double host_block_ns = 20e3, disk_block_ns = 200e3;
+};
+
 class SimExecutor final : public Executor {
  public:
-  SimExecutor(StepCost cost, VirtualClock& clock) : cost_(std::move(cost)), clock_(clock) {}
+  SimExecutor(StepCost cost, VirtualClock& clock, TierCost tiers = {}) : cost_(std::move(cost)), tiers_(tiers), clock_(clock) {}
 
   Ticket submit(const StepPlan& plan) override;
   /// Moves the clock to the end of the step.
@@ -17,6 +22,7 @@ class SimExecutor final : public Executor {
 
  private:
   StepCost cost_;
+  TierCost tiers_;
   VirtualClock& clock_;
   StepResult result_;
   Nanos done_at_ = 0;

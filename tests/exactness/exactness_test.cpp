@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <bit>
 #include <cmath>
+#include <cstdio>
 #include <map>
 #include <set>
 
@@ -33,6 +36,7 @@ struct Way {
   int threads = 1;
   const KvFormat* kv = &kKvF32;
   bool one_at_a_time = false;
+  std::string disk = {};  // the file of engine.disk_blocks; made for the run alone when not named
   bool on_ref = false;  // the portable table is slow, and backend_test shows its sums to be those of the others
 };
 
@@ -60,6 +64,8 @@ struct Run {
   double attention_bytes = 0;  // of keys and values read
 };
 
+std::string temporary_file() { return ::testing::TempDir() + "sluice_exactness_" + std::to_string(::getpid()); }
+
 Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const Way& way, const std::vector<Request>& requests) {
   ThreadPool pool(way.threads);
   Ops ops(table, pool);
@@ -76,10 +82,22 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   auto kv = open_kv_store((*model)->kv(), *way.kv, {options.kv_allocator, options.kv_blocks, options.block_tokens, way.engine.block_tokens,
                                                     options.max_num_seqs, options.max_model_len});
   EXPECT_TRUE(kv.ok()) << kv.error().message;
-  LocalExecutor executor(**model, ops, std::move(*kv));
+  const size_t block_bytes = KvArena::block_bytes((*model)->kv(), *way.kv, options.block_tokens);
+  std::unique_ptr<BlockFile> file;
+  if (way.engine.disk_blocks > 0) {
+    const BlockFileIdentity identity{1, block_bytes, options.block_tokens};
+    const std::string path = way.disk.empty() ? temporary_file() : way.disk;
+    if (way.disk.empty()) std::remove(path.c_str());
+    auto opened = BlockFile::open(path, BlockFile::bytes_for(way.engine.disk_blocks, identity), identity);
+    EXPECT_TRUE(opened.ok()) << opened.error().message;
+    file = std::move(opened).value();
+    if (way.disk.empty()) std::remove(path.c_str());  // open, it stays until it is closed
+  }
+  LocalExecutor executor(**model, ops, std::move(*kv), KvTiers::allocate(way.engine.host_blocks, std::move(file), block_bytes).value());
   RealClock clock;
   auto engine = build_engine(options, executor, clock);
   EXPECT_TRUE(engine.ok()) << engine.error().message;
+  (*engine)->recover(executor.tiers().recovered());
   Run result;
   for (size_t i = 0; i < requests.size(); ++i) {
     const auto id = (*engine)->add(requests[i], [&result, i](const Output& out) {
@@ -157,6 +175,10 @@ std::vector<Named> ways() {
   add("radix prefix cache, one at a time", [](Way& w) { w.one_at_a_time = true, w.on_ref = true; });
   add("a pool so small that sequences are preempted", [](Way& w) { w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.engine.chunked_prefill_size = 256, w.engine.prefix_cache = "none"; });
   add("the same with the prefix cache", [](Way& w) { w.on_ref = true; w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.engine.chunked_prefill_size = 256, w.threads = 2; });
+  const auto small_pool = [](Way& w) { w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.engine.chunked_prefill_size = 256; };
+  add("preempted, and loaded from host memory", [&](Way& w) { small_pool(w), w.engine.prefix_cache = "none", w.engine.kv_restore = "load", w.engine.host_blocks = 600; });
+  add("preempted, and loaded from disk", [&](Way& w) { small_pool(w), w.on_ref = true, w.threads = 2, w.engine.kv_restore = "load", w.engine.disk_blocks = 600; });
+  add("tiers too small for what is preempted", [&](Way& w) { small_pool(w), w.engine.kv_restore = "load", w.engine.host_blocks = 20, w.engine.disk_blocks = 60; });
   if (kThreadSanitizer) std::erase_if(list, [](const Named& named) { return named.way.threads == 1; });
   return list;
 }
@@ -172,7 +194,7 @@ void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType we
     alone.engine.prefix_cache = "none";
     const Run reference = run(source, *table, alone, requests);
     ASSERT_EQ(reference.traces.size(), requests.size() + 3);
-    bool preempted = false, hit = false;
+    bool preempted = false, hit = false, from_host = false, from_disk = false;
     for (Named named : ways()) {
       if (table->row == &kRefRowOps && !named.way.on_ref) continue;
       SCOPED_TRACE(named.name);
@@ -181,9 +203,12 @@ void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType we
       ASSERT_EQ(other.traces, reference.traces);
       preempted |= other.stats.preemptions > 0;
       hit |= other.stats.prefix_hits_tokens > 0;
+      from_host |= other.stats.tiers.loaded_host > 0;
+      from_disk |= other.stats.tiers.loaded_disk > 0;
     }
     EXPECT_TRUE(preempted) << "no way led to a preemption: the test tests less than it says";
     EXPECT_TRUE(hit) << "no way led to a prefix hit";
+    EXPECT_TRUE((from_host || kThreadSanitizer || table->row == &kRefRowOps) && from_disk) << "no way loaded blocks from other tiers";
   }
 }
 
@@ -195,6 +220,22 @@ TEST(Exactness, TrainedModel) {
     SCOPED_TRACE(std::string(kv->name));
     expect_all_ways_equal(*source, DType::f32, 512, *kv, seed++);
   }
+}
+
+TEST(Exactness, AfterARestartPrefixesComeFromDisk) {
+  const auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  const OpTable* table = *select_op_table("");
+  const std::vector<Request> requests = mixed_requests(512, 3);
+  Way way{roomy()};
+  way.engine.kv_restore = "load", way.engine.disk_blocks = 400, way.disk = temporary_file();
+  std::remove(way.disk.c_str());
+  const auto before = run(*source, *table, way, requests);
+  const auto after = run(*source, *table, way, requests);
+  std::remove(way.disk.c_str());
+  EXPECT_EQ(after.traces, before.traces);
+  EXPECT_GT(after.stats.tiers.loaded_disk, 10u);
+  EXPECT_LT(after.stats.prompt_tokens_computed, before.stats.prompt_tokens_computed);
 }
 
 TEST(Exactness, APromptIsScoredAsItsTokensWereWhenTheyWereSampled) {

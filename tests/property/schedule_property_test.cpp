@@ -31,12 +31,17 @@ struct EngineSetup {
   double watermark = 0.01;
   int long_prefill_token_threshold = 0;
   int max_scored_rows = kMaxScoredRows;
+  int host_blocks = 0, disk_blocks = 0;
+  const TierPolicyEntry* tier = &tier_policy_catalog()[0];
+  const RestorePolicyEntry* restore = &restore_catalog()[0];
+  int lose_every = 0;
   std::string text() const {
     return fmt::format(
         "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
-        "scored",
+        "scored, {} host and {} disk blocks, {}, {}, every {}th lost",
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
-        cache->name, preempt->name, allocator->name, watermark, long_prefill_token_threshold, max_scored_rows);
+        cache->name, preempt->name, allocator->name, watermark, long_prefill_token_threshold, max_scored_rows,
+        host_blocks, disk_blocks, tier->name, restore->name, lose_every);
   }
 };
 
@@ -70,6 +75,13 @@ EngineSetup random_setup(Rng& rng) {
   s.watermark = rng.below(3) == 0 ? 0.3 : rng.below(2) == 0 ? 0 : 0.01;
   s.long_prefill_token_threshold = rng.below(4) == 0 ? static_cast<int>(rng.between(1, 20)) : 0;
   s.max_scored_rows = static_cast<int>(rng.between(1, 40));
+  if (rng.below(2) == 0) {
+    s.host_blocks = rng.below(2) == 0 ? static_cast<int>(rng.between(1, 2 * s.blocks)) : 0;
+    s.disk_blocks = rng.below(2) == 0 ? static_cast<int>(rng.between(1, 4 * s.blocks)) : 0;
+    s.tier = pick(rng, tier_policy_catalog());
+    s.restore = pick(rng, restore_catalog());
+    s.lose_every = rng.below(3) == 0 ? static_cast<int>(rng.between(1, 9)) : 0;
+  }
   return s;
 }
 
@@ -84,7 +96,11 @@ struct World {
     policies.gates = s.batching->make({s.watermark, s.cache->name != "none", policies.allocator->grows()});
     policies.preempt = s.preempt->make(*policies.queue);
     policies.branching = std::make_unique<BranchByRequest>(s.max_model_len);
+    policies.tier = s.tier->make();
+    policies.restore = s.restore->make();
+    executor.lose_every = s.lose_every;
     EngineConfig config;
+    config.tiers = {s.host_blocks, s.disk_blocks, s.block_tokens};
     config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold, s.max_scored_rows};
     config.kv_blocks = s.blocks;
     config.block_tokens = s.block_tokens;
@@ -204,7 +220,7 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
 }
 
 /// What all schedules together have reached.
-struct Reached { uint64_t preemptions = 0, copies = 0, hits = 0, recomputed = 0; };
+struct Reached { uint64_t preemptions = 0, copies = 0, hits = 0, recomputed = 0, loaded = 0, fetched = 0, lost = 0; };
 
 void run_schedule(uint64_t seed, Reached& reached) {
   Rng rng(seed);
@@ -264,6 +280,9 @@ void run_schedule(uint64_t seed, Reached& reached) {
   reached.copies += stats.copied_blocks;
   reached.hits += stats.prefix_hits_tokens;
   reached.recomputed += stats.tokens_recomputed;
+  reached.loaded += stats.tiers.loaded_host + stats.tiers.loaded_disk;
+  reached.fetched += stats.tiers.fetched;
+  reached.lost += stats.tiers.lost;
 }
 
 TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
@@ -276,6 +295,9 @@ TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
   EXPECT_GT(reached.copies, 1000u);
   EXPECT_GT(reached.hits, 10000u);
   EXPECT_GT(reached.recomputed, 10000u);
+  EXPECT_GT(reached.loaded, 1000u);
+  EXPECT_GT(reached.fetched, 100u);
+  EXPECT_GT(reached.lost, 100u);
 }
 
 EngineSetup plain_setup() {

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <unordered_set>
 
 #include "base/clock.h"
@@ -56,10 +57,10 @@ class ShadowExecutor final : public Executor {
   }
 
   Ticket submit(const StepPlan& plan) override {
-    result_.items.clear();
+    result_ = {};
     int scored = 0;
-    for (const KvCopy& copy : plan.copies)
-      for (int i = 0; i < copy.tokens; ++i) slots_[slot(copy.dst, i)] = slots_[slot(copy.src, i)];
+    void_blocks_.clear();
+    for (const KvCopy& copy : plan.copies) move(copy);
     std::unordered_set<int> written;
     for (const PlanItem& item : plan.items) {
       EXPECT_EQ(item.tokens.size(), static_cast<size_t>(item.first_pos + item.n_tokens));
@@ -74,6 +75,7 @@ class ShadowExecutor final : public Executor {
           done.prompt.push_back({item.request->prompt[pos + 1], score(prefix), {}});
         const int at = slot(item.blocks[pos / block_tokens_], pos % block_tokens_);
         if (pos < item.first_pos) {
+          if (void_blocks_.contains(item.blocks[pos / block_tokens_])) continue;
           EXPECT_EQ(slots_[at], prefix) << "sequence " << item.seq << " position " << pos << " holds foreign KV";
         } else {
           EXPECT_TRUE(written.insert(at).second) << "two sequences write slot " << at;
@@ -95,6 +97,9 @@ class ShadowExecutor final : public Executor {
   }
 
   int max_step_tokens = 0, max_scored_rows = 0, steps = 0;
+  /// Every so many-th block that another tier saves or gives back is lost; 0: none.
+  int lose_every = 0;
+  int lost = 0;
 
  private:
   /// Beams get continuations, likeliest first, that depend on the whole prefix too.
@@ -105,12 +110,40 @@ class ShadowExecutor final : public Executor {
       out.top.push_back({static_cast<TokenId>((out.token + i) % vocab_), -static_cast<float>(1 + prefix % 7 + static_cast<uint64_t>(i) * (1 + prefix % 3))});
     return out;
   }
+  void move(const KvCopy& copy) {
+    if (copy.from == Tier::pool && copy.to == Tier::pool) {
+      for (int i = 0; i < copy.tokens; ++i) slots_[slot(copy.dst, i)] = slots_[slot(copy.src, i)];
+      return;
+    }
+    EXPECT_EQ(copy.tokens, block_tokens_);
+    ASSERT_NE(copy.key, nullptr);
+    const bool loses = lose_every > 0 && ++moved_ % lose_every == 0;
+    std::vector<uint64_t> bytes(static_cast<size_t>(block_tokens_));
+    if (copy.from == Tier::pool)
+      for (int i = 0; i < block_tokens_; ++i) bytes[static_cast<size_t>(i)] = slots_[slot(copy.src, i)];
+    else bytes = tiers_[{copy.from, copy.src}];
+    if (bytes.empty() || loses) {  // empty: what never got there, since an earlier move lost it
+      result_.lost.push_back(copy.key->hash);
+      ++lost;
+      bytes.clear();
+    }
+    if (copy.to != Tier::pool) {
+      tiers_[{copy.to, copy.dst}] = bytes;
+    } else if (bytes.empty()) {
+      void_blocks_.insert(copy.dst);
+    } else {
+      for (int i = 0; i < block_tokens_; ++i) slots_[slot(copy.dst, i)] = bytes[static_cast<size_t>(i)];
+    }
+  }
   static float score(uint64_t prefix) { return -static_cast<float>(prefix % 9973); }
   int slot(BlockId block, int offset) const { return static_cast<int>(block) * block_tokens_ + offset; }
 
   int block_tokens_, vocab_;
   VirtualClock& clock_;
   std::vector<uint64_t> slots_;
+  std::map<std::pair<Tier, BlockId>, std::vector<uint64_t>> tiers_;
+  std::unordered_set<BlockId> void_blocks_;  // of this step: loaded, and lost
+  int moved_ = 0;
   StepResult result_;
   Ticket ticket_ = 0;
 };

@@ -1,19 +1,13 @@
 #include "kv/prefix/hash_chain.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
+
+#include "kv/block_hash.h"
 
 namespace sluice {
 
 HashChain::~HashChain() {
   for (auto& [key, entry] : entries_) pool_.set_cached(entry.block.id(), false);
-}
-
-uint64_t HashChain::root_key(CacheSalt salt) { return XXH3_64bits(&salt, sizeof salt); }
-
-uint64_t HashChain::next_key(uint64_t parent, std::span<const TokenId> block) const {
-  return XXH3_64bits_withSeed(block.data(), block.size_bytes(), parent);
 }
 
 const HashChain::Entry* HashChain::find(uint64_t key, uint64_t parent, std::span<const TokenId> block) const {
@@ -25,10 +19,10 @@ const HashChain::Entry* HashChain::find(uint64_t key, uint64_t parent, std::span
 PrefixHit HashChain::match(CacheSalt salt, std::span<const TokenId> tokens) const {
   PrefixHit hit;
   const size_t block_tokens = static_cast<size_t>(pool_.block_tokens());
-  uint64_t parent = root_key(salt);
+  uint64_t parent = root_block_hash(salt);
   for (size_t at = 0; at + block_tokens <= tokens.size(); at += block_tokens) {
     const auto block = tokens.subspan(at, block_tokens);
-    const uint64_t key = next_key(parent, block);
+    const uint64_t key = next_block_hash(parent, block);
     const Entry* entry = find(key, parent, block);
     if (entry == nullptr) break;
     hit.blocks.push_back(entry->block);
@@ -56,10 +50,10 @@ void HashChain::insert(CacheSalt salt, std::span<const TokenId> tokens, int full
   // The sequence pins the chain below its own blocks: what follows the last block that is cached is new.
   int known = full_blocks;
   while (known > 0 && !pool_.is_cached(table[known - 1].id())) --known;
-  uint64_t last = known > 0 ? key_of_[table[known - 1].id()] : root_key(salt);
+  uint64_t last = known > 0 ? key_of_[table[known - 1].id()] : root_block_hash(salt);
   for (int i = known; i < full_blocks; ++i) {
     const auto block = tokens.subspan(i * block_tokens, block_tokens);
-    const uint64_t key = next_key(last, block);
+    const uint64_t key = next_block_hash(last, block);
     if (const auto it = entries_.find(key); it != entries_.end()) {
       if (find(key, last, block) == nullptr) break;  // a true collision: the newcomer stays private
       table.replace(i, it->second.block);
@@ -106,7 +100,7 @@ bool HashChain::consistent() const {
   std::unordered_map<uint64_t, int> children;
   for (const auto& [key, entry] : entries_) {
     if (!pool_.is_cached(entry.block.id()) || entry.block.count() < 1) return false;
-    if (next_key(entry.parent, entry.tokens) != key || key_of_[entry.block.id()] != key) return false;
+    if (next_block_hash(entry.parent, entry.tokens) != key || key_of_[entry.block.id()] != key) return false;
     if (entries_.contains(entry.parent)) ++children[entry.parent];
   }
   size_t ends = 0;

@@ -27,13 +27,11 @@ class HashChain final : public PrefixCache {
   struct Entry {
     BlockRef block;
     std::vector<TokenId> tokens;
-    uint64_t parent;    // its key, or root_key(salt)
+    uint64_t parent;    // its key, or root_block_hash(salt)
     int children = 0;
     uint64_t last_used = 0;  // of itself and of those below it that are gone: a use of a chain touches its last block only
   };
 
-  static uint64_t root_key(CacheSalt salt);
-  uint64_t next_key(uint64_t parent, std::span<const TokenId> block) const;
   const Entry* find(uint64_t key, uint64_t parent, std::span<const TokenId> block) const;
   void touch(uint64_t key, Entry& entry);
 

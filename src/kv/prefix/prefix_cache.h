@@ -8,13 +8,11 @@
 #include <vector>
 
 #include "base/event.h"
+#include "kv/block_hash.h"
 #include "kv/block_pool.h"
 #include "kv/block_table.h"
 
 namespace sluice {
-
-/// What must be equal besides the tokens: model, adapter, tenant, KV format.
-using CacheSalt = uint64_t;
 
 /// A confirmed hit. Holding it pins its blocks.
 struct PrefixHit {

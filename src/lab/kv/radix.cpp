@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run(const Setting& setting, const char* cache) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int prefix = std::min(bench->max_positions() - 64, 2000) / 16 * 16, n = setting.quick ? 6 : 32;
   // One after the other, since what is asked is what the later ones gain.
@@ -12,7 +12,7 @@ Result<Finding> run(const Setting& setting) {
   options.max_num_seqs = 1;
   options.prefix_cache = "none";
   SLUICE_TRY(const Run without, bench->run(options, load));
-  options.prefix_cache = "radix";
+  options.prefix_cache = cache;
   SLUICE_TRY(const Run with, bench->run(options, load));
 
   Finding f;
@@ -37,7 +37,7 @@ Result<Finding> run(const Setting& setting) {
 
 }  // namespace
 
-extern const Experiment kRadix;
+extern const Experiment kRadix, kHashChain;
 const Experiment kRadix = {
     .name = "radix",
     .ids = "V7",
@@ -50,6 +50,19 @@ const Experiment kRadix = {
     .baseline = "no prefix cache",
     .workload = "prompts that share 2,000 tokens, one after the other",
     .holds = "lossless: equal bits; the longest common prefix is found (brute force in the test)",
-    .run = run};
+    .run = [](const Setting& setting) { return run(setting, "radix"); }};
+const Experiment kHashChain = {
+    .name = "hash-chain",
+    .ids = "V10",
+    .group = "kv",
+    .technique = "Prefix cache as a hash chain of full blocks",
+    .paper = "Kwon et al., PagedAttention, SOSP 2023, 4.4, as vLLM has it",
+    .file = "src/kv/prefix/hash_chain.cpp",
+    .flag = "`--prefix-cache hash`",
+    .test = "`src/kv/prefix/prefix_cache_test.cpp` (the same hits as the radix tree)",
+    .baseline = "no prefix cache",
+    .workload = "prompts that share 2,000 tokens, one after the other",
+    .holds = "lossless: equal bits; tokens are compared, a hash alone makes no hit",
+    .run = [](const Setting& setting) { return run(setting, "hash"); }};
 
 }  // namespace sluice::lab

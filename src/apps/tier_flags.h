@@ -1,0 +1,26 @@
+#pragma once
+// The flags of the KV tiers beside the pool: host memory (--swap-space) and disk (--kv-disk).
+
+#include <string>
+
+#include "base/options.h"
+#include "engine/build_engine.h"
+#include "exec/kv_tiers.h"
+#include "model/model.h"
+
+namespace sluice {
+
+struct TierFlags {
+  ByteSize swap_space;
+  std::string kv_disk;
+  ByteSize kv_disk_bytes{int64_t{4} << 30};
+
+  void declare(OptionSet& options);
+  Status check() const;
+  /// The tiers for blocks of `block_bytes` of this model; sets the sizes in `options`. `path` names what the KV of two runs must have
+  /// in common besides the model: the arithmetic, the KV format and --repack. Notes what there is.
+  Result<KvTiers> open(const std::string& model, const std::string& path, size_t block_bytes, EngineOptions& options,
+                       std::vector<std::string>& notes) const;
+};
+
+}  // namespace sluice

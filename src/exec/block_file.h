@@ -1,0 +1,95 @@
+#pragma once
+// Blocks of KV on disk: one file of fixed size with a slot per block. Reads and writes are asynchronous through io_uring
+// (direct I/O where the file system can), or synchronous where the kernel refuses it.
+//
+// Layout, little endian: a header page; an index entry per slot {hash, parent, checksum of the bytes, tokens}; the slots'
+// bytes, from a page boundary on. A slot's entry is written when its bytes are there. Whatever a crash leaves half
+// written has a checksum that does not fit, and is not given out.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "kv/tier/tier_index.h"
+#include "tensor/buffer.h"
+
+namespace sluice {
+
+/// What must be equal for the bytes to mean the same.
+struct BlockFileIdentity {
+  uint64_t fingerprint = 0;  // of the model, its arithmetic and the KV format
+  size_t block_bytes = 0;
+  int block_tokens = 0;
+};
+
+class BlockFile {
+ public:
+  /// Opens or makes the file, of as many slots as fit into `bytes`, and reserves the space. Errors: the file is no KV file, is one of another
+  /// model, or another process has it open (invalid_argument); the disk has no room (resource_exhausted); io.
+  static Result<std::unique_ptr<BlockFile>> open(const std::string& path, size_t bytes, const BlockFileIdentity& identity);
+  static int slots_for(size_t bytes, const BlockFileIdentity& identity);
+  /// The size of a file of so many slots.
+  static size_t bytes_for(int slots, const BlockFileIdentity& identity);
+  ~BlockFile();
+
+  /// What the file held when it was opened, from the slots that are still there.
+  std::span<const RecoveredBlock> recovered() const { return recovered_; }
+  int slots() const { return slots_; }
+  const std::string& path() const { return path_; }
+  bool asynchronous() const;
+
+  /// A buffer of block_bytes for the next write(): to be filled before any other call.
+  uint8_t* stage();
+  /// Starts to write what was staged.
+  void write(BlockId slot, std::shared_ptr<const BlockKey> key);
+
+  using Ticket = int;
+  /// So many may be neither released nor waited for at once; the rest are kept for writes.
+  static constexpr int kReadsAtOnce = 48;
+  /// Starts to read a slot that should hold the block of this key.
+  Ticket read(BlockId slot, std::shared_ptr<const BlockKey> key);
+  /// Waits; the bytes, or null where they are not those of the key or could not be read. Valid until release().
+  const uint8_t* wait(Ticket ticket);
+  void release(Ticket ticket);
+
+  /// Keys whose write has failed since the last call.
+  std::vector<uint64_t> take_failures();
+  /// Waits for everything in flight.
+  void drain();
+
+ private:
+  struct Ring;
+  struct Request;
+  explicit BlockFile(const BlockFileIdentity& identity);
+  int take_request();
+  void start(int request);
+  void wait_for_one();
+  void finish(int request, int64_t result);
+  void wait_until_idle(BlockId slot);
+  void write_entry(BlockId slot, const BlockKey* key, uint64_t checksum);
+  size_t entry_bytes() const;
+  Status read_index();
+
+  BlockFileIdentity identity_;
+  std::string path_;
+  int fd_ = -1, data_fd_ = -1;  // the index is buffered, the slots are direct where that works
+  int slots_ = 0;
+  size_t data_at_ = 0, slot_bytes_ = 0;
+  std::vector<RecoveredBlock> recovered_;
+  /// What a slot holds, as far as is known.
+  struct Content {
+    uint64_t hash = 0, checksum = 0;
+    bool operator==(const Content&) const = default;
+  };
+  std::vector<Content> contents_;    // by slot
+  std::unique_ptr<Ring> ring_;
+  Buffer memory_;                    // of all requests
+  std::vector<Request> requests_;
+  std::vector<int> free_requests_;
+  std::vector<int> in_flight_;       // request by slot, -1: none
+  std::vector<uint64_t> failures_;
+  int flying_ = 0, staged_ = -1;
+};
+
+}  // namespace sluice

@@ -1,0 +1,31 @@
+#pragma once
+// Bytes to move, as metadata: the scheduler says what, the executor moves it.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace sluice {
+
+/// Where a block's bytes are: in the pool that attention reads, in memory beside it, or on disk.
+enum class Tier : uint8_t { pool, host, disk };
+
+/// What the KV of one full block was computed from. Two blocks hold the same bits exactly when their keys are equal.
+struct BlockKey {
+  uint64_t hash = 0;    // of parent and tokens
+  uint64_t parent = 0;  // hash of the block before it; of the salt, for the first one
+  std::vector<TokenId> tokens;
+};
+
+/// `tokens` slots of every layer from one place to another. Ids in the pool are blocks, in the other tiers slots that
+/// hold one block each.
+struct KvCopy {
+  BlockId src = kNoBlock, dst = kNoBlock;
+  int tokens = 0;
+  Tier from = Tier::pool, to = Tier::pool;
+  std::shared_ptr<const BlockKey> key = {};  // where another tier takes part
+};
+
+}  // namespace sluice
