@@ -1,8 +1,9 @@
 // Attention over paged KV in the shapes of a 0.5B (14 heads, 2 KV heads, dim 64) and a 1B model (32, 8, 64).
 // Decode: one row of a long context, in GB/s of K and V read; the caches of several layers take turns, so that they
 // come from memory as in a model. Prefill: 512 rows, in GOP/s of the causal half that is computed. Shared prefix: one row
-// each of 16 sequences with 2,048 positions in common, in the same blocks or in copies, and 128 of their own. of_roofline is
-// the share of what binds, which the label names.
+// each of 16 sequences with 2,048 positions in common, in the same blocks or in copies, and 128 of their own. Block sizes:
+// one row of a long context in blocks of 1 (token-granular), 16 and 256 tokens, scattered or adjoining (scattered:0, as in
+// contiguous memory). of_roofline is the share of what binds, which the label names.
 
 #include <benchmark/benchmark.h>
 
@@ -21,29 +22,30 @@
 namespace sluice {
 namespace {
 
-constexpr int kBlockTokens = 16, kHeadDim = 64;
+constexpr int kHeadDim = 64;
 
 struct Layers {
-  int heads, kv_heads, context, blocks;
+  int heads, kv_heads, context, block_tokens, blocks;
   const KvFormat& format;
   size_t layer_bytes;  // of K, and of V
   Buffer memory;       // per layer K, then V
   std::vector<BlockId> table;
 
-  Layers(int heads, int kv_heads, int context, const KvFormat& format, int layers)
+  Layers(int heads, int kv_heads, int context, const KvFormat& format, int layers, int block_tokens = 16, bool scattered = true)
       : heads(heads),
         kv_heads(kv_heads),
         context(context),
-        blocks((context + kBlockTokens - 1) / kBlockTokens),
+        block_tokens(block_tokens),
+        blocks((context + block_tokens - 1) / block_tokens),
         format(format) {
     Rng rng(1);
-    const size_t tile = format.tile_bytes(kBlockTokens, kHeadDim), row_bytes = format.row_bytes(kHeadDim),
-                 side = format.side_offset(kBlockTokens, kHeadDim);
+    const size_t tile = format.tile_bytes(block_tokens, kHeadDim), row_bytes = format.row_bytes(kHeadDim),
+                 side = format.side_offset(block_tokens, kHeadDim);
     layer_bytes = tile * static_cast<size_t>(blocks * kv_heads);
     memory = Buffer::allocate(2 * layer_bytes * static_cast<size_t>(layers)).value();
     uint8_t* values = memory.data();
     for (size_t at = 0; at < layer_bytes; at += tile)
-      for (size_t token = 0; token < kBlockTokens; ++token) {
+      for (size_t token = 0; token < static_cast<size_t>(block_tokens); ++token) {
         float x[kHeadDim];
         for (float& v : x) v = static_cast<float>(rng.next_double() - 0.5);
         format.encode(x, kHeadDim, values + at + token * row_bytes,
@@ -53,12 +55,12 @@ struct Layers {
       std::memcpy(values + i * layer_bytes, values, layer_bytes);
     table.resize(static_cast<size_t>(blocks));
     std::iota(table.begin(), table.end(), BlockId{0});
-    for (size_t i = table.size(); i > 1; --i) std::swap(table[i - 1], table[rng.below(i)]);
+    for (size_t i = table.size(); scattered && i > 1; --i) std::swap(table[i - 1], table[rng.below(i)]);
   }
 
   KvLayerView view(size_t layer) {
     uint8_t* k = memory.data() + 2 * layer * layer_bytes;
-    return {&format, kBlockTokens, kv_heads, kHeadDim, k, k + layer_bytes};
+    return {&format, block_tokens, kv_heads, kHeadDim, k, k + layer_bytes};
   }
 };
 
@@ -99,7 +101,7 @@ void shapes(benchmark::internal::Benchmark* b) {
 }
 
 void shared_prefix(benchmark::State& state) {
-  constexpr int kSequences = 16, kPrefix = 2048, kOwn = 128;
+  constexpr int kSequences = 16, kPrefix = 2048, kOwn = 128, kBlockTokens = 16;
   constexpr int kPrefixBlocks = kPrefix / kBlockTokens, kOwnBlocks = kOwn / kBlockTokens;
   const bool small = state.range(0) == 0, shared = state.range(3) != 0;
   const int heads = small ? 14 : 32, kv_heads = small ? 2 : 8;
@@ -138,7 +140,38 @@ void shared_shapes(benchmark::internal::Benchmark* b) {
         for (int shared : {0, 1}) b->Args({model, static_cast<int>(type), threads, shared});
 }
 
+void block_sizes(benchmark::State& state) {
+  const bool small = state.range(0) == 0, scattered = state.range(2) != 0;
+  const int heads = small ? 14 : 32, kv_heads = small ? 2 : 8, context = 8192, block_tokens = static_cast<int>(state.range(1));
+  const auto table = select_op_table();
+  CHECK(table.ok(), "SLUICE_ISA names no table of this machine");
+  ThreadPool pool(static_cast<int>(state.range(3)));
+  const Ops ops(**table, pool);
+  const size_t layer_bytes = 2 * kKvF16.tile_bytes(context, kHeadDim) * static_cast<size_t>(kv_heads);
+  const size_t layers = std::max<size_t>(2, (size_t{192} << 20) / layer_bytes);
+  Layers kv(heads, kv_heads, context, kKvF16, static_cast<int>(layers), block_tokens, scattered);
+  std::vector<float> q(static_cast<size_t>(heads) * kHeadDim, 0.5f), out(q.size());
+  const AttendSegment segment{0, 1, context - 1, kv.table.data()};
+  size_t layer = 0;
+  for (auto _ : state) {
+    ops.attend({q.data(), out.data(), heads, 0.125f, 0, kv.view(layer), {&segment, 1}});
+    layer = (layer + 1) % layers;
+    benchmark::DoNotOptimize(out.data());
+  }
+  const std::string binds = report(state, attend_work({q.data(), out.data(), heads, 0.125f, 0, kv.view(0), {&segment, 1}}), limits_of(**table, pool));
+  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B f16" : " 1B f16") + ", of " + binds);
+}
+
+void block_shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"model", "block", "scattered", "threads"})->UseRealTime();
+  for (int model : {0, 1})
+    for (int threads = 1; threads <= usable_cores(); threads *= 2)
+      for (int block : {1, 16, 256})
+        for (int scattered : {0, 1}) b->Args({model, block, scattered, threads});
+}
+
 BENCHMARK(attention)->Apply(shapes);
+BENCHMARK(block_sizes)->Apply(block_shapes);
 BENCHMARK(shared_prefix)->Apply(shared_shapes);
 
 }  // namespace

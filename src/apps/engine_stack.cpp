@@ -8,6 +8,7 @@
 #include "backend/op_table.h"
 #include "base/machine.h"
 #include "engine/combinations.h"
+#include "exec/virtual_arena.h"
 #include "model/layers/decoder_model.h"
 #include "sched/chunk/catalog.h"
 #include "weights/map_ahead.h"
@@ -73,6 +74,7 @@ Result<const KvFormat*> find_kv_format(std::string_view name, const TensorSource
 void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("--block-size", engine.block_tokens, "tokens per KV block, 1 to 256");
   o.add("--prefix-cache", engine.prefix_cache, catalog_help("how prefixes are found", prefix_cache_catalog()));
+  o.add("--kv-allocator", engine.kv_allocator, catalog_help("which blocks a sequence holds", kv_allocator_catalog()));
   o.group("Scheduling");
   o.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
   o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
@@ -132,6 +134,8 @@ void EngineFlags::declare(OptionSet& o) {
         "context: most tokens of one sequence; 0: the model's, or what fits");
   o.add("--kv-cache-memory-bytes", kv_cache_memory,
         "size of the KV cache; 0: what full contexts need, within --memory-utilization");
+  o.add("--kv-page-group-size", kv_page_group,
+        "under --kv-allocator virtual: least bytes of one layer's keys that are mapped at once, 4K to 2M");
   o.add("--memory-utilization", memory_utilization,
         "share of the memory that is free at start which weights and KV cache may take");
   o.add("--kv-cache-dtype", kv_cache_dtype,
@@ -157,10 +161,16 @@ Status EngineFlags::check() const {
     if (auto recipe = find_quant_recipe(repack); !recipe.ok())
       return invalid_argument("--repack: " + recipe.error().message, "--repack");
   }
+  if (engine.block_tokens > 256)
+    return invalid_argument(fmt::format("--block-size is {}; it must be from 1 to 256", engine.block_tokens), "--block-size");
+  if (kv_page_group.bytes < 4 << 10 || kv_page_group.bytes > 2 << 20)
+    return invalid_argument(fmt::format("--kv-page-group-size is {}; it must be from 4 KiB to 2 MiB", kv_page_group.bytes), "--kv-page-group-size");
   SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
   SLUICE_TRY_STATUS(tiers.check());
-  return check_scheduling(engine);
+  EngineOptions options = engine;
+  if (!enable_prefix_caching) options.prefix_cache = "none";
+  return check_scheduling(options);
 }
 
 Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan) {
@@ -174,9 +184,12 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
                                         "was made for, or 0 for as many as fit",
                                         o.max_model_len, positions),
                             "--max-model-len");
-  sizing.block_bytes = KvArena::block_bytes(plan.kv, *sizing.format, o.block_tokens);
+  sizing.block_tokens = o.kv_allocator == "virtual"
+                            ? VirtualArena::page_group_tokens(plan.kv, *sizing.format, o.block_tokens, static_cast<size_t>(flags.kv_page_group.bytes))
+                            : o.block_tokens;
+  sizing.block_bytes = KvArena::block_bytes(plan.kv, *sizing.format, sizing.block_tokens);
   const auto bytes_for = [&](int64_t tokens) {
-    return static_cast<size_t>((tokens + o.block_tokens - 1) / o.block_tokens) * sizing.block_bytes;
+    return static_cast<size_t>((tokens + sizing.block_tokens - 1) / sizing.block_tokens) * sizing.block_bytes;
   };
   // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there
   // is.
@@ -196,7 +209,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   if (given > 0 && given < least)
     return invalid_argument(
         fmt::format("--kv-cache-memory-bytes is {}; it must be at least {}, which {} tokens take in blocks of {}{}",
-                    given, least, std::max(2, o.max_model_len), o.block_tokens,
+                    given, least, std::max(2, o.max_model_len), sizing.block_tokens,
                     o.max_model_len > 0 ? " (--max-model-len)" : ""),
         "--kv-cache-memory-bytes");
   const int64_t wanted_len = o.max_model_len > 0 ? o.max_model_len : positions;
@@ -205,12 +218,12 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
                                   : std::min(all_contexts, static_cast<double>(limit.available_bytes - weights - work));
   const int64_t blocks =
       std::min<int64_t>(static_cast<int64_t>(budget / static_cast<double>(sizing.block_bytes)), 1 << 28);
-  const int64_t tokens = blocks * o.block_tokens;
+  const int64_t tokens = blocks * sizing.block_tokens;
   sizing.blocks = static_cast<int>(blocks);
   sizing.max_model_len = static_cast<int>(std::min(wanted_len, tokens));
   sizing.note = fmt::format("KV cache: {} ({} blocks of {} tokens, {}): {} tokens, {:.1f} sequences of {} tokens",
                             format_bytes(static_cast<double>(blocks) * static_cast<double>(sizing.block_bytes)), blocks,
-                            o.block_tokens, sizing.format->name, tokens,
+                            sizing.block_tokens, sizing.format->name, tokens,
                             static_cast<double>(tokens) / sizing.max_model_len, sizing.max_model_len);
   if (sizing.max_model_len < wanted_len) sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
   return sizing;
@@ -245,11 +258,14 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->kv_format = sizing.format;
   stack->options = flags.engine;
   if (!flags.enable_prefix_caching) stack->options.prefix_cache = "none";
+  stack->tile_tokens = stack->options.block_tokens;
   stack->options.kv_blocks = sizing.blocks;
+  stack->options.block_tokens = sizing.block_tokens;
   stack->options.max_model_len = sizing.max_model_len;
   stack->options.vocab_size = plan.info.vocab_size;
   SLUICE_TRY_STATUS(check_engine_options(stack->options));
-  const std::string path = fmt::format("{} {} {}", stack->table->isa, sizing.format->name, flags.repack);
+  std::string path = fmt::format("{} {} {}", stack->table->isa, sizing.format->name, flags.repack);
+  if (sizing.block_tokens != stack->tile_tokens) path += fmt::format(" tiles of {}", stack->tile_tokens);  // in which a block's bytes stand
   SLUICE_TRY(stack->tiers, flags.tiers.open(flags.model, path, sizing.block_bytes, stack->options, stack->notes));
   for (std::string& note : fallbacks(stack->options)) stack->notes.push_back(std::move(note));
   stack->mapper = map_ahead(stack->source);
@@ -277,8 +293,9 @@ Status EngineStack::load() {
                            model->info().parameters, format_bytes(static_cast<double>(bytes)),
                            mapped > 0 ? " (a native pack, mapped)" : "",
                            static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
-  SLUICE_TRY(KvArena arena, KvArena::allocate(model->kv(), *kv_format, options.kv_blocks, options.block_tokens));
-  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(arena), std::move(tiers));
+  SLUICE_TRY(auto kv, open_kv_store(model->kv(), *kv_format, {options.kv_allocator, options.kv_blocks, options.block_tokens, tile_tokens,
+                                                              options.max_num_seqs, options.max_model_len}));
+  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(kv), std::move(tiers));
   return {};
 }
 

@@ -30,6 +30,7 @@ struct EngineFlags {
   std::string matmul_tuning = "auto";
   std::string kv_cache_dtype = "auto";
   ByteSize kv_cache_memory;  // 0: sized from what is free
+  ByteSize kv_page_group{int64_t{64} << 10};  // of one layer's keys, under --kv-allocator virtual
   double memory_utilization = 0.9;
   bool enable_prefix_caching = true;
   TierFlags tiers;
@@ -54,6 +55,7 @@ struct EngineStack {
   const KvFormat* kv_format = nullptr;
   KvTiers tiers;                   // until load() gives them to the executor
   EngineOptions options;           // as they were resolved
+  int tile_tokens = 16;            // of the blocks that kernels read: --block-size
   std::vector<std::string> notes;  // how memory was divided, for the start log
 
   /// Chooses the plans of the products, reads the weights and allocates the KV cache: the slow part, once, before an
@@ -79,7 +81,7 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
 /// How memory is divided: asked before the weights are loaded, by the loader and by inspect alike.
 struct KvSizing {
   const KvFormat* format = nullptr;
-  int blocks = 0;
+  int blocks = 0, block_tokens = 0;  // of the pool: --block-size, or a page group
   int max_model_len = 0;
   size_t block_bytes = 0;
   std::string note;

@@ -119,7 +119,7 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
                     format_bytes(static_cast<double>(limit.total_bytes)), format_bytes(static_cast<double>(weights))));
     const auto sizing = size_kv_cache(flags, *source, *described);
     if (sizing.ok()) {
-      row("KV per token", format_bytes(static_cast<double>(sizing->block_bytes) / flags.engine.block_tokens));
+      row("KV per token", format_bytes(static_cast<double>(sizing->block_bytes) / sizing->block_tokens));
       row("", sizing->note);
     } else {
       row("", sizing.error().message);

@@ -14,7 +14,7 @@ struct Event {
     ran,        // tokens: positions computed in the step that just settled
     sampled,    // tokens: new tokens appended (1 without speculation)
     preempted,  // tokens: computed positions given up
-    forked,     // other: the child
+    forked,     // other: the child; tokens: its length
     finished,   // tokens: generated in total
   };
   Kind kind;

@@ -2,8 +2,8 @@
 
 #include "engine/combinations.h"
 #include "sched/chunk/catalog.h"
+#include "sched/branch_by_request.h"
 #include "sched/length/catalog.h"
-#include "sched/parallel_sampling.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 #include "sched/step_time_fit.h"
@@ -34,6 +34,7 @@ struct Chosen {
   const AdmissionEntry* admission;
   const PreemptPolicyEntry* preempt;
   const PrefixCacheEntry* cache;
+  const KvAllocatorEntry* allocator;
   const TierPolicyEntry* tier;
   const RestorePolicyEntry* restore;
   const LengthPredictorEntry* lengths;  // null where no policy reads it
@@ -50,9 +51,13 @@ Result<Chosen> choose(const EngineOptions& options) {
   SLUICE_TRY(const PreemptPolicyEntry* preempt,
              find_entry(preempt_catalog(), options.preemption_policy, "--preemption-policy"));
   SLUICE_TRY(const PrefixCacheEntry* cache, find_entry(prefix_cache_catalog(), options.prefix_cache, "--prefix-cache"));
+  SLUICE_TRY(const KvAllocatorEntry* allocator, find_entry(kv_allocator_catalog(), options.kv_allocator, "--kv-allocator"));
+  if (options.prefix_cache != "none" && !allocator->make({})->shares())
+    return invalid_argument(fmt::format("--kv-allocator {} gives every sequence memory of its own, which no prefix cache can share; add "
+                                        "--no-enable-prefix-caching or --prefix-cache none", allocator->name), "--kv-allocator");
   SLUICE_TRY(const TierPolicyEntry* tier, find_entry(tier_policy_catalog(), options.kv_tier_policy, "--kv-tier-policy"));
   SLUICE_TRY(const RestorePolicyEntry* restore, find_entry(restore_catalog(), options.kv_restore, "--kv-restore"));
-  SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, 256));
+  SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, allocator->page_groups ? kMostBlockTokens : 256));
   SLUICE_TRY_STATUS(check_range("--max-num-seqs", options.max_num_seqs, 1, 1 << 16));
   SLUICE_TRY_STATUS(check_range("--max-num-batched-tokens", options.max_num_batched_tokens, 1, 1 << 20));
   SLUICE_TRY_STATUS(check_range("--max-waiting", options.max_waiting, 1, 1 << 24));
@@ -100,7 +105,7 @@ Result<Chosen> choose(const EngineOptions& options) {
   if (!weights.empty() && !queue->reads_weights)
     return invalid_argument(fmt::format("--scheduling-policy {} has no use for --client-weights", queue->name), "--client-weights");
   SLUICE_TRY_STATUS(check_combinations(options));
-  return Chosen{queue, chunk, batching, admission, preempt, cache, tier, restore, lengths, std::move(weights)};
+  return Chosen{queue, chunk, batching, admission, preempt, cache, allocator, tier, restore, lengths, std::move(weights)};
 }
 
 QueueOptions queue_options(const EngineOptions& options, const Chosen& chosen, const PrefixCache* cache, const LengthPredictor* lengths) {
@@ -146,15 +151,17 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   policies.chunk = chosen.chunk->make({options.max_num_batched_tokens, options.chunked_prefill_size,
                                        static_cast<Nanos>(options.tbt_target_ms * 1e6), options.forward_tokens,
                                        policies.step_time.get()});
+  policies.allocator = chosen.allocator->make({options.block_tokens, options.max_model_len});
   policies.gates = make_gates(*chosen.batching, *chosen.admission,
                               {.watermark = options.watermark,
                                .prefix_cache = options.prefix_cache != "none",
+                               .sequences_grow = policies.allocator->grows(),
                                .lockstep = options.max_num_batched_tokens >= options.max_num_seqs,
                                .max_num_seqs = options.max_num_seqs,
                                .max_queue_delay = static_cast<Nanos>(options.max_queue_delay_ms * 1e6),
                                .lengths = policies.lengths.get()});
   policies.preempt = chosen.preempt->make(*policies.queue);
-  policies.branching = std::make_unique<ParallelSampling>();
+  policies.branching = std::make_unique<BranchByRequest>(options.max_model_len);
   policies.tier = chosen.tier->make();
   policies.restore = chosen.restore->make();
   EngineConfig config;

@@ -17,6 +17,7 @@ struct EngineOptions {
   std::string admission_policy = "watermark";
   std::string preemption_policy = "recompute";
   std::string prefix_cache = "radix";
+  std::string kv_allocator = "paged";
   std::string length_predictor;  // "": running-mean, where a policy reads it
   std::string client_weights;    // "a=2,b=1"
   double aging_ms = 0;  // 0: the queue policy's own

@@ -53,8 +53,8 @@ struct Engine::Accountant : Observer {
         r.computed = 0;
         break;
       case Event::Kind::forked: {
-        const int prompt = r.prompt;
-        reach[e.other] = {e.tokens - 1, prompt, e.tokens, false};
+        const int prompt = r.prompt, computed = std::min(e.tokens, r.computed);  // what the parent had computed
+        reach[e.other] = {e.tokens - 1, prompt, computed, false};
         break;
       }
       case Event::Kind::finished: reach.erase(e.seq); break;
@@ -95,6 +95,10 @@ Result<RequestId> Engine::add(Request request, Sink sink, double* retry_after_s)
                                         prompt + request.max_tokens, context), "max_tokens");
   if (request.n < 1 || request.n > 128)
     return invalid_argument(fmt::format("n is {}; it must be from 1 to 128", request.n), "n");
+  if (request.beam_width > 0 && request.n > request.beam_width)
+    return invalid_argument(fmt::format("n is {}; of {} beams at most so many are the best", request.n, request.beam_width), "n");
+  if (request.beam_width > 0 && request.prompt_logprobs >= 0)
+    return invalid_argument("logprobs of the prompt are not told by a beam search; leave them out", "prompt_logprobs");
   for (size_t i = 0; config_.vocab_size > 0 && i < request.prompt.size(); ++i)
     if (request.prompt[i] < 0 || request.prompt[i] >= config_.vocab_size)
       return invalid_argument(fmt::format("prompt token {} is {}, outside the vocabulary of {}", i, request.prompt[i],
@@ -153,7 +157,8 @@ void Engine::take_inbox() {
   }
   for (Arrival& arrival : arrivals) {
     const SeqId seq = scheduler_.add(arrival.request, clock_.now());
-    Live live{arrival.id, arrival.request, std::move(arrival.sink), {{0, seq}}, arrival.request->n - 1, -1};
+    Live live{arrival.id, arrival.request, std::move(arrival.sink), {{0, seq}}, 0, -1};
+    if (arrival.request->beam_width == 0) live.unborn = arrival.request->n - 1;
     owner_[seq] = {arrival.id, 0};
     live_.emplace(arrival.id, std::move(live));
     ++never_admitted_;
@@ -162,6 +167,10 @@ void Engine::take_inbox() {
     const auto it = live_.find(c.id);
     if (it == live_.end()) continue;
     Live& live = it->second;
+    if (live.request->beam_width > 0) {  // its outputs are one answer
+      if (c.sample < 0) end_search(live, FinishReason::cancelled, {});
+      continue;
+    }
     std::vector<std::pair<int, SeqId>> ended;
     for (const auto& [sample, seq] : live.samples)
       if (c.sample < 0 || c.sample == sample) ended.emplace_back(sample, seq);
@@ -179,7 +188,53 @@ void Engine::leaves_queue(const Live& live) {
   left_queue_.push_back(live.request);
 }
 
+void Engine::end_search(Live& live, FinishReason reason, std::string_view error) {
+  for (const auto& [beam, seq] : live.samples) {
+    scheduler_.drop(seq, clock_.now());
+    owner_.erase(seq);
+  }
+  live.samples.clear();
+  for (int sample = 0, n = live.request->n; sample < n; ++sample) {
+    live.unborn = n - 1 - sample;
+    end_sample(live, sample, reason, error);
+  }
+}
+
+/// Of a step of beams: who they are now, and at the end what they found.
+void Engine::deliver_search(Live& live, const Outcome& outcome) {
+  for (const SeqId id : outcome.dropped) {
+    live.samples.erase(owner_.at(id).second);
+    owner_.erase(id);
+  }
+  for (const SeqId child : outcome.forks) {
+    const int beam = scheduler_.find(child)->sample;
+    live.samples[beam] = child;
+    owner_[child] = {live.id, beam};
+  }
+  if (!outcome.done) return;
+  for (int sample = 0, n = live.request->n; sample < n; ++sample) {
+    live.unborn = n - 1 - sample;
+    if (sample >= static_cast<int>(outcome.found.size())) {
+      end_sample(live, sample, FinishReason::error, "the search found fewer continuations than were asked for");
+      continue;
+    }
+    const Hypothesis& found = outcome.found[static_cast<size_t>(sample)];
+    Output output;
+    output.request = live.id;
+    output.sample = sample;
+    output.tokens = found.tokens;
+    output.finish = found.finish;
+    output.request_done = live.unborn == 0;
+    output.cached_tokens = std::max(0, live.cached_tokens);
+    live.sink(output);
+    if (!output.request_done) continue;
+    ++accountant_->counts.finished_requests;
+    live_.erase(live.id);
+  }
+}
+
 void Engine::end_with_unborn(Live& live, int sample, FinishReason reason, std::string_view error) {
+  if (live.request->beam_width > 0) return end_search(live, reason, error);
   if (sample == 0)
     for (; live.unborn > 0; --live.unborn) end_sample(live, live.request->n - live.unborn, reason, error);
   end_sample(live, sample, reason, error);
@@ -216,12 +271,21 @@ void Engine::fail_oldest() {
 
 void Engine::deliver(const std::vector<Outcome>& outcomes) {
   for (const Outcome& outcome : outcomes) {
-    const auto [request, sample] = owner_.at(outcome.seq);
+    const auto owner = owner_.find(outcome.seq);
+    if (owner == owner_.end()) {  // a search that has failed in this step
+      for (const SeqId child : outcome.forks) scheduler_.drop(child, clock_.now());
+      continue;
+    }
+    const auto [request, sample] = owner->second;
     Live& live = live_.at(request);
     if (outcome.finish == FinishReason::error) {
       log_error("request {}: {}", request, outcome.error);
       owner_.erase(outcome.seq);
       end_with_unborn(live, sample, FinishReason::error, outcome.error);
+      continue;
+    }
+    if (live.request->beam_width > 0) {
+      deliver_search(live, outcome);
       continue;
     }
     for (const SeqId child : outcome.forks) {
@@ -273,8 +337,13 @@ bool Engine::step() {
     Decision decision = scheduler_.decide(now);
     lap.mark(&EngineTimes::decide);
     const bool moved = !decision.preempt.empty() || !decision.never.empty();
+    std::vector<RequestId> failed_searches;  // after the step, of which their other beams may be part
     for (const SeqId id : decision.never) {
       const auto [request, sample] = owner_.at(id);
+      if (live_.at(request).request->beam_width > 0) {
+        failed_searches.push_back(request);
+        continue;
+      }
       const Sequence* seq = scheduler_.find(id);
       const std::string error = fmt::format("{} tokens need more KV blocks than the {} that there are",
                                             seq->tokens.size(), pool_->total());
@@ -316,6 +385,9 @@ bool Engine::step() {
       lap.mark(&EngineTimes::deliver);
       if (times_ != nullptr) ++times_->steps;
     }
+    for (const RequestId id : failed_searches)
+      if (const auto it = live_.find(id); it != live_.end())
+        end_search(it->second, FinishReason::error, "a beam of this request cannot be admitted again");
   }
   std::lock_guard lock(mutex_);
   const Nanos progress = clock_.now();

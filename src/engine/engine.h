@@ -42,7 +42,7 @@ struct EngineConfig {
 struct Output {
   RequestId request = 0;
   int sample = 0;
-  std::span<const SampledToken> tokens;  // newly sampled, in order
+  std::span<const SampledToken> tokens;  // newly sampled, in order; of a beam search all at the end, sample 0 the best
   std::span<const SampledToken> prompt;  // the prompt's own tokens, from its second on, under prompt_logprobs; once, in
                                          // order, with or before the first token of sample 0
   FinishReason finish = FinishReason::none;
@@ -105,7 +105,7 @@ class Engine {
     RequestId id = 0;
     std::shared_ptr<const Request> request;
     Sink sink;
-    std::map<int, SeqId> samples;  // those that have not finished
+    std::map<int, SeqId> samples;  // those that have not finished; of a search its beams
     int unborn = 0;                // samples that will fork later
     int cached_tokens = -1;        // of its first admission; -1: not admitted yet
     bool has_token = false;
@@ -116,9 +116,11 @@ class Engine {
 
   void take_inbox();
   void end_sample(Live& live, int sample, FinishReason reason, std::string_view error);
-  /// Ends the sample, and with sample 0 those that would have split off from it.
+  /// Ends the sample, and with sample 0 those that would have split off from it; of a search, everything.
   void end_with_unborn(Live& live, int sample, FinishReason reason, std::string_view error);
   void leaves_queue(const Live& live);
+  void end_search(Live& live, FinishReason reason, std::string_view error);
+  void deliver_search(Live& live, const Outcome& outcome);
   void fail_oldest();
   void deliver(const std::vector<Outcome>& outcomes);
 

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "exec/kv_tiles.h"
+
 namespace sluice {
 
 size_t KvArena::block_bytes(const KvSpec& spec, const KvFormat& format, int block_tokens) {
@@ -46,20 +48,7 @@ void KvArena::put(BlockId block, const uint8_t* bytes) {
 }
 
 void KvArena::copy(const KvCopy& copy) {
-  for (const KvLayerView& layer : layers_) {
-    const KvFormat& format = *layer.format;
-    const size_t tile = layer.tile_bytes(), block = tile * static_cast<size_t>(layer.kv_heads);
-    const size_t side_at = format.side_offset(layer.block_tokens, layer.head_dim);
-    const size_t rows = format.row_bytes(layer.head_dim) * static_cast<size_t>(copy.tokens);
-    const size_t sides = static_cast<size_t>(format.side_bytes) * static_cast<size_t>(copy.tokens);
-    for (uint8_t* kv : {layer.k, layer.v})
-      for (size_t at = 0; at < block; at += tile) {
-        uint8_t* to = kv + copy.dst * block + at;
-        const uint8_t* from = kv + copy.src * block + at;
-        std::memcpy(to, from, rows);
-        std::memcpy(to + side_at, from + side_at, sides);
-      }
-  }
+  for (const KvLayerView& layer : layers_) copy_tiles(layer, copy);
 }
 
 }  // namespace sluice

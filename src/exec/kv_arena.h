@@ -4,27 +4,23 @@
 #include <span>
 #include <vector>
 
-#include "backend/ops.h"
-#include "kv/kv_copy.h"
-#include "kv/kv_spec.h"
+#include "exec/kv_store.h"
 #include "tensor/buffer.h"
 
 namespace sluice {
 
-class KvArena {
+class KvArena final : public KvStore {
  public:
   /// Address space for `blocks` blocks; pages are touched when blocks are first written.
   static Result<KvArena> allocate(const KvSpec& spec, const KvFormat& format, int blocks, int block_tokens);
   /// Bytes that one block takes over all layers, side streams included.
   static size_t block_bytes(const KvSpec& spec, const KvFormat& format, int block_tokens);
 
-  std::span<const KvLayerView> layers() const { return layers_; }
+  std::span<const KvLayerView> layers() const override { return layers_; }
   size_t bytes() const { return buffer_.bytes(); }
-  /// Copies the first `copy.tokens` slots of every layer and head from one block to another.
-  void copy(const KvCopy& copy);
-  /// A whole block, out of the pool and into it: block_bytes() of one block, layer by layer.
-  void get(BlockId block, uint8_t* bytes) const;
-  void put(BlockId block, const uint8_t* bytes);
+  void copy(const KvCopy& copy) override;
+  void get(BlockId block, uint8_t* bytes) const override;
+  void put(BlockId block, const uint8_t* bytes) override;
 
  private:
   Buffer buffer_;

@@ -22,7 +22,7 @@ std::span<const RecoveredBlock> KvTiers::recovered() const {
   return file_ ? file_->recovered() : std::span<const RecoveredBlock>{};
 }
 
-void KvTiers::land_one(KvArena& pool, Done& done) {
+void KvTiers::land_one(KvStore& pool, Done& done) {
   const Read read = std::move(reads_.front());
   reads_.erase(reads_.begin());
   const uint8_t* bytes = file_->wait(read.ticket);
@@ -36,17 +36,17 @@ void KvTiers::land_one(KvArena& pool, Done& done) {
   file_->release(read.ticket);
 }
 
-void KvTiers::land_host_slot(BlockId slot, KvArena& pool, Done& done) {
+void KvTiers::land_host_slot(BlockId slot, KvStore& pool, Done& done) {
   while (slots_[slot].coming) land_one(pool, done);
 }
 
-void KvTiers::start_read(const KvCopy& copy, KvArena& pool, Done& done) {
+void KvTiers::start_read(const KvCopy& copy, KvStore& pool, Done& done) {
   // Each holds a request of the file until it has landed.
   while (static_cast<int>(reads_.size()) >= BlockFile::kReadsAtOnce) land_one(pool, done);
   reads_.push_back({file_->read(copy.src, copy.key), copy.key, copy.to, copy.dst});
 }
 
-KvTiers::Done KvTiers::run(std::span<const KvCopy> copies, KvArena& pool) {
+KvTiers::Done KvTiers::run(std::span<const KvCopy> copies, KvStore& pool) {
   Done done;
   for (const KvCopy& copy : copies) {
     if (copy.from == Tier::pool && copy.to == Tier::pool) {

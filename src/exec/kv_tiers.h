@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "exec/block_file.h"
-#include "exec/kv_arena.h"
+#include "exec/kv_store.h"
 
 namespace sluice {
 
@@ -22,7 +22,7 @@ class KvTiers {
   };
   /// As if in their order, copies within the pool too. When it returns, the pool holds what it should, but for blocks that are lost; what
   /// goes to disk or comes from there to host memory may still be on its way.
-  Done run(std::span<const KvCopy> copies, KvArena& pool);
+  Done run(std::span<const KvCopy> copies, KvStore& pool);
 
   std::span<const RecoveredBlock> recovered() const;
 
@@ -40,10 +40,10 @@ class KvTiers {
   };
 
   uint8_t* host(BlockId slot) { return host_.data() + block_bytes_ * slot; }
-  void start_read(const KvCopy& copy, KvArena& pool, Done& done);
+  void start_read(const KvCopy& copy, KvStore& pool, Done& done);
   /// The oldest read arrives.
-  void land_one(KvArena& pool, Done& done);
-  void land_host_slot(BlockId slot, KvArena& pool, Done& done);
+  void land_one(KvStore& pool, Done& done);
+  void land_host_slot(BlockId slot, KvStore& pool, Done& done);
 
   size_t block_bytes_ = 0;
   Buffer host_;

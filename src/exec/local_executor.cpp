@@ -9,14 +9,15 @@ void LocalExecutor::gather(const StepPlan& plan) {
   segments_.clear();
   logit_rows_.clear();
   wanted_.clear();
-  const int block_tokens = kv_.layers().empty() ? 1 : kv_.layers()[0].block_tokens;
+  const int block_tokens = kv_->layers().empty() ? 1 : kv_->layers()[0].block_tokens;
   for (size_t i = 0; i < plan.items.size(); ++i) {
     const PlanItem& item = plan.items[i];
-    segments_.push_back({static_cast<int>(tokens_.size()), item.n_tokens, item.first_pos, item.blocks.data()});
+    const std::span<const BlockId> blocks = kv_->table(plan, i);
+    segments_.push_back({static_cast<int>(tokens_.size()), item.n_tokens, item.first_pos, blocks.data()});
     for (int pos = item.first_pos; pos < item.first_pos + item.n_tokens; ++pos) {
       tokens_.push_back(item.tokens[pos]);
       positions_.push_back(pos);
-      slots_.push_back(static_cast<int64_t>(item.blocks[pos / block_tokens]) * block_tokens + pos % block_tokens);
+      slots_.push_back(static_cast<int64_t>(blocks[pos / block_tokens]) * block_tokens + pos % block_tokens);
     }
     const int first_row = segments_.back().first_row;
     for (int k = 0; k < item.n_scored; ++k) {
@@ -32,7 +33,8 @@ void LocalExecutor::gather(const StepPlan& plan) {
 
 Ticket LocalExecutor::submit(const StepPlan& plan) {
   const Nanos start = clock_.now();
-  KvTiers::Done moved = tiers_.run(plan.copies, kv_);
+  kv_->prepare(plan);
+  KvTiers::Done moved = tiers_.run(plan.copies, *kv_);
   result_ = {{}, moved.load_ns, std::move(moved.lost)};
   const Nanos copied = clock_.now();
   gather(plan);
@@ -42,7 +44,7 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   }
   const size_t vocab = static_cast<size_t>(model_.info().vocab_size);
   if (logits_.size() < logit_rows_.size() * vocab) logits_.resize(logit_rows_.size() * vocab);
-  model_.forward({tokens_, positions_, slots_, segments_, logit_rows_}, kv_.layers(), logits_.data());
+  model_.forward({tokens_, positions_, slots_, segments_, logit_rows_}, kv_->layers(), logits_.data());
   const Nanos computed = clock_.now();
 
   for (const PlanItem& item : plan.items) {

@@ -21,17 +21,19 @@ struct StepTimes {
 
 class LocalExecutor final : public Executor {
  public:
-  LocalExecutor(Model& model, const Ops& ops, KvArena kv, KvTiers tiers = {})
+  LocalExecutor(Model& model, const Ops& ops, std::unique_ptr<KvStore> kv, KvTiers tiers = {})
       : model_(model), ops_(ops), kv_(std::move(kv)), tiers_(std::move(tiers)) {
     samplers_.resize(ops.pool().size());
   }
+  LocalExecutor(Model& model, const Ops& ops, KvArena kv, KvTiers tiers = {})
+      : LocalExecutor(model, ops, std::make_unique<KvArena>(std::move(kv)), std::move(tiers)) {}
 
   /// Computes in the calling thread and the pool; the result is there when it returns.
   Ticket submit(const StepPlan& plan) override;
   std::optional<StepResult> poll(Ticket ticket) override;
 
   const StepTimes& times() const { return times_; }
-  const KvArena& kv() const { return kv_; }
+  const KvStore& kv() const { return *kv_; }
   const KvTiers& tiers() const { return tiers_; }
 
  private:
@@ -39,7 +41,7 @@ class LocalExecutor final : public Executor {
 
   Model& model_;
   const Ops& ops_;
-  KvArena kv_;
+  std::unique_ptr<KvStore> kv_;
   KvTiers tiers_;
   RealClock clock_;
   std::vector<Sampler> samplers_;  // one per worker

@@ -4,20 +4,33 @@
 
 namespace sluice {
 
-BlockPool::BlockPool(int blocks, int block_tokens) : block_tokens_(block_tokens), refs_(blocks, 0), cached_(blocks) {
-  CHECK(blocks >= 0 && block_tokens >= 1 && block_tokens <= 256, "{} blocks of {} tokens", blocks, block_tokens);
+BlockPool::BlockPool(int blocks, int block_tokens) : block_tokens_(block_tokens), refs_(blocks, 0), cached_(blocks), place_(blocks) {
+  CHECK(blocks >= 0 && block_tokens >= 1 && block_tokens <= kMostBlockTokens, "{} blocks of {} tokens", blocks, block_tokens);
   free_.reserve(blocks);
-  for (int id = blocks - 1; id >= 0; --id) free_.push_back(static_cast<BlockId>(id));
+  for (int id = blocks - 1; id >= 0; --id) put_back(static_cast<BlockId>(id));
 }
 
 BlockPool::~BlockPool() { CHECK(free() == total(), "{} blocks are still in use", total() - free()); }
 
 std::optional<BlockRef> BlockPool::allocate() {
-  if (free_.empty()) return std::nullopt;
-  const BlockId id = free_.back();
+  const std::optional<BlockId> id = peek();
+  if (!id) return std::nullopt;
+  return take(*id);
+}
+
+BlockRef BlockPool::take(BlockId id) {
+  CHECK(is_free(id), "block {} of {} is not free", id, total());
+  const BlockId last = free_.back();
+  free_[place_[id]] = last;
+  place_[last] = place_[id];
   free_.pop_back();
   add_ref(id);
   return BlockRef(this, id);
+}
+
+void BlockPool::put_back(BlockId id) {
+  place_[id] = static_cast<uint32_t>(free_.size());
+  free_.push_back(id);
 }
 
 void BlockPool::add_ref(BlockId id) {
@@ -29,7 +42,7 @@ void BlockPool::drop_ref(BlockId id) {
   if (--refs_[id] == 1 && cached_[id]) ++idle_cached_;
   if (refs_[id] == 0) {
     CHECK(!cached_[id], "block {} left a prefix cache that still lists it", id);
-    free_.push_back(id);
+    put_back(id);
   }
 }
 
@@ -46,6 +59,8 @@ bool BlockPool::consistent() const {
     in_use += refs_[id] > 0;
     idle += refs_[id] == 1 && cached_[id];
   }
+  for (size_t i = 0; i < free_.size(); ++i)
+    if (place_[free_[i]] != i) return false;
   std::vector<BlockId> free = free_;
   std::sort(free.begin(), free.end());
   const bool unique = std::adjacent_find(free.begin(), free.end()) == free.end();

@@ -15,6 +15,9 @@ namespace sluice {
 
 class BlockPool;
 
+/// Kernels read blocks of at most 256; a block may be several of theirs.
+inline constexpr int kMostBlockTokens = 1 << 20;
+
 /// One reference to one block: copying shares it, destroying releases it.
 class BlockRef {
  public:
@@ -42,7 +45,7 @@ class BlockRef {
 
 class BlockPool {
  public:
-  /// block_tokens in [1, 256].
+  /// block_tokens in [1, kMostBlockTokens].
   BlockPool(int blocks, int block_tokens);
   ~BlockPool();
   BlockPool(const BlockPool&) = delete;
@@ -50,6 +53,11 @@ class BlockPool {
 
   /// A block that nobody else holds, or nothing when all are in use.
   std::optional<BlockRef> allocate();
+  /// The block that allocate() would give.
+  std::optional<BlockId> peek() const { return free_.empty() ? std::nullopt : std::optional(free_.back()); }
+  /// That very block, which is free.
+  BlockRef take(BlockId id);
+  bool is_free(BlockId id) const { return id < refs_.size() && refs_[id] == 0; }
 
   int total() const { return static_cast<int>(refs_.size()); }
   int free() const { return static_cast<int>(free_.size()); }
@@ -68,11 +76,13 @@ class BlockPool {
   friend class BlockRef;
   void add_ref(BlockId id);
   void drop_ref(BlockId id);
+  void put_back(BlockId id);
 
   int block_tokens_;
   std::vector<int> refs_;
   std::vector<bool> cached_;
   std::vector<BlockId> free_;  // taken from the back; a fresh pool hands out ascending ids, so that early blocks adjoin
+  std::vector<uint32_t> place_;  // in free_, by block, of those that are free
   int idle_cached_ = 0;
 };
 

@@ -25,8 +25,9 @@ class BlockTable {
     ids_[i] = ref.id();
     refs_[i] = std::move(ref);
   }
+  /// From the end, so that the pool gives blocks again in the order that they had here.
   void truncate(int blocks) {
-    refs_.resize(blocks);
+    while (size() > blocks) refs_.pop_back();
     ids_.resize(blocks);
   }
   void clear() { truncate(0); }

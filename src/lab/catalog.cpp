@@ -8,7 +8,8 @@
 namespace sluice::lab {
 
 // kv/
-extern const Experiment kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kLongContextFormats, kMultiTurn, kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular;
+extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKvLayout, kLongContextFormats, kMultiTurn, kPaged,
+    kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular, kVAttention;
 // measured_elsewhere.cpp
 extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kSimulation, kTiledAttention;
 // attention/
@@ -23,8 +24,13 @@ extern const Experiment kExactAdmission, kPredictedReservation, kEarlyRejection,
 namespace {
 
 constexpr std::array kCatalog = {
+    &kPaged,
     &kTokenGranular,
+    &kVAttention,
+    &kKvLayout,
+    &kBlockSharing,
     &kParallelSampling,
+    &kBeamSearch,
     &kRadix,
     &kInFlightPrefix,
     &kHashChain,

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "backend/op_table.h"
+#include "exec/virtual_arena.h"
 #include "sim/replay.h"
 #include "sim/sim_executor.h"
 #include "weights/tensor_source.h"
@@ -88,7 +89,9 @@ Result<std::unique_ptr<Bench>> Bench::open(const Setting& setting) {
 }
 
 Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvFormat& kv, const std::string& disk) {
-  SLUICE_TRY(KvArena arena, KvArena::allocate(model_->kv(), kv, options.kv_blocks, options.block_tokens));
+  SLUICE_TRY(auto store, open_kv_store(model_->kv(), kv, {options.kv_allocator, options.kv_blocks, options.block_tokens, kTileTokens,
+                                                          options.max_num_seqs, options.max_model_len}));
+  const auto* virtual_kv = dynamic_cast<const VirtualArena*>(store.get());
   const size_t block_bytes = KvArena::block_bytes(model_->kv(), kv, options.block_tokens);
   std::unique_ptr<BlockFile> file;
   if (options.disk_blocks > 0) {
@@ -96,7 +99,7 @@ Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvF
     SLUICE_TRY(file, BlockFile::open(disk, BlockFile::bytes_for(options.disk_blocks, identity), identity));
   }
   SLUICE_TRY(KvTiers tiers, KvTiers::allocate(options.host_blocks, std::move(file), block_bytes));
-  LocalExecutor executor(*model_, ops_, std::move(arena), std::move(tiers));
+  LocalExecutor executor(*model_, ops_, std::move(store), std::move(tiers));
   RealClock clock;
   const auto sleep_until = [&clock](Nanos t) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(std::max<Nanos>(0, t - clock.now())));
@@ -105,6 +108,7 @@ Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvF
   SLUICE_TRY(Run run, run_on(options, load, executor, {clock, sleep_until}, executor.tiers().recovered()));
   for (const OpMeter::Entry& entry : meter_.entries())
     if (entry.work.op == "attention") run.attention_bytes = entry.work.bytes, run.attention_ns = entry.ns;
+  if (virtual_kv != nullptr) run.page_groups = virtual_kv->counts(), run.kv_physical_bytes = virtual_kv->physical_bytes();
   return run;
 }
 

@@ -10,6 +10,7 @@
 #include "backend/op_meter.h"
 #include "engine/build_engine.h"
 #include "exec/local_executor.h"
+#include "exec/virtual_arena.h"
 #include "lab/experiment.h"
 #include "sim/serving_report.h"
 #include "sim/sim_executor.h"
@@ -53,10 +54,14 @@ struct Run {
   int peak_running = 0;        // most sequences at once
   double attention_bytes = 0;  // keys and values that attention read; 0 when simulated
   Nanos attention_ns = 0;
+  VirtualArena::Counts page_groups;  // under --kv-allocator virtual on a real model
+  size_t kv_physical_bytes = 0;      // the same: backed at the end, which is the most that were
 
   int failed() const { return report.failed; }
   double mean_running() const;  // sequences, over steps
 };
+
+inline constexpr int kTileTokens = 16;  // of page groups, under --kv-allocator virtual: what kernels read as a block
 
 /// A model on this machine.
 class Bench {

@@ -186,13 +186,15 @@ TokenId Sampler::draw(const SamplingParams& params, const SampleContext& context
 SampledToken Sampler::sample(const Request& request, const SampleContext& context, std::span<float> logits) {
   const SamplingParams& params = request.sampling;
   SampledToken result;
-  const bool wants_logprobs = params.logprobs >= 0;
+  // A beam's best continuations: twice its width, so that as many are left when some end.
+  const int top = std::max(params.logprobs, request.beam_width > 0 ? 2 * request.beam_width : -1);
+  const bool wants_logprobs = top >= 0;
   if (wants_logprobs) raw_.assign(logits.begin(), logits.end());
   apply_min_tokens(request, context, logits);
   apply_logit_bias(params, logits);
   apply_penalties(params, context, logits);
   result.token = draw(params, context, logits);
-  return wants_logprobs ? score_token(result.token, raw_, params.logprobs) : result;
+  return wants_logprobs ? score_token(result.token, raw_, top) : result;
 }
 
 }  // namespace sluice

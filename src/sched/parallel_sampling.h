@@ -9,9 +9,9 @@ namespace sluice {
 
 class ParallelSampling final : public Branching {
  public:
-  std::vector<Fork> after(const Sequence& seq, int new_tokens) override {
+  std::vector<Fork> after(const Sequence& seq, const SampledToken&) override {
     std::vector<Fork> forks;
-    if (seq.sample != 0 || new_tokens == 0 || seq.output_tokens() != new_tokens) return forks;
+    if (seq.sample != 0 || seq.output_tokens() != 1) return forks;
     for (int sample = 1; sample < seq.request->n; ++sample) forks.push_back({seq.id, sample, seq.prompt_tokens()});
     return forks;
   }

@@ -99,11 +99,34 @@ struct Fork {
   SeqId parent = kNoSeq;
   int sample = 0;
   int tokens = 0;  // of the parent that the child keeps
+  std::optional<TokenId> append = std::nullopt;  // with which the child goes on
 };
 
-/// Splits sequences after a step: parallel samples now; beams and tree searches have the same shape.
+/// A line of tokens that a search has ended.
+struct Hypothesis {
+  std::vector<SampledToken> tokens;  // the output
+  double score = 0;
+  FinishReason finish = FinishReason::none;
+};
+
+/// What becomes of sequences that were held, in this order. All belong to one request.
+struct Regroup {
+  struct Replace { SeqId seq; TokenId token; };
+  std::vector<SeqId> drop;
+  std::vector<Fork> fork;
+  std::vector<Replace> replace;   // the newest token, which has no KV yet
+  bool done = false;              // the search has ended, and all its sequences are dropped
+  std::vector<Hypothesis> found;  // then: the request's outputs, best first
+};
+
+/// Splits sequences after a step: samples, beams; tree searches have the same shape.
 struct Branching : Observer {
-  virtual std::vector<Fork> after(const Sequence& seq, int new_tokens) = 0;
+  /// The sequence has the token as its newest.
+  virtual std::vector<Fork> after(const Sequence& seq, const SampledToken& token) = 0;
+  /// It computes nothing until regroup() says how it goes on, and its newest token does not end it.
+  virtual bool holds(SeqId) const { return false; }
+  /// When all of a step has settled.
+  virtual std::vector<Regroup> regroup() { return {}; }
 };
 
 }  // namespace sluice

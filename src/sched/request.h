@@ -31,7 +31,9 @@ struct Request {
   std::vector<TokenId> prompt;  // at least one token
   SamplingParams sampling;
   int max_tokens = 16;
-  int n = 1;                    // parallel samples of one prompt
+  int n = 1;                    // samples of one prompt, or the best of its beams
+  int beam_width = 0;           // > 0: beam search with so many beams, at least n; temperature and penalties have no part in it
+  float length_penalty = 1.0f;  // a beam scores the sum of its logprobs / length^this
   // Of the prompt's own tokens, each given those before it: -1: none; k >= 0: its logprob and the top k. All of the
   // prompt is then computed, whatever the prefix cache holds.
   int prompt_logprobs = -1;

@@ -28,6 +28,7 @@ inline constexpr NumberLimits kMinPLimits{"min_p", 0, 1};
 inline constexpr NumberLimits kRepetitionPenaltyLimits{"repetition_penalty", 0.001, 10};
 inline constexpr NumberLimits kPresencePenaltyLimits{"presence_penalty", -2, 2};
 inline constexpr NumberLimits kFrequencyPenaltyLimits{"frequency_penalty", -2, 2};
+inline constexpr NumberLimits kLengthPenaltyLimits{"length_penalty", -10, 10};
 inline constexpr int kLowestTopK = -1;  // -1 and 0: off
 
 /// What is allowed and means the same as a plainer value gets that: top_k -1 is 0, and a temperature next to 0 is

@@ -39,7 +39,8 @@ Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache
       policies_(std::move(policies)),
       tiers_(tiers, std::move(policies_.tier)) {
   CHECK(!tiers.any() || (policies_.restore && tiers.block_tokens == pool_.block_tokens()));
-  CHECK(policies_.queue && policies_.chunk && policies_.preempt && policies_.branching && !policies_.gates.empty());
+  CHECK(policies_.queue && policies_.chunk && policies_.preempt && policies_.branching && policies_.allocator &&
+        !policies_.gates.empty());
   CHECK(config_.max_num_seqs >= 1 && config_.max_num_batched_tokens >= 1);
   const int64_t pool_tokens = int64_t{pool_.total()} * pool_.block_tokens();
   CHECK(config_.max_model_len <= pool_tokens, "a context of {} tokens in a pool of {}", config_.max_model_len, pool_tokens);
@@ -161,7 +162,7 @@ Nanos Scheduler::opens_at(Nanos now) const {
 int Scheduler::blocks_for(const BlockTable& table, int computed, int end) const {
   const int block_tokens = pool_.block_tokens();
   const int covered = (end + block_tokens - 1) / block_tokens;
-  int needed = std::max(0, covered - table.size());
+  int needed = std::max(0, policies_.allocator->blocks_to_hold(end) - table.size());
   for (int i = computed / block_tokens; i < std::min(covered, table.size()); ++i) needed += table[i].count() > 1;
   return needed;
 }
@@ -191,12 +192,22 @@ Decision Scheduler::decide(Nanos now) const {
     if (std::ranges::any_of(policies_.gates, [&](const auto& gate) { return gate->revokes(*seq, before); })) displace(seq->id, draft);
   Order order(*this, now);
   for (const Sequence* seq = order.next(); seq != nullptr; seq = order.next()) {
-    if (draft.preempted.contains(seq->id)) continue;
+    if (draft.preempted.contains(seq->id) || policies_.branching->holds(seq->id)) continue;
     if (seq->state == Sequence::State::running) consider_running(*seq, draft, now);
     else consider_waiting(*seq, draft, now);
     if (draft.admissions_closed) order.skip_waiting();
   }
+  // Nobody can run, but blocks are held for siblings that wait for blocks.
+  if (draft.decision.run.empty() && draft.decision.preempt.empty() && draft.decision.never.empty())
+    if (const SeqId held = youngest_held(); held != kNoSeq) draft.decision.preempt.push_back(held);
   return std::move(draft.decision);
+}
+
+SeqId Scheduler::youngest_held() const {
+  SeqId youngest = kNoSeq;
+  for (const Sequence* s : running_)
+    if (policies_.branching->holds(s->id)) youngest = std::max(youngest, s->id);
+  return youngest;
 }
 
 void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) const {
@@ -282,8 +293,7 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
   const int computed =
       std::min(hit_tokens, length - 1) + static_cast<int>(restore.blocks.size()) * pool_.block_tokens();
   auto blocks_up_to = [&](int end) {
-    return (end + pool_.block_tokens() - 1) / pool_.block_tokens() - static_cast<int>(hit.blocks.size()) +
-           (length - 1 < hit_tokens ? 1 : 0);
+    return policies_.allocator->blocks_to_hold(end) - static_cast<int>(hit.blocks.size()) + (length - 1 < hit_tokens ? 1 : 0);
   };
   const View view{now, waiting_, draft.running, available(), pool_.total(), pool_.block_tokens()};
   const Candidate candidate{seq, computed, blocks_up_to(length)};
@@ -341,9 +351,9 @@ void Scheduler::preempt(Sequence& seq, Nanos now) {
   emit(Event::Kind::preempted, seq.id, given_up, now);
 }
 
-BlockRef Scheduler::fresh_block() {
+BlockRef Scheduler::fresh_block(const BlockTable& table) {
   if (pool_.free() == 0) cache_.evict(1);
-  auto block = pool_.allocate();
+  auto block = policies_.allocator->next(pool_, table);
   CHECK(block.has_value(), "the plan took more blocks than there are");
   return std::move(*block);
 }
@@ -352,11 +362,24 @@ void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
   const int block_tokens = pool_.block_tokens();
   for (int i = seq.computed / block_tokens; i < seq.table.size() && i * block_tokens < end; ++i) {
     if (seq.table[i].count() == 1) continue;
-    BlockRef copy = fresh_block();
+    BlockRef copy = fresh_block(seq.table);
     plan.copies.push_back({seq.table[i].id(), copy.id(), seq.computed - i * block_tokens});
     seq.table.replace(i, std::move(copy));
   }
-  while (seq.table.size() * block_tokens < end) seq.table.push(fresh_block());
+  const int hold = policies_.allocator->blocks_to_hold(end);
+  while (seq.table.size() < hold) seq.table.push(fresh_block(seq.table));
+}
+
+/// Takes blocks of steps to come, of those that nobody needs now; of a cache that fills the pool the one to go next anyway.
+void Scheduler::look_ahead(Sequence& seq, int end) {
+  const int ahead = policies_.allocator->look_ahead_tokens();
+  const int hold = policies_.allocator->blocks_to_hold(std::min(end + ahead, config_.max_model_len));
+  while (ahead > 0 && seq.table.size() < hold) {
+    if (pool_.free() == 0 && cache_.evict(1) == 0) return;
+    auto block = policies_.allocator->next(pool_, seq.table);
+    if (!block) return;
+    seq.table.push(std::move(*block));
+  }
 }
 
 StepPlan Scheduler::commit(Decision decision, Nanos now) {
@@ -390,11 +413,15 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     item.samples = end == static_cast<int>(seq.tokens.size());
     item.n_scored = seq.scored_of(decided.first_pos, decided.n_tokens);
     item.tokens = std::span<const TokenId>(seq.tokens).first(end);
-    item.blocks = seq.table.ids();
     item.prompt_tokens = seq.prompt_tokens();
     item.sample = seq.sample;
     item.request = seq.request.get();
     plan.items.push_back(item);
+  }
+  for (PlanItem& item : plan.items) {  // after what this step needs
+    Sequence& seq = at(item.seq);
+    look_ahead(seq, item.first_pos + item.n_tokens);
+    item.blocks = seq.table.ids();
   }
   fetch_for_waiting(plan, now);
   return plan;
@@ -426,11 +453,13 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   child->arrival = parent.arrival;
   child->cached = parent.cached;
   child->tokens.assign(parent.tokens.begin(), parent.tokens.begin() + fork.tokens);
-  if (running() < config_.max_num_seqs) child->state = Sequence::State::running;
+  if (fork.append) child->tokens.push_back(*fork.append);
+  const int tokens = static_cast<int>(child->tokens.size());
+  if (running() < config_.max_num_seqs && policies_.allocator->shares()) child->state = Sequence::State::running;
   announce(*child);
   if (child->state == Sequence::State::running) {
     // The last kept token is computed again by the child, for logits of its own.
-    child->computed = std::min(parent.computed, fork.tokens - 1);
+    child->computed = std::min(parent.computed, tokens - 1);
     const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();
     for (int i = 0; i < blocks; ++i) child->table.push(parent.table[i]);
     running_.push_back(child.get());
@@ -438,8 +467,24 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
     enqueue(*child, now);
   }
   outcome.forks.push_back(child->id);
-  emit(Event::Kind::forked, parent.id, fork.tokens, now, child->id);
+  emit(Event::Kind::forked, parent.id, tokens, now, child->id);
   sequences_.emplace(child->id, std::move(child));
+}
+
+Outcome Scheduler::regroup(Regroup change, Nanos now) {
+  Outcome outcome;
+  outcome.seq = !change.drop.empty() ? change.drop[0] : change.replace.at(0).seq;
+  for (const SeqId id : change.drop) drop(id, now);
+  for (const Fork& f : change.fork) fork(f, outcome, now);
+  for (const Regroup::Replace& r : change.replace) {
+    Sequence& seq = at(r.seq);
+    CHECK(seq.computed < static_cast<int>(seq.tokens.size()));
+    seq.tokens.back() = r.token;
+  }
+  outcome.dropped = std::move(change.drop);
+  outcome.done = change.done;
+  outcome.found = std::move(change.found);
+  return outcome;
 }
 
 std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& result, Nanos now) {
@@ -479,12 +524,13 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     if (done.sampled) {
       seq.tokens.push_back(done.token.token);
       emit(Event::Kind::sampled, seq.id, 1, now);
-      for (const Fork& f : policies_.branching->after(seq, 1)) fork(f, outcome, now);
-      outcome.finish = finish_of(seq, done.token.token, config_.max_model_len);
+      for (const Fork& f : policies_.branching->after(seq, done.token)) fork(f, outcome, now);
+      if (!policies_.branching->holds(seq.id)) outcome.finish = finish_of(seq, done.token.token, config_.max_model_len);
     }
     if (outcome.finish != FinishReason::none) drop(seq.id, now);
     outcomes.push_back(std::move(outcome));
   }
+  for (Regroup& change : policies_.branching->regroup()) outcomes.push_back(regroup(std::move(change), now));
   return outcomes;
 }
 

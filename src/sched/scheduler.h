@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/event.h"
+#include "kv/allocator/kv_allocator.h"
 #include "kv/prefix/prefix_cache.h"
 #include "kv/tier/restore.h"
 #include "kv/tier/tier_index.h"
@@ -40,6 +41,7 @@ struct SchedulerPolicies {
   std::vector<std::unique_ptr<AdmissionGate>> gates;  // all must say yes
   std::unique_ptr<PreemptPolicy> preempt;
   std::unique_ptr<Branching> branching;
+  std::unique_ptr<KvAllocator> allocator;
   std::unique_ptr<TierPolicy> tier;        // of `tiers`; null where there are none
   std::unique_ptr<RestorePolicy> restore;  // the same
   std::shared_ptr<StepTimeEstimate> step_time;  // what some of them ask, or null; told of every step
@@ -64,11 +66,15 @@ struct Outcome {
   bool sampled = false;
   SampledToken token;
   FinishReason finish = FinishReason::none;
-  std::vector<SeqId> forks;  // children, in the order of their sample number
+  std::vector<SeqId> forks = {};  // children
   std::string error = {};    // under FinishReason::error
   // Logprobs of the prompt's tokens from `first_scored` on. After a preemption they come again.
   std::vector<SampledToken> prompt = {};
   int first_scored = 0;
+  // Of a search (Regroup): sequences that it dropped, `seq` perhaps among them; whether it has ended, and what it found.
+  std::vector<SeqId> dropped = {};
+  bool done = false;
+  std::vector<Hypothesis> found = {};
 };
 
 class Scheduler {
@@ -128,14 +134,17 @@ class Scheduler {
   int blocks_released(const Sequence& seq) const;
   void preempt(Sequence& seq, Nanos now);
   TierHit restorable(const Sequence& seq, const PrefixHit& hit) const;
-  BlockRef fresh_block();
+  BlockRef fresh_block(const BlockTable& table);
   void make_writable(Sequence& seq, int end, StepPlan& plan);
+  void look_ahead(Sequence& seq, int end);
   void restore(Sequence& seq, const TierHit& hit, StepPlan& plan);
   void fetch_for_waiting(StepPlan& plan, Nanos now);
   /// Takes the executor's word on what was loaded, before anything else of the step counts.
   void settle_tiers(const StepPlan& plan, const StepResult& result, Nanos now);
   void release(Sequence& seq, Nanos now);
   void fork(const Fork& fork, Outcome& outcome, Nanos now);
+  Outcome regroup(Regroup change, Nanos now);
+  SeqId youngest_held() const;
 
   SchedulerConfig config_;
   BlockPool& pool_;

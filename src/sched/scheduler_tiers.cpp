@@ -21,7 +21,7 @@ TierHit Scheduler::restorable(const Sequence& seq, const PrefixHit& hit) const {
 
 void Scheduler::restore(Sequence& seq, const TierHit& hit, StepPlan& plan) {
   for (const TierHit::Block& block : hit.blocks) {
-    BlockRef to = fresh_block();
+    BlockRef to = fresh_block(seq.table);
     loads_.push_back({seq.id, seq.table.size() * pool_.block_tokens(), block.key->hash});
     plan.copies.push_back(tiers_.load(*block.key, to.id()));
     seq.table.push(std::move(to));

@@ -19,7 +19,7 @@ struct PlanItem {
   bool samples = false;                 // the last of these positions yields a new token
   int n_scored = 0;                     // the first so many yield the logprob of the prompt token after them
   std::span<const TokenId> tokens;      // the sequence's tokens [0, first_pos + n_tokens)
-  std::span<const BlockId> blocks;      // its block table, covering these positions
+  std::span<const BlockId> blocks;      // its block table, covering these positions; what lies beyond them is for steps to come
   int prompt_tokens = 0;
   int sample = 0;
   const Request* request = nullptr;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <bit>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <set>
@@ -16,6 +17,7 @@
 #include "base/rng.h"
 #include "engine/build_engine.h"
 #include "exec/local_executor.h"
+#include "exec/virtual_arena.h"
 #include "sched/chunk/catalog.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
@@ -75,11 +77,18 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   WeightStore weights(source, ops);
   auto model = build_model(weights, ops);
   EXPECT_TRUE(model.ok()) << model.error().message;
-  auto arena = KvArena::allocate((*model)->kv(), *way.kv, way.engine.kv_blocks, way.engine.block_tokens);
-  const size_t block_bytes = KvArena::block_bytes((*model)->kv(), *way.kv, way.engine.block_tokens);
+  EngineOptions options = way.engine;
+  if (options.kv_allocator == "virtual") {
+    options.block_tokens = VirtualArena::page_group_tokens((*model)->kv(), *way.kv, way.engine.block_tokens, 4096);
+    options.kv_blocks = std::max(way.engine.kv_blocks * way.engine.block_tokens, way.engine.max_model_len) / options.block_tokens + 1;
+  }
+  auto kv = open_kv_store((*model)->kv(), *way.kv, {options.kv_allocator, options.kv_blocks, options.block_tokens, way.engine.block_tokens,
+                                                    options.max_num_seqs, options.max_model_len});
+  EXPECT_TRUE(kv.ok()) << kv.error().message;
+  const size_t block_bytes = KvArena::block_bytes((*model)->kv(), *way.kv, options.block_tokens);
   std::unique_ptr<BlockFile> file;
   if (way.engine.disk_blocks > 0) {
-    const BlockFileIdentity identity{1, block_bytes, way.engine.block_tokens};
+    const BlockFileIdentity identity{1, block_bytes, options.block_tokens};
     const std::string path = way.disk.empty() ? temporary_file() : way.disk;
     if (way.disk.empty()) std::remove(path.c_str());
     auto opened = BlockFile::open(path, BlockFile::bytes_for(way.engine.disk_blocks, identity), identity);
@@ -87,9 +96,9 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
     file = std::move(opened).value();
     if (way.disk.empty()) std::remove(path.c_str());  // open, it stays until it is closed
   }
-  LocalExecutor executor(**model, ops, std::move(*arena), KvTiers::allocate(way.engine.host_blocks, std::move(file), block_bytes).value());
+  LocalExecutor executor(**model, ops, std::move(*kv), KvTiers::allocate(way.engine.host_blocks, std::move(file), block_bytes).value());
   RealClock clock;
-  auto engine = build_engine(way.engine, executor, clock);
+  auto engine = build_engine(options, executor, clock);
   EXPECT_TRUE(engine.ok()) << engine.error().message;
   (*engine)->recover(executor.tiers().recovered());
   Run result;
@@ -129,7 +138,8 @@ std::vector<Request> mixed_requests(int64_t vocab, uint64_t seed) {
     if (length >= 33) r.prompt.assign(shared.begin(), shared.begin() + length * 2 / 3);
     while (static_cast<int>(r.prompt.size()) < length) r.prompt.push_back(static_cast<TokenId>(rng.below(static_cast<uint64_t>(vocab))));
     r.max_tokens = static_cast<int>(rng.between(16, 40));
-    r.n = length == 50 ? 3 : 1;
+    r.n = length == 50 ? 3 : length == 90 ? 2 : 1;
+    if (length == 90) r.beam_width = 4;
     r.sampling.temperature = length % 2 == 0 ? 0.0f : 1.0f;
     r.sampling.seed = seed + static_cast<uint64_t>(length);
     r.sampling.logprobs = 3;
@@ -165,6 +175,10 @@ std::vector<Named> ways() {
   add("exact admission in a small pool", [](Way& w) { w.engine.admission_policy = "exact", w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.threads = 2; });
   add("predicted reservation", [](Way& w) { w.engine.admission_policy = "predicted", w.engine.length_predictor = "buckets"; });
   add("batches by predicted length", [](Way& w) { w.engine.batching = "length-binned", w.engine.length_predictor = "running-mean"; });
+  add("static slots", [](Way& w) { w.engine.kv_allocator = "static", w.engine.prefix_cache = "none", w.engine.block_tokens = 5, w.engine.kv_blocks = 413; });
+  add("virtual memory", [](Way& w) { w.engine.kv_allocator = "virtual"; });
+  add("virtual memory, two threads, a small pool", [](Way& w) { w.engine.kv_allocator = "virtual", w.threads = 2, w.engine.kv_blocks = 26, w.engine.max_num_seqs = 6; });
+  add("virtual memory, radix prefix cache, one at a time", [](Way& w) { w.engine.kv_allocator = "virtual", w.engine.block_tokens = 4, w.engine.kv_blocks = 1600, w.one_at_a_time = true; });
   add("block size 1", [](Way& w) { w.engine.block_tokens = 1, w.engine.kv_blocks = 6400; });
   add("block size 5", [](Way& w) { w.engine.block_tokens = 5, w.engine.kv_blocks = 1280, w.on_ref = true; });
   add("block size 256", [](Way& w) { w.engine.block_tokens = 256, w.engine.kv_blocks = 40; });
@@ -211,7 +225,7 @@ void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType we
     Way alone{roomy(), 1, &kv, true};
     alone.engine.prefix_cache = "none";
     const Run reference = run(source, *table, alone, requests);
-    ASSERT_EQ(reference.traces.size(), requests.size() + 2);
+    ASSERT_EQ(reference.traces.size(), requests.size() + 3);
     bool preempted = false, hit = false, from_host = false, from_disk = false;
     for (Named named : ways()) {
       if (table->row == &kRefRowOps && !named.way.on_ref) continue;
@@ -303,6 +317,53 @@ TEST(Exactness, APromptIsScoredAsItsTokensWereWhenTheyWereSampled) {
       EXPECT_TRUE(std::equal(first.tokens.begin(), first.tokens.end(), trace.tokens.begin() + 3));
       EXPECT_TRUE(std::equal(first.logprobs.begin(), first.logprobs.end(), trace.logprobs.begin() + 12));
     }
+  }
+}
+
+// As wide as there are continuations, a beam search is exhaustive: of all that max_tokens allows, it finds the best.
+TEST(Exactness, WideBeamsAreExhaustiveSearch) {
+  test::RandomDecoder shape;
+  shape.vocab = 6, shape.dtype = DType::f32, shape.seed = 5;
+  const auto source = test::random_decoder(shape);
+  const OpTable* table = *select_op_table("");
+  constexpr int kDepth = 3, kVocab = 6, kEnd = 2;
+  const std::vector<TokenId> prompt = {1, 4, 3};
+  for (const float penalty : {0.0f, 1.0f, 2.0f}) {
+    // Every line of tokens that ends, scored as a prompt.
+    std::vector<std::vector<TokenId>> lines;
+    for (int i = 0; i < kVocab * kVocab * kVocab; ++i) {
+      std::vector<TokenId> line = {i / (kVocab * kVocab), i / kVocab % kVocab, i % kVocab};
+      if (const auto end = std::ranges::find(line, kEnd); end != line.end()) line.erase(end + 1, line.end());
+      if (std::ranges::find(lines, line) == lines.end()) lines.push_back(line);
+    }
+    std::vector<Request> requests;
+    for (const auto& line : lines) {
+      Request r;
+      r.prompt = prompt;
+      r.prompt.insert(r.prompt.end(), line.begin(), line.end());
+      r.max_tokens = 1;
+      r.prompt_logprobs = 0;
+      requests.push_back(std::move(r));
+    }
+    const Traces scored = run(source, *table, {roomy()}, requests).traces;
+    std::vector<std::pair<double, size_t>> ranking;
+    for (size_t i = 0; i < lines.size(); ++i) {
+      const std::vector<uint32_t>& bits = scored.at({i, 0}).logprobs;
+      double sum = 0;
+      for (size_t t = 0; t < lines[i].size(); ++t) sum += static_cast<double>(std::bit_cast<float>(bits[prompt.size() - 1 + t]));
+      ranking.emplace_back(-sum / std::pow(static_cast<double>(lines[i].size()), static_cast<double>(penalty)), i);
+    }
+    std::ranges::sort(ranking);
+    Request beams;
+    beams.prompt = prompt;
+    beams.max_tokens = kDepth;
+    beams.eos_token_ids = {kEnd};
+    beams.beam_width = kVocab * kVocab * kVocab;
+    beams.n = 20;
+    beams.length_penalty = penalty;
+    const Traces found = run(source, *table, {roomy(), 2}, {beams}).traces;
+    ASSERT_EQ(found.size(), 20u);
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(found.at({0, i}).tokens, lines[ranking[static_cast<size_t>(i)].second]) << "penalty " << penalty << ", place " << i;
   }
 }
 

@@ -11,8 +11,8 @@
 #include "engine/engine.h"
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
+#include "sched/branch_by_request.h"
 #include "sched/length/catalog.h"
-#include "sched/parallel_sampling.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 #include "tests/support/shadow_executor.h"
@@ -30,6 +30,7 @@ struct EngineSetup {
   const PrefixCacheEntry* cache;
   const PreemptPolicyEntry* preempt = &preempt_catalog()[0];
   const AdmissionEntry* admission = &admission_catalog()[0];
+  const KvAllocatorEntry* allocator = &kv_allocator_catalog()[0];
   double watermark = 0.01;
   int long_prefill_token_threshold = 0;
   int max_scored_rows = kMaxScoredRows;
@@ -44,10 +45,10 @@ struct EngineSetup {
   Nanos max_queue_delay = 0;
   std::string text() const {
     return fmt::format(
-        "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
+        "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
         "scored, {} host and {} disk blocks, {}, {}, every {}th lost",
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
-        cache->name, preempt->name, admission->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
+        cache->name, preempt->name, admission->name, allocator->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
         host_blocks, disk_blocks, tier->name, restore->name, lose_every);
   }
 };
@@ -83,6 +84,8 @@ EngineSetup random_setup(Rng& rng) {
   s.cache = pick(rng, prefix_cache_catalog());
   s.preempt = pick(rng, preempt_catalog());
   s.admission = pick(rng, admission_catalog());
+  s.allocator = pick(rng, kv_allocator_catalog());
+  if (!s.allocator->make({})->shares()) s.cache = &prefix_cache_catalog().back();
   s.watermark = rng.below(3) == 0 ? 0.3 : rng.below(2) == 0 ? 0 : 0.01;
   s.long_prefill_token_threshold = rng.below(4) == 0 ? static_cast<int>(rng.between(1, 20)) : 0;
   if (rng.below(4) == 0) s.chunks.chunk_tokens = static_cast<int>(rng.between(1, 40));
@@ -115,9 +118,10 @@ struct World {
     chunks.token_budget = s.budget;
     chunks.step_time = policies.step_time.get();
     policies.chunk = s.chunk->make(chunks);
-    policies.gates = make_gates(*s.batching, *s.admission, {s.watermark, s.cache->name != "none", s.budget >= s.max_num_seqs, s.max_num_seqs, s.max_queue_delay, policies.lengths.get()});
+    policies.allocator = s.allocator->make({s.block_tokens, s.max_model_len});
+    policies.gates = make_gates(*s.batching, *s.admission, {s.watermark, s.cache->name != "none", policies.allocator->grows(), s.budget >= s.max_num_seqs, s.max_num_seqs, s.max_queue_delay, policies.lengths.get()});
     policies.preempt = s.preempt->make(*policies.queue);
-    policies.branching = std::make_unique<ParallelSampling>();
+    policies.branching = std::make_unique<BranchByRequest>(s.max_model_len);
     policies.tier = s.tier->make();
     policies.restore = s.restore->make();
     executor.lose_every = s.lose_every;
@@ -172,8 +176,29 @@ struct World {
     }
   }
 
+  /// What beams find alone, with room for all of them.
+  std::map<int, std::vector<TokenId>> search_alone(const Request& request) const {
+    EngineSetup roomy = setup;
+    roomy.blocks = 4000;
+    roomy.max_num_seqs = 64;
+    roomy.budget = 1000;
+    roomy.cache = &prefix_cache_catalog().back();
+    roomy.allocator = &kv_allocator_catalog()[0];
+    World alone(roomy, vocab);
+    const RequestId id = alone.add(request);
+    while (alone.engine->step()) {
+    }
+    return alone.tracks.at(id)->tokens;
+  }
+
   void check_output(const Track& t) const {
     check_scores(t);
+    if (t.request.beam_width > 0) {
+      if (!t.cancelled) {
+        ASSERT_EQ(t.tokens, search_alone(t.request));
+      }
+      return;
+    }
     for (const auto& [sample, finish] : t.finish) {
       const auto want = ShadowExecutor::expected(t.request, sample, vocab, setup.max_model_len);
       const auto it = t.tokens.find(sample);
@@ -212,6 +237,11 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
   if (rng.below(3) == 0) r.eos_token_ids = {static_cast<TokenId>(rng.below(vocab))};
   r.ignore_eos = rng.below(3) == 0;
   if (rng.below(6) == 0) r.prompt_logprobs = 0;
+  if (rng.below(8) == 0) {
+    r.beam_width = static_cast<int>(rng.between(r.n, r.n + 3));
+    r.prompt_logprobs = -1;
+    r.length_penalty = static_cast<float>(rng.below(3));
+  }
   if (rng.below(3) == 0) r.sampling.min_tokens = static_cast<int>(rng.between(0, r.max_tokens));
   return r;
 }
@@ -268,6 +298,7 @@ void run_schedule(uint64_t seed, Reached& reached) {
   for (const auto& [id, track] : world.tracks) {
     ASSERT_TRUE(track->done) << "request " << id << " was lost";
     for (const auto& [sample, finish] : track->finish) {
+      if (track->request.beam_width > 0 && finish == FinishReason::error) continue;  // fewer continuations than n: checked below
       ASSERT_NE(finish, FinishReason::error) << "request " << id << " failed though it could finish";
       if (finish == FinishReason::cancelled) {
         ASSERT_TRUE(track->cancelled);

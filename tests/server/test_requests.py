@@ -46,3 +46,23 @@ def test_what_the_template_does_not_read_is_named(server):
     assert answer.status_code == 200
     assert answer.headers["x-sluice-warnings"].split(", ") == [
         "response_format.strict", "chat_template_kwargs.enable_thinking:unread-by-the-template", "documents:unread-by-the-template"]
+
+
+def test_beams_come_best_first_and_are_not_streamed(server):
+    body = {"prompt": "One day", "max_tokens": 12, "ignore_eos": True, "logprobs": 0}
+
+    def choices(**fields):
+        answer = post(server, "/v1/completions", body | fields).json()
+        assert "choices" in answer, answer
+        return answer["choices"]
+
+    greedy = choices(temperature=0)[0]
+    assert choices(use_beam_search=True)[0]["text"] == greedy["text"]
+    best = choices(use_beam_search=True, n=3, best_of=6)
+    scores = [sum(choice["logprobs"]["token_logprobs"]) for choice in best]
+    assert len(best) == 3 and len({choice["text"] for choice in best}) == 3
+    assert scores == sorted(scores, reverse=True) and scores[0] >= sum(greedy["logprobs"]["token_logprobs"])
+    chat = post(server, "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 4, "use_beam_search": True, "n": 2})
+    assert len(chat.json()["choices"]) == 2
+    refused = post(server, "/v1/completions", body | {"use_beam_search": True, "stream": True})
+    assert refused.status_code == 400 and "only at its end" in refused.json()["error"]["message"]

@@ -82,7 +82,7 @@ class ShadowExecutor final : public Executor {
           slots_[at] = prefix;
         }
       }
-      if (item.samples) done.token.token = next_token(prefix, vocab_, item.sample);
+      if (item.samples) done.token = sampled(*item.request, prefix, item.sample);
       result_.items.push_back(done);
     }
     max_scored_rows = std::max(max_scored_rows, scored);
@@ -102,6 +102,14 @@ class ShadowExecutor final : public Executor {
   int lost = 0;
 
  private:
+  /// Beams get continuations, likeliest first, that depend on the whole prefix too.
+  SampledToken sampled(const Request& request, uint64_t prefix, int sample) const {
+    SampledToken out{next_token(prefix, vocab_, request.beam_width > 0 ? 0 : sample), 0, {}};
+    const int top = std::min(vocab_, 2 * request.beam_width);
+    for (int i = 0; i < top; ++i)
+      out.top.push_back({static_cast<TokenId>((out.token + i) % vocab_), -static_cast<float>(1 + prefix % 7 + static_cast<uint64_t>(i) * (1 + prefix % 3))});
+    return out;
+  }
   void move(const KvCopy& copy) {
     if (copy.from == Tier::pool && copy.to == Tier::pool) {
       for (int i = 0; i < copy.tokens; ++i) slots_[slot(copy.dst, i)] = slots_[slot(copy.src, i)];

@@ -12,7 +12,7 @@
 #include "engine/engine.h"
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
-#include "sched/parallel_sampling.h"
+#include "sched/branch_by_request.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
 #include "serve/openai/api_server.h"
@@ -131,7 +131,8 @@ class ToyServer {
     policies.chunk = chunk_catalog()[0].make({256, 0});
     policies.gates = make_gates(batching_catalog()[0], admission_catalog()[0], {});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);
-    policies.branching = std::make_unique<ParallelSampling>();
+    policies.allocator = kv_allocator_catalog()[0].make({options.block_tokens, options.max_model_len});
+    policies.branching = std::make_unique<BranchByRequest>(options.max_model_len);
     EngineConfig config;
     config.scheduler = {options.max_num_seqs, 256, options.max_model_len};
     config.kv_blocks = options.kv_blocks;

@@ -46,7 +46,7 @@ std::span<const AdmissionEntry> admission_catalog() {
   using Gate = std::unique_ptr<AdmissionGate>;
   static constexpr AdmissionEntry kEntries[] = {
       {"watermark", "when the present tokens fit, with a reserve; may preempt later", true,
-       [](const GateOptions& o) -> Gate { return std::make_unique<Watermark>(o.watermark); }},
+       [](const GateOptions& o) -> Gate { return std::make_unique<Watermark>(o.watermark, o.sequences_grow); }},
       {"exact", "when nobody would be preempted even if all reached max_tokens", false,
        [](const GateOptions& o) -> Gate { return std::make_unique<ExactAdmission>(o.lockstep); }},
       {"predicted", "when prompt and predicted outputs of all fit; who exceeds the prediction starts again with twice as much", false,

@@ -13,6 +13,7 @@ inline constexpr double kDefaultWatermark = 0.01;
 struct GateOptions {
   double watermark = kDefaultWatermark;   // --watermark: share of the pool that admission leaves free
   bool prefix_cache = true;  // whether a running sequence publishes what it computes
+  bool sequences_grow = true;  // whether they may need more blocks than at admission, for which some are left free
   // --max-num-batched-tokens is at least --max-num-seqs: everybody who has its first token gets the next in every step
   bool lockstep = true;
   int max_num_seqs = 256;

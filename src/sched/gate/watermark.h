@@ -11,19 +11,20 @@ namespace sluice {
 
 class Watermark final : public AdmissionGate {
  public:
-  explicit Watermark(double share) : share_(share) {}
+  Watermark(double share, bool sequences_grow) : share_(share), sequences_grow_(sequences_grow) {}
 
   Verdict admit(const Candidate& candidate, const View& view, std::span<const Decided> plan) const override {
     const int all = (static_cast<int>(candidate.seq.tokens.size()) + view.block_tokens - 1) / view.block_tokens;
     if (all > view.total_blocks) return Verdict::never;
     // The reserve protects sequences that run; alone, a sequence may have everything.
     const bool alone = view.running.empty() && plan.empty();
-    const int reserve = alone ? 0 : std::max(1, static_cast<int>(std::ceil(share_ * view.total_blocks)));
+    const int reserve = alone || !sequences_grow_ ? 0 : std::max(1, static_cast<int>(std::ceil(share_ * view.total_blocks)));
     return candidate.blocks_needed + reserve <= view.available_blocks ? Verdict::yes : Verdict::not_yet;
   }
 
  private:
   double share_;
+  bool sequences_grow_;
 };
 
 }  // namespace sluice

@@ -14,9 +14,7 @@ struct Unhonoured {
 constexpr char kNoConstraint[] = "constrained output is not built";
 // Known to OpenAI's or vLLM's clients, changing the answer, and not honoured here.
 constexpr Unhonoured kUnhonoured[] = {
-    {"use_beam_search", "[false]", "beam search is not built"},
-    {"length_penalty", "[1]", "it belongs to beam search, which is not built"},
-    {"early_stopping", "[false]", "it belongs to beam search, which is not built"},
+    {"early_stopping", "[false]", "a beam search ends when its best beam is no better than what has finished"},
     {"spaces_between_special_tokens", "[true]", "special tokens are always set apart as the tokenizer does"},
     {"truncate_prompt_tokens", "[]", "prompts are not truncated"},
     {"allowed_token_ids", "[]", kNoConstraint},
@@ -93,6 +91,34 @@ void read_stop(FieldReader& in, GenerationFields& out) {
   in.boolean("include_stop_str_in_output", out.include_stop_in_output);
 }
 
+/// As vLLM has them: best_of beams, or n without it, of which the best n are told.
+void read_beams(FieldReader& in, GenerationFields& out) {
+  bool beams = false;
+  in.boolean("use_beam_search", beams);
+  int best_of = out.n;
+  in.integer("best_of", best_of, 1, 128);
+  const bool penalty = in.number(kLengthPenaltyLimits, out.length_penalty);
+  if (!beams) {
+    if (best_of != out.n)
+      in.fail(unsupported(fmt::format("best_of is {} and n is {}, but choosing among samples is not built; leave it out or set it to n",
+                                      best_of, out.n), "best_of"));
+    if (penalty && out.length_penalty != 1)
+      in.fail(invalid_argument("length_penalty belongs to beam search; leave it out or set use_beam_search", "length_penalty"));
+    return;
+  }
+  out.beam_width = best_of;
+  if (best_of < out.n)
+    in.fail(invalid_argument(fmt::format("best_of is {} and n is {}; of {} beams at most so many are the best", best_of, out.n, best_of), "best_of"));
+  if (out.stream)
+    in.fail(unsupported("stream is true, but a beam search knows its tokens only at its end; leave stream out", "stream"));
+  if (!out.stop.empty())
+    in.fail(unsupported("stop is given, but a beam search ends at tokens alone; use stop_token_ids", "stop"));
+  const SamplingParams& s = out.sampling;
+  if (s.repetition_penalty != 1 || s.presence_penalty != 0 || s.frequency_penalty != 0 || !s.logit_bias.empty())
+    in.fail(unsupported("a beam search ranks by the model's own log-probabilities: repetition_penalty, presence_penalty, frequency_penalty and "
+                        "logit_bias have no part in it; leave them out", "use_beam_search"));
+}
+
 void read_logit_bias(FieldReader& in, SamplingParams& sampling) {
   const Json* bias = in.object("logit_bias", "an object of token ids and numbers from -100 to 100");
   if (bias == nullptr) return;
@@ -129,15 +155,9 @@ void read_generation_fields(FieldReader& in, GenerationFields& out) {
   int64_t seed = 0;
   if (in.integer("seed", seed, INT64_MIN, INT64_MAX)) out.seed = seed;
   in.integer("n", out.n, 1, 128);
-  int best_of = 0;
-  if (in.integer("best_of", best_of, 1, 128) && best_of != out.n)
-    in.fail(unsupported(
-        fmt::format("best_of is {} and n is {}, but choosing among samples is not built; leave it out or set "
-                    "it to n",
-                    best_of, out.n),
-        "best_of"));
   read_stream(in, out);
   read_stop(in, out);
+  read_beams(in, out);
   in.boolean("ignore_eos", out.ignore_eos);
   in.boolean("skip_special_tokens", out.skip_special_tokens);
   in.string("user", out.user);

@@ -27,6 +27,8 @@ struct GenerationFields {
   std::optional<int> max_tokens;                // 0: an echo and nothing more
   std::string max_tokens_param = "max_tokens";  // the name that the request used
   int n = 1;
+  int beam_width = 0;  // as Request's
+  float length_penalty = 1;
   int prompt_logprobs = -1;  // as Request's; of an echo
   bool stream = false, include_usage = false;
   bool continuous_usage = false;  // usage in every chunk

@@ -52,6 +52,18 @@ TEST(ApiRequest, ReadsEveryField) {
   EXPECT_TRUE(r->warnings.empty());
 }
 
+TEST(ApiRequest, BeamsAreBestOfOrN) {
+  const auto three = completion(R"("use_beam_search": true, "n": 3, "length_penalty": 0.5)");
+  ASSERT_TRUE(three.ok()) << three.error().message;
+  EXPECT_EQ(three->beam_width, 3);
+  EXPECT_EQ(three->length_penalty, 0.5f);
+  const auto best = completion(R"("use_beam_search": true, "n": 2, "best_of": 8)");
+  ASSERT_TRUE(best.ok()) << best.error().message;
+  EXPECT_EQ(best->beam_width, 8);
+  EXPECT_EQ(best->n, 2);
+  EXPECT_EQ(completion(R"("n": 2)")->beam_width, 0);
+}
+
 TEST(ApiRequest, NullIsAbsentAndNeutralIsFine) {
   for (const char* fields :
        {R"("temperature": null, "stop": null, "n": null, "logprobs": null, "logit_bias": null)",
@@ -110,7 +122,13 @@ TEST(ApiRequest, ErrorsNameTheField) {
       {R"("seed": 1.5)", "seed", "integer"},
       {R"("response_format": {"type": "json_object"})", "response_format", "json_object"},
       {R"("guided_json": {})", "guided_json", "leave it out"},
-      {R"("use_beam_search": true)", "use_beam_search", "beam"},
+      {R"("use_beam_search": 1)", "use_beam_search", "true or false"},
+      {R"("use_beam_search": true, "n": 4, "best_of": 3)", "best_of", "at most so many"},
+      {R"("use_beam_search": true, "n": 4, "stream": true)", "stream", "only at its end"},
+      {R"("use_beam_search": true, "stop": "x")", "stop", "stop_token_ids"},
+      {R"("use_beam_search": true, "presence_penalty": 1)", "use_beam_search", "no part"},
+      {R"("length_penalty": 0.5)", "length_penalty", "use_beam_search"},
+      {R"("use_beam_search": true, "length_penalty": 50)", "length_penalty", "from -10 to 10"},
       {R"("cache_salt": "")", "cache_salt", "empty"},
       {R"("service_tier": "flex")", "service_tier", "tiers"},
   };

@@ -199,6 +199,9 @@ Request ServedModel::engine_request(ApiKind kind, const GenerationFields& fields
   request.sampling = fields.sampling;
   request.sampling.seed = seed;
   request.n = fields.n;
+  request.beam_width = fields.beam_width;
+  request.length_penalty = fields.length_penalty;
+  if (fields.beam_width > 0) request.sampling.temperature = 0;
   request.ignore_eos = fields.ignore_eos;
   request.eos_token_ids =
       context_.eos_token_ids.empty() ? context_.tokenizer.end_of_generation() : context_.eos_token_ids;

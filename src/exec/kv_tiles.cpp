@@ -1,0 +1,22 @@
+#include "exec/kv_tiles.h"
+
+#include <cstring>
+
+namespace sluice {
+
+void copy_tiles(const KvLayerView& layer, const KvCopy& copy) {
+  const KvFormat& format = *layer.format;
+  const size_t tile = layer.tile_bytes(), block = tile * static_cast<size_t>(layer.kv_heads);
+  const size_t side_at = format.side_offset(layer.block_tokens, layer.head_dim);
+  const size_t rows = format.row_bytes(layer.head_dim) * static_cast<size_t>(copy.tokens);
+  const size_t sides = static_cast<size_t>(format.side_bytes) * static_cast<size_t>(copy.tokens);
+  for (uint8_t* kv : {layer.k, layer.v})
+    for (size_t at = 0; at < block; at += tile) {
+      uint8_t* to = kv + copy.dst * block + at;
+      const uint8_t* from = kv + copy.src * block + at;
+      std::memcpy(to, from, rows);
+      std::memcpy(to + side_at, from + side_at, sides);
+    }
+}
+
+}  // namespace sluice
