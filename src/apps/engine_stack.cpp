@@ -85,7 +85,7 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
         "shares of service under vtc, as in alice=2,bob=1; others have 1. A client is an API key (key1, key2, ... in the order of --api-key), or without keys the "
         "request's field user");
   o.add("--aging-ms", engine.aging_ms,
-        "waiting time that lifts a request in the queue, as the policy's line says, so that none starves; 0: the policy's own");
+        "the time of aging, of which the scheduling policies speak; 0: the policy's own");
   o.add("--chunk-policy", engine.chunk_policy, catalog_help("how prefill and decode share a step", chunk_catalog()));
   o.add("--long-prefill-token-threshold", engine.long_prefill_token_threshold,
         "most prefill tokens of one sequence in one step; 0: no limit");

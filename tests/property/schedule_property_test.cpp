@@ -106,6 +106,10 @@ EngineSetup random_setup(Rng& rng) {
   return s;
 }
 
+EngineSetup plain_setup() {
+  return {4, 64, 8, 64, 200, &queue_catalog()[0], &chunk_catalog()[0], &batching_catalog()[0], &prefix_cache_catalog()[0]};
+}
+
 struct World {
   World(const EngineSetup& s, int vocab) : setup(s), vocab(vocab), executor(s.blocks, s.block_tokens, vocab, clock) {
     auto pool = std::make_unique<BlockPool>(s.blocks, s.block_tokens);
@@ -178,12 +182,13 @@ struct World {
 
   /// What beams find alone, with room for all of them.
   std::map<int, std::vector<TokenId>> search_alone(const Request& request) const {
-    EngineSetup roomy = setup;
+    EngineSetup roomy = plain_setup();
+    roomy.block_tokens = setup.block_tokens;
+    roomy.max_model_len = setup.max_model_len;
     roomy.blocks = 4000;
     roomy.max_num_seqs = 64;
     roomy.budget = 1000;
     roomy.cache = &prefix_cache_catalog().back();
-    roomy.allocator = &kv_allocator_catalog()[0];
     World alone(roomy, vocab);
     const RequestId id = alone.add(request);
     while (alone.engine->step()) {
@@ -340,10 +345,6 @@ TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
   EXPECT_GT(reached.loaded, 1000u);
   EXPECT_GT(reached.fetched, 100u);
   EXPECT_GT(reached.lost, 100u);
-}
-
-EngineSetup plain_setup() {
-  return {4, 64, 8, 64, 200, &queue_catalog()[0], &chunk_catalog()[0], &batching_catalog()[0], &prefix_cache_catalog()[0]};
 }
 
 TEST(Schedule, OldestNeverStarvesUnderFcfs) {

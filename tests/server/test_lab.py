@@ -34,8 +34,8 @@ def test_the_document_is_what_the_catalog_and_the_last_report_say():
 def test_names_groups_and_ids_choose(tmp_path):
     listed = sluice("lab", "list").stdout
     assert "radix" in listed and "kv:" in listed
-    one = sluice("lab", "run", "radix")
-    assert one.returncode == 0 and one.stdout.startswith("V7") and "1 held, 0 not held" in one.stdout
+    one = sluice("lab", "run", "H4")
+    assert one.returncode == 0 and one.stdout.startswith("H4") and "1 held, 0 not held" in one.stdout
     unknown = sluice("lab", "run", "nothing")
     assert unknown.returncode == 1 and "experiments are: " in unknown.stderr
     assert "--all" in sluice("lab", "run").stderr
