@@ -7,12 +7,12 @@
 namespace sluice {
 namespace {
 
-constexpr const char kQueue[] = "--scheduling-policy", kBatching[] = "--batching", kAdmission[] = "--admission-policy",
+constexpr const char kQueue[] = "--scheduling-policy", kChunk[] = "--chunk-policy", kBatching[] = "--batching", kAdmission[] = "--admission-policy",
                      kCache[] = "--prefix-cache";
 
 bool chosen(const EngineOptions& o, const Choice& choice) {
   const std::pair<std::string_view, const std::string*> values[] = {
-      {kQueue, &o.scheduling_policy}, {"--chunk-policy", &o.chunk_policy}, {kBatching, &o.batching},
+      {kQueue, &o.scheduling_policy}, {kChunk, &o.chunk_policy}, {kBatching, &o.batching},
       {kAdmission, &o.admission_policy}, {"--preemption-policy", &o.preemption_policy}, {kCache, &o.prefix_cache}};
   return std::ranges::any_of(values, [&](const auto& v) { return v.first == choice.flag && *v.second == choice.value; });
 }
@@ -27,6 +27,7 @@ std::span<const Combination> combinations() {
   using enum Combination::Kind;
   constexpr std::string_view kOutranks = "a waiting request may still take the place of one that it outranks; the promise that nobody is preempted holds for memory alone";
   constexpr std::string_view kExceeds = "a request that exceeds its bin is stopped and goes on later; the promise that nobody is preempted holds for memory alone";
+  constexpr std::string_view kAllDecodes = "no prompt is computed beside a decode, so that a waiting request takes the place of all that it outranks, or of none";
   constexpr std::string_view kNoJoining = "prompts that share a prefix and start in the same batch each compute it: nobody waits for another's";
   static constexpr Combination kTable[] = {
       {{kQueue, "lpm"}, {kCache, "none"}, refused, "it orders by what the prefix cache holds, and there is none; choose another policy or leave the cache on"},
@@ -36,6 +37,8 @@ std::span<const Combination> combinations() {
       {{kAdmission, "reserve"}, {kQueue, "mlfq"}, falls_back, kOutranks},
       {{kAdmission, "exact"}, {kBatching, "length-binned"}, falls_back, kExceeds},
       {{kAdmission, "reserve"}, {kBatching, "length-binned"}, falls_back, kExceeds},
+      {{kChunk, "decode-first"}, {kQueue, "priority-aging"}, falls_back, kAllDecodes},
+      {{kChunk, "decode-first"}, {kQueue, "mlfq"}, falls_back, kAllDecodes},
       {{kBatching, "static"}, {kCache, "radix"}, falls_back, kNoJoining},
       {{kBatching, "static"}, {kCache, "hash"}, falls_back, kNoJoining},
       {{kBatching, "windowed"}, {kCache, "radix"}, falls_back, kNoJoining},

@@ -64,6 +64,7 @@ struct House {
 TEST(Displace, AnUrgentRequestTakesTheSeatOfTheLowestClassInTheNextStep) {
   for (const ChunkPolicyEntry& chunk : chunk_catalog()) {
     SCOPED_TRACE(std::string(chunk.name));
+    const uint64_t displaced = chunk.name == "decode-first" ? 2 : 1;  // there no prompt is computed beside a decode
     House house(2, 64, chunk.name.data());
     house.add(1, 0, 8, 20);
     house.add(2, 10, 8, 20);
@@ -73,10 +74,10 @@ TEST(Displace, AnUrgentRequestTakesTheSeatOfTheLowestClassInTheNextStep) {
     house.step();
     EXPECT_EQ(house.outputs[0].size(), 1u) << "it starts in this very step";
     EXPECT_EQ(house.outputs[2].size(), before) << "in the place of the lowest class";
-    EXPECT_EQ(house.engine->stats().preemptions, 1u);
+    EXPECT_EQ(house.engine->stats().preemptions, displaced);
     house.finish();
     EXPECT_EQ(house.engine->stats().finished_requests, 3u);
-    EXPECT_EQ(house.engine->stats().preemptions, 1u);
+    EXPECT_EQ(house.engine->stats().preemptions, displaced);
   }
 }
 
