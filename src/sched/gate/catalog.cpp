@@ -24,7 +24,7 @@ std::span<const BatchingEntry> batching_catalog() {
          gates.push_back(std::make_unique<StaticBatch>());
          return gates;
        }},
-      {"windowed", "the same, formed when --max-num-seqs wait or the first has waited for --max-queue-delay-ms",
+      {"windowed", "the same, formed when all seats are asked for or the first has waited for the queue delay",
        [](const GateOptions& o) {
          Gates gates;
          gates.push_back(std::make_unique<WindowedBatch>(o.max_num_seqs, o.max_queue_delay));
