@@ -26,6 +26,9 @@ void Scheduler::restore(Sequence& seq, const TierHit& hit, StepPlan& plan) {
     plan.copies.push_back(tiers_.load(*block.key, to.id()));
     seq.table.push(std::move(to));
   }
+  // What the sequence holds with these, before another takes any.
+  const int hold = policies_.allocator->blocks_to_hold(seq.table.size() * pool_.block_tokens());
+  while (seq.table.size() < hold) seq.table.push(fresh_block(seq.table));
 }
 
 void Scheduler::fetch_for_waiting(StepPlan& plan, Nanos now) {

@@ -58,7 +58,7 @@ Result<Finding> run(const Setting& setting) {
 extern const Experiment kBlockSharing;
 const Experiment kBlockSharing = {
     .name = "block-sharing",
-    .ids = "V5 V10",
+    .ids = "V5",
     .group = "kv",
     .technique = "Block sharing by reference count, copied on write: how much, by block size",
     .paper = "Kwon et al., PagedAttention, SOSP 2023, 4.4",
