@@ -52,9 +52,6 @@ Result<Chosen> choose(const EngineOptions& options) {
              find_entry(preempt_catalog(), options.preemption_policy, "--preemption-policy"));
   SLUICE_TRY(const PrefixCacheEntry* cache, find_entry(prefix_cache_catalog(), options.prefix_cache, "--prefix-cache"));
   SLUICE_TRY(const KvAllocatorEntry* allocator, find_entry(kv_allocator_catalog(), options.kv_allocator, "--kv-allocator"));
-  if (options.prefix_cache != "none" && !allocator->make({})->shares())
-    return invalid_argument(fmt::format("--kv-allocator {} gives every sequence memory of its own, which no prefix cache can share; add "
-                                        "--no-enable-prefix-caching or --prefix-cache none", allocator->name), "--kv-allocator");
   SLUICE_TRY(const TierPolicyEntry* tier, find_entry(tier_policy_catalog(), options.kv_tier_policy, "--kv-tier-policy"));
   SLUICE_TRY(const RestorePolicyEntry* restore, find_entry(restore_catalog(), options.kv_restore, "--kv-restore"));
   SLUICE_TRY_STATUS(check_range("--block-size", options.block_tokens, 1, allocator->page_groups ? kMostBlockTokens : 256));
@@ -172,6 +169,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   config.vocab_size = options.vocab_size;
   config.max_waiting = options.max_waiting;
   config.limits = options.limits;
+  config.closed_batches = chosen.batching->closed;
   config.reads_priority = chosen.queue->reads_priority || chosen.preempt->reads_priority;
   return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock,
                                   times);

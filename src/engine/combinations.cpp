@@ -8,12 +8,12 @@ namespace sluice {
 namespace {
 
 constexpr const char kQueue[] = "--scheduling-policy", kChunk[] = "--chunk-policy", kBatching[] = "--batching", kAdmission[] = "--admission-policy",
-                     kCache[] = "--prefix-cache";
+                     kCache[] = "--prefix-cache", kAllocator[] = "--kv-allocator";
 
 bool chosen(const EngineOptions& o, const Choice& choice) {
   const std::pair<std::string_view, const std::string*> values[] = {
       {kQueue, &o.scheduling_policy}, {kChunk, &o.chunk_policy}, {kBatching, &o.batching},
-      {kAdmission, &o.admission_policy}, {"--preemption-policy", &o.preemption_policy}, {kCache, &o.prefix_cache}};
+      {kAdmission, &o.admission_policy}, {"--preemption-policy", &o.preemption_policy}, {kCache, &o.prefix_cache}, {kAllocator, &o.kv_allocator}};
   return std::ranges::any_of(values, [&](const auto& v) { return v.first == choice.flag && *v.second == choice.value; });
 }
 
@@ -29,7 +29,15 @@ std::span<const Combination> combinations() {
   constexpr std::string_view kExceeds = "a request that exceeds its bin is stopped and goes on later; the promise that nobody is preempted holds for memory alone";
   constexpr std::string_view kAllDecodes = "no prompt is computed beside a decode, so that a waiting request takes the place of all that it outranks, or of none";
   constexpr std::string_view kNoJoining = "prompts that share a prefix and start in the same batch each compute it: nobody waits for another's";
+  constexpr std::string_view kAhead = "page groups that are taken ahead are not counted: now and then a sequence may be preempted for one";
+  constexpr std::string_view kApart = "it gives every sequence memory of its own, which no prefix cache can share; add --no-enable-prefix-caching or --prefix-cache none";
+  constexpr std::string_view kWhole = "every sequence has a whole context from its admission on, whatever is known of its length; leave the admission policy at watermark";
   static constexpr Combination kTable[] = {
+      {{kAllocator, "static"}, {kCache, "radix"}, refused, kApart},
+      {{kAllocator, "static"}, {kCache, "hash"}, refused, kApart},
+      {{kAllocator, "static"}, {kAdmission, "exact"}, refused, kWhole},
+      {{kAllocator, "static"}, {kAdmission, "predicted"}, refused, kWhole},
+      {{kAllocator, "static"}, {kAdmission, "reserve"}, refused, kWhole},
       {{kQueue, "lpm"}, {kCache, "none"}, refused, "it orders by what the prefix cache holds, and there is none; choose another policy or leave the cache on"},
       {{kAdmission, "exact"}, {kQueue, "priority-aging"}, falls_back, kOutranks},
       {{kAdmission, "reserve"}, {kQueue, "priority-aging"}, falls_back, kOutranks},
@@ -37,6 +45,8 @@ std::span<const Combination> combinations() {
       {{kAdmission, "reserve"}, {kQueue, "mlfq"}, falls_back, kOutranks},
       {{kAdmission, "exact"}, {kBatching, "length-binned"}, falls_back, kExceeds},
       {{kAdmission, "reserve"}, {kBatching, "length-binned"}, falls_back, kExceeds},
+      {{kAdmission, "exact"}, {kAllocator, "virtual"}, falls_back, kAhead},
+      {{kAdmission, "reserve"}, {kAllocator, "virtual"}, falls_back, kAhead},
       {{kChunk, "decode-first"}, {kQueue, "priority-aging"}, falls_back, kAllDecodes},
       {{kChunk, "decode-first"}, {kQueue, "mlfq"}, falls_back, kAllDecodes},
       {{kBatching, "static"}, {kCache, "radix"}, falls_back, kNoJoining},

@@ -95,6 +95,8 @@ Result<RequestId> Engine::add(Request request, Sink sink, double* retry_after_s)
                                         prompt + request.max_tokens, context), "max_tokens");
   if (request.n < 1 || request.n > 128)
     return invalid_argument(fmt::format("n is {}; it must be from 1 to 128", request.n), "n");
+  if (request.beam_width > 0 && config_.closed_batches)
+    return invalid_argument("beam search needs --batching continuous: its beams come and go, and nobody may join a batch that runs", "use_beam_search");
   if (request.beam_width > 0 && request.n > request.beam_width)
     return invalid_argument(fmt::format("n is {}; of {} beams at most so many are the best", request.n, request.beam_width), "n");
   if (request.beam_width > 0 && request.prompt_logprobs >= 0)

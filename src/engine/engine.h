@@ -35,6 +35,7 @@ struct EngineConfig {
   int max_waiting = 1024;      // requests in the queue; one more is refused
   TierConfig tiers;            // host memory and disk beside the pool
   RequestLimits limits;        // of those that may enter the queue
+  bool closed_batches = false;  // beams, which come and go, have no place in them
   bool reads_priority = false;  // the queue's policy does: without, a request's priority changes nothing
 };
 

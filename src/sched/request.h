@@ -1,6 +1,7 @@
 #pragma once
 // What a client asks for, as plain data. Immutable once it is in the engine.
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -44,6 +45,9 @@ struct Request {
   std::string client;           // whose request this is: what is shared among clients is shared by this name
   CacheSalt salt = 0;
   Nanos arrival = 0;            // filled in by the engine when 0
+
+  /// The most sequences that it is at once.
+  int lines() const { return std::max(n, beam_width); }
 };
 
 enum class FinishReason : uint8_t { none, stop, length, cancelled, error };

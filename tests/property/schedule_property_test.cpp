@@ -85,7 +85,10 @@ EngineSetup random_setup(Rng& rng) {
   s.preempt = pick(rng, preempt_catalog());
   s.admission = pick(rng, admission_catalog());
   s.allocator = pick(rng, kv_allocator_catalog());
-  if (!s.allocator->make({})->shares()) s.cache = &prefix_cache_catalog().back();
+  if (!s.allocator->make({})->shares()) {  // what goes with it: engine/combinations.cpp
+    s.cache = &prefix_cache_catalog().back();
+    s.admission = &admission_catalog()[0];
+  }
   s.watermark = rng.below(3) == 0 ? 0.3 : rng.below(2) == 0 ? 0 : 0.01;
   s.long_prefill_token_threshold = rng.below(4) == 0 ? static_cast<int>(rng.between(1, 20)) : 0;
   if (rng.below(4) == 0) s.chunks.chunk_tokens = static_cast<int>(rng.between(1, 40));
@@ -242,7 +245,7 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
   if (rng.below(3) == 0) r.eos_token_ids = {static_cast<TokenId>(rng.below(vocab))};
   r.ignore_eos = rng.below(3) == 0;
   if (rng.below(6) == 0) r.prompt_logprobs = 0;
-  if (rng.below(8) == 0) {
+  if (rng.below(8) == 0 && !s.batching->closed) {
     r.beam_width = static_cast<int>(rng.between(r.n, r.n + 3));
     r.prompt_logprobs = -1;
     r.length_penalty = static_cast<float>(rng.below(3));
@@ -268,12 +271,14 @@ void run_schedule(uint64_t seed, Reached& reached) {
   int added = 0;
   uint64_t needed_steps = 0;
   bool each_fits_alone = true;  // with all of its samples
+  bool searches = false;  // beams that wait for siblings give up their seats to them
   int steps = 0;
   while (true) {
     while (added < requests && rng.below(3) == 0) {
       Request r = random_request(rng, setup, vocab, prefixes);
       const int full = (static_cast<int>(r.prompt.size()) + r.max_tokens + setup.block_tokens - 1) / setup.block_tokens;
-      each_fits_alone &= r.n * full + (r.n > 1) <= setup.blocks;
+      each_fits_alone &= r.lines() * full + (r.lines() > 1) <= setup.blocks;
+      searches |= r.beam_width > 0;
       needed_steps += static_cast<uint64_t>(r.n) * (r.prompt.size() + r.max_tokens);
       world.add(std::move(r));
       ++added;
@@ -316,9 +321,9 @@ void run_schedule(uint64_t seed, Reached& reached) {
   EXPECT_EQ(stats.running + stats.waiting, 0);
   // Some preempt whatever there is room for: the table of combinations says so.
   const bool displaces = std::ranges::any_of(combinations(), [&](const Combination& c) {
-    return c.one.value == setup.admission->name && (c.other.value == setup.queue->name || c.other.value == setup.batching->name);
+    return c.one.value == setup.admission->name && (c.other.value == setup.queue->name || c.other.value == setup.batching->name || c.other.value == setup.allocator->name);
   });
-  if (each_fits_alone && !displaces && (setup.admission->name == "exact" || setup.admission->name == "reserve")) {
+  if (each_fits_alone && !displaces && !searches && (setup.admission->name == "exact" || setup.admission->name == "reserve")) {
     EXPECT_EQ(stats.preemptions, 0u) << "admission promised room to the end";
   }
   EXPECT_EQ(stats.free_blocks + stats.cached_idle_blocks, stats.total_blocks) << "blocks leaked";

@@ -23,21 +23,22 @@ std::span<const BatchingEntry> batching_catalog() {
          Gates gates;
          gates.push_back(std::make_unique<StaticBatch>());
          return gates;
-       }},
+       },
+       false, false, true},
       {"windowed", "the same, formed when all seats are asked for or the first has waited for the queue delay",
        [](const GateOptions& o) {
          Gates gates;
          gates.push_back(std::make_unique<WindowedBatch>(o.max_num_seqs, o.max_queue_delay));
          return gates;
        },
-       true},
+       true, false, true},
       {"length-binned", "static batches of those whose outputs are predicted to be about as long",
        [](const GateOptions& o) {
          Gates gates;
          gates.push_back(std::make_unique<LengthBinned>(o.max_num_seqs, o.lengths));
          return gates;
        },
-       false, true},
+       false, true, true},
   };
   return kEntries;
 }

@@ -30,6 +30,7 @@ struct BatchingEntry {
   Gates (*make)(const GateOptions& options);
   bool reads_queue_delay = false;  // for the others --max-queue-delay-ms is an error
   bool reads_lengths = false;      // a predictor of lengths
+  bool closed = false;             // nobody joins a batch that runs, not even the beams of its own members
 };
 std::span<const BatchingEntry> batching_catalog();
 

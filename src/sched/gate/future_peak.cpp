@@ -7,10 +7,10 @@ namespace sluice {
 void add_claims(const Sequence& seq, bool in_step, std::vector<Claim>& claims) {
   const int steps = std::max(1, seq.request->max_tokens - seq.output_tokens());
   const bool first_is_ahead = seq.output_tokens() == 0;
-  claims.insert(claims.end(), static_cast<size_t>(first_is_ahead && seq.sample == 0 ? seq.request->n : 1),
+  claims.insert(claims.end(), static_cast<size_t>(first_is_ahead && seq.sample == 0 ? seq.request->lines() : 1),
                 Claim{static_cast<int>(seq.tokens.size()), steps, in_step});
   // When samples part, all copy the block that they share, and the scheduler counts one copy more than is made.
-  if (first_is_ahead && seq.request->n > 1) claims.push_back({1, 1, false});
+  if (first_is_ahead && seq.request->lines() > 1) claims.push_back({1, 1, false});
 }
 
 int64_t future_peak_blocks(std::vector<Claim> claims, int block_tokens) {

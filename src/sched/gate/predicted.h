@@ -70,7 +70,7 @@ class PredictedReservation final : public AdmissionGate {
   int64_t reservation(const Sequence& seq, const View& view) const {
     const int64_t positions = std::max<int64_t>(static_cast<int64_t>(seq.tokens.size()), seq.prompt_tokens() + reserved_outputs(table_.at(seq.id)));
     const bool will_fork = seq.sample == 0 && seq.output_tokens() == 0;
-    return (will_fork ? seq.request->n : 1) * blocks(positions, view);
+    return (will_fork ? seq.request->lines() : 1) * blocks(positions, view);
   }
 
   const LengthPredictor* lengths_;
