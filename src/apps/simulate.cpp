@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "apps/bench/calibrate.h"
 #include "apps/bench/workload.h"
 #include "apps/catalog_help.h"
 #include "apps/command.h"
@@ -22,7 +23,7 @@ namespace {
 struct SimulateFlags {
   WorkloadFlags workload;
   EngineOptions engine;
-  std::string cost_path, result_path, timeline_path, plot_dir, router = "round-robin";
+  std::string cost_path, calibrate_model, result_path, timeline_path, plot_dir, router = "round-robin";
   int64_t kv_tokens = 0;
   int replicas = 1;
 
@@ -33,6 +34,8 @@ struct SimulateFlags {
       return invalid_argument(
           fmt::format("--max-model-len is {}; it must be at least 2, or 0 for the longest request", engine.max_model_len),
           "--max-model-len");
+    if (!cost_path.empty() && !calibrate_model.empty())
+      return invalid_argument("--calibrate measures what --cost reads: give one of them", "--calibrate");
     if (replicas < 1 || replicas > 1024)
       return invalid_argument(fmt::format("--replicas is {}; it must be from 1 to 1024", replicas), "--replicas");
     if (replicas == 1 && options.given("router"))
@@ -68,10 +71,21 @@ Status write_plots(const RunPlots& plots, const std::string& directory) {
   return {};
 }
 
-Result<StepCost> read_cost(const std::string& path) {
-  if (path.empty()) return StepCost::built_in();
-  SLUICE_TRY(const std::string text, read_file(path));
-  return StepCost::from_json(text, path);
+/// From the file, or measured on the model now, or the built-in one.
+Result<StepCost> find_cost(const SimulateFlags& flags) {
+  if (!flags.calibrate_model.empty()) {
+    EngineFlags real;
+    real.model = flags.calibrate_model;
+    real.engine.max_num_seqs = flags.engine.max_num_seqs;
+    real.engine.max_num_batched_tokens = flags.engine.max_num_batched_tokens;
+    real.engine.max_model_len = 0;
+    real.engine.max_waiting = kEveryRequest;
+    SLUICE_TRY(const auto stack, load_engine_stack(real));
+    return calibrate(*stack, flags.calibrate_model, kCalibrationRequests);
+  }
+  if (flags.cost_path.empty()) return StepCost::built_in();
+  SLUICE_TRY(const std::string text, read_file(flags.cost_path));
+  return StepCost::from_json(text, flags.cost_path);
 }
 
 }  // namespace
@@ -90,6 +104,7 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
       "the computation, and prints the report of 'sluice bench serve'.");
   options.add("--cost", flags.cost_path,
               "step-time model, as 'sluice bench calibrate' writes it; without one, that of a 0.5B model in Q8_0 on two cores");
+  options.add("--calibrate", flags.calibrate_model, "measures the step-time model of this model on this machine first, as 'sluice bench calibrate' does");
   workload.declare(options);
   options.group("Replicas");
   options.add("--replicas", flags.replicas, "engines that share the load, each with all of what the flags below say");
@@ -112,9 +127,9 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
     if (workload.num_prompts == 0) workload.num_prompts = 100;
     if (workload.request_rate == "trace") workload.request_rate = "inf";
   }
-  SLUICE_TRY(const StepCost cost, read_cost(flags.cost_path));
+  SLUICE_TRY(const StepCost cost, find_cost(flags));
   std::fputs(fmt::format("# step times of {}, {}{}\n", cost.model, cost.machine,
-                         flags.cost_path.empty() ? "; 'sluice bench calibrate' measures those of a model here" : "").c_str(), stdout);
+                         flags.cost_path.empty() && flags.calibrate_model.empty() ? "; 'sluice bench calibrate' measures those of a model here" : "").c_str(), stdout);
   SLUICE_TRY(const auto requests, RequestStream::open(workload, 1 << 20));
   const RequestStream::Extent extent = requests->measure();
   if (engine.max_model_len == 0) engine.max_model_len = std::max(2, extent.longest);

@@ -15,6 +15,8 @@ extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhil
 extern const Experiment kSharedAttention;
 // batching/
 extern const Experiment kContinuous;
+// routing/
+extern const Experiment kPrefixAwareRouting, kSimulator;
 
 namespace {
 
@@ -40,6 +42,8 @@ constexpr std::array kCatalog = {
     &kNativePack,
     &kPhilox,
     &kSimulation,
+    &kPrefixAwareRouting,
+    &kSimulator,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {
