@@ -20,5 +20,5 @@ if [ ${#traces[@]} -eq 0 ]; then
 fi
 mkdir -p build/bench
 [ -f "$model" ] || "$sluice" convert --random --like qwen2.5-0.5b --type q8_0 "$model"
-exec "$sluice" bench fidelity "$model" --traces "${traces[@]}" --max-model-len 2048 --max-num-seqs 16 --max-num-batched-tokens 512 \
+exec "$sluice" bench fidelity "$model" --traces "$(IFS=,; echo "${traces[*]}")" --max-model-len 2048 --max-num-seqs 16 --max-num-batched-tokens 512 \
   -o build/bench/fidelity.md
