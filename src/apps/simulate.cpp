@@ -127,6 +127,10 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
     if (workload.num_prompts == 0) workload.num_prompts = 100;
     if (workload.request_rate == "trace") workload.request_rate = "inf";
   }
+  // All that can be refused is, before anything is measured or read.
+  SLUICE_TRY_STATUS(workload.check());
+  SLUICE_TRY_STATUS(check_scheduling(engine));
+  SLUICE_TRY(auto router, make_router(flags.router, {engine.block_tokens, workload.seed}));
   SLUICE_TRY(const StepCost cost, find_cost(flags));
   std::fputs(fmt::format("# step times of {}, {}{}\n", cost.model, cost.machine,
                          flags.cost_path.empty() && flags.calibrate_model.empty() ? "; 'sluice bench calibrate' measures those of a model here" : "").c_str(), stdout);
@@ -135,7 +139,6 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   if (engine.max_model_len == 0) engine.max_model_len = std::max(2, extent.longest);
   if (flags.kv_tokens == 0) flags.kv_tokens = int64_t{engine.max_model_len} * engine.max_num_seqs;
   engine.kv_blocks = static_cast<int>(std::min<int64_t>(flags.kv_tokens / std::max(1, engine.block_tokens) + 1, 1 << 26));
-  SLUICE_TRY(auto router, make_router(flags.router, {engine.block_tokens, workload.seed}));
   SLUICE_TRY(const auto cluster, Cluster::build(engine, flags.replicas, cost, std::move(router)));
 
   std::unique_ptr<Timeline> timeline;

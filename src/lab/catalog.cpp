@@ -10,7 +10,7 @@ namespace sluice::lab {
 // kv/
 extern const Experiment kHashChain, kInFlightPrefix, kInt8Kv, kMultiTurn, kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular;
 // measured_elsewhere.cpp
-extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kSimulation, kTiledAttention;
+extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kTiledAttention;
 // attention/
 extern const Experiment kSharedAttention;
 // batching/
@@ -41,7 +41,6 @@ constexpr std::array kCatalog = {
     &kI8G128,
     &kNativePack,
     &kPhilox,
-    &kSimulation,
     &kPrefixAwareRouting,
     &kSimulator,
 };

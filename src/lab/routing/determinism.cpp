@@ -34,9 +34,9 @@ Result<Finding> run(const Setting& setting) {
 extern const Experiment kSimulator;
 const Experiment kSimulator = {
     .name = "simulator",
-    .ids = "",
-    .group = "routing",
-    .technique = "Discrete-event simulation with the real engine and scheduler",
+    .ids = "-",
+    .group = "simulation",
+    .technique = "Discrete-event simulation with the real engine, scheduler and policies",
     .paper = "after Agrawal et al., Vidur, MLSys 2024",
     .file = "src/sim/cluster.h",
     .flag = "`sluice simulate`",

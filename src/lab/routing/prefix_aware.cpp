@@ -30,7 +30,7 @@ Result<Finding> run(const Setting& setting) {
 extern const Experiment kPrefixAwareRouting;
 const Experiment kPrefixAwareRouting = {
     .name = "prefix-aware-routing",
-    .ids = "",
+    .ids = "-",
     .group = "routing",
     .technique = "Prefix-aware routing: to the replica whose cache has the prompt, while loads are close",
     .paper = "SGLang v0.4's cache-aware load balancer, 2024; Srivatsa et al., Preble, ICLR 2025",
