@@ -1,24 +1,100 @@
-// sluice simulate: a trace through the real engine and scheduler, on a virtual clock and a step-time model.
+// sluice simulate: a trace through the real engine and scheduler, on a virtual clock and a step-time model; with several
+// replicas, through a router as well.
 
 #include <cstdio>
+#include <filesystem>
 
+#include "apps/bench/calibrate.h"
 #include "apps/bench/workload.h"
+#include "apps/catalog_help.h"
 #include "apps/command.h"
 #include "apps/engine_stack.h"
 #include "apps/progress.h"
 #include "apps/text_file.h"
 #include "base/mapped_file.h"
 #include "engine/combinations.h"
-#include "sim/replay.h"
-#include "sim/sim_executor.h"
+#include "route/catalog.h"
+#include "sim/cluster.h"
+#include "sim/run_plots.h"
+#include "sim/timeline.h"
 
 namespace sluice {
+namespace {
 
-Result<int> simulate_main(const std::vector<std::string>& args) {
+struct SimulateFlags {
   WorkloadFlags workload;
   EngineOptions engine;
-  std::string cost_path, result_path;
+  std::string cost_path, calibrate_model, result_path, timeline_path, plot_dir, router = "round-robin";
   int64_t kv_tokens = 0;
+  int replicas = 1;
+
+  Status check(const OptionSet& options) const {
+    if (kv_tokens < 0)
+      return invalid_argument(fmt::format("--num-kv-tokens is {}; it must be at least 0", kv_tokens), "--num-kv-tokens");
+    if (engine.max_model_len < 0 || engine.max_model_len == 1)
+      return invalid_argument(
+          fmt::format("--max-model-len is {}; it must be at least 2, or 0 for the longest request", engine.max_model_len),
+          "--max-model-len");
+    if (!cost_path.empty() && !calibrate_model.empty())
+      return invalid_argument("--calibrate measures what --cost reads: give one of them", "--calibrate");
+    if (replicas < 1 || replicas > 1024)
+      return invalid_argument(fmt::format("--replicas is {}; it must be from 1 to 1024", replicas), "--replicas");
+    if (replicas == 1 && options.given("router"))
+      return invalid_argument("--router has no choice with one replica: give --replicas", "--router");
+    return {};
+  }
+};
+
+std::string cache_line(const EngineStats& s) {
+  const double share = s.prefix_queries_tokens > 0 ? static_cast<double>(s.prefix_hits_tokens) / static_cast<double>(s.prefix_queries_tokens) : 0;
+  return fmt::format("{} steps, {} preemptions, prefix cache hit {:.1f} % of {} prompt tokens", s.steps, s.preemptions, 100 * share, s.prefix_queries_tokens);
+}
+
+std::string summary(const std::vector<EngineStats>& replicas) {
+  EngineStats all;
+  std::string text;
+  for (size_t i = 0; i < replicas.size(); ++i) {
+    const EngineStats& s = replicas[i];
+    all.steps += s.steps;
+    all.preemptions += s.preemptions;
+    all.prefix_hits_tokens += s.prefix_hits_tokens;
+    all.prefix_queries_tokens += s.prefix_queries_tokens;
+    if (replicas.size() > 1) text += fmt::format("replica {}: {} requests, {}\n", i, s.finished_requests, cache_line(s));
+  }
+  return text + cache_line(all);
+}
+
+Status write_plots(const RunPlots& plots, const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) return io_error(fmt::format("--plot: cannot make the directory {}: {}", directory, error.message()));
+  for (const RunPlots::File& file : plots.plots()) SLUICE_TRY_STATUS(write_text_file(directory + "/" + file.name, file.plot.to_svg()));
+  return {};
+}
+
+/// From the file, or measured on the model now, or the built-in one.
+Result<StepCost> find_cost(const SimulateFlags& flags) {
+  if (!flags.calibrate_model.empty()) {
+    EngineFlags real;
+    real.model = flags.calibrate_model;
+    real.engine.max_num_seqs = flags.engine.max_num_seqs;
+    real.engine.max_num_batched_tokens = flags.engine.max_num_batched_tokens;
+    real.engine.max_model_len = 0;
+    real.engine.max_waiting = kEveryRequest;
+    SLUICE_TRY(const auto stack, load_engine_stack(real));
+    return calibrate(*stack, flags.calibrate_model, kCalibrationRequests);
+  }
+  if (flags.cost_path.empty()) return StepCost::built_in();
+  SLUICE_TRY(const std::string text, read_file(flags.cost_path));
+  return StepCost::from_json(text, flags.cost_path);
+}
+
+}  // namespace
+
+Result<int> simulate_main(const std::vector<std::string>& args) {
+  SimulateFlags flags;
+  WorkloadFlags& workload = flags.workload;
+  EngineOptions& engine = flags.engine;
   workload.num_prompts = 0;
   workload.request_rate = "trace";
   engine.max_model_len = 0;
@@ -27,71 +103,78 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
       "sluice simulate",
       "Replays a trace through the same engine, scheduler and policies that serve, with a step-time model in place of\n"
       "the computation, and prints the report of 'sluice bench serve'.");
-  options.add("--cost", cost_path,
+  options.add("--cost", flags.cost_path,
               "step-time model, as 'sluice bench calibrate' writes it; without one, that of a 0.5B model in Q8_0 on two cores");
+  options.add("--calibrate", flags.calibrate_model, "measures the step-time model of this model on this machine first, as 'sluice bench calibrate' does");
   workload.declare(options);
+  options.group("Replicas");
+  options.add("--replicas", flags.replicas, "engines that share the load, each with all of what the flags below say");
+  options.add("--router", flags.router, catalog_help("which replica gets a request", router_catalog()));
   options.group("Engine");
-  options.add("--num-kv-tokens", kv_tokens,
+  options.add("--num-kv-tokens", flags.kv_tokens,
               "tokens that the KV cache holds; 0: what --max-num-seqs full contexts need");
   options.add("-c,--max-model-len", engine.max_model_len,
               "context: most tokens of one sequence; 0: the longest request");
   declare_scheduling(options, engine);
   options.group("Output");
-  options.add("--result-file", result_path, "write the report as JSON too");
+  options.add("--result-file", flags.result_path, "write the report as JSON too");
+  options.add("--timeline", flags.timeline_path,
+              "write what every step did to this file, as a Chrome trace (for Perfetto or chrome://tracing; 0.3 KB a step)");
+  options.add("--plot", flags.plot_dir, "write plots over time to this directory: queue.svg, kv.svg, ttft.svg, tbt.svg");
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
-  if (kv_tokens < 0)
-    return invalid_argument(fmt::format("--num-kv-tokens is {}; it must be at least 0", kv_tokens), "--num-kv-tokens");
-  if (engine.max_model_len < 0 || engine.max_model_len == 1)
-    return invalid_argument(
-        fmt::format("--max-model-len is {}; it must be at least 2, or 0 for the longest request", engine.max_model_len),
-        "--max-model-len");
+  SLUICE_TRY_STATUS(flags.check(options));
   if (workload.trace.empty()) {  // random requests have no times and no number of their own
     if (workload.num_prompts == 0) workload.num_prompts = 100;
     if (workload.request_rate == "trace") workload.request_rate = "inf";
   }
-  StepCost cost = StepCost::built_in();
-  if (!cost_path.empty()) {
-    SLUICE_TRY(const std::string cost_text, read_file(cost_path));
-    SLUICE_TRY(cost, StepCost::from_json(cost_text, cost_path));
-  }
+  // All that can be refused is, before anything is measured or read.
+  SLUICE_TRY_STATUS(workload.check());
+  SLUICE_TRY_STATUS(check_scheduling(engine));
+  SLUICE_TRY(auto router, make_router(flags.router, {engine.block_tokens, workload.seed}));
+  SLUICE_TRY(const StepCost cost, find_cost(flags));
   std::fputs(fmt::format("# step times of {}, {}{}\n", cost.model, cost.machine,
-                         cost_path.empty() ? "; 'sluice bench calibrate' measures those of a model here" : "").c_str(), stdout);
-  SLUICE_TRY(const Workload load, make_workload(workload, 1 << 20));
-
-  int longest = 2;
-  for (const Request& r : load.requests) longest = std::max(longest, static_cast<int>(r.prompt.size()) + r.max_tokens);
-  if (engine.max_model_len == 0) engine.max_model_len = longest;
-  if (kv_tokens == 0) kv_tokens = int64_t{engine.max_model_len} * engine.max_num_seqs;
-  engine.kv_blocks = static_cast<int>(std::min<int64_t>(kv_tokens / std::max(1, engine.block_tokens) + 1, 1 << 26));
-
-  VirtualClock clock;
-  SimExecutor executor(cost, clock);
+                         flags.cost_path.empty() && flags.calibrate_model.empty() ? "; 'sluice bench calibrate' measures those of a model here" : "").c_str(), stdout);
+  SLUICE_TRY(const auto requests, RequestStream::open(workload, 1 << 20));
+  const RequestStream::Extent extent = requests->measure();
+  if (engine.max_model_len == 0) engine.max_model_len = std::max(2, extent.longest);
+  if (flags.kv_tokens == 0) flags.kv_tokens = int64_t{engine.max_model_len} * engine.max_num_seqs;
+  engine.kv_blocks = static_cast<int>(std::min<int64_t>(flags.kv_tokens / std::max(1, engine.block_tokens) + 1, 1 << 26));
   for (const std::string& note : fallbacks(engine)) std::fputs(("# " + note + "\n").c_str(), stdout);
   engine.step_time = std::make_shared<CostStepTime>(cost);
-  SLUICE_TRY(const auto sim, build_engine(engine, executor, clock));
+  SLUICE_TRY(const auto cluster, Cluster::build(engine, flags.replicas, cost, std::move(router)));
+
+  std::unique_ptr<Timeline> timeline;
+  if (!flags.timeline_path.empty()) {
+    SLUICE_TRY(timeline, Timeline::open(flags.timeline_path, flags.replicas));
+  }
+  std::unique_ptr<RunPlots> plots;
+  if (!flags.plot_dir.empty()) plots = std::make_unique<RunPlots>(flags.replicas);
   RealClock wall;
   const Nanos start = wall.now();
   Progress progress("simulating");
-  const auto records =
-      replay(*sim, load.requests, load.arrivals, {clock, [&](Nanos t) { clock.advance_to(t); }},
-             {.progress = [&](size_t done, size_t all) {
-               progress.update(static_cast<double>(done), static_cast<double>(all));
-             }});
-  const ServingReport report = make_report(records, workload.goodput);
-  const EngineStats stats = sim->stats();
+  ReportBuilder builder(workload.goodput);
+  int64_t ended = 0;
+  ClusterHooks hooks;
+  hooks.arrived = [&](Nanos arrival) { builder.arrived(arrival); };
+  hooks.ended = [&](const RequestRecord& record) {
+    builder.add(record);
+    if (plots) plots->ended(record);
+    progress.update(static_cast<double>(++ended), static_cast<double>(extent.requests));
+  };
+  if (timeline || plots)
+    hooks.stepped = [&](const ReplicaStep& step) {
+      if (timeline) timeline->stepped(step);
+      if (plots) plots->stepped(step);
+    };
+  cluster->run([&](Request& request) { return requests->next(request); }, hooks);
+  const ServingReport report = builder.report();
   std::fputs(report.to_text().c_str(), stdout);
-  std::fputs(
-      fmt::format(
-          "simulated {:.1f} s in {:.2f} s: {} steps, {} preemptions, prefix cache hit {:.1f} % of {} prompt tokens\n",
-          report.duration_s, static_cast<double>(wall.now() - start) / 1e9, stats.steps, stats.preemptions,
-          stats.prefix_queries_tokens > 0
-              ? 100.0 * static_cast<double>(stats.prefix_hits_tokens) / static_cast<double>(stats.prefix_queries_tokens)
-              : 0.0,
-          stats.prefix_queries_tokens)
-          .c_str(),
-      stdout);
-  if (!result_path.empty()) SLUICE_TRY_STATUS(write_text_file(result_path, report.to_json()));
+  std::fputs(fmt::format("{}\nsimulated {:.1f} s in {:.2f} s\n", summary(cluster->stats()), report.duration_s,
+                         static_cast<double>(wall.now() - start) / 1e9).c_str(), stdout);
+  if (!flags.result_path.empty()) SLUICE_TRY_STATUS(write_text_file(flags.result_path, report.to_json()));
+  if (timeline) SLUICE_TRY_STATUS(timeline->close());
+  if (plots) SLUICE_TRY_STATUS(write_plots(*plots, flags.plot_dir));
   return report.failed == 0 ? 0 : 1;
 }
 

@@ -11,7 +11,7 @@ namespace sluice::lab {
 extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKvLayout, kLongContextFormats, kMultiTurn, kPaged,
     kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular, kVAttention;
 // measured_elsewhere.cpp
-extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kSimulation, kTiledAttention;
+extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kTiledAttention;
 // attention/
 extern const Experiment kSharedAttention;
 // batching/
@@ -20,6 +20,8 @@ extern const Experiment kStaticBatching, kContinuous, kRaggedAttention, kChunked
 // scheduling/
 extern const Experiment kFcfs, kLengthBuckets, kLongestPrefix, kMlfq, kPriority, kPriorityAging, kShortestJob, kVtc;
 extern const Experiment kExactAdmission, kPredictedReservation, kEarlyRejection, kClientLimits;
+// routing/
+extern const Experiment kPrefixAwareRouting, kSimulator;
 
 namespace {
 
@@ -65,13 +67,14 @@ constexpr std::array kCatalog = {
     &kPredictedReservation,
     &kEarlyRejection,
     &kClientLimits,
+    &kPrefixAwareRouting,
     &kPackedMatmul,
     &kMatmulPlans,
     &kRepack,
     &kI8G128,
     &kNativePack,
     &kPhilox,
-    &kSimulation,
+    &kSimulator,
 };
 
 bool has_id(const Experiment& x, std::string_view id) {

@@ -4,7 +4,7 @@
 
 namespace sluice::lab {
 
-extern const Experiment kPackedMatmul, kMatmulPlans, kRepack, kI8G128, kNativePack, kTiledAttention, kPhilox, kSimulation;
+extern const Experiment kPackedMatmul, kMatmulPlans, kRepack, kI8G128, kNativePack, kTiledAttention, kPhilox;
 
 const Experiment kPackedMatmul = {
     .name = "packed-matmul",
@@ -85,16 +85,5 @@ const Experiment kPhilox = {
     .test = "`src/sample/sampler_test.cpp` (chi-square, known answers)",
     .holds = "the company of a request never changes its draws",
     .elsewhere = "checked, not measured"};
-const Experiment kSimulation = {
-    .name = "simulation",
-    .ids = "-",
-    .group = "simulation",
-    .technique = "Discrete-event simulation with the real engine, scheduler and policies",
-    .paper = "after Agrawal et al., Vidur, MLSys 2024",
-    .file = "src/sim/sim_executor.h",
-    .flag = "`sluice simulate`",
-    .test = "`src/sim/sim_test.cpp`",
-    .holds = "deterministic; step times within the error that the calibration prints",
-    .elsewhere = "`sluice bench calibrate 0.5b-q8_0.gguf`: held-out steps within 4.3 % on average, their sum within 1.0 %"};
 
 }  // namespace sluice::lab

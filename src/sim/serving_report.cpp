@@ -2,88 +2,75 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 
 namespace sluice {
 
-Spread spread_of(std::vector<double> values) {
-  Spread s;
-  if (values.empty()) return s;
-  std::sort(values.begin(), values.end());
-  for (const double v : values) s.mean += v;
-  s.mean /= static_cast<double>(values.size());
-  for (const double v : values) s.std += (v - s.mean) * (v - s.mean);
-  s.std = std::sqrt(s.std / static_cast<double>(values.size()));
-  auto percentile = [&](double p) {
-    const double at = p / 100 * static_cast<double>(values.size() - 1);
-    const size_t low = static_cast<size_t>(at), high = std::min(low + 1, values.size() - 1);
-    return values[low] + (at - static_cast<double>(low)) * (values[high] - values[low]);
-  };
-  s.median = s.p50 = percentile(50);
-  s.p90 = percentile(90);
-  s.p95 = percentile(95);
-  s.p99 = percentile(99);
-  return s;
+void ReportBuilder::arrived(Nanos due) {
+  ++arrivals_;
+  first_due_ = std::min(first_due_, due);
+  if (due <= last_due_) return;
+  last_due_ = due;
+  std::erase_if(late_first_tokens_, [due](Nanos t) { return t <= due; });
 }
 
-namespace {
-
-/// Load against capacity. While requests arrive faster than they are served, those that wait grow in number until the
-/// last has come. Were both rates equal, that number would be a random walk: of n arrivals and n services at random times
-/// it ends within sqrt(2 n) of zero two times in three, and above 3 sqrt(n) three times in a hundred.
-void judge_load(const std::vector<RequestRecord>& records, ServingReport& report) {
-  constexpr Nanos kAtOnce = 1'000'000'000;  // arrivals within a second have no rate
-  if (records.empty()) return;
-  const auto due = [](const RequestRecord& r) { return r.arrival - r.held; };
-  const auto [first, last] = std::ranges::minmax(records, {}, due);
-  const Nanos span = due(last) - due(first);
-  if (span < kAtOnce) return;
-  report.arrival_rate = static_cast<double>(records.size() - 1) * 1e9 / static_cast<double>(span);
-  for (const RequestRecord& r : records)
-    report.waiting_at_last_arrival += r.ok && !r.token_times.empty() && r.token_times.front() > due(last);
-  report.overloaded = report.waiting_at_last_arrival > 3 * std::sqrt(report.completed);
-}
-
-}  // namespace
-
-ServingReport make_report(const std::vector<RequestRecord>& records, const GoodputLimits& limits, Nanos duration_ns) {
-  ServingReport report;
-  std::vector<double> ttft, tpot, itl, e2el;
-  Nanos first = INT64_MAX, last = 0;
-  int good = 0;
-  for (const RequestRecord& r : records) {
-    first = std::min(first, r.arrival);
-    if (!r.ok || r.token_times.empty()) {
-      ++report.failed;
-      if (std::ranges::find(report.errors, r.error) == report.errors.end() && report.errors.size() < 5)
-        report.errors.push_back(r.error);
-      continue;
-    }
-    last = std::max(last, r.token_times.back());
-    ++report.completed;
-    report.total_input += r.prompt_tokens;
-    report.total_output += r.outputs();
-    ttft.push_back(static_cast<double>(r.ttft()) / 1e6);
-    e2el.push_back(static_cast<double>(r.e2e()) / 1e6);
-    if (r.outputs() > 1) tpot.push_back(r.tpot() / 1e6);
-    for (size_t i = 1; i < r.token_times.size(); ++i)
-      itl.push_back(static_cast<double>(r.token_times[i] - r.token_times[i - 1]) / 1e6);
-    good += (limits.ttft_ms <= 0 || ttft.back() <= limits.ttft_ms) && (limits.tpot_ms <= 0 || r.tpot() / 1e6 <= limits.tpot_ms) &&
-            (limits.e2el_ms <= 0 || e2el.back() <= limits.e2el_ms);
+void ReportBuilder::add(const RequestRecord& r) {
+  first_arrival_ = std::min(first_arrival_, r.arrival);
+  if (!r.ok || r.token_times.empty()) {
+    ++totals_.failed;
+    if (std::ranges::find(totals_.errors, r.error) == totals_.errors.end() && totals_.errors.size() < 5)
+      totals_.errors.push_back(r.error);
+    return;
   }
-  const Nanos duration = duration_ns > 0 ? duration_ns : std::max<Nanos>(1, last - std::min(first, last));
+  last_token_ = std::max(last_token_, r.token_times.back());
+  if (r.token_times.front() > last_due_) late_first_tokens_.push_back(r.token_times.front());
+  ++totals_.completed;
+  totals_.total_input += r.prompt_tokens;
+  totals_.total_output += r.outputs();
+  const double ttft = static_cast<double>(r.ttft()) / 1e6, e2el = static_cast<double>(r.e2e()) / 1e6;
+  ttft_.add(ttft);
+  e2el_.add(e2el);
+  if (r.outputs() > 1) tpot_.add(r.tpot() / 1e6);
+  for (size_t i = 1; i < r.token_times.size(); ++i)
+    itl_.add(static_cast<double>(r.token_times[i] - r.token_times[i - 1]) / 1e6);
+  good_ += (limits_.ttft_ms <= 0 || ttft <= limits_.ttft_ms) && (limits_.tpot_ms <= 0 || r.tpot() / 1e6 <= limits_.tpot_ms) &&
+           (limits_.e2el_ms <= 0 || e2el <= limits_.e2el_ms);
+}
+
+ServingReport ReportBuilder::report(Nanos duration_ns) const {
+  ServingReport report = totals_;
+  const Nanos duration =
+      duration_ns > 0 ? duration_ns : std::max<Nanos>(1, last_token_ - std::min(first_arrival_, last_token_));
   report.duration_s = static_cast<double>(duration) / 1e9;
   report.request_throughput = report.completed / report.duration_s;
   report.output_throughput = static_cast<double>(report.total_output) / report.duration_s;
   report.total_token_throughput = static_cast<double>(report.total_input + report.total_output) / report.duration_s;
-  judge_load(records, report);
-  report.has_goodput = limits.any();
-  report.request_goodput = good / report.duration_s;
-  report.ttft_ms = spread_of(std::move(ttft));
-  report.tpot_ms = spread_of(std::move(tpot));
-  report.itl_ms = spread_of(std::move(itl));
-  report.e2el_ms = spread_of(std::move(e2el));
+  // Load against capacity. While requests arrive faster than they are served, those that wait grow in number until the
+  // last has come. Were both rates equal, that number would be a random walk: of n arrivals and n services at random times
+  // it ends within sqrt(2 n) of zero two times in three, and above 3 sqrt(n) three times in a hundred.
+  constexpr Nanos kAtOnce = 1'000'000'000;  // arrivals within a second have no rate
+  if (arrivals_ > 0 && last_due_ - first_due_ >= kAtOnce) {
+    report.arrival_rate = static_cast<double>(arrivals_ - 1) * 1e9 / static_cast<double>(last_due_ - first_due_);
+    report.waiting_at_last_arrival = static_cast<int>(late_first_tokens_.size());
+    report.overloaded = report.waiting_at_last_arrival > 3 * std::sqrt(report.completed);
+  }
+  report.has_goodput = limits_.any();
+  report.request_goodput = static_cast<double>(good_) / report.duration_s;
+  report.ttft_ms = ttft_.spread();
+  report.tpot_ms = tpot_.spread();
+  report.itl_ms = itl_.spread();
+  report.e2el_ms = e2el_.spread();
+  for (const Samples* s : {&ttft_, &tpot_, &itl_, &e2el_})
+    if (!s->exact()) report.percentile_error = Samples::kError;
   return report;
+}
+
+ServingReport make_report(const std::vector<RequestRecord>& records, const GoodputLimits& limits, Nanos duration_ns) {
+  ReportBuilder builder(limits, SIZE_MAX);
+  for (const RequestRecord& r : records) builder.arrived(r.arrival - r.held);
+  for (const RequestRecord& r : records) builder.add(r);
+  return builder.report(duration_ns);
 }
 
 std::string ServingReport::to_text() const {
@@ -107,6 +94,7 @@ std::string ServingReport::to_text() const {
     line(fmt::format("P95 {} (ms):", row.name).c_str(), fmt::format("{:.2f}", row.s->p95));
     line(fmt::format("P99 {} (ms):", row.name).c_str(), fmt::format("{:.2f}", row.s->p99));
   }
+  if (percentile_error > 0) out += fmt::format("percentiles of many values are within {} % of exact ones\n", 100 * percentile_error);
   for (const std::string& error : errors) out += "error: " + error + "\n";
   if (overloaded)
     out += fmt::format(
@@ -140,6 +128,7 @@ std::string ServingReport::to_json() const {
     j[key("p95")] = row.s->p95;
     j[key("p99")] = row.s->p99;
   }
+  if (percentile_error > 0) j["percentile_error"] = percentile_error;
   j["errors"] = errors;
   return j.dump(2) + "\n";
 }

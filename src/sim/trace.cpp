@@ -1,6 +1,7 @@
 #include "sim/trace.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <ctime>
 #include <limits>
@@ -78,45 +79,51 @@ Result<TraceRequest> from_json(const nlohmann::json& j, const std::string& where
 
 }  // namespace
 
+Result<std::optional<TraceRequest>> TraceParser::parse(const std::string& line, const std::string& where) {
+  if (line.empty() || line == "\r") return std::optional<TraceRequest>();
+  if (line[0] == '{') {
+    SLUICE_TRY(auto request, from_json(nlohmann::json::parse(line, nullptr, false), where));
+    return std::optional(std::move(request));
+  }
+  const std::vector<std::string> fields = split(line, ',');
+  if (columns_ == 0) {
+    for (size_t i = 0; i < fields.size(); ++i) {
+      const int column = static_cast<int>(i);
+      if (fields[i] == "TIMESTAMP") time_column_ = column;
+      if (fields[i] == "ContextTokens" || fields[i] == "num_prefill_tokens") prompt_column_ = column;
+      if (fields[i] == "GeneratedTokens" || fields[i] == "num_decode_tokens") output_column_ = column;
+    }
+    if (prompt_column_ < 0)
+      return unsupported(fmt::format("{}: the columns '{}' are of no trace format known here (Azure: TIMESTAMP,"
+                                     "ContextTokens,GeneratedTokens; lengths: num_prefill_tokens,num_decode_tokens)",
+                                     where, line.substr(0, 80)));
+    columns_ = fields.size();
+    return std::optional<TraceRequest>();
+  }
+  if (fields.size() < columns_)
+    return corrupt_data(fmt::format("{}: {} columns, {} are wanted", where, fields.size(), columns_));
+  const auto count = [&](int column) { return column < 0 ? std::optional(0) : parse_count(fields[static_cast<size_t>(column)]); };
+  const auto prompt = count(prompt_column_), output = count(output_column_);
+  const auto time = time_column_ < 0 ? std::optional<Nanos>(0) : parse_timestamp(fields[static_cast<size_t>(time_column_)]);
+  if (!prompt || !output || !time)
+    return corrupt_data(fmt::format("{}: '{}' is not a timestamp and two counts", where, line.substr(0, 80)));
+  TraceRequest r;
+  r.arrival = *time;
+  r.prompt_tokens = *prompt;
+  r.output_tokens = *output;
+  return std::optional(std::move(r));
+}
+
 Result<std::vector<TraceRequest>> load_trace(const std::string& path) {
   SLUICE_TRY(const std::string text, read_file(path));
   std::vector<TraceRequest> trace;
-  std::vector<std::string> header;
+  TraceParser parser;
   size_t line_number = 0;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string line = text.substr(at, end - at);
+    SLUICE_TRY(auto entry, parser.parse(text.substr(at, end - at), fmt::format("{}:{}", path, ++line_number)));
+    if (entry) trace.push_back(std::move(*entry));
     at = end + 1;
-    ++line_number;
-    if (line.empty() || line == "\r") continue;
-    const std::string where = fmt::format("{}:{}", path, line_number);
-    if (line[0] == '{') {
-      SLUICE_TRY(auto request, from_json(nlohmann::json::parse(line, nullptr, false), where));
-      trace.push_back(std::move(request));
-      continue;
-    }
-    const std::vector<std::string> fields = split(line, ',');
-    if (header.empty()) {
-      header = fields;
-      if (header[0] != "TIMESTAMP" && header[0] != "num_prefill_tokens")
-        return unsupported(fmt::format("{}: the columns '{}' are of no trace format known here (Azure: TIMESTAMP,"
-                                       "ContextTokens,GeneratedTokens; lengths: num_prefill_tokens,num_decode_tokens)",
-                                       where, line.substr(0, 80)));
-      continue;
-    }
-    const bool azure = header[0] == "TIMESTAMP";
-    const size_t prompt_column = azure ? 1 : 0;
-    if (fields.size() < prompt_column + 2)
-      return corrupt_data(fmt::format("{}: {} columns, {} are wanted", where, fields.size(), header.size()));
-    const auto prompt = parse_count(fields[prompt_column]), output = parse_count(fields[prompt_column + 1]);
-    const auto time = azure ? parse_timestamp(fields[0]) : std::optional<Nanos>(0);
-    if (!prompt || !output || !time)
-      return corrupt_data(fmt::format("{}: '{}' is not a timestamp and two counts", where, line.substr(0, 80)));
-    TraceRequest r;
-    r.arrival = *time;
-    r.prompt_tokens = *prompt;
-    r.output_tokens = *output;
-    trace.push_back(std::move(r));
   }
   if (trace.empty()) return corrupt_data(fmt::format("{}: no requests in it", path));
   std::ranges::stable_sort(trace, {}, &TraceRequest::arrival);
@@ -129,25 +136,26 @@ Result<std::vector<TraceRequest>> load_trace(const std::string& path) {
   return trace;
 }
 
-std::vector<TraceRequest> scale_trace(std::vector<TraceRequest> trace, const TraceScale& scale) {
-  if (scale.limit > 0 && static_cast<size_t>(scale.limit) < trace.size()) {
-    // A run of consecutive requests would keep one busy minute; every k-th keeps the whole trace's lengths. The gaps
-    // between them are the trace's own, so bursts survive at the larger scale.
-    std::vector<TraceRequest> sample;
-    for (int i = 0; i < scale.limit; ++i)
-      sample.push_back(trace[static_cast<size_t>(i) * trace.size() / static_cast<size_t>(scale.limit)]);
-    trace = std::move(sample);
-  }
-  auto scaled = [](int tokens, double by, int limit) {
+void scale_lengths(TraceRequest& r, const TraceScale& scale) {
+  const auto scaled = [](int tokens, double by, int limit) {
     const int n = std::max(1, static_cast<int>(std::lround(tokens * by)));
     return limit > 0 ? std::min(n, limit) : n;
   };
-  for (TraceRequest& r : trace) {
-    r.prompt_tokens = scaled(r.prompt_tokens, scale.length_scale, scale.max_prompt_tokens);
-    r.output_tokens = scaled(r.output_tokens, scale.output_length_scale > 0 ? scale.output_length_scale : scale.length_scale, scale.max_output_tokens);
-    if (scale.length_scale != 1)
-      r.hash_block_tokens = r.hash_block_tokens > 0 ? scaled(r.hash_block_tokens, scale.length_scale, 0) : 0;
+  r.prompt_tokens = scaled(r.prompt_tokens, scale.length_scale, scale.max_prompt_tokens);
+  r.output_tokens = scaled(r.output_tokens, scale.output_length_scale > 0 ? scale.output_length_scale : scale.length_scale, scale.max_output_tokens);
+  if (scale.length_scale != 1)
+    r.hash_block_tokens = r.hash_block_tokens > 0 ? scaled(r.hash_block_tokens, scale.length_scale, 0) : 0;
+}
+
+std::vector<TraceRequest> scale_trace(std::vector<TraceRequest> trace, const TraceScale& scale) {
+  if (const size_t kept = kept_of(trace.size(), scale); kept < trace.size()) {
+    // A run of consecutive requests would keep one busy minute; every k-th keeps the whole trace's lengths. The gaps
+    // between them are the trace's own, so bursts survive at the larger scale.
+    std::vector<TraceRequest> sample;
+    for (size_t i = 0; i < kept; ++i) sample.push_back(trace[kept_index(i, trace.size(), kept)]);
+    trace = std::move(sample);
   }
+  for (TraceRequest& r : trace) scale_lengths(r, scale);
   const Nanos first = trace.empty() ? 0 : trace.front().arrival, span = trace.empty() ? 0 : trace.back().arrival - first;
   for (TraceRequest& r : trace) {
     r.arrival -= first;
@@ -163,11 +171,18 @@ Request trace_request(const TraceRequest& entry, size_t index, uint64_t seed, in
   // Random ids from the upper half of the vocabulary, away from control tokens at its start.
   const uint64_t low = static_cast<uint64_t>(vocab_size) / 2, span = std::max<uint64_t>(1, static_cast<uint64_t>(vocab_size) - low);
   request.prompt.reserve(entry.prompt_tokens);
+  std::array<uint32_t, 4> words{};  // a draw makes four tokens; blocks may begin within one
+  size_t drawn_for = SIZE_MAX;
   for (int i = 0; i < entry.prompt_tokens; ++i) {
     const size_t block = entry.hash_block_tokens > 0 ? static_cast<size_t>(i / entry.hash_block_tokens) : 0;
     const bool shared = entry.hash_block_tokens > 0 && block < entry.prefix_hashes.size();
-    const RngKey key = shared ? RngKey{seed ^ entry.prefix_hashes[block], 1} : RngKey{seed + index, 2};
-    request.prompt.push_back(static_cast<TokenId>(low + philox(key, static_cast<uint64_t>(i), 0)[0] % span));
+    const size_t source = shared ? block : entry.prefix_hashes.size();
+    if (i % 4 == 0 || source != drawn_for) {
+      const RngKey key = shared ? RngKey{seed ^ entry.prefix_hashes[block], 1} : RngKey{seed + index, 2};
+      words = philox(key, static_cast<uint64_t>(i / 4), 0);
+      drawn_for = source;
+    }
+    request.prompt.push_back(static_cast<TokenId>(low + words[static_cast<size_t>(i % 4)] % span));
   }
   request.max_tokens = entry.output_tokens;
   request.ignore_eos = true;

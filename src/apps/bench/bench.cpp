@@ -22,6 +22,7 @@ constexpr Command kBenchmarks[] = {
     {"roofline", "what this machine can do: memory bandwidth and arithmetic peaks", bench_roofline},
     {"calibrate", "fit the simulator's step-time model to this machine and a model", bench_calibrate},
     {"batching", "continuous against static batching, on the engine and in the simulator", bench_batching},
+    {"fidelity", "the simulator against the engine: workloads x policies, predicted and measured", bench_fidelity},
     {"quality", "what quantized arithmetic costs: a text's likelihood against exact arithmetic", bench_quality},
 };
 }  // namespace

@@ -1,18 +1,21 @@
 #include "apps/bench/workload.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
+#include <optional>
 #include <tuple>
+#include <utility>
 
-#include "base/rng.h"
+#include "sim/number.h"
 
 namespace sluice {
 
 void WorkloadFlags::declare(OptionSet& o) {
   o.group("Workload");
-  o.add("--trace", trace, "a trace file (Azure CSV, Mooncake or RTP-LLM JSON lines); random requests when absent");
-  o.add("--num-prompts", num_prompts, "requests; of a trace, that many spread over it (0: all)");
+  o.add("--trace", trace, "a trace file (Azure CSV, Mooncake or RTP-LLM JSON lines) or a directory of ServeGen's clients; random requests when absent");
+  o.add("--trace-repeat", trace_repeat, "how many times a trace is played, one after the other");
+  o.add("--output-lengths", output_lengths,
+        "output lengths that the trace does not have, or those of random requests: constant:64, uniform:16,256, exponential:128, lognormal:5.0,0.8");
+  o.add("--num-prompts", num_prompts, "requests; of a trace, that many spread over it (0: all); of ServeGen's clients, the first (0: a day)");
   o.add("--random-input-len", input_len, "prompt tokens of a random request");
   o.add("--random-output-len", output_len, "output tokens of a random request");
   o.add("--random-prefix-len", prefix_len, "tokens that all random prompts share, before their own");
@@ -28,12 +31,6 @@ void WorkloadFlags::declare(OptionSet& o) {
 }
 
 namespace {
-
-/// Reads all of `text` as a number, or returns false.
-bool read_number(std::string_view text, double& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
 
 Status parse_goodput(const std::string& text, GoodputLimits& limits) {
   for (size_t at = 0; at < text.size();) {
@@ -52,78 +49,95 @@ Status parse_goodput(const std::string& text, GoodputLimits& limits) {
   return {};
 }
 
-/// Gamma-distributed gap with mean 1/rate and shape k (Marsaglia and Tsang, 2000); k = 1 is exponential.
-double next_gap(Rng& rng, double rate, double shape) {
-  if (shape == 1) return rng.next_exponential(rate);
-  const double k = shape < 1 ? shape + 1 : shape, d = k - 1.0 / 3, c = 1 / std::sqrt(9 * d);
-  for (;;) {
-    const double x = rng.next_normal(), v = std::pow(1 + c * x, 3);
-    if (v <= 0 || std::log(1 - rng.next_double()) >= 0.5 * x * x + d - d * v + d * std::log(v)) continue;
-    const double boost = shape < 1 ? std::pow(1 - rng.next_double(), 1 / shape) : 1;
-    return d * v * boost / (shape * rate);
+/// Per second; 0: the trace's own times.
+Result<double> parse_rate(const WorkloadFlags& flags) {
+  double rate = 0;
+  if (flags.request_rate == "trace") {
+    if (flags.trace.empty()) return invalid_argument("--request-rate trace needs --trace", "--request-rate");
+    return rate;
   }
-}
-
-}  // namespace
-
-Result<Workload> make_workload(WorkloadFlags& flags, int64_t vocab_size) {
-  SLUICE_TRY_STATUS(parse_goodput(flags.goodput_text, flags.goodput));
-  double rate = 0;  // from_chars knows "inf"
-  const bool own_times = flags.request_rate == "trace";
-  if (!own_times && !(read_number(flags.request_rate, rate) && rate > 0))
+  if (!(read_number(flags.request_rate, rate) && rate > 0))  // it knows "inf"
     return invalid_argument(
         fmt::format("--request-rate is '{}'; it must be a number of requests per second above 0, inf or trace",
                     flags.request_rate),
         "--request-rate");
-  if (own_times && flags.trace.empty()) return invalid_argument("--request-rate trace needs --trace", "--request-rate");
-  if (!(flags.burstiness > 0)) return invalid_argument("--burstiness must be above 0", "--burstiness");
-  if (!(flags.length_scale > 0)) return invalid_argument("--length-scale must be above 0", "--length-scale");
-  if (!(flags.output_length_scale >= 0)) return invalid_argument("--output-length-scale must be at least 0", "--output-length-scale");
-  const bool random = flags.trace.empty();
-  for (const auto& [flag, value, low] : {std::tuple{"--num-prompts", flags.num_prompts, random ? 1 : 0},
-                                         {"--random-input-len", flags.input_len, 1},
-                                         {"--random-output-len", flags.output_len, 1},
-                                         {"--random-prefix-len", flags.prefix_len, 0},
-                                         {"--max-input-len", flags.max_input_len, 0},
-                                         {"--max-output-len", flags.max_output_len, 0}})
+  return rate;
+}
+
+}  // namespace
+
+Status WorkloadFlags::check() {
+  SLUICE_TRY_STATUS(parse_goodput(goodput_text, goodput));
+  SLUICE_TRY([[maybe_unused]] const double rate, parse_rate(*this));
+  if (!(burstiness > 0)) return invalid_argument("--burstiness must be above 0", "--burstiness");
+  if (!(length_scale > 0)) return invalid_argument("--length-scale must be above 0", "--length-scale");
+  if (!(output_length_scale >= 0)) return invalid_argument("--output-length-scale must be at least 0", "--output-length-scale");
+  for (const auto& [flag, value, low] : {std::tuple{"--num-prompts", num_prompts, trace.empty() ? 1 : 0},
+                                         {"--trace-repeat", trace_repeat, 1},
+                                         {"--random-input-len", input_len, 1},
+                                         {"--random-output-len", output_len, 1},
+                                         {"--random-prefix-len", prefix_len, 0},
+                                         {"--max-input-len", max_input_len, 0},
+                                         {"--max-output-len", max_output_len, 0}})
     if (value < low) return invalid_argument(fmt::format("{} is {}; it must be at least {}", flag, value, low), flag);
-  if (!(flags.range_ratio >= 0 && flags.range_ratio <= 1))
-    return invalid_argument(fmt::format("--random-range-ratio is {}; it must be from 0 to 1", flags.range_ratio),
+  if (trace.empty() && trace_repeat != 1) return invalid_argument("--trace-repeat needs --trace", "--trace-repeat");
+  if (!(range_ratio >= 0 && range_ratio <= 1))
+    return invalid_argument(fmt::format("--random-range-ratio is {}; it must be from 0 to 1", range_ratio),
                             "--random-range-ratio");
-  Rng rng(flags.seed ^ 0x5eed);
-  Workload load;
-  std::vector<TraceRequest> entries;
-  if (!random) {
-    SLUICE_TRY(auto trace, load_trace(flags.trace));
-    entries = scale_trace(std::move(trace), {.limit = flags.num_prompts,
-                                            .length_scale = flags.length_scale,
-                                            .output_length_scale = flags.output_length_scale,
-                                            .max_prompt_tokens = flags.max_input_len,
-                                            .max_output_tokens = flags.max_output_len,
-                                            .request_rate = own_times ? 0 : rate});
-  } else {
-    auto length = [&](int around) {
-      const auto low = static_cast<int64_t>(std::ceil(around * (1 - flags.range_ratio))),
-                 high = static_cast<int64_t>(around * (1 + flags.range_ratio));
-      return std::max(1, static_cast<int>(rng.between(low, std::max(low, high))));
-    };
-    double t = 0;
-    for (int i = 0; i < flags.num_prompts; ++i) {
-      TraceRequest r;
-      r.arrival = static_cast<Nanos>(t * 1e9);
-      r.prompt_tokens = flags.prefix_len + length(flags.input_len);
-      r.output_tokens = length(flags.output_len);
-      if (flags.prefix_len > 0) {
-        r.prefix_hashes = {flags.seed + 1};
-        r.hash_block_tokens = flags.prefix_len;
-      }
-      entries.push_back(std::move(r));
-      if (std::isfinite(rate)) t += next_gap(rng, rate, flags.burstiness);
-    }
+  if (output_lengths.empty()) return {};
+  SLUICE_TRY([[maybe_unused]] const auto lengths, LengthDistribution::parse(output_lengths, "--output-lengths"));
+  return {};
+}
+
+Result<std::unique_ptr<RequestStream>> RequestStream::open(WorkloadFlags& flags, int64_t vocab_size) {
+  SLUICE_TRY_STATUS(flags.check());
+  SLUICE_TRY(const double rate, parse_rate(flags));
+  StreamOptions options{{.limit = flags.num_prompts,
+                         .length_scale = flags.length_scale,
+                         .output_length_scale = flags.output_length_scale,
+                         .max_prompt_tokens = flags.max_input_len,
+                         .max_output_tokens = flags.max_output_len,
+                         .request_rate = rate},
+                        flags.trace_repeat, std::nullopt, flags.seed};
+  if (!flags.output_lengths.empty()) {
+    SLUICE_TRY(options.output_lengths, LengthDistribution::parse(flags.output_lengths, "--output-lengths"));
   }
-  for (size_t i = 0; i < entries.size(); ++i) {
-    load.requests.push_back(trace_request(entries[i], i, flags.seed, vocab_size));
-    load.arrivals.push_back(entries[i].arrival);
+  auto stream = std::make_unique<RequestStream>();
+  stream->seed_ = flags.seed;
+  stream->vocab_size_ = vocab_size;
+  if (!flags.trace.empty()) {
+    SLUICE_TRY(stream->entries_, open_trace(flags.trace, options));
+  } else {
+    stream->entries_ = random_trace({.requests = flags.num_prompts, .input_tokens = flags.input_len, .output_tokens = flags.output_len, .prefix_tokens = flags.prefix_len,
+                                     .range_ratio = flags.range_ratio, .rate = rate, .burstiness = flags.burstiness}, options);
+  }
+  return stream;
+}
+
+bool RequestStream::next(Request& request) {
+  TraceRequest entry;
+  if (!entries_->next(entry)) return false;
+  request = trace_request(entry, index_++, seed_, vocab_size_);
+  request.arrival = entry.arrival;
+  return true;
+}
+
+RequestStream::Extent RequestStream::measure() {
+  Extent extent;
+  entries_->rewind();
+  for (TraceRequest entry; entries_->next(entry); ++extent.requests)
+    extent.longest = std::max(extent.longest, entry.prompt_tokens + entry.output_tokens);
+  entries_->rewind();
+  index_ = 0;
+  return extent;
+}
+
+Result<Workload> make_workload(WorkloadFlags& flags, int64_t vocab_size) {
+  SLUICE_TRY(const auto stream, RequestStream::open(flags, vocab_size));
+  Workload load;
+  for (Request request; stream->next(request);) {
+    load.arrivals.push_back(std::exchange(request.arrival, 0));
+    load.requests.push_back(std::move(request));
   }
   return load;
 }

@@ -2,13 +2,14 @@
 // What a load test sends: a trace scaled to the machine, or random requests, with arrivals. Shared by the offline
 // benchmark, the simulator and the load generator.
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/options.h"
 #include "sched/request.h"
 #include "sim/serving_report.h"
-#include "sim/trace.h"
+#include "sim/trace_stream.h"
 
 namespace sluice {
 
@@ -17,6 +18,8 @@ constexpr int kEveryRequest = 1 << 24;
 
 struct WorkloadFlags {
   std::string trace;
+  int trace_repeat = 1;
+  std::string output_lengths;
   int num_prompts = 100;
   int input_len = 128, output_len = 64;  // of random requests
   int prefix_len = 0;                    // shared by all random requests
@@ -27,16 +30,36 @@ struct WorkloadFlags {
   double burstiness = 1;             // 1: Poisson; gamma shape otherwise, as vLLM's
   uint64_t seed = 0;
   std::string goodput_text;
-  GoodputLimits goodput;  // parsed from goodput_text by make_workload()
+  GoodputLimits goodput;  // parsed from goodput_text by check()
 
   void declare(OptionSet& options);
+  /// Every flag by itself and with the others; fills in `goodput`.
+  Status check();
+};
+
+/// The requests of a workload one after the other, in order of arrival, their tokens made as they are asked for. Greedy, with
+/// forced lengths, prompt tokens drawn from the vocabulary; the arrival is that of the request, counted from 0.
+class RequestStream {
+ public:
+  static Result<std::unique_ptr<RequestStream>> open(WorkloadFlags& flags, int64_t vocab_size);
+
+  bool next(Request& request);
+  struct Extent { int64_t requests = 0; int longest = 0; };  // most tokens of one request, with its output
+  /// Reads the whole stream, and goes back to its start.
+  Extent measure();
+
+ private:
+  std::unique_ptr<TraceStream> entries_;
+  uint64_t seed_ = 0;
+  int64_t vocab_size_ = 0;
+  size_t index_ = 0;
 };
 
 struct Workload {
   std::vector<Request> requests;  // greedy, with forced lengths
   std::vector<Nanos> arrivals;    // ascending from 0
 };
-/// Prompt tokens are drawn from the vocabulary. Also parses `goodput_text` into `flags.goodput`.
+/// All of a stream. Also parses `goodput_text` into `flags.goodput`.
 Result<Workload> make_workload(WorkloadFlags& flags, int64_t vocab_size);
 
 }  // namespace sluice

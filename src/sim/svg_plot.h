@@ -1,0 +1,23 @@
+#pragma once
+// Line plots as SVG, drawn plainly: axes with ticks and units, a legend, one colour a line.
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sluice {
+
+struct PlotLine {
+  std::string name;
+  std::vector<std::pair<double, double>> points;  // by ascending x
+};
+
+struct Plot {
+  std::string title, x_label, y_label;
+  std::vector<PlotLine> lines;  // at most 8 are told apart by colour
+
+  /// Both axes are linear and begin at 0.
+  std::string to_svg() const;
+};
+
+}  // namespace sluice
