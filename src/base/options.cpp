@@ -218,6 +218,8 @@ Result<OptionSet::Outcome> OptionSet::parse(const std::vector<std::string>& args
       made = app.add_option(option.parsed_names, values[i]);
       made->expected(1)->allow_extra_args(false)->multi_option_policy(
           option.is_list ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
+      // A list that has a position takes all that stand there.
+      if (option.is_list && made->get_positional()) made->expected(1, 1 << 20)->allow_extra_args(true);
     }
     parsed.push_back(made);
   }

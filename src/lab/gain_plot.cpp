@@ -60,9 +60,9 @@ std::string gain_plot(const std::vector<Entry>& entries) {
     svg += fmt::format("<g><title>{}</title>"
                        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>"
                        "<rect x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"14\" fill=\"{}\" fill-opacity=\"{}\"/>"
-                       "<text x=\"{:.1f}\" y=\"{}\" fill=\"#333\">{:.3g}x</text></g>\n",
+                       "<text x=\"{:.1f}\" y=\"{}\" fill=\"#333\">{}x</text></g>\n",
                        escaped(effect_text(e)), kLabel - 8, y + 12, escaped(fmt::format("{} ({})", entry->experiment->name, entry->experiment->group)),
-                       from, y, std::max(1.0, to - from), color, e.timed ? 0.45 : 1.0, to + 6, y + 12, e.gain());
+                       from, y, std::max(1.0, to - from), color, e.timed ? 0.45 : 1.0, to + 6, y + 12, number(e.gain()));
     y += kRow;
   }
   return svg + "</svg>\n";

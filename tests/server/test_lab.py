@@ -36,6 +36,8 @@ def test_names_groups_and_ids_choose(tmp_path):
     assert "radix" in listed and "kv:" in listed
     one = sluice("lab", "run", "H4")
     assert one.returncode == 0 and one.stdout.startswith("H4") and "1 held, 0 not held" in one.stdout
+    two = sluice("lab", "run", "H1", "radix")
+    assert two.returncode == 0 and "2 held, 0 not held" in two.stdout, two.stdout + two.stderr
     unknown = sluice("lab", "run", "nothing")
     assert unknown.returncode == 1 and "experiments are: " in unknown.stderr
     assert "--all" in sluice("lab", "run").stderr
