@@ -167,7 +167,7 @@ Status EngineFlags::check() const {
     return invalid_argument(fmt::format("--kv-page-group-size is {}; it must be from 4 KiB to 2 MiB", kv_page_group.bytes), "--kv-page-group-size");
   SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
-  SLUICE_TRY_STATUS(tiers.check());
+  SLUICE_TRY_STATUS(tiers.check(engine));
   EngineOptions options = engine;
   if (!enable_prefix_caching) options.prefix_cache = "none";
   return check_scheduling(options);

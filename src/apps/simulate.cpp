@@ -25,12 +25,16 @@ struct SimulateFlags {
   WorkloadFlags workload;
   EngineOptions engine;
   std::string cost_path, calibrate_model, result_path, timeline_path, plot_dir, router = "round-robin";
-  int64_t kv_tokens = 0;
+  int64_t kv_tokens = 0, host_kv_tokens = 0, disk_kv_tokens = 0;
   int replicas = 1;
 
   Status check(const OptionSet& options) const {
     if (kv_tokens < 0)
       return invalid_argument(fmt::format("--num-kv-tokens is {}; it must be at least 0", kv_tokens), "--num-kv-tokens");
+    for (const auto& [flag, tokens] : {std::pair{"--num-host-kv-tokens", host_kv_tokens}, {"--num-disk-kv-tokens", disk_kv_tokens}})
+      if (tokens < 0 || tokens > int64_t{1} << 34)
+        return invalid_argument(fmt::format("{} is {}; it must be from 0 to 2^34", flag, tokens), flag);
+    SLUICE_TRY_STATUS(check_tier_choices(engine, host_kv_tokens + disk_kv_tokens > 0, "--num-host-kv-tokens or --num-disk-kv-tokens"));
     if (engine.max_model_len < 0 || engine.max_model_len == 1)
       return invalid_argument(
           fmt::format("--max-model-len is {}; it must be at least 2, or 0 for the longest request", engine.max_model_len),
@@ -61,7 +65,12 @@ std::string summary(const std::vector<EngineStats>& replicas) {
     all.prefix_queries_tokens += s.prefix_queries_tokens;
     if (replicas.size() > 1) text += fmt::format("replica {}: {} requests, {}\n", i, s.finished_requests, cache_line(s));
   }
-  return text + cache_line(all);
+  text += cache_line(all);
+  TierStats tiers;
+  for (const EngineStats& s : replicas) tiers.loaded_host += s.tiers.loaded_host, tiers.loaded_disk += s.tiers.loaded_disk;
+  if (tiers.loaded_host + tiers.loaded_disk > 0)
+    text += fmt::format("\nKV blocks loaded from host memory {}, from disk {}", tiers.loaded_host, tiers.loaded_disk);
+  return text;
 }
 
 Status write_plots(const RunPlots& plots, const std::string& directory) {
@@ -115,6 +124,8 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
               "tokens that the KV cache holds; 0: what --max-num-seqs full contexts need");
   options.add("-c,--max-model-len", engine.max_model_len,
               "context: most tokens of one sequence; 0: the longest request");
+  options.add("--num-host-kv-tokens", flags.host_kv_tokens, "tokens that host memory beside it keeps (--swap-space of serve)");
+  options.add("--num-disk-kv-tokens", flags.disk_kv_tokens, "tokens that a disk keeps (--kv-disk of serve)");
   declare_scheduling(options, engine);
   options.group("Output");
   options.add("--result-file", flags.result_path, "write the report as JSON too");
@@ -139,6 +150,8 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   const RequestStream::Extent extent = requests->measure();
   if (engine.max_model_len == 0) engine.max_model_len = std::max(2, extent.longest);
   if (flags.kv_tokens == 0) flags.kv_tokens = int64_t{engine.max_model_len} * engine.max_num_seqs;
+  engine.host_blocks = static_cast<int>(flags.host_kv_tokens / std::max(1, engine.block_tokens));
+  engine.disk_blocks = static_cast<int>(flags.disk_kv_tokens / std::max(1, engine.block_tokens));
   engine.kv_blocks = static_cast<int>(std::min<int64_t>(flags.kv_tokens / std::max(1, engine.block_tokens) + 1, 1 << 26));
   for (const std::string& note : fallbacks(engine)) std::fputs(("# " + note + "\n").c_str(), stdout);
   engine.step_time = std::make_shared<CostStepTime>(cost);

@@ -16,7 +16,17 @@ void TierFlags::declare(OptionSet& o) {
   o.add("--kv-disk-bytes", kv_disk_bytes, "size of that file, reserved at the start");
 }
 
-Status TierFlags::check() const {
+Status check_tier_choices(const EngineOptions& engine, bool any, const char* remedy) {
+  const EngineOptions defaults;
+  if (!any && engine.kv_restore != defaults.kv_restore)
+    return invalid_argument(fmt::format("--kv-restore has no use where nothing is kept beside the KV cache; give {}", remedy), "--kv-restore");
+  if (!any && engine.kv_tier_policy != defaults.kv_tier_policy)
+    return invalid_argument(fmt::format("--kv-tier-policy has no use where nothing is kept beside the KV cache; give {}", remedy), "--kv-tier-policy");
+  return {};
+}
+
+Status TierFlags::check(const EngineOptions& engine) const {
+  SLUICE_TRY_STATUS(check_tier_choices(engine, any(), "--swap-space or --kv-disk"));
   if (swap_space.bytes < 0 || swap_space.bytes > static_cast<int64_t>(memory_limit().available_bytes))
     return invalid_argument(fmt::format("--swap-space is {}; {} of memory are free", format_bytes(static_cast<double>(swap_space.bytes)),
                                         format_bytes(static_cast<double>(memory_limit().available_bytes))), "--swap-space");

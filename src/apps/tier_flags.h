@@ -16,11 +16,16 @@ struct TierFlags {
   ByteSize kv_disk_bytes{int64_t{4} << 30};
 
   void declare(OptionSet& options);
-  Status check() const;
+  /// `engine` says what is to be done with them: refused where there are none.
+  Status check(const EngineOptions& engine) const;
+  bool any() const { return swap_space.bytes > 0 || !kv_disk.empty(); }
   /// The tiers for blocks of `block_bytes` of this model; sets the sizes in `options`. `path` names what the KV of two runs must have
   /// in common besides the model: the arithmetic, the KV format and --repack. Notes what there is.
   Result<KvTiers> open(const std::string& model, const std::string& path, size_t block_bytes, EngineOptions& options,
                        std::vector<std::string>& notes) const;
 };
+
+/// Refuses choices about tiers where there are no tiers; `remedy` names the flags that make some.
+Status check_tier_choices(const EngineOptions& engine, bool any, const char* remedy);
 
 }  // namespace sluice
