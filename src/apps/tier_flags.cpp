@@ -7,6 +7,9 @@
 
 namespace sluice {
 
+// To be raised with every change of a kernel that changes its bits: what an older version has computed is then refused.
+constexpr uint64_t kArithmetic = 1;
+
 void TierFlags::declare(OptionSet& o) {
   o.add("--swap-space", swap_space,
         "host memory beside the KV cache that keeps the blocks of preempted sequences and of prefixes that had to leave; 0: none");
@@ -27,6 +30,8 @@ Status check_tier_choices(const EngineOptions& engine, bool any, const char* rem
 
 Status TierFlags::check(const EngineOptions& engine) const {
   SLUICE_TRY_STATUS(check_tier_choices(engine, any(), "--swap-space or --kv-disk"));
+  if (kv_disk.empty() && kv_disk_bytes.bytes != TierFlags{}.kv_disk_bytes.bytes)
+    return invalid_argument("--kv-disk-bytes has no use without --kv-disk, the file that is to be of this size", "--kv-disk-bytes");
   if (swap_space.bytes < 0 || swap_space.bytes > static_cast<int64_t>(memory_limit().available_bytes))
     return invalid_argument(fmt::format("--swap-space is {}; {} of memory are free", format_bytes(static_cast<double>(swap_space.bytes)),
                                         format_bytes(static_cast<double>(memory_limit().available_bytes))), "--swap-space");
@@ -44,6 +49,7 @@ Result<KvTiers> TierFlags::open(const std::string& model, const std::string& pat
   if (!kv_disk.empty()) {
     SLUICE_TRY(const auto source, open_tensor_source(model));  // the file itself, whatever --repack makes of it
     SLUICE_TRY(uint64_t fingerprint, model_fingerprint(*source));
+    fingerprint ^= kArithmetic;
     for (const char c : path) fingerprint = (fingerprint ^ static_cast<uint8_t>(c)) * 0x100000001b3ull;  // FNV-1a's step
     SLUICE_TRY(file, BlockFile::open(kv_disk, static_cast<size_t>(kv_disk_bytes.bytes), {fingerprint, block_bytes, options.block_tokens}));
     options.disk_blocks = file->slots();

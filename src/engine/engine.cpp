@@ -204,6 +204,7 @@ void Engine::end_search(Live& live, FinishReason reason, std::string_view error)
 
 /// Of a step of beams: who they are now, and at the end what they found.
 void Engine::deliver_search(Live& live, const Outcome& outcome) {
+  if (!std::exchange(live.has_token, true)) ++first_tokens_;
   for (const SeqId id : outcome.dropped) {
     live.samples.erase(owner_.at(id).second);
     owner_.erase(id);
@@ -413,6 +414,7 @@ bool Engine::step() {
 void Engine::run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     if (step()) continue;
+    executor_.idle();
     std::unique_lock lock(mutex_);
     const auto news = [&] { return !arrivals_.empty() || !cancellations_.empty(); };
     if (held_until_ == 0) wake_.wait(lock, stop, news);

@@ -4,11 +4,13 @@
 #include <liburing.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 namespace sluice {
 namespace {
@@ -90,31 +92,43 @@ Result<std::unique_ptr<BlockFile>> BlockFile::open(const std::string& path, size
   file->slots_ = slots_for(bytes, identity);
   if (file->slots_ < 1)
     return invalid_argument(fmt::format("{} bytes hold no block of KV, which takes {}", bytes, identity.block_bytes), "--kv-disk-bytes");
-  file->fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  file->fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file->fd_ < 0 && errno == ELOOP) return invalid_argument(fmt::format("{} is a symbolic link; name the file itself", path), "--kv-disk");
   if (file->fd_ < 0) return system_error(path, "cannot be opened");
   if (::flock(file->fd_, LOCK_EX | LOCK_NB) != 0)
     return invalid_argument(fmt::format("{} is in use by another process", path), "--kv-disk");
   struct stat info {};
   if (::fstat(file->fd_, &info) != 0) return system_error(path, "cannot be read");
   if (!S_ISREG(info.st_mode)) return invalid_argument(fmt::format("{} is no plain file", path), "--kv-disk");
+  // It holds prompts, and whoever can write it can put KV into them.
+  if (info.st_uid != ::geteuid()) return invalid_argument(fmt::format("{} belongs to another user; name a file of one's own", path), "--kv-disk");
+  if (::fchmod(file->fd_, 0600) != 0) return system_error(path, "cannot be kept from others");
   Header wanted{{}, kVersion, identity.block_tokens, identity.fingerprint, identity.block_bytes};
   std::memcpy(wanted.magic, kMagic, sizeof kMagic);
   file->slot_bytes_ = round_up(identity.block_bytes);
-  file->contents_.resize(static_cast<size_t>(file->slots_));
-  if (info.st_size > 0) {
+  bool empty = info.st_size == 0;
+  if (!empty) {
     Header found{};
-    if (::pread(file->fd_, &found, sizeof found, 0) != static_cast<ssize_t>(sizeof found) ||
-        std::memcmp(found.magic, kMagic, sizeof kMagic) != 0)
+    const bool read = ::pread(file->fd_, &found, sizeof found, 0) == static_cast<ssize_t>(sizeof found);
+    const Header zero{};
+    empty = read && std::memcmp(&found, &zero, sizeof found) == 0;  // made, and no more: a crash came in between
+    if (!empty && (!read || std::memcmp(found.magic, kMagic, sizeof kMagic) != 0))
       return invalid_argument(fmt::format("{} is no KV file of Sluice, and is left as it is; name another, or remove it", path), "--kv-disk");
-    if (std::memcmp(&found, &wanted, sizeof found) != 0)
+    if (!empty && std::memcmp(&found, &wanted, sizeof found) != 0)
       return invalid_argument(fmt::format("{} holds the KV of another model, or in another --kv-cache-dtype, --block-size or "
                                           "instruction set; name another file, or remove it", path), "--kv-disk");
   }
   // The index has room for the slots of this size of the file: in a file of another size the slots stand elsewhere.
   file->data_at_ = kPage + round_up(file->entry_bytes() * static_cast<size_t>(file->slots_));
   const size_t whole = file->data_at_ + file->slot_bytes_ * static_cast<size_t>(file->slots_);
-  const bool same_size = info.st_size == static_cast<off_t>(whole);
-  if (!same_size) {
+  const bool kept = !empty && info.st_size == static_cast<off_t>(whole);
+  if (!kept) {
+    // Asked for before what the file holds is given up.
+    struct statvfs disk {};
+    const uint64_t own = static_cast<uint64_t>(info.st_blocks) * 512;
+    if (::fstatvfs(file->fd_, &disk) == 0 && uint64_t{disk.f_bavail} * disk.f_frsize + own < whole)
+      return resource_exhausted(fmt::format("{}: there is no room for {} bytes on this disk, {} are free (--kv-disk-bytes)", path, whole,
+                                            uint64_t{disk.f_bavail} * disk.f_frsize + own));
     if (::ftruncate(file->fd_, 0) != 0) return system_error(path, "cannot be written");
     if (const int failed = ::posix_fallocate(file->fd_, 0, static_cast<off_t>(whole)); failed != 0) {
       (void)!::ftruncate(file->fd_, 0);
@@ -125,11 +139,14 @@ Result<std::unique_ptr<BlockFile>> BlockFile::open(const std::string& path, size
     }
     if (!write_all(file->fd_, &wanted, sizeof wanted, 0)) return system_error(path, "cannot be written");
   } else {
+    file->contents_.resize(static_cast<size_t>(file->slots_));
     SLUICE_TRY_STATUS(file->read_index());
   }
-  file->data_fd_ = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_DIRECT);
+  // The same file, whatever the name may mean by now.
+  file->data_fd_ = ::open(fmt::format("/proc/self/fd/{}", file->fd_).c_str(), O_RDWR | O_CLOEXEC | O_DIRECT);
   if (file->data_fd_ < 0) file->data_fd_ = ::dup(file->fd_);
   if (file->data_fd_ < 0) return system_error(path, "cannot be opened");
+  file->contents_.resize(static_cast<size_t>(file->slots_));
   file->in_flight_.assign(static_cast<size_t>(file->slots_), -1);
   SLUICE_TRY(file->memory_, Buffer::allocate(file->slot_bytes_ * kRequests + kPage));
   const auto base = reinterpret_cast<uintptr_t>(file->memory_.data());
@@ -211,7 +228,14 @@ void BlockFile::start(int index) {
   if (r.writes) io_uring_prep_write(sqe, data_fd_, r.bytes, static_cast<unsigned>(slot_bytes_), static_cast<uint64_t>(at));
   else io_uring_prep_read(sqe, data_fd_, r.bytes, static_cast<unsigned>(slot_bytes_), static_cast<uint64_t>(at));
   io_uring_sqe_set_data64(sqe, static_cast<uint64_t>(index));
-  io_uring_submit(&ring_->ring);
+  // The kernel may be short of memory for a moment; what has ended makes room.
+  int submitted;
+  while ((submitted = io_uring_submit(&ring_->ring)) < 1) {
+    CHECK(submitted == -EAGAIN || submitted == -EBUSY || submitted == -EINTR || submitted == 0, "io_uring takes no requests any more: {}",
+          std::strerror(-submitted));
+    reap();
+    std::this_thread::yield();
+  }
 }
 
 void BlockFile::finish(int index, int64_t result) {
@@ -233,8 +257,14 @@ void BlockFile::finish(int index, int64_t result) {
 void BlockFile::wait_for_one() {
   CHECK(flying_ > 0, "nothing is in flight to wait for");
   io_uring_cqe* cqe = nullptr;
-  while (io_uring_wait_cqe(&ring_->ring, &cqe) == -EINTR) {
+  int status;
+  while ((status = io_uring_wait_cqe(&ring_->ring, &cqe)) == -EINTR || status == -EAGAIN) {
   }
+  CHECK(status == 0, "io_uring gives no results any more: {}", std::strerror(-status));
+  finish_cqe(cqe);
+}
+
+void BlockFile::finish_cqe(io_uring_cqe* cqe) {
   const int index = static_cast<int>(io_uring_cqe_get_data64(cqe));
   const int64_t result = cqe->res;
   io_uring_cqe_seen(&ring_->ring, cqe);
@@ -289,6 +319,11 @@ void BlockFile::release(Ticket ticket) {
 }
 
 std::vector<uint64_t> BlockFile::take_failures() { return std::exchange(failures_, {}); }
+
+void BlockFile::reap() {
+  io_uring_cqe* cqe = nullptr;
+  while (ring_ != nullptr && flying_ > 0 && io_uring_peek_cqe(&ring_->ring, &cqe) == 0 && cqe != nullptr) finish_cqe(cqe);
+}
 
 void BlockFile::drain() {
   while (flying_ > 0) wait_for_one();

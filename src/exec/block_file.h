@@ -3,7 +3,7 @@
 // (direct I/O where the file system can), or synchronous where the kernel refuses it.
 //
 // Layout, little endian: a header page; an index entry per slot {hash, parent, checksum of the bytes, tokens}; the slots'
-// bytes, from a page boundary on. A slot's entry is written when its bytes are there. Whatever a crash leaves half
+// bytes, from a page boundary on. A slot's entry is written when the end of its write is noticed, at the latest when the engine is idle. Whatever a crash leaves half
 // written has a checksum that does not fit, and is not given out.
 
 #include <memory>
@@ -13,6 +13,8 @@
 #include "base/result.h"
 #include "kv/tier/tier_index.h"
 #include "tensor/buffer.h"
+
+struct io_uring_cqe;
 
 namespace sluice {
 
@@ -55,6 +57,8 @@ class BlockFile {
 
   /// Keys whose write has failed since the last call.
   std::vector<uint64_t> take_failures();
+  /// Takes note of what has ended, without waiting: only then is a slot's entry written.
+  void reap();
   /// Waits for everything in flight.
   void drain();
 
@@ -65,6 +69,7 @@ class BlockFile {
   int take_request();
   void start(int request);
   void wait_for_one();
+  void finish_cqe(io_uring_cqe* cqe);
   void finish(int request, int64_t result);
   void wait_until_idle(BlockId slot);
   void write_entry(BlockId slot, const BlockKey* key, uint64_t checksum);

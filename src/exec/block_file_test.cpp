@@ -5,9 +5,11 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <map>
 #include <fstream>
 
 #include "base/rng.h"
@@ -101,6 +103,63 @@ TEST(BlockFile, SurvivesARestart) {
     EXPECT_EQ(block.key->tokens, key_of(i)->tokens);
     EXPECT_TRUE(holds(*file, block.slot, i));
   }
+}
+
+TEST(BlockFile, WhatWasDrainedSurvivesADeathWithoutGoodbye) {
+  TempFile temp;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto file = BlockFile::open(temp.path, kBytes, kIdentity);
+    if (!file.ok()) ::_exit(1);
+    for (BlockId s = 0; s < 5; ++s) put(**file, s, s);
+    (*file)->drain();
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  auto file = open(temp.path);
+  ASSERT_EQ(file->recovered().size(), 5u);
+  for (BlockId s = 0; s < 5; ++s) EXPECT_TRUE(holds(*file, s, s));
+}
+
+TEST(BlockFile, IsItsOwnersAloneAndNeverALink) {
+  TempFile temp;
+  { std::ofstream(temp.path) << ""; }
+  ::chmod(temp.path.c_str(), 0666);
+  open(temp.path).reset();
+  struct stat info {};
+  ASSERT_EQ(::stat(temp.path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  const std::string link = temp.path + ".link";
+  std::remove(link.c_str());
+  ASSERT_EQ(::symlink(temp.path.c_str(), link.c_str()), 0);
+  auto through = BlockFile::open(link, kBytes, kIdentity);
+  std::remove(link.c_str());
+  ASSERT_FALSE(through.ok());
+  EXPECT_NE(through.error().message.find("symbolic link"), std::string::npos) << through.error().message;
+}
+
+TEST(BlockFile, BeginsAnewWhereACrashLeftAFileWithoutAHeader) {
+  TempFile temp;
+  { std::ofstream(temp.path) << std::string(20000, '\0'); }
+  auto file = open(temp.path);
+  ASSERT_NE(file, nullptr);
+  EXPECT_TRUE(file->recovered().empty());
+  put(*file, 1, 1);
+  EXPECT_TRUE(holds(*file, 1, 1));
+}
+
+TEST(BlockFile, WhatCannotBeHadCostsNothingOfWhatIsThere) {
+  TempFile temp;
+  {
+    auto file = open(temp.path);
+    for (BlockId s = 0; s < 20; ++s) put(*file, s, s);
+  }
+  auto huge = BlockFile::open(temp.path, size_t{1} << 50, kIdentity);
+  ASSERT_FALSE(huge.ok());
+  EXPECT_NE(huge.error().message.find("no room"), std::string::npos) << huge.error().message;
+  EXPECT_EQ(open(temp.path)->recovered().size(), 20u);
 }
 
 TEST(BlockFile, DamagedBytesAndTornEntriesAreNeverGivenOut) {

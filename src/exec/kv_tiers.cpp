@@ -18,6 +18,10 @@ Result<KvTiers> KvTiers::allocate(int host_slots, std::unique_ptr<BlockFile> fil
   return tiers;
 }
 
+void KvTiers::idle() {
+  if (file_) file_->drain();
+}
+
 std::span<const RecoveredBlock> KvTiers::recovered() const {
   return file_ ? file_->recovered() : std::span<const RecoveredBlock>{};
 }
@@ -79,6 +83,7 @@ KvTiers::Done KvTiers::run(std::span<const KvCopy> copies, KvStore& pool) {
   const auto to_pool = [](const Read& read) { return read.to == Tier::pool; };
   while (std::ranges::any_of(reads_, to_pool)) land_one(pool, done);
   done.load_ns += clock_.now() - start;
+  if (file_) file_->reap();
   if (file_)
     for (const uint64_t hash : file_->take_failures()) done.lost.push_back(hash);
   if (!done.lost.empty() && clock_.now() >= next_warning_) {

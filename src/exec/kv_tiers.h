@@ -24,6 +24,9 @@ class KvTiers {
   /// goes to disk or comes from there to host memory may still be on its way.
   Done run(std::span<const KvCopy> copies, KvStore& pool);
 
+  /// Waits for the writes in flight, so that what was saved is on disk whatever becomes of this process.
+  void idle();
+
   std::span<const RecoveredBlock> recovered() const;
 
  private:

@@ -31,6 +31,7 @@ class LocalExecutor final : public Executor {
   /// Computes in the calling thread and the pool; the result is there when it returns.
   Ticket submit(const StepPlan& plan) override;
   std::optional<StepResult> poll(Ticket ticket) override;
+  void idle() override { tiers_.idle(); }
 
   const StepTimes& times() const { return times_; }
   const KvStore& kv() const { return *kv_; }

@@ -187,7 +187,10 @@ SampledToken Sampler::sample(const Request& request, const SampleContext& contex
   const SamplingParams& params = request.sampling;
   SampledToken result;
   // A beam's best continuations: twice its width, so that as many are left when some end.
-  const int top = std::max(params.logprobs, request.beam_width > 0 ? 2 * request.beam_width : -1);
+  // While min_tokens holds its ends are struck out, so that as many more are asked for.
+  const size_t ends = params.min_tokens > 0 ? request.stop_token_ids.size() + (request.ignore_eos ? 0 : request.eos_token_ids.size()) : 0;
+  const int beams = static_cast<int>(std::min(logits.size(), 2 * static_cast<size_t>(request.beam_width) + ends));
+  const int top = std::max(params.logprobs, request.beam_width > 0 ? beams : -1);
   const bool wants_logprobs = top >= 0;
   if (wants_logprobs) raw_.assign(logits.begin(), logits.end());
   apply_min_tokens(request, context, logits);

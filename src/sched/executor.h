@@ -17,6 +17,8 @@ struct Executor {
   virtual Ticket submit(const StepPlan& plan) = 0;
   /// The result once the step is done; nothing before.
   virtual std::optional<StepResult> poll(Ticket ticket) = 0;
+  /// Nothing will be submitted for a while: finishes what goes on beside the steps.
+  virtual void idle() {}
 };
 
 }  // namespace sluice

@@ -250,26 +250,26 @@ void Scheduler::displace(SeqId id, Draft& draft) const {
 }
 
 void Scheduler::consider_waiting(const Sequence& seq, Draft& draft, Nanos now) const {
-  if (try_admit(seq, draft, now) != Verdict::not_yet) return;
-  draft.admissions_closed = !make_room(seq, draft, now);
+  if (try_admit(seq, draft, now) == Verdict::not_yet && make_room(seq, draft, now) == Verdict::not_yet) draft.admissions_closed = true;
 }
 
-/// Admits it in the place of those that it outranks, or changes nothing when even all of theirs are not enough.
-bool Scheduler::make_room(const Sequence& seq, Draft& draft, Nanos now) const {
+/// Admits it in the place of those that it outranks; not_yet, and nothing changes, when even all of theirs are not enough.
+Verdict Scheduler::make_room(const Sequence& seq, Draft& draft, Nanos now) const {
   std::optional<Draft> trial;
   for (;;) {
     std::vector<const Sequence*> outranked;
     for (const Sequence* s : trial ? trial->running : draft.running)
       if (policies_.queue->outranks(seq, *s, now)) outranked.push_back(s);
     const SeqId id = outranked.empty() ? kNoSeq : policies_.preempt->victim(seq, outranked, now);
-    if (id == kNoSeq) return false;
+    if (id == kNoSeq) return Verdict::not_yet;
     CHECK(std::ranges::find(outranked, id, &Sequence::id) != outranked.end(), "sequence {} is not outranked by {}", id, seq.id);
     if (!trial) trial = draft;
     displace(id, *trial);
     const Verdict verdict = try_admit(seq, *trial, now);
     if (verdict == Verdict::not_yet) continue;
     if (verdict == Verdict::yes) draft = std::move(*trial);
-    return verdict == Verdict::yes;
+    if (verdict == Verdict::never) draft.decision.never.push_back(seq.id);
+    return verdict;
   }
 }
 

@@ -127,7 +127,7 @@ class Scheduler {
   void consider_running(const Sequence& seq, Draft& draft, Nanos now) const;
   void consider_waiting(const Sequence& seq, Draft& draft, Nanos now) const;
   Verdict try_admit(const Sequence& seq, Draft& draft, Nanos now) const;
-  bool make_room(const Sequence& seq, Draft& draft, Nanos now) const;
+  Verdict make_room(const Sequence& seq, Draft& draft, Nanos now) const;
   void displace(SeqId id, Draft& draft) const;
   int clip(int asked, const Sequence& seq, int computed, const Draft& draft) const;
   int blocks_for(const BlockTable& table, int computed, int end) const;

@@ -33,7 +33,7 @@ void Scheduler::restore(Sequence& seq, const TierHit& hit, StepPlan& plan) {
 
 void Scheduler::fetch_for_waiting(StepPlan& plan, Nanos now) {
   const int most = tiers_.look_ahead_sequences();
-  if (most == 0 || waiting_.empty()) return;
+  if (most == 0) return;
   std::vector<std::pair<Key, const Sequence*>> order;
   for (const Sequence* s : waiting_) order.emplace_back(key(*s, now), s);
   const size_t n = std::min(order.size(), static_cast<size_t>(most));

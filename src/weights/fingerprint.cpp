@@ -59,18 +59,17 @@ Result<uint64_t> model_fingerprint(const TensorSource& source) {
     if (fd < 0) return io_error(path + " cannot be read");
     files.fds.push_back(fd);
   }
+  std::vector<uint8_t> piece(size_t{1} << 20);
   for (const TensorInfo& tensor : source.tensors()) {
     hash.add(tensor.name);
     hash.add(tensor.dtype);
     hash.add(tensor.packed);
     for (int i = 0; i < tensor.shape.rank; ++i) hash.add(tensor.shape[i]);
-    constexpr size_t kSample = 4096, kPlaces = 5;
-    std::vector<uint8_t> sample(std::min(kSample, tensor.size_bytes));
-    for (size_t place = 0; place < kPlaces && !sample.empty(); ++place) {
-      const size_t at = (tensor.size_bytes - sample.size()) / (kPlaces - 1) * place;
-      const ssize_t n = ::pread(files.fds[tensor.file_index], sample.data(), sample.size(), static_cast<off_t>(tensor.offset_bytes + at));
-      if (n != static_cast<ssize_t>(sample.size())) return io_error(fmt::format("{}: tensor {} cannot be read", paths[tensor.file_index], tensor.name));
-      hash.bytes(sample.data(), sample.size());
+    for (size_t at = 0; at < tensor.size_bytes; at += piece.size()) {
+      const size_t n = std::min(piece.size(), tensor.size_bytes - at);
+      if (::pread(files.fds[tensor.file_index], piece.data(), n, static_cast<off_t>(tensor.offset_bytes + at)) != static_cast<ssize_t>(n))
+        return io_error(fmt::format("{}: tensor {} cannot be read", paths[tensor.file_index], tensor.name));
+      hash.bytes(piece.data(), n);
     }
   }
   return hash.value();

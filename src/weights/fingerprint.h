@@ -8,8 +8,8 @@
 
 namespace sluice {
 
-/// A hash of the metadata, of every tensor's name, type and shape, and of samples of its bytes (up to 4 KiB at each of
-/// five places): reads a few megabytes, whatever the size of the model. Errors (io) name the file.
+/// A hash of the metadata and of every tensor's name, type, shape and bytes: reads the whole model once, at the speed of memory where it is in
+/// the page cache. Errors (io) name the file.
 Result<uint64_t> model_fingerprint(const TensorSource& source);
 
 }  // namespace sluice

@@ -87,7 +87,9 @@ void for_each_combination(auto&& visit) {
       for (const auto& batching : batching_catalog())
         for (const auto& admission : admission_catalog())
           for (const auto& preempt : preempt_catalog())
-            for (const auto& cache : prefix_cache_catalog()) {
+            for (const auto& cache : prefix_cache_catalog())
+              for (const auto& allocator : kv_allocator_catalog()) {
+              o.kv_allocator = allocator.name;
               o.scheduling_policy = queue.name, o.chunk_policy = chunk.name, o.batching = batching.name;
               o.admission_policy = admission.name, o.preemption_policy = preempt.name, o.prefix_cache = cache.name;
               visit(o);
@@ -101,7 +103,7 @@ TEST(Combinations, AllServeOrAreRefused) {
   int served = 0, refused = 0;
   for_each_combination([&](const EngineOptions& o) {
     if (::testing::Test::HasFailure()) return;
-    SCOPED_TRACE(fmt::format("{}, {}, {}, {}, {}, {}", o.scheduling_policy, o.chunk_policy, o.batching, o.admission_policy, o.preemption_policy, o.prefix_cache));
+    SCOPED_TRACE(fmt::format("{}, {}, {}, {}, {}, {}, {}", o.kv_allocator, o.scheduling_policy, o.chunk_policy, o.batching, o.admission_policy, o.preemption_policy, o.prefix_cache));
     if (const Status allowed = check_combinations(o); !allowed.ok()) {
       const Status built = check_engine_options(o);
       ASSERT_FALSE(built.ok());
@@ -126,6 +128,7 @@ TEST(Combinations, TheTableNamesWhatThereIs) {
     if (c.flag == "--admission-policy") return has(admission_catalog());
     if (c.flag == "--preemption-policy") return has(preempt_catalog());
     if (c.flag == "--prefix-cache") return has(prefix_cache_catalog());
+    if (c.flag == "--kv-allocator") return has(kv_allocator_catalog());
     return false;
   };
   for (const Combination& c : combinations()) {

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "engine/engine.h"
 #include "kv/prefix/prefix_cache.h"
+#include "kv/allocator/kv_allocator.h"
 #include "sched/chunk/catalog.h"
 #include "sched/gate/catalog.h"
 #include "sched/parallel_sampling.h"
@@ -84,6 +85,7 @@ TEST(Fairness, NoClientGetsFurtherAheadThanTheBound) {
     policies.gates = make_gates(batching_catalog()[0], admission_catalog()[0], {.prefix_cache = false});
     policies.preempt = preempt_catalog()[0].make(*policies.queue);
     policies.branching = std::make_unique<ParallelSampling>();
+    policies.allocator = kv_allocator_catalog()[0].make({block_tokens, longest_input + longest_output});
     EngineConfig config;
     config.scheduler = {seqs, 64, longest_input + longest_output};
     config.kv_blocks = blocks;

@@ -34,9 +34,9 @@ class Cheaper final : public RestorePolicy {
     const int all = static_cast<int>(hit.blocks.size());
     if (!token_ns_.known()) return all;  // after a start: to load is the better guess by far
     double load = 0;
-    for (const TierHit::Block& block : hit.blocks) {
-      const Recent& cost = block.tier == Tier::host ? host_ns_ : disk_ns_;
-      if (!cost.known()) return std::min(all, kTryBlocks);  // a little of what has never been measured is tried
+    for (int i = 0; i < all; ++i) {
+      const Recent& cost = hit.blocks[static_cast<size_t>(i)].tier == Tier::host ? host_ns_ : disk_ns_;
+      if (!cost.known()) return std::min(all, i + kTryBlocks);  // a little of what has never been measured is tried
       load += cost.mean();
     }
     if (load <= token_ns_.mean() * all * block_tokens) return all;
@@ -47,9 +47,10 @@ class Cheaper final : public RestorePolicy {
     const double blocks = s.loaded_host + s.loaded_disk;
     probe_ = ++steps_ % kProbeEvery == 0;
     if (blocks == 0 && s.tokens >= kLeastTokens) token_ns_.add(static_cast<double>(s.step_ns) / s.tokens);
-    // A step whose blocks came from both tiers says little of either.
+    // Of a step whose blocks came from both tiers the rest is the disk's.
     if (s.loaded_host > 0 && s.loaded_disk == 0) host_ns_.add(static_cast<double>(s.load_ns) / blocks);
-    if (s.loaded_disk > 0 && s.loaded_host == 0) disk_ns_.add(static_cast<double>(s.load_ns) / blocks);
+    if (s.loaded_disk > 0 && (s.loaded_host == 0 || host_ns_.known()))
+      disk_ns_.add(std::max(0.0, static_cast<double>(s.load_ns) - s.loaded_host * host_ns_.mean()) / s.loaded_disk);
   }
 
  private:

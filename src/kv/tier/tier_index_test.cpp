@@ -92,6 +92,19 @@ TEST(TierIndex, FetchesForThoseWhoWaitAndProtectsWhatTheyNeed) {
   EXPECT_TRUE(w.index.consistent());
 }
 
+TEST(TierIndex, WhatNobodyWaitsForAnyMoreIsGivenUp) {
+  World w(4, 4, "queue-aware");
+  const auto wanted = run_of(1, 4);
+  w.save(wanted);
+  const TierNeed need{0, wanted};
+  w.index.look_ahead({&need, 1});
+  w.save(run_of(2, 2));
+  EXPECT_EQ(w.found(run_of(2, 2)), 0) << "all are waited for";
+  w.index.look_ahead({});
+  w.save(run_of(2, 2));
+  EXPECT_EQ(w.found(run_of(2, 2)), 2);
+}
+
 TEST(TierIndex, ABlockThatIsBeingLoadedStays) {
   World w(2, 0, "lru");
   w.save(run_of(1, 2));
