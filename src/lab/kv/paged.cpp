@@ -121,6 +121,7 @@ const Experiment kPaged = {
     .baseline = "static pre-allocation of a whole context (`src/kv/allocator/static_slots.h`)",
     .workload = "simulated chat lengths (or `--trace`) in a pool of 16.5 contexts of 2,048; 24 requests on the model",
     .holds = "lossless: equal bits; twice the sequences; below 4 % waste",
-    .run = run};
+    .run = run,
+    .reads_trace = true};
 
 }  // namespace sluice::lab
