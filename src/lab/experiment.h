@@ -22,6 +22,8 @@ struct Effect {
   /// How many times better the technique is: above 1 as expected.
   double gain() const { return better == Better::lower ? baseline / technique : technique / baseline; }
   bool as_expected() const { return gain() >= 1; }
+  /// An experiment whose checks say all has none.
+  bool none() const { return what.empty(); }
 };
 
 /// A count that explains the effect.
