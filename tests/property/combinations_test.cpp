@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "engine/build_engine.h"
 #include "engine/combinations.h"
+#include "kv/allocator/kv_allocator.h"
 #include "sched/chunk/catalog.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
@@ -126,6 +127,7 @@ TEST(Combinations, TheTableNamesWhatThereIs) {
     if (c.flag == "--admission-policy") return has(admission_catalog());
     if (c.flag == "--preemption-policy") return has(preempt_catalog());
     if (c.flag == "--prefix-cache") return has(prefix_cache_catalog());
+    if (c.flag == "--kv-allocator") return has(kv_allocator_catalog());
     return false;
   };
   for (const Combination& c : combinations()) {
