@@ -60,12 +60,12 @@ Result<int> document(const std::string& path) {
   return 0;
 }
 
-/// "paged and length-buckets".
+/// "paged, windowed, length-buckets".
 std::string readers_of_traces() {
   std::vector<std::string_view> names;
   for (const lab::Experiment* x : lab::catalog())
     if (x->reads_trace) names.push_back(x->name);
-  return fmt::format("{}", fmt::join(names, " and "));
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 lab::Entry run_one(const lab::Experiment& experiment, const lab::Setting& setting) {
@@ -156,7 +156,7 @@ Result<int> lab_main(const std::vector<std::string>& args) {
     experiments.insert(experiments.end(), found.begin(), found.end());
   }
   if (!setting.trace.empty() && std::ranges::none_of(experiments, &lab::Experiment::reads_trace))
-    return invalid_argument(fmt::format("no experiment that was chosen reads a trace; {} do", readers_of_traces()), "--trace");
+    return invalid_argument(fmt::format("no experiment that was chosen reads a trace; these do: {}", readers_of_traces()), "--trace");
   return run(experiments, setting, json_path, plot_folder);
 }
 

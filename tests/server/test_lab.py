@@ -47,6 +47,6 @@ def test_names_groups_and_ids_choose(tmp_path):
 def test_a_trace_that_nobody_reads_is_refused():
     trace = "tests/data/traces/azure_conv_2023.csv"
     refused = sluice("lab", "run", "fcfs", "priority", "--trace", trace)
-    assert refused.returncode == 1 and "no experiment that was chosen reads a trace; paged and length-buckets do" in refused.stderr
-    read = sluice("lab", "run", "fcfs", "length-buckets", "--trace", trace)
-    assert read.returncode == 0 and "2 held" in read.stdout, read.stdout + read.stderr
+    assert refused.returncode == 1 and "no experiment that was chosen reads a trace; these do: paged, windowed, length-buckets" in refused.stderr
+    read = sluice("lab", "run", "fcfs", "length-buckets", "windowed", "--trace", trace)
+    assert read.returncode == 0 and "3 held" in read.stdout, read.stdout + read.stderr

@@ -32,7 +32,11 @@ struct EarlyEnds {
 // The baselines: how long a short request waits for its batch, and what padding would cost.
 Result<Finding> run(const Setting& setting) {
   constexpr int kVocab = 32'000;
-  const Load load = mixed_lengths(kVocab, {.n = setting.quick ? 200 : 2000, .prompt_mean = 64, .output_mean = 64, .output_most = 512, .rate = 1});
+  const int n = setting.quick ? 200 : 2000;
+  Load load = mixed_lengths(kVocab, {.n = n, .prompt_mean = 64, .output_mean = 64, .output_most = 512, .rate = 1});
+  if (!setting.trace.empty()) {
+    SLUICE_TRY(load, trace_load(setting.trace, kVocab, {.limit = n, .max_prompt_tokens = 512, .max_output_tokens = 511, .request_rate = 1}));
+  }
   EngineOptions options = engine_options(1024, 64 * 1024);
   options.max_num_seqs = 16;
   options.batching = "static";
@@ -70,8 +74,9 @@ const Experiment kStaticBatching = {
     .flag = "`--batching static`, `--batching windowed --max-queue-delay-ms T`",
     .test = "`tests/property`",
     .baseline = "static batches of whoever waits when the last one has ended",
-    .workload = "simulated, exponential output lengths, 1 request a second",
+    .workload = "simulated, exponential output lengths (or those of `--trace`), 1 request a second",
     .holds = "lossless; baselines: a batch lasts as long as its longest member; padding is reported",
-    .run = run};
+    .run = run,
+    .reads_trace = true};
 
 }  // namespace sluice::lab
