@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -57,6 +58,14 @@ Result<int> document(const std::string& path) {
   SLUICE_TRY(const std::string text, lab::document(json, path));
   std::fputs(text.c_str(), stdout);
   return 0;
+}
+
+/// "paged, windowed, length-buckets".
+std::string readers_of_traces() {
+  std::vector<std::string_view> names;
+  for (const lab::Experiment* x : lab::catalog())
+    if (x->reads_trace) names.push_back(x->name);
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 lab::Entry run_one(const lab::Experiment& experiment, const lab::Setting& setting) {
@@ -123,7 +132,7 @@ Result<int> lab_main(const std::vector<std::string>& args) {
   options.add("--all", all, "run every experiment");
   options.add("--full", full, "longer workloads and more repetitions");
   options.add("--model", setting.model, "a trained model, for experiments that need one");
-  options.add("--trace", setting.trace, "a trace in place of the simulator's synthetic workloads");
+  options.add("--trace", setting.trace, "a trace in place of the workload of " + readers_of_traces());
   options.add("-t,--threads", setting.threads, "worker threads; 0: the usable cores");
   options.add("--json", json_path, "write what was found to this file too");
   options.add("--plot", plot_folder, "write gains.svg, the effects side by side, to this folder");
@@ -146,6 +155,8 @@ Result<int> lab_main(const std::vector<std::string>& args) {
     SLUICE_TRY(const auto found, lab::find_experiments(name));
     experiments.insert(experiments.end(), found.begin(), found.end());
   }
+  if (!setting.trace.empty() && std::ranges::none_of(experiments, &lab::Experiment::reads_trace))
+    return invalid_argument(fmt::format("no experiment that was chosen reads a trace; these do: {}", readers_of_traces()), "--trace");
   return run(experiments, setting, json_path, plot_folder);
 }
 

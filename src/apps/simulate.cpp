@@ -1,7 +1,11 @@
 // sluice simulate: a trace through the real engine and scheduler, on a virtual clock and a step-time model; with several
 // replicas, through a router as well.
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 
 #include "apps/bench/calibrate.h"
@@ -20,6 +24,8 @@
 
 namespace sluice {
 namespace {
+
+constexpr int64_t kMostBlocks = int64_t{1} << 26;  // of the KV cache: their books take some gigabytes
 
 struct SimulateFlags {
   WorkloadFlags workload;
@@ -73,10 +79,16 @@ std::string summary(const std::vector<EngineStats>& replicas) {
   return text;
 }
 
-Status write_plots(const RunPlots& plots, const std::string& directory) {
+/// Makes the directory of plots; an error says that nothing can be written there.
+Status open_plots(const std::string& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) return io_error(fmt::format("--plot: cannot make the directory {}: {}", directory, error.message()));
+  if (::access(directory.c_str(), W_OK | X_OK) != 0) return io_error(fmt::format("--plot: cannot write in {}: {}", directory, std::strerror(errno)));
+  return {};
+}
+
+Status write_plots(const RunPlots& plots, const std::string& directory) {
   for (const RunPlots::File& file : plots.plots()) SLUICE_TRY_STATUS(write_text_file(directory + "/" + file.name, file.plot.to_svg()));
   return {};
 }
@@ -139,6 +151,7 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
     if (workload.num_prompts == 0) workload.num_prompts = 100;
     if (workload.request_rate == "trace") workload.request_rate = "inf";
   }
+  SLUICE_TRY_STATUS(workload.check_given(options));
   // All that can be refused is, before anything is measured or read.
   SLUICE_TRY_STATUS(workload.check());
   SLUICE_TRY_STATUS(check_scheduling(engine));
@@ -147,12 +160,16 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
   std::fputs(fmt::format("# step times of {}, {}{}\n", cost.model, cost.machine,
                          flags.cost_path.empty() && flags.calibrate_model.empty() ? "; 'sluice bench calibrate' measures those of a model here" : "").c_str(), stdout);
   SLUICE_TRY(const auto requests, RequestStream::open(workload, 1 << 20));
-  const RequestStream::Extent extent = requests->measure();
+  const RequestStream::Extent extent = requests->extent();
   if (engine.max_model_len == 0) engine.max_model_len = std::max(2, extent.longest);
   if (flags.kv_tokens == 0) flags.kv_tokens = int64_t{engine.max_model_len} * engine.max_num_seqs;
   engine.host_blocks = static_cast<int>(flags.host_kv_tokens / std::max(1, engine.block_tokens));
   engine.disk_blocks = static_cast<int>(flags.disk_kv_tokens / std::max(1, engine.block_tokens));
-  engine.kv_blocks = static_cast<int>(std::min<int64_t>(flags.kv_tokens / std::max(1, engine.block_tokens) + 1, 1 << 26));
+  const int64_t kv_blocks = flags.kv_tokens / std::max(1, engine.block_tokens) + 1;
+  if (kv_blocks > kMostBlocks)
+    return invalid_argument(fmt::format("a KV cache of {} tokens{} has {} blocks of {}; at most {} are possible: give a smaller --num-kv-tokens or a larger --block-size", flags.kv_tokens,
+                                        options.given("num-kv-tokens") ? "" : " (--max-num-seqs full contexts)", kv_blocks, engine.block_tokens, kMostBlocks), "--num-kv-tokens");
+  engine.kv_blocks = static_cast<int>(kv_blocks);
   for (const std::string& note : fallbacks(engine)) std::fputs(("# " + note + "\n").c_str(), stdout);
   engine.step_time = std::make_shared<CostStepTime>(cost);
   SLUICE_TRY(const auto cluster, Cluster::build(engine, flags.replicas, cost, std::move(router)));
@@ -162,7 +179,10 @@ Result<int> simulate_main(const std::vector<std::string>& args) {
     SLUICE_TRY(timeline, Timeline::open(flags.timeline_path, flags.replicas));
   }
   std::unique_ptr<RunPlots> plots;
-  if (!flags.plot_dir.empty()) plots = std::make_unique<RunPlots>(flags.replicas);
+  if (!flags.plot_dir.empty()) {
+    SLUICE_TRY_STATUS(open_plots(flags.plot_dir));
+    plots = std::make_unique<RunPlots>(flags.replicas);
+  }
   RealClock wall;
   const Nanos start = wall.now();
   Progress progress("simulating");

@@ -116,7 +116,7 @@ Status check_context(const EngineOptions& options) {
   const int64_t pool_tokens = int64_t{options.kv_blocks} * options.block_tokens;
   if (options.max_model_len < 2 || options.max_model_len > pool_tokens)
     return invalid_argument(fmt::format("a context of {} tokens (--max-model-len) does not fit a KV cache of {} blocks x {} "
-                                        "tokens = {}; lower one or raise --kv-cache-memory-bytes",
+                                        "tokens = {}; ask for a shorter context or give the KV cache more memory",
                                         options.max_model_len, options.kv_blocks, options.block_tokens, pool_tokens),
                             "--max-model-len");
   return {};

@@ -30,7 +30,7 @@ std::span<const Combination> combinations() {
   constexpr std::string_view kAllDecodes = "no prompt is computed beside a decode, so that a waiting request takes the place of all that it outranks, or of none";
   constexpr std::string_view kNoJoining = "prompts that share a prefix and start in the same batch each compute it: nobody waits for another's";
   constexpr std::string_view kAhead = "page groups that are taken ahead are not counted: now and then a sequence may be preempted for one";
-  constexpr std::string_view kApart = "it gives every sequence memory of its own, which no prefix cache can share; add --no-enable-prefix-caching or --prefix-cache none";
+  constexpr std::string_view kApart = "it gives every sequence memory of its own, which no prefix cache can share; give --prefix-cache none";
   constexpr std::string_view kWhole = "every sequence has a whole context from its admission on, whatever is known of its length; leave the admission policy at watermark";
   static constexpr Combination kTable[] = {
       {{kAllocator, "static"}, {kCache, "radix"}, refused, kApart},

@@ -22,6 +22,8 @@ struct Effect {
   /// How many times better the technique is: above 1 as expected.
   double gain() const { return better == Better::lower ? baseline / technique : technique / baseline; }
   bool as_expected() const { return gain() >= 1; }
+  /// An experiment whose checks say all has none.
+  bool none() const { return what.empty(); }
 };
 
 /// A count that explains the effect.
@@ -64,7 +66,7 @@ class Finding {
 /// What experiments run on; `sluice lab run` fills it from its flags.
 struct Setting {
   std::string model;   // path of a model that was trained
-  std::string trace;   // in place of the synthetic workloads of the simulator; "": those
+  std::string trace;   // in place of the workload of experiments that read one; "": theirs
   int threads = 0;     // 0: the usable cores
   bool quick = true;   // seconds each; else longer workloads and more repetitions
   std::string scratch; // a folder for files that an experiment makes, empty at first
@@ -81,6 +83,7 @@ struct Experiment {
   std::string_view test;       // what holds it to its promise besides
   std::string_view baseline, workload, holds;
   Result<Finding> (*run)(const Setting&) = nullptr;
+  bool reads_trace = false;  // Setting::trace, where it is given
   // Of a technique that no experiment of minutes can show, in place of `run`: what was measured, and by which command.
   std::string_view elsewhere = {};
 };

@@ -31,7 +31,7 @@ std::string gain_plot(const std::vector<Entry>& entries) {
   double least = 1, most = 10;
   for (const Entry& entry : entries) {
     const double gain = entry.finding.effect.gain();
-    if (!entry.error.empty() || entry.finding.effect.what.empty() || !std::isfinite(gain) || gain <= 0) continue;
+    if (!entry.error.empty() || entry.finding.effect.none() || !std::isfinite(gain) || gain <= 0) continue;
     shown.push_back(&entry);
     least = std::min(least, gain);
     most = std::max(most, gain);

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "lab/catalog.h"
@@ -29,6 +30,17 @@ TEST(Finding, FailsWhereACheckOrACountedEffectDoes) {
   const Entry entry{catalog()[0], f, {}, 0};
   EXPECT_TRUE(entry.failed());
   EXPECT_NE(row_text(entry).find("did not hold: equal (1 and 2)"), std::string::npos) << row_text(entry);
+}
+
+TEST(Finding, WithoutAnEffectItHoldsByItsChecks) {
+  Finding f;
+  f.must("equal", true);
+  EXPECT_EQ(f.state(), Finding::State::held);
+  const std::string json = to_json({{catalog()[0], f, {}, 1}}, {"1", "a machine", "quick"});
+  EXPECT_EQ(json.find("effect"), std::string::npos) << json;
+  EXPECT_EQ(gain_plot({{catalog()[0], f, {}, 1}}).find(std::string(catalog()[0]->name) + " ("), std::string::npos) << "a bar of nothing";
+  f.must("ordered", false);
+  EXPECT_EQ(f.state(), Finding::State::not_held);
 }
 
 TEST(Finding, NumbersHaveThreeDigitsThatCount) {
@@ -67,6 +79,40 @@ TEST(Document, IsMadeFromAReportAndMissesNothing) {
   ASSERT_FALSE(lacking.ok());
   EXPECT_NE(lacking.error().message.find("lacks"), std::string::npos);
   EXPECT_FALSE(document("{}", "lab.json").ok());
+}
+
+TEST(Document, NamesTheExperimentAndTheFieldThatIsWrong) {
+  std::vector<Entry> entries;
+  for (const Experiment* x : catalog()) entries.push_back({x, with_effect(10, 5, true), {}, 1});
+  entries[0].finding.count("blocks", 1, 2);
+  const std::string first(catalog()[0]->name);
+  const nlohmann::json good = nlohmann::json::parse(to_json(entries, {"1", "a machine", "quick"}));
+  const auto refused = [](const nlohmann::json& report) {
+    const auto text = document(report.dump(), "lab.json");
+    if (text.ok()) return std::string("it was taken");
+    EXPECT_EQ(text.error().code, ErrorCode::corrupt_data);
+    return text.error().message;
+  };
+  using Path = nlohmann::json::json_pointer;
+  for (const auto& [at, value, message] : std::vector<std::tuple<const char*, nlohmann::json, std::string>>{
+           {"/experiments/0/effect/baseline", "ten", first + ": effect.baseline is \"ten\"; a number is wanted"},
+           {"/experiments/0/effect/better", "more", first + ": effect.better is \"more\"; \"lower\" or \"higher\" is wanted"},
+           {"/experiments/0/effect/timed", 1, first + ": effect.timed is 1; true or false is wanted"},
+           {"/experiments/0/effect", 1, first + ": effect is 1; an object is wanted"},
+           {"/experiments/0/counters/0/technique", nullptr, first + ": counters[0].technique is null; a number is wanted"},
+           {"/experiments/0/counters/0", 7, first + ": counters[0].what is absent; a text is wanted"},
+           {"/experiments/0/counters", 7, first + ": counters is 7; an array is wanted"},
+           {"/experiments/0/state", 7, first + ": state is 7; a text is wanted"},
+           {"/experiments/0/absent", 7, first + ": absent is 7; a text is wanted"},
+           {"/experiments/0/name", 7, "experiments[0].name is 7; a text is wanted"},
+           {"/experiments/0", 7, "experiments[0].name is absent; a text is wanted"},
+           {"/machine", 7, "machine is 7; a text is wanted"}}) {
+    nlohmann::json bad = good;
+    bad[Path(at)] = value;
+    EXPECT_EQ(refused(bad), "lab.json: " + message);
+  }
+  EXPECT_EQ(refused({{"experiments", {{{"name", first}}}}}),
+            "lab.json: " + first + ": counters is absent; an array is wanted");
 }
 
 TEST(GainPlot, HasABarForEveryEffectAndEscapesItsText) {

@@ -19,6 +19,59 @@ Json effect_json(const Effect& e) {
           {"gain", std::isfinite(e.gain()) ? e.gain() : 0}, {"as_expected", e.as_expected()}};
 }
 
+/// An object of a report. An error names the field, and by `where` the file and the experiment.
+struct Fields {
+  const Json& j;
+  std::string where;
+
+  Error wrong(const char* key, const char* wanted) const {
+    return corrupt_data(fmt::format("{}{} is {}; {} is wanted", where, key, j.contains(key) ? j[key].dump() : "absent", wanted));
+  }
+  Result<std::string> text(const char* key) const {
+    if (!j.contains(key) || !j[key].is_string()) return wrong(key, "a text");
+    return j[key].get<std::string>();
+  }
+  Result<std::string> text_or_none(const char* key) const { return j.contains(key) ? text(key) : std::string(); }
+  Result<double> number(const char* key) const {
+    if (!j.contains(key) || !j[key].is_number()) return wrong(key, "a number");
+    return j[key].get<double>();
+  }
+  Result<bool> boolean(const char* key) const {
+    if (!j.contains(key) || !j[key].is_boolean()) return wrong(key, "true or false");
+    return j[key].get<bool>();
+  }
+};
+
+Result<Effect> read_effect(const Fields& line) {
+  if (!line.j.contains("effect")) return Effect{};
+  if (!line.j["effect"].is_object()) return line.wrong("effect", "an object");
+  const Fields fields{line.j["effect"], line.where + "effect."};
+  Effect e;
+  SLUICE_TRY(e.what, fields.text("what"));
+  SLUICE_TRY(e.unit, fields.text("unit"));
+  SLUICE_TRY(e.baseline, fields.number("baseline"));
+  SLUICE_TRY(e.technique, fields.number("technique"));
+  SLUICE_TRY(const std::string better, fields.text("better"));
+  if (better != "lower" && better != "higher") return fields.wrong("better", "\"lower\" or \"higher\"");
+  e.better = better == "lower" ? Better::lower : Better::higher;
+  SLUICE_TRY(e.timed, fields.boolean("timed"));
+  return e;
+}
+
+Result<std::vector<Counter>> read_counters(const Fields& line) {
+  if (!line.j.contains("counters") || !line.j["counters"].is_array()) return line.wrong("counters", "an array");
+  std::vector<Counter> counters;
+  for (const Json& j : line.j["counters"]) {
+    const Fields fields{j, fmt::format("{}counters[{}].", line.where, counters.size())};
+    Counter c;
+    SLUICE_TRY(c.what, fields.text("what"));
+    SLUICE_TRY(c.baseline, fields.number("baseline"));
+    SLUICE_TRY(c.technique, fields.number("technique"));
+    counters.push_back(std::move(c));
+  }
+  return counters;
+}
+
 std::string counters_text(const std::vector<Counter>& counters) {
   std::string text;
   for (const Counter& c : counters)
@@ -50,7 +103,7 @@ std::string number(double value) {
 }
 
 std::string effect_text(const Effect& e) {
-  if (e.what.empty()) return "";
+  if (e.none()) return "";
   return fmt::format("{}: {} to {}{}{} ({:.2f}x{})", e.what, number(e.baseline), number(e.technique),
                      e.unit.empty() ? "" : " ", e.unit, e.gain(), e.as_expected() ? "" : ", NOT as expected");
 }
@@ -80,7 +133,7 @@ std::string to_json(const std::vector<Entry>& entries, const ReportHead& head) {
                  {"seconds", std::round(entry.seconds * 100) / 100}};
     if (!entry.error.empty()) line["error"] = entry.error;
     if (!f.why_absent().empty()) line["absent"] = f.why_absent();
-    line["effect"] = effect_json(f.effect);
+    if (!f.effect.none()) line["effect"] = effect_json(f.effect);
     line["counters"] = std::move(counters);
     line["checks"] = std::move(checks);
     out["experiments"].push_back(std::move(line));
@@ -90,10 +143,18 @@ std::string to_json(const std::vector<Entry>& entries, const ReportHead& head) {
 
 Result<std::string> document(const std::string& json, const std::string& origin) {
   const Json in = Json::parse(json, nullptr, false);
-  if (in.is_discarded() || !in.contains("experiments"))
+  if (in.is_discarded() || !in.contains("experiments") || !in["experiments"].is_array())
     return invalid_argument(origin + " is no report of 'sluice lab run --json'", origin);
-  std::map<std::string, Json> found;
-  for (const Json& line : in["experiments"]) found[line.value("name", "")] = line;
+  const Fields head{in, origin + ": "};
+  SLUICE_TRY(const std::string machine, head.text_or_none("machine"));
+  SLUICE_TRY(const std::string setting, head.text_or_none("setting"));
+  SLUICE_TRY(const std::string version, head.text_or_none("version"));
+  std::map<std::string, const Json*> found;
+  for (size_t i = 0; i < in["experiments"].size(); ++i) {
+    const Json& line = in["experiments"][i];
+    SLUICE_TRY(const std::string name, (Fields{line, fmt::format("{}: experiments[{}].", origin, i)}.text("name")));
+    found[name] = &line;
+  }
   std::string text = fmt::format(
       "# Techniques\n\n"
       "Made by `sluice lab document docs/lab/lab.json`; what it shows was found by `sluice lab run --all --json docs/lab/lab.json --plot docs/lab` on\n"
@@ -101,7 +162,7 @@ Result<std::string> document(const std::string& json, const std::string& origin)
       "Only what works has a row. *Effect* is the baseline's figure, then the technique's; behind it the counts that explain it. Figures of the\n"
       "simulator and counts are the same on every machine; times are this one's. `sluice lab run NAME` shows a row again, on any model (`--model`).\n\n"
       "![How many times better each technique is than its baseline](lab/gains.svg)\n",
-      in.value("machine", ""), in.value("setting", ""), in.value("version", ""));
+      machine, setting, version);
   std::string_view group;
   for (const Experiment* x : catalog()) {
     if (x->group != group) {
@@ -115,14 +176,13 @@ Result<std::string> document(const std::string& json, const std::string& origin)
       if (line == found.end())
         return invalid_argument(fmt::format("{} lacks the experiment '{}': run 'sluice lab run --all --json {}'", origin,
                                             x->name, origin), origin);
-      const Json& j = line->second;
-      const Json& e = j["effect"];
-      Effect measured{e["what"], e["unit"], e["baseline"], e["technique"],
-                      e["better"] == "lower" ? Better::lower : Better::higher, e["timed"]};
-      std::vector<Counter> counters;
-      for (const Json& c : j["counters"]) counters.push_back({c["what"], c["baseline"], c["technique"]});
-      effect = fmt::format("`{}`, {}: {}", x->name, j.value("state", ""), x->workload);
-      for (const std::string& part : {effect_text(measured), counters_text(counters), j.value("absent", "")})
+      const Fields fields{*line->second, fmt::format("{}: {}: ", origin, x->name)};
+      SLUICE_TRY(const Effect measured, read_effect(fields));
+      SLUICE_TRY(const std::vector<Counter> counters, read_counters(fields));
+      SLUICE_TRY(const std::string state, fields.text("state"));
+      SLUICE_TRY(const std::string absent, fields.text_or_none("absent"));
+      effect = fmt::format("`{}`, {}: {}", x->name, state, x->workload);
+      for (const std::string& part : {effect_text(measured), counters_text(counters), absent})
         if (!part.empty()) effect += "; " + part;
     }
     text += fmt::format("| {} | {} | {} | `{}` | {} | {} | {} | {} |\n", x->ids, x->technique, x->paper, x->file, x->flag,

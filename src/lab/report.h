@@ -32,7 +32,7 @@ struct ReportHead {
 };
 std::string to_json(const std::vector<Entry>& entries, const ReportHead& head);
 /// The document: every experiment of the catalog, with what `json` (as to_json() wrote it) says it found. Errors name
-/// an experiment that the file lacks.
+/// an experiment that the file lacks, or the field of one that is not as it should be.
 Result<std::string> document(const std::string& json, const std::string& origin);
 
 }  // namespace sluice::lab

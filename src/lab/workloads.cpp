@@ -50,6 +50,17 @@ Load mixed_lengths(int64_t vocab, const Mixed& shape) {
   return load;
 }
 
+Result<Load> trace_load(const std::string& path, int64_t vocab, const TraceScale& scale) {
+  SLUICE_TRY(auto trace, load_trace(path));
+  trace = scale_trace(std::move(trace), scale);
+  Load load;
+  for (size_t i = 0; i < trace.size(); ++i) {
+    load.requests.push_back(trace_request(trace[i], i, 1, vocab));
+    load.arrivals.push_back(trace[i].arrival);
+  }
+  return load;
+}
+
 bool same_outputs(const Run& a, const Run& b, std::string* why) {
   if (a.failed() + b.failed() > 0) {
     *why = fmt::format("{} and {} requests failed", a.failed(), b.failed());

@@ -4,6 +4,7 @@
 
 #include "base/rng.h"
 #include "lab/run.h"
+#include "sim/trace.h"
 
 namespace sluice::lab {
 
@@ -23,6 +24,9 @@ struct Mixed {
   uint64_t seed = 1;
 };
 Load mixed_lengths(int64_t vocab, const Mixed& shape);
+
+/// The requests of a trace file, scaled.
+Result<Load> trace_load(const std::string& path, int64_t vocab, const TraceScale& scale);
 
 /// Every output token's place in time is compared nowhere; what is, are the tokens: whether both served all requests
 /// and gave the same. `why` says where they part.

@@ -138,7 +138,7 @@ Result<std::vector<TraceRequest>> load_trace(const std::string& path) {
 
 void scale_lengths(TraceRequest& r, const TraceScale& scale) {
   const auto scaled = [](int tokens, double by, int limit) {
-    const int n = std::max(1, static_cast<int>(std::lround(tokens * by)));
+    const int n = static_cast<int>(std::clamp(std::round(tokens * by), 1.0, 1e9));  // a prompt and an output, added, fit an int
     return limit > 0 ? std::min(n, limit) : n;
   };
   r.prompt_tokens = scaled(r.prompt_tokens, scale.length_scale, scale.max_prompt_tokens);

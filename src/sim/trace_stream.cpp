@@ -170,7 +170,7 @@ class ScaledTrace final : public TraceStream {
 class RandomTrace final : public TraceStream {
  public:
   RandomTrace(const RandomRequests& shape, const StreamOptions& options)
-      : shape_(shape), seed_(options.seed), rng_(seed_ ^ 0x5eed), outputs_(options), most_output_(options.scale.max_output_tokens) {}
+      : shape_(shape), seed_(options.seed), rng_(seed_ ^ 0x5eed), outputs_(options), most_prompt_(options.scale.max_prompt_tokens), most_output_(options.scale.max_output_tokens) {}
 
   bool next(TraceRequest& entry) override {
     if (made_ == shape_.requests) return false;
@@ -180,6 +180,7 @@ class RandomTrace final : public TraceStream {
     entry.prompt_tokens = shape_.prefix_tokens + length(shape_.input_tokens);
     entry.output_tokens = length(shape_.output_tokens);
     if (outputs_.given()) entry.output_tokens = outputs_.draw();
+    if (most_prompt_ > 0) entry.prompt_tokens = std::min(entry.prompt_tokens, most_prompt_);
     if (most_output_ > 0) entry.output_tokens = std::min(entry.output_tokens, most_output_);
     if (shape_.prefix_tokens > 0) {
       entry.prefix_hashes = {seed_ + 1};
@@ -207,7 +208,7 @@ class RandomTrace final : public TraceStream {
   uint64_t seed_;
   Rng rng_;
   DrawnOutputs outputs_;
-  int most_output_;
+  int most_prompt_, most_output_;  // 0: unlimited
   int64_t made_ = 0;
   double at_s_ = 0;
 };

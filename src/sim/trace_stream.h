@@ -39,7 +39,7 @@ struct RandomRequests {
   double rate = 0;         // per second; infinity: all at once
   double burstiness = 1;   // shape of gamma-distributed gaps; 1: Poisson
 };
-/// Output lengths are drawn from `output_lengths` where given; of the scale only its limit of outputs holds.
+/// Output lengths are drawn from `output_lengths` where given; of the scale only its limits of prompts and outputs hold.
 std::unique_ptr<TraceStream> random_trace(const RandomRequests& shape, const StreamOptions& options);
 
 }  // namespace sluice

@@ -58,6 +58,21 @@ TEST_F(TraceStreamTest, StreamsWhatLoadingAndScalingGive) {
     }
 }
 
+TEST_F(TraceStreamTest, RandomRequestsAreClippedAsThoseOfATrace) {
+  StreamOptions options;
+  options.scale.max_prompt_tokens = 100;
+  options.scale.max_output_tokens = 7;
+  const auto entries = all_of(*random_trace({.requests = 50, .input_tokens = 90, .output_tokens = 9, .prefix_tokens = 30, .range_ratio = 0.5}, options));
+  int clipped = 0;
+  for (const TraceRequest& e : entries) {
+    EXPECT_LE(e.prompt_tokens, 100);
+    EXPECT_LE(e.output_tokens, 7);
+    clipped += e.prompt_tokens == 100;
+  }
+  EXPECT_GT(clipped, 10);
+  EXPECT_LT(clipped, 50);
+}
+
 TEST_F(TraceStreamTest, PlaysATraceAgain) {
   write(mooncake_lines(20, true));
   const auto entries = all_of(**open_trace(path_, {{}, 3}));

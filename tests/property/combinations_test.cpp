@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "engine/build_engine.h"
 #include "engine/combinations.h"
+#include "kv/allocator/kv_allocator.h"
 #include "sched/chunk/catalog.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"

@@ -42,3 +42,11 @@ def test_names_groups_and_ids_choose(tmp_path):
     assert unknown.returncode == 1 and "experiments are: " in unknown.stderr
     assert "--all" in sluice("lab", "run").stderr
     assert "no-such-model" in sluice("lab", "run", "radix", "--model", "no-such-model").stdout
+
+
+def test_a_trace_that_nobody_reads_is_refused():
+    trace = "tests/data/traces/azure_conv_2023.csv"
+    refused = sluice("lab", "run", "fcfs", "priority", "--trace", trace)
+    assert refused.returncode == 1 and "no experiment that was chosen reads a trace; these do: paged, windowed, length-buckets" in refused.stderr
+    read = sluice("lab", "run", "fcfs", "length-buckets", "windowed", "--trace", trace)
+    assert read.returncode == 0 and "3 held" in read.stdout, read.stdout + read.stderr

@@ -46,10 +46,34 @@ def test_calibrates_first():
     (["--trace-repeat", "2"], "--trace-repeat needs --trace"),
     (["--calibrate", "x.gguf", "--cost", "y.json"], "give one of them"),
     (["--timeline", "/nonexistent/x"], "cannot write /nonexistent/x"),
+    (["--plot", "/dev/null/plots"], "--plot: cannot make the directory /dev/null/plots"),
+    (["--random-input-len", "2147483647"], "--random-input-len is 2147483647; it must be at most 16777216"),
+    (["--random-input-len", "16777216"], "16777280 tokens with its output; at most 16777216 are possible"),
+    (["--num-kv-tokens", "2000000000"], "has 125000001 blocks of 16; at most 67108864 are possible"),
+    (["--length-scale", "0.5"], "--length-scale has no effect without --trace"),
+    (["--output-length-scale", "0.5"], "--output-length-scale has no effect without --trace"),
+    (["--burstiness", "0.5"], "--burstiness has no effect where all requests come at once"),
+    (["--random-output-len", "5", "--output-lengths", "constant:7"], "--random-output-len has no effect with --output-lengths"),
+    (["--kv-allocator", "static"], "give --prefix-cache none"),
+    (["--num-kv-tokens", "40"], "give the KV cache more memory"),
+    *[(["--trace", "none.csv", flag, "1"], f"{flag} has no effect with --trace")
+      for flag in ("--random-input-len", "--random-output-len", "--random-prefix-len", "--random-range-ratio", "--burstiness")],
 ])
 def test_says_what_is_wrong(arguments, want):
     done = sluice("simulate", *arguments)
     assert done.returncode == 1 and want in done.stderr
+
+
+def test_a_trace_of_endless_requests_is_refused_or_clipped(tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text('{"ts": 0, "il": 90000000, "ol": 3}\n')
+    done = sluice("simulate", "--trace", str(trace))
+    assert done.returncode == 1 and "has 90000003 tokens with its output" in done.stderr
+    simulated("--trace", trace, "--max-input-len", 100)
+
+
+def test_prompts_are_clipped_of_random_requests_too():
+    assert "Total input tokens:                      300 " in simulated("--num-prompts", 3, "--random-input-len", 1000, "--max-input-len", 100)
 
 
 def test_a_trace_without_output_lengths_asks_for_them(tmp_path):

@@ -147,6 +147,8 @@ Result<int> bench_fidelity(const std::vector<std::string>& args) {
   shared.input_len = 64;
   shared.output_len = 24;
   shared.range_ratio = 0.8;
+  shared.length_scale = 1;  // these three are of traces
+  shared.max_input_len = shared.max_output_len = 0;
   if (shared_prefix) workloads.emplace_back("shared prefix", shared);
   for (auto& [name, w] : workloads) SLUICE_TRY_STATUS(w.check());
 

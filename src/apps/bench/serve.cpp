@@ -283,6 +283,7 @@ Result<int> bench_serve(const std::vector<std::string>& args) {
   workload.declare(options);
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
+  SLUICE_TRY_STATUS(workload.check_given(options));
   shared.target.chat = shared.target.endpoint.find("chat") != std::string::npos;
   SLUICE_TRY_STATUS(parse_url(url, shared.target));
   if (shared.limit < 0)

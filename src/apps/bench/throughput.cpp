@@ -73,6 +73,7 @@ Result<int> bench_throughput(const std::vector<std::string>& args) {
   flags.declare(options);
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
+  SLUICE_TRY_STATUS(workload.check_given(options));
   SLUICE_TRY(const auto stack, load_engine_stack(flags));
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
   SLUICE_TRY(const Roofline roofline, print_roofline(*stack, flags.isa));
@@ -106,6 +107,7 @@ Result<int> bench_batching(const std::vector<std::string>& args) {
   flags.declare(options);
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
+  SLUICE_TRY_STATUS(workload.check_given(options));
   SLUICE_TRY(const auto stack, load_engine_stack(flags));
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
   SLUICE_TRY(const Roofline roofline, print_roofline(*stack, flags.isa));

@@ -22,7 +22,7 @@ void WorkloadFlags::declare(OptionSet& o) {
   o.add("--random-range-ratio", range_ratio, "spread of random lengths: r gives [1 - r, 1 + r] times the length");
   o.add("--length-scale", length_scale, "multiplies the lengths of a trace");
   o.add("--output-length-scale", output_length_scale, "multiplies the output lengths of a trace; 0: as --length-scale");
-  o.add("--max-input-len", max_input_len, "clips prompts; 0: not");
+  o.add("--max-input-len", max_input_len, "clips prompts, of random requests with their shared prefix; 0: not");
   o.add("--max-output-len", max_output_len, "clips outputs; 0: not");
   o.add("--request-rate", request_rate, "requests per second; inf: all at once; trace: the trace's own times");
   o.add("--burstiness", burstiness, "of random arrivals: 1 is Poisson, less is burstier, more is steadier");
@@ -66,6 +66,19 @@ Result<double> parse_rate(const WorkloadFlags& flags) {
 
 }  // namespace
 
+Status WorkloadFlags::check_given(const OptionSet& options) const {
+  const auto refuse = [](std::string_view flag, std::string_view why) {
+    return invalid_argument(fmt::format("--{} has no effect {}", flag, why), fmt::format("--{}", flag));
+  };
+  for (const char* flag : {"length-scale", "output-length-scale"})
+    if (trace.empty() && options.given(flag)) return refuse(flag, "without --trace: random requests have the lengths that --random-input-len and --random-output-len say");
+  for (const char* flag : {"random-input-len", "random-output-len", "random-prefix-len", "random-range-ratio", "burstiness"})
+    if (!trace.empty() && options.given(flag)) return refuse(flag, "with --trace, which says what is sent and when; --length-scale and --request-rate fit it");
+  if (!output_lengths.empty() && options.given("random-output-len")) return refuse("random-output-len", "with --output-lengths: give one of them");
+  if (request_rate == "inf" && options.given("burstiness")) return refuse("burstiness", "where all requests come at once: give --request-rate");
+  return {};
+}
+
 Status WorkloadFlags::check() {
   SLUICE_TRY_STATUS(parse_goodput(goodput_text, goodput));
   SLUICE_TRY([[maybe_unused]] const double rate, parse_rate(*this));
@@ -79,7 +92,9 @@ Status WorkloadFlags::check() {
                                          {"--random-prefix-len", prefix_len, 0},
                                          {"--max-input-len", max_input_len, 0},
                                          {"--max-output-len", max_output_len, 0}})
-    if (value < low) return invalid_argument(fmt::format("{} is {}; it must be at least {}", flag, value, low), flag);
+    if (value < low || (value > kMostRequestTokens && std::string_view(flag).starts_with("--random-")))
+      return invalid_argument(value < low ? fmt::format("{} is {}; it must be at least {}", flag, value, low)
+                                          : fmt::format("{} is {}; it must be at most {}, as of all tokens of a request", flag, value, kMostRequestTokens), flag);
   if (trace.empty() && trace_repeat != 1) return invalid_argument("--trace-repeat needs --trace", "--trace-repeat");
   if (!(range_ratio >= 0 && range_ratio <= 1))
     return invalid_argument(fmt::format("--random-range-ratio is {}; it must be from 0 to 1", range_ratio),
@@ -111,6 +126,13 @@ Result<std::unique_ptr<RequestStream>> RequestStream::open(WorkloadFlags& flags,
     stream->entries_ = random_trace({.requests = flags.num_prompts, .input_tokens = flags.input_len, .output_tokens = flags.output_len, .prefix_tokens = flags.prefix_len,
                                      .range_ratio = flags.range_ratio, .rate = rate, .burstiness = flags.burstiness}, options);
   }
+  for (TraceRequest entry; stream->entries_->next(entry); ++stream->extent_.requests)
+    stream->extent_.longest = std::max(stream->extent_.longest, entry.prompt_tokens + entry.output_tokens);
+  stream->entries_->rewind();
+  if (stream->extent_.longest > kMostRequestTokens)
+    return invalid_argument(fmt::format("a request of {} has {} tokens with its output; at most {} are possible: clip them by --max-input-len and --max-output-len{}",
+                                        flags.trace.empty() ? "the workload" : flags.trace, stream->extent_.longest, kMostRequestTokens,
+                                        flags.trace.empty() ? "" : ", or scale them by --length-scale"), "--max-input-len");
   return stream;
 }
 
@@ -120,16 +142,6 @@ bool RequestStream::next(Request& request) {
   request = trace_request(entry, index_++, seed_, vocab_size_);
   request.arrival = entry.arrival;
   return true;
-}
-
-RequestStream::Extent RequestStream::measure() {
-  Extent extent;
-  entries_->rewind();
-  for (TraceRequest entry; entries_->next(entry); ++extent.requests)
-    extent.longest = std::max(extent.longest, entry.prompt_tokens + entry.output_tokens);
-  entries_->rewind();
-  index_ = 0;
-  return extent;
 }
 
 Result<Workload> make_workload(WorkloadFlags& flags, int64_t vocab_size) {

@@ -16,6 +16,9 @@ namespace sluice {
 /// --max-waiting of a benchmark: a workload is not refused because it comes all at once.
 constexpr int kEveryRequest = 1 << 24;
 
+/// Of one request, prompt and output: above the longest contexts of models, and few enough to be held.
+constexpr int kMostRequestTokens = 1 << 24;
+
 struct WorkloadFlags {
   std::string trace;
   int trace_repeat = 1;
@@ -33,6 +36,8 @@ struct WorkloadFlags {
   GoodputLimits goodput;  // parsed from goodput_text by check()
 
   void declare(OptionSet& options);
+  /// Refuses flags that were given and have no effect beside the others.
+  Status check_given(const OptionSet& options) const;
   /// Every flag by itself and with the others; fills in `goodput`.
   Status check();
 };
@@ -41,15 +46,16 @@ struct WorkloadFlags {
 /// forced lengths, prompt tokens drawn from the vocabulary; the arrival is that of the request, counted from 0.
 class RequestStream {
  public:
+  /// Reads the whole stream once, to measure it; refuses requests above kMostRequestTokens.
   static Result<std::unique_ptr<RequestStream>> open(WorkloadFlags& flags, int64_t vocab_size);
 
   bool next(Request& request);
   struct Extent { int64_t requests = 0; int longest = 0; };  // most tokens of one request, with its output
-  /// Reads the whole stream, and goes back to its start.
-  Extent measure();
+  const Extent& extent() const { return extent_; }
 
  private:
   std::unique_ptr<TraceStream> entries_;
+  Extent extent_;
   uint64_t seed_ = 0;
   int64_t vocab_size_ = 0;
   size_t index_ = 0;

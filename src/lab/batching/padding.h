@@ -6,12 +6,14 @@
 
 namespace sluice::lab {
 
+/// Of a run under --batching static or windowed, the requests of each batch: it ends when nothing runs.
+std::vector<std::vector<size_t>> batches_of(const Run& run);
+
 struct Padding {
   double batches = 0, useful = 0;        // tokens
   double prompt_waste = 0, output_waste = 0;
   double share() const { return (prompt_waste + output_waste) / (useful + prompt_waste + output_waste); }
 };
-/// Of a run under --batching static or windowed: a batch ends when nothing runs.
 Padding padding_of(const Run& run);
 
 }  // namespace sluice::lab

@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "lab/workloads.h"
-#include "sim/trace.h"
 
 namespace sluice::lab {
 namespace {
@@ -12,10 +11,8 @@ Result<Load> chat(const Setting& setting) {
   const int n = setting.quick ? 300 : 2000;
   if (setting.trace.empty())
     return mixed_lengths(32'000, {.n = n, .prompt_mean = 160, .output_mean = 320, .output_most = 1500});
-  SLUICE_TRY(auto trace, load_trace(setting.trace));
-  trace = scale_trace(std::move(trace), {.limit = n, .max_prompt_tokens = 4096, .max_output_tokens = 2048});
-  Load load;
-  for (size_t i = 0; i < trace.size(); ++i) load.requests.push_back(trace_request(trace[i], i, 1, 32'000));
+  SLUICE_TRY(Load load, trace_load(setting.trace, 32'000, {.limit = n, .max_prompt_tokens = 4096, .max_output_tokens = 2048}));
+  load.arrivals.clear();  // all at once
   return load;
 }
 
@@ -121,6 +118,7 @@ const Experiment kPaged = {
     .baseline = "static pre-allocation of a whole context (`src/kv/allocator/static_slots.h`)",
     .workload = "simulated chat lengths (or `--trace`) in a pool of 16.5 contexts of 2,048; 24 requests on the model",
     .holds = "lossless: equal bits; twice the sequences; below 4 % waste",
-    .run = run};
+    .run = run,
+    .reads_trace = true};
 
 }  // namespace sluice::lab

@@ -165,6 +165,7 @@ const Experiment kLengthBuckets = {
     .baseline = "the largest bucket, always",
     .workload = "the Azure conversation trace, the fifth that training left out",
     .holds = "the accuracy that training reported",
-    .run = run_buckets};
+    .run = run_buckets,
+    .reads_trace = true};
 
 }  // namespace sluice::lab
