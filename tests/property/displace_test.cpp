@@ -24,6 +24,7 @@ struct House {
     policies.gates = make_gates(batching_catalog()[0], admission_catalog()[0], {.watermark = 0});
     policies.preempt = std::make_unique<LowestPriority>();
     policies.branching = std::make_unique<ParallelSampling>();
+    policies.allocator = kv_allocator_catalog()[0].make({4, 4 * blocks});
     EngineConfig config;
     config.scheduler = {seats, 64, 4 * blocks};
     config.kv_blocks = blocks;
