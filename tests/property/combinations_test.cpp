@@ -126,6 +126,7 @@ TEST(Combinations, TheTableNamesWhatThereIs) {
     if (c.flag == "--admission-policy") return has(admission_catalog());
     if (c.flag == "--preemption-policy") return has(preempt_catalog());
     if (c.flag == "--prefix-cache") return has(prefix_cache_catalog());
+    if (c.flag == "--kv-allocator") return has(kv_allocator_catalog());
     return false;
   };
   for (const Combination& c : combinations()) {
