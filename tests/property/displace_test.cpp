@@ -16,14 +16,14 @@ namespace sluice {
 namespace {
 
 struct House {
-  House(int seats, int blocks, const char* chunk = "stall-free") : executor(blocks, 4, 50, clock) {
+  House(int seats, int blocks, const char* chunk = "stall-free", Nanos aging = 1'000'000'000'000) : executor(blocks, 4, 50, clock) {
     auto pool = std::make_unique<BlockPool>(blocks, 4);
     auto cache = prefix_cache_catalog()[0].make(*pool);
     SchedulerPolicies policies;
-    policies.queue = std::make_unique<PriorityAging>(Nanos{1'000'000'000'000});
+    policies.queue = std::make_unique<PriorityAging>(aging);
     policies.chunk = std::ranges::find(chunk_catalog(), chunk, &ChunkPolicyEntry::name)->make({64, 0});
     policies.gates = make_gates(batching_catalog()[0], admission_catalog()[0], {.watermark = 0});
-    policies.preempt = std::make_unique<LowestPriority>();
+    policies.preempt = std::make_unique<LowestPriority>(*policies.queue);
     policies.branching = std::make_unique<ParallelSampling>();
     policies.allocator = kv_allocator_catalog()[0].make({4, 4 * blocks});
     EngineConfig config;
@@ -125,6 +125,27 @@ TEST(Displace, WhatTheVictimHadComputedIsFoundInTheCache) {
   house.finish();
   EXPECT_EQ(house.engine->stats().finished_requests, 2u);
   EXPECT_GE(house.engine->stats().prefix_hits_tokens, 32u);
+}
+
+TEST(Displace, MemoryDoesNotTakeBackWhatWaitingHasGiven) {
+  // Both grow until there are too few blocks. Who goes first in the queue's order gets a token in every step.
+  for (const auto& [aging, first] : {std::pair<Nanos, int>{100, 1}, {1'000'000'000'000, 0}}) {
+    SCOPED_TRACE(fmt::format("aging {}", aging));
+    House house(2, 10, "stall-free", aging);
+    house.add(1, 0, 8, 20);
+    house.step();
+    ASSERT_GT(house.clock.now(), 100) << "the first is older than its aging";
+    house.add(0, 20, 8, 20);
+    house.step();
+    ASSERT_EQ(house.engine->stats().running, 2);
+    for (size_t had = house.outputs[first].size(); had < 20; had = house.outputs[first].size()) {
+      house.step();
+      ASSERT_EQ(house.outputs[first].size(), had + 1);
+    }
+    EXPECT_GE(house.engine->stats().preemptions, 1u) << "the other gave way";
+    house.finish();
+    EXPECT_EQ(house.engine->stats().finished_requests, 2u);
+  }
 }
 
 }  // namespace

@@ -122,6 +122,51 @@ TEST(Fairness, NoClientGetsFurtherAheadThanTheBound) {
   EXPECT_GT(closest, 0.2) << "the bound was never tried";
 }
 
+/// Which client each request is of that the first step lets in; all of a's came before b's.
+std::map<std::string, int> seats_of_first_step(const ClientWeights& weights, int seats, std::string_view batching, const ChunkPolicyEntry& chunk) {
+  constexpr int kBlocks = 256, kPrompt = 6;
+  VirtualClock clock;
+  test::ShadowExecutor executor(kBlocks, 4, 9, clock);
+  auto pool = std::make_unique<BlockPool>(kBlocks, 4);
+  auto cache = prefix_cache_catalog()[0].make(*pool);
+  SchedulerPolicies policies;
+  policies.queue = std::make_unique<Vtc>(weights);
+  policies.chunk = chunk.make({64, 0});
+  const auto entry = std::ranges::find(batching_catalog(), batching, &BatchingEntry::name);
+  policies.gates = make_gates(*entry, admission_catalog()[0], {.prefix_cache = false});
+  policies.preempt = preempt_catalog()[0].make(*policies.queue);
+  policies.branching = std::make_unique<ParallelSampling>();
+  policies.allocator = kv_allocator_catalog()[0].make({4, 64});
+  EngineConfig config;
+  config.scheduler = {seats, 64, 64};
+  config.kv_blocks = kBlocks;
+  config.block_tokens = 4;
+  Engine engine(config, std::move(pool), std::move(cache), std::move(policies), executor, clock);
+  std::map<std::string, int> started;
+  for (const char* client : {"a", "b"})
+    for (int i = 0; i < 20; ++i) {
+      Request r;
+      r.client = client;
+      r.prompt.assign(kPrompt, static_cast<TokenId>(i % 9));
+      r.max_tokens = 8;
+      r.ignore_eos = true;
+      EXPECT_TRUE(engine.add(std::move(r), [&started, client](const Output&) { ++started[client]; }).ok());
+    }
+  engine.step();
+  return started;
+}
+
+TEST(Fairness, ClientsShareTheFreeSeatsOfOneStep) {
+  using Seats = std::map<std::string, int>;
+  for (const std::string_view batching : {"continuous", "static"})
+    for (const ChunkPolicyEntry& chunk : chunk_catalog()) {
+      SCOPED_TRACE(fmt::format("{}, {}", batching, chunk.name));
+      EXPECT_EQ(seats_of_first_step({}, 8, batching, chunk), (Seats{{"a", 4}, {"b", 4}}));
+      EXPECT_EQ(seats_of_first_step({{"a", 2}}, 9, batching, chunk), (Seats{{"a", 6}, {"b", 3}}));
+      EXPECT_EQ(seats_of_first_step({{"b", 2}}, 9, batching, chunk), (Seats{{"a", 3}, {"b", 6}}));
+    }
+}
+
 TEST(Fairness, MeterSeesWhatFirstComeFirstServedDoes) {
   // The observer itself: a client that sends ten times as much in one go is far ahead under fcfs.
   ServiceMeter meter({});

@@ -503,6 +503,31 @@ TEST(Schedule, SamplesSharePromptBlocksAndCopyOnlyTheLast) {
   world.check_output(*world.tracks.begin()->second);
 }
 
+TEST(Schedule, BeamsThatExceedTheirReservationArePreemptedAsOftenAsItDoubles) {
+  EngineSetup s = plain_setup();
+  s.blocks = 512;
+  s.max_model_len = 400;
+  s.admission = &*std::ranges::find(admission_catalog(), "predicted", &AdmissionEntry::name);
+  s.lengths = &*std::ranges::find(length_predictor_catalog(), "running-mean", &LengthPredictorEntry::name);
+  World world(s, 50);
+  const auto serve = [&](int beams, int max_tokens) {
+    Request request;
+    request.prompt.assign(20, 7);
+    request.max_tokens = max_tokens;
+    request.ignore_eos = true;
+    request.beam_width = beams;
+    const RequestId id = world.add(request);
+    while (world.engine->step()) {
+    }
+    world.check_output(*world.tracks.at(id));
+  };
+  for (int i = 0; i < 50; ++i) serve(0, 16);  // what the predictor learns
+  ASSERT_EQ(world.engine->stats().preemptions, 0u);
+  serve(4, 200);
+  EXPECT_GE(world.engine->stats().preemptions, 4u);
+  EXPECT_LE(world.engine->stats().preemptions, 4u * 4) << "each of four beams at 16, 32, 64 and 128 outputs";
+}
+
 TEST(Schedule, RefusesWhatCanNeverFitAndFullQueues) {
   World world(plain_setup(), 50);
   Request request;

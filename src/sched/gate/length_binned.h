@@ -37,7 +37,7 @@ class LengthBinned final : public StaticBatch {
   }
 
   void on_new(const Sequence& seq) override {
-    table_[seq.id] = {seq.request, kUnknown, 0, false};
+    table_[seq.id] = {.request = seq.request, .outputs = seq.output_tokens()};  // a beam is born with those of its parent
   }
   void on(const Event& event) override {
     const auto it = table_.find(event.kind == Event::Kind::forked ? event.other : event.seq);

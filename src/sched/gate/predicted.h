@@ -1,7 +1,7 @@
 #pragma once
 // Predicted reservation: a sequence reserves its prompt and as many outputs as are predicted, and starts when the
 // reservations of all that run fit the pool with its own. The prediction is the one of the time of its first admission. One that reaches its reservation and has not ended is preempted, its
-// reservation doubled, and it asks again. Lossless; how well the pool is used depends on the predictor.
+// reservation doubled, and it asks again; a fork goes on with what its parent had reserved. Lossless; how well the pool is used depends on the predictor.
 // Paper: S3 (Jin et al., NeurIPS 2023): the predictor names a bucket of lengths, the supervisor preempts and doubles.
 
 #include <algorithm>
@@ -35,16 +35,21 @@ class PredictedReservation final : public AdmissionGate {
   }
 
   void on_new(const Sequence& seq) override {
-    table_[seq.id] = {seq.request, 0, 0, 0};
+    table_[seq.id] = {.request = seq.request, .outputs = seq.output_tokens()};  // a beam is born with those of its parent
   }
   void on(const Event& event) override {
-    const auto it = table_.find(event.kind == Event::Kind::forked ? event.other : event.seq);
+    const auto it = table_.find(event.seq);
     if (it == table_.end()) return;
     Entry& e = it->second;
     switch (event.kind) {
       case Event::Kind::admitted:
-      case Event::Kind::forked:
         if (e.reserved == 0) e.predicted = e.reserved = reserved_outputs(e);
+        break;
+      case Event::Kind::forked:  // and its parent's reservation, doubled or not
+        if (const auto child = table_.find(event.other); child != table_.end()) {
+          child->second.predicted = e.predicted;
+          child->second.reserved = e.reserved;
+        }
         break;
       case Event::Kind::sampled: e.outputs += event.tokens; break;
       case Event::Kind::preempted:

@@ -70,6 +70,49 @@ TEST(Vtc, IdlingEarnsNoCredit) {
   EXPECT_GE(c.rank(c.arrive("new", 1)), 5 + 100 * 50) << "with nobody waiting, to the last who left the queue";
 }
 
+TEST(Vtc, RanksByWhatTheClientsEarlierOnesWillBeCharged) {
+  Clients c({{"a", 2}});
+  const SeqId first = c.arrive("a", 10), second = c.arrive("a", 20), third = c.arrive("a", 30), fourth = c.arrive("a", 2);
+  const auto ranks = [&](std::initializer_list<SeqId> ids) {
+    std::vector<double> out;
+    for (const SeqId id : ids) out.push_back(c.rank(id));
+    return out;
+  };
+  EXPECT_EQ(ranks({first, second, third, fourth}), (std::vector<double>{0, 5, 15, 30}));
+  c.vtc.on({Event::Kind::admitted, first});
+  EXPECT_EQ(ranks({first, second, third, fourth}), (std::vector<double>{5, 5, 15, 30})) << "the charge has come, and ranks stay";
+  c.vtc.on({Event::Kind::admitted, third});
+  EXPECT_EQ(ranks({second, fourth}), (std::vector<double>{20, 30})) << "one was let in out of turn";
+  const SeqId fifth = c.arrive("a", 4);
+  EXPECT_EQ(c.rank(fifth), 31);
+  c.vtc.on({Event::Kind::finished, fourth});
+  EXPECT_EQ(ranks({second, fifth}), (std::vector<double>{20, 30})) << "one was cancelled: nothing is charged for it";
+  c.vtc.on({Event::Kind::preempted, first});
+  EXPECT_EQ(ranks({first, second, fifth}), (std::vector<double>{20, 20, 30})) << "nothing more is charged for it, and nobody waits for it";
+  c.vtc.on({Event::Kind::admitted, first});
+  c.vtc.on({Event::Kind::admitted, second});
+  EXPECT_EQ(c.rank(fifth), 30);
+  c.vtc.on({Event::Kind::admitted, fifth});
+  EXPECT_EQ(c.rank(c.arrive("a", 1)), 32);
+}
+
+TEST(Vtc, ABeamIsNotChargedForThePromptOfItsParent) {
+  Clients c;
+  const SeqId parent = c.arrive("a", 10);
+  c.vtc.on({Event::Kind::admitted, parent});
+  Sequence& beam = c.sequences[c.next];
+  beam.id = c.next;
+  beam.request = c.sequences.at(parent).request;
+  beam.tokens.assign(12, 1);
+  beam.state = Sequence::State::running;
+  c.vtc.on_new(beam);
+  c.vtc.on({Event::Kind::forked, parent, 12, 0, beam.id});
+  c.vtc.on({Event::Kind::preempted, beam.id, 11});
+  EXPECT_EQ(c.rank(beam.id), 10);
+  c.vtc.on({Event::Kind::admitted, beam.id});
+  EXPECT_EQ(c.rank(beam.id), 10);
+}
+
 TEST(Vtc, ForgettingIdleClientsChangesNothing) {
   Clients c;
   const SeqId waits = c.arrive("busy", 10);

@@ -4,6 +4,15 @@
 #include <limits>
 
 namespace sluice {
+
+double Vtc::rank(const Sequence& seq, Nanos) const {
+  const Live& live = live_.at(seq.id);
+  const Client& client = live.client->second;
+  if (!live.waits || live.input_tokens == 0) return client.counter;
+  const int64_t ahead = live.start - client.uncharged.begin()->second->start;
+  return client.counter + kInputWeight * static_cast<double>(ahead) / client.weight;
+}
+
 /// What a client that comes to the queue is lifted to.
 double Vtc::floor() const {
   if (waiting_.empty()) return last_ != nullptr ? last_->counter : 0;
@@ -22,9 +31,16 @@ void Vtc::join(Live& live) {
   ++client.waiting;
 }
 
-void Vtc::leave(Live& live) {
+void Vtc::leave(SeqId id, Live& live) {
   Client& client = live.client->second;
   live.waits = false;
+  if (const auto at = client.uncharged.find(id); at != client.uncharged.end()) {
+    if (at != client.uncharged.begin()) {  // cancelled, or let in before others of its client: those behind move up
+      for (auto behind = std::next(at); behind != client.uncharged.end(); ++behind) behind->second->start -= live.input_tokens;
+      client.end -= live.input_tokens;
+    }
+    client.uncharged.erase(at);
+  }
   if (--client.waiting > 0) return;
   waiting_.erase(&client);
   last_ = &client;
@@ -38,8 +54,14 @@ void Vtc::on_new(const Sequence& seq) {
     if (weight != weights_.end()) client->second.weight = weight->second;
   }
   ++client->second.live;
-  Live& live = live_[seq.id] = {client, seq.sample == 0 ? seq.prompt_tokens() : 0};
-  if (seq.state == Sequence::State::waiting) join(live);  // a fork may run at once
+  const bool is_fork = seq.sample != 0 || seq.output_tokens() > 0;  // its prompt is its parent's, charged already
+  Live& live = live_[seq.id] = {client, is_fork ? 0 : seq.prompt_tokens()};
+  if (seq.state != Sequence::State::waiting) return;  // a fork may run at once
+  join(live);
+  if (live.input_tokens == 0) return;
+  live.start = client->second.end;
+  client->second.end += live.input_tokens;
+  client->second.uncharged.emplace(seq.id, &live);
 }
 
 void Vtc::on(const Event& event) {
@@ -49,14 +71,14 @@ void Vtc::on(const Event& event) {
   Client& client = live.client->second;
   switch (event.kind) {
     case Event::Kind::admitted:
-      leave(live);
+      leave(event.seq, live);
       client.counter += kInputWeight * live.input_tokens / client.weight;
       live.input_tokens = 0;  // what is computed again after a preemption is nobody's gain
       break;
     case Event::Kind::sampled: client.counter += kOutputWeight * event.tokens / client.weight; break;
     case Event::Kind::preempted: join(live); break;
     case Event::Kind::finished:
-      if (live.waits) leave(live);
+      if (live.waits) leave(event.seq, live);
       --client.live;
       live_.erase(it);
       if (clients_.size() > sweep_at_) forget_idle();
