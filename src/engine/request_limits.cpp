@@ -48,7 +48,7 @@ Status RequestLimiter::take(const Request& request, Nanos now, double* retry_aft
                                 "wait until one of them has begun",
                                 client.waiting));
     if (limits_.client_token_rate > 0) {
-      const double cost = static_cast<double>(request.prompt.size()) + static_cast<double>(request.max_tokens) * request.n;
+      const double cost = static_cast<double>(request.prompt.size()) + static_cast<double>(request.max_tokens) * request.lines();
       const double left = filled(client, now);
       // A request larger than the bucket passes when that is full, and leaves a debt.
       const double wanted = std::min(cost, burst());

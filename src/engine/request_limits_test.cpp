@@ -50,6 +50,16 @@ TEST(RequestLimits, ARequestLargerThanTheBucketPassesWhenThatIsFull) {
   EXPECT_TRUE(limiter.take(large, 20 * kSecond, &retry).ok());
 }
 
+TEST(RequestLimits, EveryBeamCosts) {
+  RequestLimiter limiter({.client_token_rate = 10, .client_token_burst = 100});
+  double retry = 0;
+  Request search = request_of("a", 20, 10);
+  search.beam_width = 6;
+  EXPECT_TRUE(limiter.take(search, 0, &retry).ok());
+  EXPECT_FALSE(limiter.take(search, 0, &retry).ok());
+  EXPECT_EQ(retry, 6);  // 20 are left of 100, 80 are wanted
+}
+
 TEST(RequestLimits, AClientHasItsShareOfTheQueue) {
   RequestLimiter limiter({.max_waiting_per_client = 2});
   const Request a = request_of("a", 1, 1), b = request_of("b", 1, 1);
