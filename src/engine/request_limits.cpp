@@ -9,6 +9,7 @@ constexpr size_t kClients = 4096;     // known at once, before idle ones are for
 constexpr size_t kRateTokens = 64;    // first tokens that their rate is measured over
 constexpr double kQuantile = 1.64;    // of the normal distribution, 95 %
 constexpr size_t kLeastTokens = 8;    // before that many it is unknown
+constexpr double kLongestRetry_s = 86'400;
 }  // namespace
 
 double RequestLimiter::filled(const Client& client, Nanos now) const {
@@ -30,7 +31,7 @@ double RequestLimiter::predicted_ttft_ms() const {
 Status RequestLimiter::take(const Request& request, Nanos now, double* retry_after_s) {
   const auto refuse = [&](uint64_t& counter, double seconds, std::string message) -> Status {
     ++counter;
-    if (retry_after_s != nullptr) *retry_after_s = std::max(1.0, std::ceil(seconds));
+    if (retry_after_s != nullptr) *retry_after_s = std::clamp(std::ceil(seconds), 1.0, kLongestRetry_s);
     return resource_exhausted(std::move(message));
   };
   if (const double wait_ms = predicted_ttft_ms(); limits_.slo_ttft_ms > 0 && wait_ms > limits_.slo_ttft_ms)

@@ -15,6 +15,7 @@ namespace sluice {
 
 struct RequestLimits {
   double client_token_rate = 0;    // --client-token-rate: prompt and max_tokens of one client, per second; 0: unlimited
+  static constexpr double kLeastRate = 0.001;  // of a client that is limited: 86 tokens a day
   double client_token_burst = 0;   // --client-token-burst: how many at once; 0: those of a minute
   int max_waiting_per_client = 0;  // --max-waiting-per-client; 0: unlimited
   double slo_ttft_ms = 0;          // --slo-ttft-ms: refuse whom the first token would reach later; 0: nobody
@@ -30,7 +31,8 @@ class RequestLimiter {
  public:
   explicit RequestLimiter(RequestLimits limits) : limits_(limits) {}
 
-  /// Takes the request, or refuses it with resource_exhausted: why, and what to do. `retry_after_s`: when, if refused.
+  /// Takes the request, or refuses it with resource_exhausted: why, and what to do. `retry_after_s`: when, if refused; from
+  /// a second to a day.
   Status take(const Request& request, Nanos now, double* retry_after_s);
   /// A request that was taken: it was admitted, or has ended before it was.
   void left_queue(const Request& request);

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "engine/build_engine.h"
+
 namespace sluice {
 namespace {
 
@@ -58,6 +60,26 @@ TEST(RequestLimits, EveryBeamCosts) {
   EXPECT_TRUE(limiter.take(search, 0, &retry).ok());
   EXPECT_FALSE(limiter.take(search, 0, &retry).ok());
   EXPECT_EQ(retry, 6);  // 20 are left of 100, 80 are wanted
+}
+
+TEST(RequestLimits, NobodyIsToldToWaitLongerThanADay) {
+  RequestLimiter limiter({.client_token_rate = 1e-9, .client_token_burst = 100});
+  double retry = 0;
+  EXPECT_TRUE(limiter.take(request_of("a", 50, 50), 0, &retry).ok());
+  EXPECT_FALSE(limiter.take(request_of("a", 50, 50), 0, &retry).ok());
+  EXPECT_EQ(retry, 86'400);
+}
+
+TEST(RequestLimits, ARateThatIsAsGoodAsNoneIsRefused) {
+  EngineOptions options;
+  EXPECT_TRUE(check_scheduling(options).ok());
+  options.limits.client_token_rate = 0.001;
+  EXPECT_TRUE(check_scheduling(options).ok());
+  options.limits.client_token_rate = 1e-9;
+  const Status tiny = check_scheduling(options);
+  ASSERT_FALSE(tiny.ok());
+  EXPECT_EQ(tiny.error().param, "--client-token-rate");
+  EXPECT_NE(tiny.error().message.find("at least 0.001"), std::string::npos) << tiny.error().message;
 }
 
 TEST(RequestLimits, AClientHasItsShareOfTheQueue) {
