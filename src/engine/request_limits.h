@@ -4,6 +4,7 @@
 // within their limit, and nobody's work is done too late.
 // Sources: token buckets (Turner, 1986); early rejection by predicted latency (Qin et al., Mooncake, FAST 2025, section 7).
 
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -31,9 +32,10 @@ class RequestLimiter {
  public:
   explicit RequestLimiter(RequestLimits limits) : limits_(limits) {}
 
-  /// Takes the request, or refuses it with resource_exhausted: why, and what to do. `retry_after_s`: when, if refused; from
+  /// Takes all of a client's requests that came together, or none of them: refuses with resource_exhausted: why, and what to do. `retry_after_s`: when, if refused; from
   /// a second to a day.
-  Status take(const Request& request, Nanos now, double* retry_after_s);
+  Status take(std::span<const Request> requests, Nanos now, double* retry_after_s);
+  Status take(const Request& request, Nanos now, double* retry_after_s) { return take(std::span(&request, 1), now, retry_after_s); }
   /// A request that was taken: it was admitted, or has ended before it was.
   void left_queue(const Request& request);
   /// A request that was taken: its first token is there, or (`got_token` false) it has ended without one.

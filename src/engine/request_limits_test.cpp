@@ -52,6 +52,20 @@ TEST(RequestLimits, ARequestLargerThanTheBucketPassesWhenThatIsFull) {
   EXPECT_TRUE(limiter.take(large, 20 * kSecond, &retry).ok());
 }
 
+TEST(RequestLimits, AListIsTakenAsOneOrNotAtAll) {
+  RequestLimiter limiter({.client_token_rate = 10, .client_token_burst = 100, .max_waiting_per_client = 4});
+  double retry = 0;
+  const std::vector<Request> three(3, request_of("a", 30, 30));  // 180: larger than the burst
+  ASSERT_TRUE(limiter.take(three, 0, &retry).ok());
+  EXPECT_FALSE(limiter.take(three, 17 * kSecond, &retry).ok()) << "two more would be five that wait";
+  EXPECT_EQ(limiter.refused.client_queue, 1u);
+  for (const Request& r : three) limiter.left_queue(r);
+  EXPECT_FALSE(limiter.take(three, 17 * kSecond, &retry).ok());
+  EXPECT_EQ(retry, 1);  // -80 at the start, 90 now
+  EXPECT_EQ(limiter.refused.client_rate, 1u);
+  EXPECT_TRUE(limiter.take(three, 18 * kSecond, &retry).ok()) << "what was refused has cost nothing";
+}
+
 TEST(RequestLimits, EveryBeamCosts) {
   RequestLimiter limiter({.client_token_rate = 10, .client_token_burst = 100});
   double retry = 0;
