@@ -63,6 +63,9 @@ Result<Chosen> choose(const EngineOptions& options) {
                                     {"--client-token-burst", options.limits.client_token_burst},
                                     {"--slo-ttft-ms", options.limits.slo_ttft_ms}})
     if (!(value >= 0 && value <= 1e12)) return invalid_argument(fmt::format("{} is {}; it must be from 0 to 1e12", flag, value), flag);
+  if (const double rate = options.limits.client_token_rate; rate > 0 && rate < RequestLimits::kLeastRate)
+    return invalid_argument(fmt::format("--client-token-rate is {} tokens per second; it must be 0, which is no limit, or at least {}",
+                                        rate, RequestLimits::kLeastRate), "--client-token-rate");
   if (options.limits.client_token_burst > 0 && options.limits.client_token_rate == 0)
     return invalid_argument("--client-token-burst is how much of --client-token-rate may be used at once: give that too", "--client-token-burst");
   SLUICE_TRY_STATUS(check_range("--long-prefill-token-threshold", options.long_prefill_token_threshold, 0, 1 << 20));

@@ -80,7 +80,7 @@ Engine::Engine(EngineConfig config, std::unique_ptr<BlockPool> pool, std::unique
 
 Engine::~Engine() = default;
 
-Result<RequestId> Engine::add(Request request, Sink sink, double* retry_after_s) {
+Status Engine::check(const Request& request) const {
   const int context = config_.scheduler.max_model_len;
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
   if (prompt == 0) return invalid_argument("the prompt has no tokens; at least one is needed", "prompt");
@@ -105,21 +105,45 @@ Result<RequestId> Engine::add(Request request, Sink sink, double* retry_after_s)
     if (request.prompt[i] < 0 || request.prompt[i] >= config_.vocab_size)
       return invalid_argument(fmt::format("prompt token {} is {}, outside the vocabulary of {}", i, request.prompt[i],
                                           config_.vocab_size), "prompt");
-  if (request.arrival == 0) request.arrival = clock_.now();
+  return {};
+}
+
+Result<RequestId> Engine::add(Request request, Sink sink, double* retry_after_s) {
+  std::vector<Request> requests;
+  requests.push_back(std::move(request));
+  std::vector<Sink> sinks;
+  sinks.push_back(std::move(sink));
+  SLUICE_TRY(const std::vector<RequestId> ids, add(std::move(requests), std::move(sinks), retry_after_s));
+  return ids[0];
+}
+
+Result<std::vector<RequestId>> Engine::add(std::vector<Request> requests, std::vector<Sink> sinks, double* retry_after_s) {
+  for (Request& request : requests) {
+    SLUICE_TRY_STATUS(check(request));
+    if (request.arrival == 0) request.arrival = clock_.now();
+  }
+  const int count = static_cast<int>(requests.size());
+  const int most_of_client = config_.limits.max_waiting_per_client;
+  if (most_of_client > 0 && count > most_of_client)
+    return invalid_argument(fmt::format("{} prompts come at once, but at most {} requests of one client may wait "
+                                        "(--max-waiting-per-client); send fewer at a time", count, most_of_client), "prompt");
   std::lock_guard lock(mutex_);
   if (closed_) return unavailable("the server is shutting down and takes no new requests");
-  if (queued_requests_ >= config_.max_waiting) {
+  if (queued_requests_ + count > config_.max_waiting) {
     ++limiter_.refused.queue_full;
-    return resource_exhausted(fmt::format("{} requests wait already (--max-waiting {}); try again later",
-                                          queued_requests_, config_.max_waiting));
+    return resource_exhausted(fmt::format("{} requests wait already (--max-waiting {}){}; try again later", queued_requests_,
+                                          config_.max_waiting, count > 1 ? fmt::format(", and {} more are too many", count) : ""));
   }
-  SLUICE_TRY_STATUS(limiter_.take(request, clock_.now(), retry_after_s));
+  SLUICE_TRY_STATUS(limiter_.take(requests, clock_.now(), retry_after_s));
   if (!busy_ && arrivals_.empty()) stats_.last_progress = clock_.now();  // it was idle until now
-  ++queued_requests_;
-  const RequestId id = next_request_++;
-  arrivals_.push_back({id, std::make_shared<const Request>(std::move(request)), std::move(sink)});
+  queued_requests_ += count;
+  std::vector<RequestId> ids;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    ids.push_back(next_request_++);
+    arrivals_.push_back({ids.back(), std::make_shared<const Request>(std::move(requests[i])), std::move(sinks[i])});
+  }
   wake_.notify_one();
-  return id;
+  return ids;
 }
 
 void Engine::cancel(RequestId id, int sample) {

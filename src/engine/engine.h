@@ -79,6 +79,9 @@ class Engine {
   /// resource_exhausted when the queue is full or a limit says so, and then `retry_after_s` (where not null) is when trying
   /// again makes sense; unavailable after close().
   Result<RequestId> add(Request request, Sink sink, double* retry_after_s = nullptr);
+  /// Queues all of a list of one client, each with its sink, or none. Errors as above; invalid_argument too when one
+  /// client may not have so many waiting.
+  Result<std::vector<RequestId>> add(std::vector<Request> requests, std::vector<Sink> sinks, double* retry_after_s = nullptr);
   /// Ends a request at the next step boundary and frees its blocks. `sample` -1: all samples. Unknown ids are ignored,
   /// since the end may cross the cancellation. The sink hears of every sample that this ends.
   void cancel(RequestId id, int sample = -1);
@@ -115,6 +118,7 @@ class Engine {
   struct Arrival { RequestId id; std::shared_ptr<const Request> request; Sink sink; };
   struct Cancellation { RequestId id; int sample; };
 
+  Status check(const Request& request) const;
   void take_inbox();
   void end_sample(Live& live, int sample, FinishReason reason, std::string_view error);
   /// Ends the sample, and with sample 0 those that would have split off from it; of a search, everything.

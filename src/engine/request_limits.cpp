@@ -9,6 +9,7 @@ constexpr size_t kClients = 4096;     // known at once, before idle ones are for
 constexpr size_t kRateTokens = 64;    // first tokens that their rate is measured over
 constexpr double kQuantile = 1.64;    // of the normal distribution, 95 %
 constexpr size_t kLeastTokens = 8;    // before that many it is unknown
+constexpr double kLongestRetry_s = 86'400;
 }  // namespace
 
 double RequestLimiter::filled(const Client& client, Nanos now) const {
@@ -27,10 +28,10 @@ double RequestLimiter::predicted_ttft_ms() const {
   return (tokens + kQuantile * std::sqrt(tokens)) * span_ms / static_cast<double>(first_tokens_.size() - 1);
 }
 
-Status RequestLimiter::take(const Request& request, Nanos now, double* retry_after_s) {
+Status RequestLimiter::take(std::span<const Request> requests, Nanos now, double* retry_after_s) {
   const auto refuse = [&](uint64_t& counter, double seconds, std::string message) -> Status {
     ++counter;
-    if (retry_after_s != nullptr) *retry_after_s = std::max(1.0, std::ceil(seconds));
+    if (retry_after_s != nullptr) *retry_after_s = std::clamp(std::ceil(seconds), 1.0, kLongestRetry_s);
     return resource_exhausted(std::move(message));
   };
   if (const double wait_ms = predicted_ttft_ms(); limits_.slo_ttft_ms > 0 && wait_ms > limits_.slo_ttft_ms)
@@ -38,19 +39,23 @@ Status RequestLimiter::take(const Request& request, Nanos now, double* retry_aft
                   fmt::format("the server is overloaded: a first token would take up to {:.1f} s, above the {:.1f} s that it "
                               "promises (--slo-ttft-ms); try again later or elsewhere",
                               wait_ms / 1e3, limits_.slo_ttft_ms / 1e3));
+  const int count = static_cast<int>(requests.size());
   const bool by_client = limits_.client_token_rate > 0 || limits_.max_waiting_per_client > 0;
   if (by_client) {
     if (clients_.size() >= kClients) forget_idle(now);
-    Client& client = clients_.try_emplace(request.client, Client{burst(), now, 0}).first->second;
-    if (limits_.max_waiting_per_client > 0 && client.waiting >= limits_.max_waiting_per_client)
+    Client& client = clients_.try_emplace(requests[0].client, Client{burst(), now, 0}).first->second;
+    if (limits_.max_waiting_per_client > 0 && client.waiting + count > limits_.max_waiting_per_client)
       return refuse(refused.client_queue, 1,
-                    fmt::format("{} of your requests wait already, as many as one client may have (--max-waiting-per-client); "
-                                "wait until one of them has begun",
-                                client.waiting));
+                    fmt::format("{} of your requests wait already, and one client may have {} that do (--max-waiting-per-client); "
+                                "wait until {} of them ha{} begun",
+                                client.waiting, limits_.max_waiting_per_client, client.waiting + count - limits_.max_waiting_per_client,
+                                client.waiting + count - limits_.max_waiting_per_client == 1 ? "s" : "ve"));
     if (limits_.client_token_rate > 0) {
-      const double cost = static_cast<double>(request.prompt.size()) + static_cast<double>(request.max_tokens) * request.n;
+      double cost = 0;
+      for (const Request& r : requests)
+        cost += static_cast<double>(r.prompt.size()) + static_cast<double>(r.max_tokens) * r.lines();
       const double left = filled(client, now);
-      // A request larger than the bucket passes when that is full, and leaves a debt.
+      // What is larger than the bucket passes when that is full, and leaves a debt.
       const double wanted = std::min(cost, burst());
       if (left < wanted) {
         const double seconds = (wanted - left) / limits_.client_token_rate;
@@ -62,9 +67,9 @@ Status RequestLimiter::take(const Request& request, Nanos now, double* retry_aft
       client.tokens = left - cost;
       client.at = now;
     }
-    ++client.waiting;
+    client.waiting += count;
   }
-  ++without_token_;
+  without_token_ += count;
   return {};
 }
 

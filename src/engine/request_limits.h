@@ -4,6 +4,7 @@
 // within their limit, and nobody's work is done too late.
 // Sources: token buckets (Turner, 1986); early rejection by predicted latency (Qin et al., Mooncake, FAST 2025, section 7).
 
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -15,6 +16,7 @@ namespace sluice {
 
 struct RequestLimits {
   double client_token_rate = 0;    // --client-token-rate: prompt and max_tokens of one client, per second; 0: unlimited
+  static constexpr double kLeastRate = 0.001;  // of a client that is limited: 86 tokens a day
   double client_token_burst = 0;   // --client-token-burst: how many at once; 0: those of a minute
   int max_waiting_per_client = 0;  // --max-waiting-per-client; 0: unlimited
   double slo_ttft_ms = 0;          // --slo-ttft-ms: refuse whom the first token would reach later; 0: nobody
@@ -30,8 +32,10 @@ class RequestLimiter {
  public:
   explicit RequestLimiter(RequestLimits limits) : limits_(limits) {}
 
-  /// Takes the request, or refuses it with resource_exhausted: why, and what to do. `retry_after_s`: when, if refused.
-  Status take(const Request& request, Nanos now, double* retry_after_s);
+  /// Takes all of a client's requests that came together, or none of them: refuses with resource_exhausted: why, and what to do. `retry_after_s`: when, if refused; from
+  /// a second to a day.
+  Status take(std::span<const Request> requests, Nanos now, double* retry_after_s);
+  Status take(const Request& request, Nanos now, double* retry_after_s) { return take(std::span(&request, 1), now, retry_after_s); }
   /// A request that was taken: it was admitted, or has ended before it was.
   void left_queue(const Request& request);
   /// A request that was taken: its first token is there, or (`got_token` false) it has ended without one.

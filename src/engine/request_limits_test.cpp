@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "engine/build_engine.h"
+
 namespace sluice {
 namespace {
 
@@ -48,6 +50,50 @@ TEST(RequestLimits, ARequestLargerThanTheBucketPassesWhenThatIsFull) {
   EXPECT_FALSE(limiter.take(large, 10 * kSecond, &retry).ok());
   EXPECT_EQ(retry, 10);  // -100 at the start, 0 now, 100 in ten seconds
   EXPECT_TRUE(limiter.take(large, 20 * kSecond, &retry).ok());
+}
+
+TEST(RequestLimits, AListIsTakenAsOneOrNotAtAll) {
+  RequestLimiter limiter({.client_token_rate = 10, .client_token_burst = 100, .max_waiting_per_client = 4});
+  double retry = 0;
+  const std::vector<Request> three(3, request_of("a", 30, 30));  // 180: larger than the burst
+  ASSERT_TRUE(limiter.take(three, 0, &retry).ok());
+  EXPECT_FALSE(limiter.take(three, 17 * kSecond, &retry).ok()) << "two more would be five that wait";
+  EXPECT_EQ(limiter.refused.client_queue, 1u);
+  for (const Request& r : three) limiter.left_queue(r);
+  EXPECT_FALSE(limiter.take(three, 17 * kSecond, &retry).ok());
+  EXPECT_EQ(retry, 1);  // -80 at the start, 90 now
+  EXPECT_EQ(limiter.refused.client_rate, 1u);
+  EXPECT_TRUE(limiter.take(three, 18 * kSecond, &retry).ok()) << "what was refused has cost nothing";
+}
+
+TEST(RequestLimits, EveryBeamCosts) {
+  RequestLimiter limiter({.client_token_rate = 10, .client_token_burst = 100});
+  double retry = 0;
+  Request search = request_of("a", 20, 10);
+  search.beam_width = 6;
+  EXPECT_TRUE(limiter.take(search, 0, &retry).ok());
+  EXPECT_FALSE(limiter.take(search, 0, &retry).ok());
+  EXPECT_EQ(retry, 6);  // 20 are left of 100, 80 are wanted
+}
+
+TEST(RequestLimits, NobodyIsToldToWaitLongerThanADay) {
+  RequestLimiter limiter({.client_token_rate = 1e-9, .client_token_burst = 100});
+  double retry = 0;
+  EXPECT_TRUE(limiter.take(request_of("a", 50, 50), 0, &retry).ok());
+  EXPECT_FALSE(limiter.take(request_of("a", 50, 50), 0, &retry).ok());
+  EXPECT_EQ(retry, 86'400);
+}
+
+TEST(RequestLimits, ARateThatIsAsGoodAsNoneIsRefused) {
+  EngineOptions options;
+  EXPECT_TRUE(check_scheduling(options).ok());
+  options.limits.client_token_rate = 0.001;
+  EXPECT_TRUE(check_scheduling(options).ok());
+  options.limits.client_token_rate = 1e-9;
+  const Status tiny = check_scheduling(options);
+  ASSERT_FALSE(tiny.ok());
+  EXPECT_EQ(tiny.error().param, "--client-token-rate");
+  EXPECT_NE(tiny.error().message.find("at least 0.001"), std::string::npos) << tiny.error().message;
 }
 
 TEST(RequestLimits, AClientHasItsShareOfTheQueue) {

@@ -62,6 +62,20 @@ TEST(ApiServer, AClientBeyondItsRateHearsWhenToTryAgain) {
   EXPECT_EQ(server.engine->stats().refused.client_rate, 1u);
 }
 
+TEST(ApiServer, AListOfPromptsIsWithinTheLimitsAsAWhole) {
+  ToyServerOptions options;
+  options.limits = {.client_token_rate = 0.01, .client_token_burst = 60, .max_waiting_per_client = 3};
+  ToyServer server(options);
+  // More than the burst together, while the bucket is full: served once, and then there is a debt.
+  const std::string list = R"({"prompt": ["x", "y", "z"], "max_tokens": 30})";
+  EXPECT_EQ(server.call("POST", "/v1/completions", list).status, 200);
+  EXPECT_EQ(server.call("POST", "/v1/completions", list).status, 429);
+  EXPECT_EQ(server.engine->stats().refused.client_rate, 1u);
+  const HttpAnswer never = server.call("POST", "/v1/completions", R"({"prompt": ["a", "b", "c", "d"], "max_tokens": 1})");
+  EXPECT_EQ(never.status, 400);
+  EXPECT_NE(never.body.find("--max-waiting-per-client"), std::string::npos) << never.body;
+}
+
 TEST(ApiServer, AFullIntakeSaysWhenToTryAgain) {
   ToyServerOptions options;
   options.api.intake.jobs = 1;

@@ -75,6 +75,12 @@ ServedModel::Refusal ServedModel::complete(const Exchange& exchange) {
     return ApiError(invalid_argument(fmt::format("prompt holds {} prompts; at most {} fit the queue (--max-waiting)",
                                                  parsed->prompts.size(), context_.engine.config().max_waiting),
                                      "prompt"));
+  if (const int most = context_.engine.config().limits.max_waiting_per_client;
+      most > 0 && parsed->prompts.size() > static_cast<size_t>(most))
+    return ApiError(invalid_argument(fmt::format("prompt holds {} prompts; at most {} requests of one client may wait "
+                                                 "(--max-waiting-per-client), so send fewer at a time",
+                                                 parsed->prompts.size(), most),
+                                     "prompt"));
   const Tokenizer& tokenizer = context_.tokenizer;
   const std::vector<TokenId> no_text = tokenizer.encode("", {parsed->add_special_tokens, false});
   Tokenized input;
@@ -253,11 +259,12 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
 
   const auto generation =
       std::make_shared<Generation>(std::move(spec), context_.engine, context_.tokenizer, metrics_, writer);
-  std::vector<RequestId> ids;
+  std::vector<Request> requests;
+  std::vector<Sink> sinks;
   for (size_t i = 0; i < input.prompts.size(); ++i) {
     const uint64_t seed = fields.seed ? static_cast<uint64_t>(*fields.seed) : random_u64();
     // On the engine's thread: copies and goes.
-    const Sink sink = [generation, output = output_, clock = &context_.clock,
+    sinks.emplace_back([generation, output = output_, clock = &context_.clock,
                        prompt = static_cast<int>(i)](const Output& o) {
       GenerationNews news{prompt,
                           o.request,
@@ -269,21 +276,20 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
                           clock->now(),
                           {o.prompt.begin(), o.prompt.end()}};
       output->post([generation, news = std::move(news)] { generation->take(news); });
-    };
-    double retry_after_s = 1;
-    const Result<RequestId> id = context_.engine.add(
-        engine_request(kind, fields, std::move(input.prompts[i]), seed, exchange), sink, &retry_after_s);
-    if (!id.ok()) {
-      for (const RequestId added : ids) context_.engine.cancel(added);
-      ApiError error(id.error());
-      error.retry_after_s = static_cast<int>(retry_after_s);
-      if (error.param == "prompt") error.param = input.param;
-      // The output worker owns the answer now: some of the prompts may have spoken already.
-      output_->post([generation, error] { generation->fail(error); });
-      return std::nullopt;
-    }
-    ids.push_back(*id);
+    });
+    requests.push_back(engine_request(kind, fields, std::move(input.prompts[i]), seed, exchange));
   }
+  double retry_after_s = 1;
+  const Result<std::vector<RequestId>> added =
+      context_.engine.add(std::move(requests), std::move(sinks), &retry_after_s);
+  if (!added.ok()) {
+    ApiError error(added.error());
+    error.retry_after_s = static_cast<int>(retry_after_s);
+    if (error.param == "prompt") error.param = input.param;
+    output_->post([generation, error] { generation->fail(error); });
+    return std::nullopt;
+  }
+  const std::vector<RequestId>& ids = *added;
   output_->post([generation, ids] { generation->started(ids); });
   writer->on_disconnect([engine = &context_.engine, ids] {
     for (const RequestId id : ids) engine->cancel(id);
