@@ -104,7 +104,7 @@ Result<Chosen> choose(const EngineOptions& options) {
   SLUICE_TRY(ClientWeights weights, parse_client_weights(options.client_weights));
   if (!weights.empty() && !queue->reads_weights)
     return invalid_argument(fmt::format("--scheduling-policy {} has no use for --client-weights", queue->name), "--client-weights");
-  if (options.slo_ttft_ms > 0 && batching->closed)
+  if (options.limits.slo_ttft_ms > 0 && batching->closed)
     return invalid_argument(fmt::format("--slo-ttft-ms has no use with --batching {}: first tokens come a batch at a time there, and say "
                                         "nothing of when the next ones will", batching->name), "--slo-ttft-ms");
   SLUICE_TRY_STATUS(check_combinations(options));

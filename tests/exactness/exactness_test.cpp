@@ -18,7 +18,6 @@
 #include "engine/build_engine.h"
 #include "exec/local_executor.h"
 #include "exec/virtual_arena.h"
-#include "sched/gate/catalog.h"
 #include "sched/chunk/catalog.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
@@ -113,7 +112,6 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   (*engine)->recover(executor.tiers().recovered());
   Run result;
   for (size_t i = 0; i < requests.size(); ++i) {
-    if (requests[i].beam_width > 0 && (*engine)->config().closed_batches) continue;  // refused there
     const auto id = (*engine)->add(requests[i], [&result, i](const Output& out) {
       EXPECT_NE(out.finish, FinishReason::error) << out.error;
       Trace& trace = result.traces[{i, out.sample}];
@@ -226,13 +224,6 @@ std::vector<Named> combined_ways() {
   return list;
 }
 
-/// Beams have no place in batches that nobody may join.
-Traces of_those_served(Traces traces, const std::vector<Request>& requests, const Way& way) {
-  const auto batching = std::ranges::find(batching_catalog(), way.engine.batching, &BatchingEntry::name);
-  if (batching->closed) std::erase_if(traces, [&](const auto& entry) { return requests[entry.first.first].beam_width > 0; });
-  return traces;
-}
-
 /// `weights`: the type of the model's matrices. Tables that share its kernels are one path, and run once.
 void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType weights, int64_t vocab, const KvFormat& kv, uint64_t seed) {
   const std::vector<Request> requests = mixed_requests(vocab, seed);
@@ -250,11 +241,7 @@ void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType we
       SCOPED_TRACE(named.name);
       named.way.kv = &kv;
       const Run other = run(source, *table, named.way, requests);
-<<<<<<< HEAD
-      ASSERT_EQ(other.traces, of_those_served(reference.traces, requests, named.way));
-=======
       ASSERT_EQ(other.traces, taken(named.way, requests, reference.traces));
->>>>>>> fix2
       preempted |= other.stats.preemptions > 0;
       hit |= other.stats.prefix_hits_tokens > 0;
       from_host |= other.stats.tiers.loaded_host > 0;
@@ -304,11 +291,7 @@ TEST(Exactness, CombinedPolicies) {
     for (Named named : combined_ways()) {
       SCOPED_TRACE(fmt::format("{}, {}", named.name, kv->name));
       named.way.kv = kv;
-<<<<<<< HEAD
-      ASSERT_EQ(run(*source, *table, named.way, requests).traces, of_those_served(reference.traces, requests, named.way));
-=======
       ASSERT_EQ(run(*source, *table, named.way, requests).traces, taken(named.way, requests, reference.traces));
->>>>>>> fix2
     }
   }
 }
