@@ -83,9 +83,10 @@ KvTiers::Done KvTiers::run(std::span<const KvCopy> copies, KvStore& pool) {
   const auto to_pool = [](const Read& read) { return read.to == Tier::pool; };
   while (std::ranges::any_of(reads_, to_pool)) land_one(pool, done);
   done.load_ns += clock_.now() - start;
-  if (file_) file_->reap();
-  if (file_)
+  if (file_) {
+    file_->reap();
     for (const uint64_t hash : file_->take_failures()) done.lost.push_back(hash);
+  }
   if (!done.lost.empty() && clock_.now() >= next_warning_) {
     next_warning_ = clock_.now() + Nanos{10'000'000'000};
     log_warn("{} KV blocks could not be written to {} or read back; they are computed again", done.lost.size(), file_ ? file_->path() : "host memory");

@@ -6,23 +6,13 @@
 #include <cmath>
 #include <map>
 
+#include "sim/svg_plot.h"
+
 namespace sluice::lab {
 namespace {
 
 constexpr int kLabel = 250, kBars = 520, kRow = 22, kTop = 54, kNote = 130;
 constexpr const char* kColors[] = {"#3b6ea5", "#b5652b", "#4d8a57", "#8a5a9e", "#a8893b", "#5f7d8c", "#a34c5c"};
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '&') out += "&amp;";
-    else if (c == '"') out += "&quot;";
-    else out += c;
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -61,7 +51,7 @@ std::string gain_plot(const std::vector<Entry>& entries) {
                        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>"
                        "<rect x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"14\" fill=\"{}\" fill-opacity=\"{}\"/>"
                        "<text x=\"{:.1f}\" y=\"{}\" fill=\"#333\">{}x</text></g>\n",
-                       escaped(effect_text(e)), kLabel - 8, y + 12, escaped(fmt::format("{} ({})", entry->experiment->name, entry->experiment->group)),
+                       svg_text(effect_text(e)), kLabel - 8, y + 12, svg_text(fmt::format("{} ({})", entry->experiment->name, entry->experiment->group)),
                        from, y, std::max(1.0, to - from), color, e.timed ? 0.45 : 1.0, to + 6, y + 12, number(e.gain()));
     y += kRow;
   }

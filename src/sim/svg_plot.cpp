@@ -7,6 +7,19 @@
 #include <cmath>
 
 namespace sluice {
+
+std::string svg_text(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '<') out += "&lt;";
+    else if (c == '>') out += "&gt;";
+    else if (c == '&') out += "&amp;";
+    else if (c == '"') out += "&quot;";
+    else out += c;
+  }
+  return out;
+}
+
 namespace {
 
 constexpr double kWidth = 860, kHeight = 400, kLeft = 84, kRight = 170, kTop = 44, kBottom = 60;
@@ -20,14 +33,8 @@ double tick_step(double most, int wanted) {
   return 10 * unit;
 }
 
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) out += c == '<' ? "&lt;" : c == '&' ? "&amp;" : std::string(1, c);
-  return out;
-}
-
 std::string text_at(double x, double y, const char* anchor, const std::string& text, const char* more = "") {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\"{}>{}</text>\n", x, y, anchor, more, escaped(text));
+  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\"{}>{}</text>\n", x, y, anchor, more, svg_text(text));
 }
 
 /// 12000 as "12,000", and 0.25 as itself.

@@ -2,10 +2,14 @@
 // Line plots as SVG, drawn plainly: axes with ticks and units, a legend, one colour a line.
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace sluice {
+
+/// Text as it stands in an SVG.
+std::string svg_text(std::string_view text);
 
 struct PlotLine {
   std::string name;

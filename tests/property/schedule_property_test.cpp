@@ -38,6 +38,7 @@ struct EngineSetup {
   const TierPolicyEntry* tier = &tier_policy_catalog()[0];
   const RestorePolicyEntry* restore = &restore_catalog()[0];
   int lose_every = 0;
+  double slo_ttft_ms = 0;  // random schedules refuse nobody
   Nanos aging = 0;
   ClientWeights weights = {};
   const LengthPredictorEntry* lengths = &length_predictor_catalog()[0];
@@ -134,6 +135,7 @@ struct World {
     executor.lose_every = s.lose_every;
     EngineConfig config;
     config.tiers = {s.host_blocks, s.disk_blocks, s.block_tokens};
+    config.limits.slo_ttft_ms = s.slo_ttft_ms;
     config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold, s.max_scored_rows};
     config.kv_blocks = s.blocks;
     config.block_tokens = s.block_tokens;
@@ -481,6 +483,26 @@ TEST(Schedule, StaticBatchesAreFilledOverSeveralSteps) {
   while (world.engine->step()) {
   }
   EXPECT_EQ(world.engine->stats().finished_requests, 10u);
+}
+
+TEST(Schedule, ASearchThatHasEndedIsNotWaitedFor) {
+  // Who may be late is refused by what waits for a first token: a search has had its own when it has ended.
+  EngineSetup s = plain_setup();
+  s.slo_ttft_ms = 1000;
+  World world(s, 50);
+  Request request;
+  request.prompt = {1, 2, 3};
+  request.max_tokens = 3;
+  Request search = request;
+  search.beam_width = 2;
+  world.add(search);
+  for (int i = 0; i < 30; ++i) {
+    while (world.engine->step()) {
+    }
+    world.clock.advance_to(world.clock.now() + 600'000'000);
+    const auto id = world.engine->add(request, [](const Output&) {});
+    ASSERT_TRUE(id.ok()) << "request " << i << " on an idle engine: " << id.error().message;
+  }
 }
 
 TEST(Schedule, SamplesSharePromptBlocksAndCopyOnlyTheLast) {

@@ -3,28 +3,21 @@
 // scale, so by 1/14 of the row's largest value. (int8.cpp with four bits; the per-token, symmetric baseline of KIVI, Liu
 // et al., ICML 2024, section 3.)
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "quant/kv/kv_format.h"
+#include "quant/kv/row_peak.h"
 
 namespace sluice {
 namespace {
 
-constexpr float kLeast = 0x1p-100f;  // rows of smaller values are zero: 7 / them would overflow
-
 void encode(const float* x, int head_dim, uint8_t* row, uint8_t* side) {
-  float largest = 0;
-  bool finite = true;
-  for (int i = 0; i < head_dim; ++i) {
-    finite &= std::isfinite(x[i]);
-    largest = std::max(largest, std::fabs(x[i]));
-  }
+  const auto [largest, finite] = RowPeak(x, head_dim);
   const float scale = finite ? largest / 7.0f : std::numeric_limits<float>::quiet_NaN();
-  const float inverse = !finite || largest < kLeast ? 0.0f : 7.0f / largest;
-  const auto code = [&](int i) { return i < head_dim && finite ? static_cast<int>(std::nearbyint(x[i] * inverse)) + 8 : 9; };
+  const float inverse = !finite || largest < kLeastRowPeak ? 0.0f : 7.0f / largest;
+  const auto code = [&, finite = finite](int i) { return i < head_dim && finite ? static_cast<int>(std::nearbyint(x[i] * inverse)) + 8 : 9; };
   for (int i = 0; i < head_dim; i += 2) row[i / 2] = static_cast<uint8_t>(code(i) | code(i + 1) << 4);
   std::memcpy(side, &scale, sizeof scale);
 }

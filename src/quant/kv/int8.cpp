@@ -3,31 +3,24 @@
 // the rows keep whole ones. Approximate: off by at most half a scale, so by 1/254 of the row's largest value. (One
 // scale per token, found as it comes, as ZeroQuant, Yao et al. 2022, has for activations.)
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "quant/kv/kv_format.h"
+#include "quant/kv/row_peak.h"
 
 namespace sluice {
 namespace {
 
-constexpr float kLeast = 0x1p-100f;  // rows of smaller values are zero: 127 / them would overflow
-
 void encode(const float* x, int head_dim, uint8_t* row, uint8_t* side) {
-  float largest = 0;
-  bool finite = true;
-  for (int i = 0; i < head_dim; ++i) {
-    finite &= std::isfinite(x[i]);
-    largest = std::max(largest, std::fabs(x[i]));
-  }
+  const auto [largest, finite] = RowPeak(x, head_dim);
   float scale = largest / 127.0f;
   if (!finite) {
     scale = std::numeric_limits<float>::quiet_NaN();
     std::memset(row, 1, static_cast<size_t>(head_dim));
   } else {
-    const float inverse = largest < kLeast ? 0.0f : 127.0f / largest;
+    const float inverse = largest < kLeastRowPeak ? 0.0f : 127.0f / largest;
     for (int i = 0; i < head_dim; ++i) row[i] = static_cast<uint8_t>(static_cast<int>(std::nearbyint(x[i] * inverse)));
   }
   std::memcpy(side, &scale, sizeof scale);

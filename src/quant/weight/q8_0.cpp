@@ -1,44 +1,11 @@
 // Q8_0: blocks of 32; float16 d, then 32 int8: value = d * q.
 
-#include <algorithm>
-
-#include "quant/weight/block_search.h"
-#include "quant/weight/weight_format.h"
+#include "quant/weight/int8_blocks.h"
 
 namespace sluice {
-namespace {
 
-constexpr int kElems = 32, kBytes = 34;
+using Blocks = Int8Blocks<32>;
 
-void encode(const float* values, void* blocks, int64_t n) {
-  auto* out = static_cast<uint8_t*>(blocks);
-  for (int64_t b = 0; b < n / kElems; ++b, values += kElems, out += kBytes) {
-    float extreme = 0;
-    for (int i = 0; i < kElems; ++i) extreme = std::max(extreme, std::fabs(finite_or_zero(values[i])));
-    const float d = extreme / 127.0f;
-    const float inverse = d > 0 ? 1.0f / d : 0.0f;
-    store_u16(out, scale_to_f16(d));
-    for (int i = 0; i < kElems; ++i)
-      out[2 + i] = static_cast<uint8_t>(round_clamped(finite_or_zero(values[i]) * inverse, -127, 127));
-  }
-}
-
-void decode(const void* blocks, float* values, int64_t n) {
-  const auto* in = static_cast<const uint8_t*>(blocks);
-  for (int64_t b = 0; b < n / kElems; ++b, values += kElems, in += kBytes) {
-    const float d = f16_to_f32(load_u16(in));
-    for (int i = 0; i < kElems; ++i) values[i] = d * static_cast<float>(static_cast<int8_t>(in[2 + i]));
-  }
-}
-
-void unpack(const void* block, QuantBlock* out) {
-  const auto* in = static_cast<const uint8_t*>(block);
-  out->d = load_u16(in);
-  for (int i = 0; i < kElems; ++i) out->q[i] = in[2 + i] ^ 0x80;  // int8 + 128
-}
-
-}  // namespace
-
-const WeightFormat kQ8_0 = {DType::q8_0, "Q8_0", kElems, kBytes, encode, decode, unpack};
+const WeightFormat kQ8_0 = {DType::q8_0, "Q8_0", 32, Blocks::kBytes, Blocks::encode, Blocks::decode, Blocks::unpack};
 
 }  // namespace sluice
