@@ -11,7 +11,7 @@ namespace {
 int64_t peak_of_a_run(std::vector<Claim> claims, int block_tokens, Rng* held_up) {
   int64_t peak = 0;
   for (Claim& c : claims)
-    if (!c.in_step && c.steps > 1 && held_up->below(2) == 0) ++c.positions, --c.steps;
+    if (held_up != nullptr && !c.in_step && c.steps > 1 && held_up->below(2) == 0) ++c.positions, --c.steps;
   while (!claims.empty()) {
     int64_t now = 0;
     for (const Claim& c : claims) now += (c.positions + block_tokens - 1) / block_tokens;
