@@ -13,11 +13,12 @@ void LocalExecutor::gather(const StepPlan& plan) {
   for (size_t i = 0; i < plan.items.size(); ++i) {
     const PlanItem& item = plan.items[i];
     const std::span<const BlockId> blocks = kv_->table(plan, i);
-    segments_.push_back({static_cast<int>(tokens_.size()), item.n_tokens, item.first_pos, blocks.data()});
-    for (int pos = item.first_pos; pos < item.first_pos + item.n_tokens; ++pos) {
+    segments_.push_back({static_cast<int>(tokens_.size()), item.n_tokens, item.first_pos - item.dropped, blocks.data()});
+    for (int k = 0; k < item.n_tokens; ++k) {
+      const int pos = item.first_pos + k, slot = pos - item.dropped;
       tokens_.push_back(item.tokens[pos]);
-      positions_.push_back(pos);
-      slots_.push_back(static_cast<int64_t>(blocks[pos / block_tokens]) * block_tokens + pos % block_tokens);
+      positions_.push_back(item.positions.empty() ? pos : item.positions[k]);
+      slots_.push_back(static_cast<int64_t>(blocks[slot / block_tokens]) * block_tokens + slot % block_tokens);
     }
     const int first_row = segments_.back().first_row;
     for (int k = 0; k < item.n_scored; ++k) {

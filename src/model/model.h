@@ -12,6 +12,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "kv/kv_spec.h"
+#include "model/layer_policy.h"
 #include "weights/gguf_model_keys.h"
 #include "weights/gguf_writer.h"
 #include "weights/metadata.h"
@@ -20,13 +21,15 @@
 
 namespace sluice {
 
-/// Position is not slot: `positions` says where a row stands in its sequence, `slots` where its KV is written.
+/// Position is not slot: `positions` says by what a row is rotated, `slots` where its KV is written, and the segments count
+/// slots: a row sees all of its table up to its own.
 struct ForwardBatch {
   std::span<const TokenId> tokens;          // [rows]
   std::span<const int32_t> positions;       // [rows]
   std::span<const int64_t> slots;           // [rows]
   std::span<const AttendSegment> segments;  // cover all rows
   std::span<const int32_t> logit_rows;      // rows whose logits are wanted, ascending
+  LayerPolicy* policy = nullptr;            // or nobody looks on
 };
 
 /// The facts about a model that the rest of the system asks for.

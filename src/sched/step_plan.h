@@ -16,6 +16,8 @@ namespace sluice {
 struct PlanItem {
   SeqId seq = kNoSeq;
   int first_pos = 0, n_tokens = 0;
+  int dropped = 0;                      // tokens before these whose KV was let go: position p stands in slot p - dropped of the table
+  std::span<const int32_t> positions;   // by which these are rotated, n_tokens of them; empty: first_pos and on
   bool samples = false;                 // the last of these positions yields a new token
   int n_scored = 0;                     // the first so many yield the logprob of the prompt token after them
   std::span<const TokenId> tokens;      // the sequence's tokens [0, first_pos + n_tokens)

@@ -65,7 +65,7 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
          ++next_wanted)
       piece_wanted_.push_back(batch.logit_rows[next_wanted] - static_cast<int32_t>(first));
     const LayerRows piece{batch.positions.subspan(first, rows), batch.slots.subspan(first, rows), piece_segments_};
-    run_piece(batch.tokens.subspan(first, rows), piece, piece_wanted_, layers,
+    run_piece(batch.tokens.subspan(first, rows), piece, piece_wanted_, layers, batch.policy,
               logits + static_cast<int64_t>(done) * config_.info.vocab_size);
   }
   CHECK(next_wanted == batch.logit_rows.size(), "logit row {} of {} rows", batch.logit_rows[next_wanted], total);
@@ -93,7 +93,7 @@ std::span<const AttendSegment> DecoderModel::keep_rows(std::span<const AttendSeg
 }
 
 void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& rows, std::span<const int32_t> wanted,
-                             std::span<const KvLayerView> layers, float* logits) {
+                             std::span<const KvLayerView> layers, LayerPolicy* policy, float* logits) {
   Workspace& w = workspace_;
   const ModelInfo& info = config_.info;
   if (weights_.embedding.data != nullptr)
@@ -104,13 +104,21 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
   std::span<const AttendSegment> segments = rows.segments;
   for (size_t l = 0; l < weights_.layers.size(); ++l) {
     const DecoderLayer layer{ops_, config_, weights_.layers[l], config_.windows[l]};
+    const int number = static_cast<int>(l);
+    if (policy != nullptr) policy->before_layer(number);
     layer.project(w, rows, config_.rope.inv_freq, layers[l]);
+    if (policy != nullptr)
+      policy->before_attention({number, w.x, w.q, w.k, w.v, info.heads, config_.attention_scale, rows.positions, rows.segments, layers[l]});
     if (l + 1 == weights_.layers.size()) {
-      if (wanted.empty()) return;
+      if (wanted.empty()) {
+        if (policy != nullptr) policy->after_attention(number);
+        return;
+      }
       segments = keep_rows(segments, wanted);
       count = static_cast<int64_t>(wanted.size());
     }
     layer.attend(w, segments, count, layers[l]);
+    if (policy != nullptr) policy->after_attention(number);
     layer.feed_forward(w, count);
   }
   const MatmulOut head{&weights_.head, nullptr, logits, info.vocab_size};

@@ -27,7 +27,7 @@ class DecoderModel : public Model {
 
   /// Rows [first, first + rows.count()) of the batch, which stand in the workspace; `wanted` count from `first`.
   void run_piece(std::span<const TokenId> tokens, const LayerRows& rows, std::span<const int32_t> wanted,
-                 std::span<const KvLayerView> layers, float* logits);
+                 std::span<const KvLayerView> layers, LayerPolicy* policy, float* logits);
   /// Moves the wanted rows of x and q to the front, and gives segments that cover just them.
   std::span<const AttendSegment> keep_rows(std::span<const AttendSegment> segments, std::span<const int32_t> wanted);
 
