@@ -9,7 +9,7 @@ namespace sluice {
 namespace {
 
 /// Per quarter octave of prompt lengths.
-constexpr uint8_t kTable[] = {
+constexpr uint8_t kTable[Buckets::kPromptBins] = {
 #include "sched/length/bucket_table.inc"
 };
 
@@ -20,15 +20,19 @@ int Buckets::bucket_of(int output_tokens) {
   return std::clamp(bits - 2, 0, kBuckets - 1);
 }
 
-int Buckets::predicted_bucket(int prompt_tokens) {
-  const int bin = static_cast<int>(4 * std::log2(std::max(1, prompt_tokens)));
-  return kTable[std::min<int>(bin, std::size(kTable) - 1)];
+int Buckets::prompt_bin(int prompt_tokens) {
+  return std::min(static_cast<int>(4 * std::log2(std::max(1, prompt_tokens))), kPromptBins - 1);
+}
+
+int Buckets::predicted_bucket(int prompt_tokens) { return kTable[prompt_bin(prompt_tokens)]; }
+
+int Buckets::end_of(int bucket, int max_tokens) {
+  const int most = std::max(1, max_tokens);
+  return bucket == kBuckets - 1 ? most : std::min(4 << bucket, most);
 }
 
 int Buckets::predict(const Request& request) const {
-  const int bucket = predicted_bucket(static_cast<int>(request.prompt.size()));
-  const int most = std::max(1, request.max_tokens);
-  return bucket == kBuckets - 1 ? most : std::min(4 << bucket, most);
+  return end_of(predicted_bucket(static_cast<int>(request.prompt.size())), request.max_tokens);
 }
 
 }  // namespace sluice

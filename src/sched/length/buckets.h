@@ -12,8 +12,11 @@ namespace sluice {
 class Buckets final : public LengthPredictor {
  public:
   static constexpr int kBuckets = 10;
+  static constexpr int kPromptBins = 64;       // quarter octaves
+  static int prompt_bin(int prompt_tokens);    // [0, kPromptBins)
   static int bucket_of(int output_tokens);      // [0, kBuckets)
   static int predicted_bucket(int prompt_tokens);
+  static int end_of(int bucket, int max_tokens);  // its upper end, from 1 to max_tokens
 
   int predict(const Request& request) const override;
 };

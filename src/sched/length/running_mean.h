@@ -22,7 +22,10 @@ class RunningMean final : public LengthPredictor {
     return mean.count == 0 ? most : std::clamp(static_cast<int>(std::lround(mean.tokens)), 1, most);
   }
 
-  void on_new(const Sequence& seq) override { running_.emplace(seq.id, seq.request->client); }
+  void on_new(const Sequence& seq) override {
+    // The lines that a search drops end early, and say nothing about lengths.
+    if (seq.request->beam_width == 0) running_.emplace(seq.id, seq.request->client);
+  }
   void on(const Event& event) override {
     if (event.kind != Event::Kind::finished) return;
     const auto it = running_.find(event.seq);
