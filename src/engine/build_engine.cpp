@@ -107,6 +107,9 @@ Result<Chosen> choose(const EngineOptions& options) {
   if (options.limits.slo_ttft_ms > 0 && batching->closed)
     return invalid_argument(fmt::format("--slo-ttft-ms has no use with --batching {}: first tokens come a batch at a time there, and say "
                                         "nothing of when the next ones will", batching->name), "--slo-ttft-ms");
+  if (options.limits.slo_ttft_ms > 0 && chunk->prompts_wait)
+    return invalid_argument(fmt::format("--slo-ttft-ms has no use with --chunk-policy {}: who comes waits until all that decode have ended, "
+                                        "whether there is a queue or not", chunk->name), "--slo-ttft-ms");
   SLUICE_TRY_STATUS(check_combinations(options));
   return Chosen{queue, chunk, batching, admission, preempt, cache, allocator, tier, restore, lengths, std::move(weights)};
 }

@@ -74,6 +74,7 @@ Engine::Engine(EngineConfig config, std::unique_ptr<BlockPool> pool, std::unique
       limiter_(config.limits),
       accountant_(std::make_unique<Accountant>()) {
   scheduler_.observe(accountant_.get());
+  limiter_.settled(0, 0, config.scheduler.max_num_seqs, clock.now());
   stats_.total_blocks = stats_.free_blocks = pool_->total();
   stats_.last_progress = clock_.now();
 }
@@ -427,8 +428,8 @@ bool Engine::step() {
   stats_.cached_idle_blocks = pool_->idle_cached();
   stats_.last_progress = progress;
   for (const auto& request : left_queue_) limiter_.left_queue(*request);
-  for (; first_tokens_ > 0; --first_tokens_) limiter_.started(true, progress);
-  for (; ended_without_token_ > 0; --ended_without_token_) limiter_.started(false, progress);
+  limiter_.settled(std::exchange(first_tokens_, 0), std::exchange(ended_without_token_, 0),
+                   stats_.waiting > 0 ? 0 : config_.scheduler.max_num_seqs - stats_.running, progress);
   left_queue_.clear();
   queued_requests_ = static_cast<int>(arrivals_.size()) + never_admitted_;
   busy_ = !live_.empty() || scheduler_.has_copies();

@@ -6,9 +6,8 @@
 namespace sluice {
 namespace {
 constexpr size_t kClients = 4096;     // known at once, before idle ones are forgotten
-constexpr size_t kRateTokens = 64;    // first tokens that their rate is measured over
-constexpr double kQuantile = 1.64;    // of the normal distribution, 95 %
-constexpr size_t kLeastTokens = 8;    // before that many it is unknown
+constexpr size_t kTurns = 256;        // that the rate of first tokens is measured over
+constexpr double kQuantile = 0.95;
 constexpr double kLongestRetry_s = 86'400;
 }  // namespace
 
@@ -21,11 +20,33 @@ void RequestLimiter::forget_idle(Nanos now) {
   std::erase_if(clients_, [&](const auto& entry) { return entry.second.waiting == 0 && filled(entry.second, now) >= burst(); });
 }
 
-double RequestLimiter::predicted_ttft_ms() const {
-  if (without_token_ == 0 || first_tokens_.size() < kLeastTokens) return 0;
-  const double span_ms = static_cast<double>(first_tokens_.back() - first_tokens_.front()) / 1e6;
-  const double tokens = without_token_ + 1;
-  return (tokens + kQuantile * std::sqrt(tokens)) * span_ms / static_cast<double>(first_tokens_.size() - 1);
+double RequestLimiter::predicted_ttft_ms(Nanos now) const {
+  if (room_ > 0) return 0;
+  const Nanos elapsed = now - full_since_;
+  const int ahead = without_token_ + 1;
+  Nanos span = 0;
+  int tokens = 0;
+  for (const Turn& turn : turns_) span += turn.after, tokens += turn.tokens;
+  // As long as it took before from where the server stands now.
+  std::vector<double> waits;
+  for (size_t i = 0; i < turns_.size(); ++i) {
+    if (turns_[i].after <= elapsed) continue;
+    double wait = static_cast<double>(turns_[i].after - elapsed);
+    int came = turns_[i].tokens;
+    for (size_t k = i + 1; k < turns_.size() && came < ahead; ++k) {
+      wait += static_cast<double>(turns_[k].after);
+      came += turns_[k].tokens;
+    }
+    if (came < ahead) wait += (ahead - came) * static_cast<double>(span) / tokens;
+    waits.push_back(wait);
+  }
+  if (waits.empty()) {  // the next turn is overdue: what it has taken it may take again, and all turns after it too
+    const double per_turn = turns_.empty() ? 1 : static_cast<double>(tokens) / static_cast<double>(turns_.size());
+    return static_cast<double>(elapsed) * std::max(1.0, ahead / per_turn) / 1e6;
+  }
+  const size_t at = static_cast<size_t>(kQuantile * static_cast<double>(waits.size() - 1) + 0.5);
+  std::ranges::nth_element(waits, waits.begin() + static_cast<std::ptrdiff_t>(at));
+  return waits[at] / 1e6;
 }
 
 Status RequestLimiter::take(std::span<const Request> requests, Nanos now, double* retry_after_s) {
@@ -34,7 +55,9 @@ Status RequestLimiter::take(std::span<const Request> requests, Nanos now, double
     if (retry_after_s != nullptr) *retry_after_s = std::clamp(std::ceil(seconds), 1.0, kLongestRetry_s);
     return resource_exhausted(std::move(message));
   };
-  if (const double wait_ms = predicted_ttft_ms(); limits_.slo_ttft_ms > 0 && wait_ms > limits_.slo_ttft_ms)
+  // Of a trace, what it has waited for the step to end during which it came.
+  const double waited_ms = requests[0].arrival > 0 ? static_cast<double>(now - requests[0].arrival) / 1e6 : 0;
+  if (const double wait_ms = predicted_ttft_ms(now) + waited_ms; limits_.slo_ttft_ms > 0 && wait_ms > limits_.slo_ttft_ms)
     return refuse(refused.slo, (wait_ms - limits_.slo_ttft_ms) / 1e3,
                   fmt::format("the server is overloaded: a first token would take up to {:.1f} s, above the {:.1f} s that it "
                               "promises (--slo-ttft-ms); try again later or elsewhere",
@@ -70,6 +93,7 @@ Status RequestLimiter::take(std::span<const Request> requests, Nanos now, double
     client.waiting += count;
   }
   without_token_ += count;
+  if (room_ > 0 && (room_ -= count) <= 0) full_since_ = now;
   return {};
 }
 
@@ -78,14 +102,15 @@ void RequestLimiter::left_queue(const Request& request) {
   if (it != clients_.end() && it->second.waiting > 0) --it->second.waiting;
 }
 
-void RequestLimiter::started(bool got_token, Nanos now) {
-  --without_token_;
-  if (without_token_ == 0) {
-    first_tokens_.clear();  // from here on their rate would be that of arrivals
-  } else if (got_token) {
-    if (first_tokens_.size() == kRateTokens) first_tokens_.erase(first_tokens_.begin());
-    first_tokens_.push_back(now);
+void RequestLimiter::settled(int first_tokens, int ended, int room, Nanos now) {
+  without_token_ -= first_tokens + ended;
+  const bool was_full = room_ <= 0;
+  room_ = std::max(0, room);
+  if (was_full && first_tokens > 0) {
+    if (turns_.size() == kTurns) turns_.erase(turns_.begin());
+    turns_.push_back({now - full_since_, first_tokens});
   }
+  if (room_ == 0 && (!was_full || first_tokens > 0)) full_since_ = now;
 }
 
 }  // namespace sluice

@@ -38,13 +38,13 @@ class RequestLimiter {
   Status take(const Request& request, Nanos now, double* retry_after_s) { return take(std::span(&request, 1), now, retry_after_s); }
   /// A request that was taken: it was admitted, or has ended before it was.
   void left_queue(const Request& request);
-  /// A request that was taken: its first token is there, or (`got_token` false) it has ended without one.
-  void started(bool got_token, Nanos now);
+  /// A step has ended: `first_tokens` requests got their first token in it, `ended` others have ended without one, and
+  /// there is room for as many more to run; for none where some had to stay in the queue.
+  void settled(int first_tokens, int ended, int room, Nanos now);
 
-  /// The wait for a first token, of one that came now, which 19 of 20 stay below: those ahead and itself, by the rate at
-  /// which first tokens come while others wait for theirs, were they to come at random. 0 while that rate is not known, or
-  /// nobody waits.
-  double predicted_ttft_ms() const;
+  /// The wait for a first token, of one that came now, which 19 of 20 stay below: until the last turns had brought those
+  /// ahead and one more their first tokens, from each that took longer than the present one has. 0 while there is room.
+  double predicted_ttft_ms(Nanos now) const;
   RefusedRequests refused;
 
  private:
@@ -60,7 +60,14 @@ class RequestLimiter {
   const RequestLimits limits_;
   std::unordered_map<std::string, Client> clients_;
   int without_token_ = 0;
-  std::vector<Nanos> first_tokens_;  // the last ones, since somebody has waited without a break
+  /// A step that brought first tokens while there was no room.
+  struct Turn {
+    Nanos after = 0;  // the one before, or after there was room
+    int tokens = 0;
+  };
+  int room_ = 0;             // places since the last step, less those that were taken
+  Nanos full_since_ = 0;     // where there is none: the last turn, or when the last place was taken
+  std::vector<Turn> turns_;  // the last ones
 };
 
 }  // namespace sluice

@@ -111,18 +111,52 @@ TEST(RequestLimits, AClientHasItsShareOfTheQueue) {
 TEST(RequestLimits, WhoWouldBeLateIsRefused) {
   RequestLimiter limiter({.slo_ttft_ms = 1000});
   const Request r = request_of("", 1, 1);
-  for (int i = 0; i < 30; ++i) ASSERT_TRUE(limiter.take(r, 0, nullptr).ok()) << "nothing is known of the rate yet";
-  for (int i = 0; i < 10; ++i) limiter.started(true, i * kSecond / 10);  // ten a second
-  EXPECT_NEAR(limiter.predicted_ttft_ms(), 100 * (21 + 1.64 * std::sqrt(21)), 1);  // twenty are ahead
+  for (int i = 0; i < 31; ++i) ASSERT_TRUE(limiter.take(r, 0, nullptr).ok()) << "nothing is known yet";
+  for (int i = 0; i <= 10; ++i) limiter.settled(i > 0, 0, 0, i * kSecond / 10);  // ten a second
+  EXPECT_NEAR(limiter.predicted_ttft_ms(kSecond), 2200, 1);  // 21 are ahead, and itself
   double retry = 0;
   const Status late = limiter.take(r, kSecond, &retry);
   ASSERT_FALSE(late.ok());
-  EXPECT_NE(late.error().message.find("2.9 s"), std::string::npos) << late.error().message;
+  EXPECT_NE(late.error().message.find("2.2 s"), std::string::npos) << late.error().message;
   EXPECT_EQ(retry, 2);
-  for (int i = 10; i < 26; ++i) limiter.started(true, i * kSecond / 10);
-  EXPECT_TRUE(limiter.take(r, 3 * kSecond, nullptr).ok());  // four are ahead
-  for (int i = 0; i < 5; ++i) limiter.started(false, 3 * kSecond);
-  EXPECT_EQ(limiter.predicted_ttft_ms(), 0) << "nobody waits";
+  for (int i = 11; i < 28; ++i) limiter.settled(1, 0, 0, i * kSecond / 10);
+  EXPECT_TRUE(limiter.take(r, 27 * kSecond / 10, nullptr).ok());  // four are ahead
+  limiter.settled(0, 2, 4, 28 * kSecond / 10);
+  EXPECT_EQ(limiter.predicted_ttft_ms(3 * kSecond), 0) << "three compute, but there is no queue";
+}
+
+TEST(RequestLimits, PlacesOfOneStepAreCounted) {
+  RequestLimiter limiter({.slo_ttft_ms = 1000});
+  const Request r = request_of("", 1, 1);
+  for (int i = 0; i < 3; ++i) limiter.settled(i > 0, 0, 0, i * 5 * kSecond);  // one every five seconds
+  limiter.settled(0, 0, 2, 11 * kSecond);
+  EXPECT_TRUE(limiter.take(r, 11 * kSecond, nullptr).ok());
+  EXPECT_TRUE(limiter.take(r, 11 * kSecond, nullptr).ok());
+  EXPECT_FALSE(limiter.take(r, 11 * kSecond, nullptr).ok()) << "the next step has places for two";
+}
+
+TEST(RequestLimits, FirstTokensOfOneStepAreOneTurn) {
+  RequestLimiter limiter({.slo_ttft_ms = 1000});
+  const Request r = request_of("", 1, 1);
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(limiter.take(r, 0, nullptr).ok());
+  for (int turn = 0; turn < 4; ++turn) limiter.settled(turn > 0 ? 8 : 0, 0, 0, turn * 2 * kSecond);  // eight every two seconds
+  EXPECT_NEAR(limiter.predicted_ttft_ms(6 * kSecond), 3 * 2000, 1) << "sixteen are ahead: it is of the third turn";
+  EXPECT_NEAR(limiter.predicted_ttft_ms(7 * kSecond), 3 * 2000 - 1000, 1) << "half of the next one has passed";
+  EXPECT_NEAR(limiter.predicted_ttft_ms(12 * kSecond), 6000 * 17 / 8.0, 1) << "the next is overdue";
+}
+
+// The seats are taken, and nothing has ever come of a queue: what it has waited already, the next may wait again.
+TEST(RequestLimits, AQueueThatStandsIsNotJoined) {
+  RequestLimiter limiter({.slo_ttft_ms = 1000});
+  const Request r = request_of("", 1, 1);
+  ASSERT_TRUE(limiter.take(r, 0, nullptr).ok());
+  limiter.settled(0, 0, 0, 0);
+  EXPECT_TRUE(limiter.take(r, kSecond / 10, nullptr).ok());
+  EXPECT_FALSE(limiter.take(r, kSecond, nullptr).ok());
+  limiter.settled(2, 0, 4, 10 * kSecond);
+  EXPECT_TRUE(limiter.take(r, 10 * kSecond, nullptr).ok()) << "the queue is gone";
+  limiter.settled(0, 0, 0, 11 * kSecond);
+  EXPECT_FALSE(limiter.take(r, 11 * kSecond, nullptr).ok()) << "it takes ten seconds, as was seen";
 }
 
 }  // namespace

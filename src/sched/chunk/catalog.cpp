@@ -31,7 +31,8 @@ std::span<const ChunkPolicyEntry> chunk_catalog() {
        .make = [](const ChunkOptions&) -> Policy { return std::make_unique<PrefillFirst>(); }},
       {.name = "decode-first",
        .help = "decodes before prompts, which wait until none is left",
-       .make = [](const ChunkOptions&) -> Policy { return std::make_unique<DecodeFirst>(); }},
+       .make = [](const ChunkOptions&) -> Policy { return std::make_unique<DecodeFirst>(); },
+       .prompts_wait = true},
   };
   return kEntries;
 }

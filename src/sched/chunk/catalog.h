@@ -27,6 +27,7 @@ struct ChunkPolicyEntry {
   std::unique_ptr<ChunkPolicy> (*make)(const ChunkOptions& options);
   // For the policies that do not read them these flags are an error.
   bool reads_chunk_tokens = false, reads_tbt_target = false, reads_forward_tokens = false;
+  bool prompts_wait = false;  // for all decodes to end, whether there is room or not
 };
 std::span<const ChunkPolicyEntry> chunk_catalog();
 
