@@ -35,6 +35,8 @@ class BlockRef {
   explicit operator bool() const { return pool_ != nullptr; }
   /// References to this block, this one included.
   int count() const;
+  /// The same without the prefix cache's.
+  int holders() const;
 
  private:
   friend class BlockPool;
@@ -93,5 +95,6 @@ inline BlockRef::~BlockRef() {
   if (pool_ != nullptr) pool_->drop_ref(id_);
 }
 inline int BlockRef::count() const { return pool_ == nullptr ? 0 : pool_->count(id_); }
+inline int BlockRef::holders() const { return pool_ == nullptr ? 0 : pool_->count(id_) - pool_->is_cached(id_); }
 
 }  // namespace sluice

@@ -78,6 +78,7 @@ struct Candidate {
   const Sequence& seq;
   int cached_tokens = 0;   // of its prefix hit
   int blocks_needed = 0;   // new blocks for all of its tokens, beyond the hit
+  std::span<const BlockRef> hit = {};  // the blocks of the prefix hit
 };
 
 struct AdmissionGate : SequenceObserver {

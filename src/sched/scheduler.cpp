@@ -296,7 +296,7 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
     return policies_.allocator->blocks_to_hold(end) - static_cast<int>(hit.blocks.size()) + (length - 1 < hit_tokens ? 1 : 0);
   };
   const View view{now, waiting_, draft.running, available(), pool_.total(), pool_.block_tokens()};
-  const Candidate candidate{seq, computed, blocks_up_to(length)};
+  const Candidate candidate{seq, computed, blocks_up_to(length), hit.blocks};
   for (const auto& gate : policies_.gates) {
     const Verdict verdict = gate->admit(candidate, view, draft.decision.run);
     switch (verdict) {

@@ -23,6 +23,15 @@ Result<Finding> run(const Setting& setting) {
   f.must("where the watermark alone preempts", watermark.stats.preemptions > 0, fmt::format("{} times", watermark.stats.preemptions));
   f.must("more sequences run at once than if full lengths are reserved", exact.mean_running() > reserve.mean_running(),
          fmt::format("{:.1f} and {:.1f} on average", reserve.mean_running(), exact.mean_running()));
+  // A long prefix that all share counts once.
+  const int prefix = 1024;
+  Load sharing = shared_prefix(kVocab, 64, prefix, 16, 64);
+  for (size_t i = 0; i < sharing.requests.size(); ++i) sharing.arrivals.push_back(static_cast<Nanos>(i) * 100'000'000);
+  options.max_model_len = 2048;
+  SLUICE_TRY(const Run shared, simulate(options, sharing));
+  const double whole = static_cast<double>(options.kv_blocks * options.block_tokens) / (prefix + 16 + 64);
+  f.must("with a prefix that all share, more run at once than the pool has room for alone, and nobody is preempted", shared.mean_running() > whole && shared.stats.preemptions == 0,
+         fmt::format("{:.1f} on average, room for {:.1f} of {} tokens, {} preemptions", shared.mean_running(), whole, prefix + 80, shared.stats.preemptions));
   f.effect = {"simulated output throughput, full lengths reserved and exact", "tok/s", reserve.report.output_throughput,
               exact.report.output_throughput, Better::higher, false};
   f.count("sequences that run, on average", reserve.mean_running(), exact.mean_running());

@@ -20,19 +20,17 @@ class ExactAdmission final : public AdmissionGate {
     const int64_t length = static_cast<int64_t>(candidate.seq.tokens.size());
     if ((length + view.block_tokens - 1) / view.block_tokens > total) return Verdict::never;
     if (view.running.empty() && plan.empty()) return Verdict::yes;  // alone it may have everything
-    std::vector<Claim> claims;
-    claims.reserve(view.running.size() + plan.size() + 1);
-    for (const Sequence* s : view.running) add_claims(*s, lockstep_ && s->output_tokens() > 0 && s->remaining() == 1, claims);
+    Claims claims(view.block_tokens);
+    for (const Sequence* s : view.running) claims.add(*s, lockstep_ && s->output_tokens() > 0 && s->remaining() == 1, s->table.refs());
     // Of a prompt that is cached to its last token that token's block is held twice, until the step has copied it.
-    const auto starts = [&](const Sequence& s, int first_pos) {
-      add_claims(s, false, claims);
-      if (first_pos > 0 && s.tokens.size() % view.block_tokens == 0 && first_pos + 1 == static_cast<int>(s.tokens.size()))
-        claims.push_back({1, 1, false});
+    const auto starts = [&](const Sequence& s, int first_pos, std::span<const BlockRef> hit) {
+      claims.add(s, false, hit);
+      if (first_pos > 0 && s.tokens.size() % view.block_tokens == 0 && first_pos + 1 == static_cast<int>(s.tokens.size())) claims.add_copy();
     };
-    for (const Decided& d : plan)
-      if (d.seq->state == Sequence::State::waiting) starts(*d.seq, d.first_pos);
-    starts(candidate.seq, candidate.cached_tokens);
-    const bool fits = future_peak_blocks(std::move(claims), view.block_tokens) <= total;
+    for (const Decided& d : plan)  // their hits are not looked into again: for this step they count in full
+      if (d.seq->state == Sequence::State::waiting) starts(*d.seq, d.first_pos, {});
+    starts(candidate.seq, candidate.cached_tokens, candidate.hit);
+    const bool fits = future_peak_blocks(claims.take(), view.block_tokens) <= total;
     return fits && candidate.blocks_needed <= view.available_blocks ? Verdict::yes : Verdict::not_yet;
   }
 

@@ -1,16 +1,33 @@
 #include "sched/gate/future_peak.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace sluice {
 
-void add_claims(const Sequence& seq, bool in_step, std::vector<Claim>& claims) {
+void Claims::add(const Sequence& seq, bool in_step, std::span<const BlockRef> blocks) {
   const int steps = std::max(1, seq.request->max_tokens - seq.output_tokens());
-  const bool first_is_ahead = seq.output_tokens() == 0;
-  claims.insert(claims.end(), static_cast<size_t>(first_is_ahead && seq.sample == 0 ? seq.request->lines() : 1),
-                Claim{static_cast<int>(seq.tokens.size()), steps, in_step});
+  const int positions = static_cast<int>(seq.tokens.size());
+  // Shared blocks stand first. That of the last position is written to, by a sharer into a copy of its own.
+  const int full = (positions - 1) / block_tokens_;
+  blocks = blocks.first(std::min(blocks.size(), static_cast<size_t>(full)));
+  const auto end = std::ranges::find_if(blocks, [](const BlockRef& block) { return block.holders() < 2; });
+  if (end != blocks.begin()) holders_.push_back({claims_.size(), {blocks.begin(), end}});
+  claims_.push_back({positions, steps, in_step});
+  if (seq.output_tokens() > 0 || seq.sample > 0 || seq.request->lines() == 1) return;
+  const int own = positions - full * block_tokens_;
+  claims_.insert(claims_.end(), static_cast<size_t>(seq.request->lines() - 1), Claim{own, steps, in_step});
   // When samples part, all copy the block that they share, and the scheduler counts one copy more than is made.
-  if (first_is_ahead && seq.request->lines() > 1) claims.push_back({1, 1, false});
+  add_copy();
+}
+
+std::vector<Claim> Claims::take() {
+  std::ranges::sort(holders_, {}, [&](const Holder& h) { return std::pair(claims_[h.claim].in_step, -claims_[h.claim].steps); });
+  std::unordered_set<BlockId> charged;
+  for (const Holder& holder : holders_)
+    for (const BlockRef& block : holder.shared)
+      if (!charged.insert(block.id()).second) claims_[holder.claim].positions -= block_tokens_;
+  return std::move(claims_);
 }
 
 int64_t future_peak_blocks(std::vector<Claim> claims, int block_tokens) {

@@ -2,7 +2,7 @@
 // How many blocks running sequences will hold at the worst moment, if they live no longer than they may.
 // Source: LightLLM, "Past-Future Scheduler" (Gong et al., ASPLOS 2025): sort by remaining length descending; when the i-th
 // ends, those before it still grow, peak = max_i (sum_{j<=i} a_j + i r_i). Here in blocks, rounded up per sequence, and for
-// sequences that may be held up. Shared blocks count once for each sharer, so that the peak is never too low.
+// sequences that may be held up. A block that several share counts for the one that may live longest.
 
 #include <span>
 #include <vector>
@@ -20,8 +20,27 @@ struct Claim {
   bool in_step = false;
 };
 
-/// Of a sequence with its unborn samples: one claim each.
-void add_claims(const Sequence& seq, bool in_step, std::vector<Claim>& claims);
+/// The claims of sequences as they are told of.
+class Claims {
+ public:
+  explicit Claims(int block_tokens) : block_tokens_(block_tokens) {}
+
+  /// A sequence with its unborn samples: one claim each, of which those share the prompt's full blocks. `blocks`: what it holds.
+  void add(const Sequence& seq, bool in_step, std::span<const BlockRef> blocks);
+  /// A block that is held for one step.
+  void add_copy() { claims_.push_back({1, 1, false}); }
+  /// Every shared block is one of the sharer's that may hold it longest: while any of them lives, it does.
+  std::vector<Claim> take();
+
+ private:
+  struct Holder {
+    size_t claim;
+    std::span<const BlockRef> shared;
+  };
+  int block_tokens_;
+  std::vector<Claim> claims_;
+  std::vector<Holder> holders_;
+};
 
 /// The most blocks that all hold at once, whatever happens to those that are not in step; O(n (log n + block_tokens)).
 int64_t future_peak_blocks(std::vector<Claim> claims, int block_tokens);
