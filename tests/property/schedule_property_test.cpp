@@ -458,6 +458,41 @@ TEST(Schedule, AnUrgentRequestDoesNotWaitForALessUrgentOnesPrefix) {
   EXPECT_LE(others, 200 / 16 + 4) << "it was overtaken by those of lower priority";
 }
 
+TEST(Schedule, ExactAdmissionOfManyWhoShareAPrefixNeverPreempts) {
+  uint64_t running_at_most = 0;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    Rng rng(seed);
+    EngineSetup s = plain_setup();
+    const auto entries = admission_catalog();
+    s.admission = &*std::ranges::find(entries, "exact", &AdmissionEntry::name);
+    s.cache = pick(rng, prefix_cache_catalog());
+    s.block_tokens = static_cast<int>(rng.between(1, 8));
+    s.blocks = static_cast<int>(rng.between(160, 260)) / s.block_tokens;  // the largest request takes 3 x (45 + 25), and a block to copy to
+    s.max_model_len = 80;
+    s.max_num_seqs = 16;
+    World world(s, 50);
+    for (int requests = 0; requests < 40;) {
+      if (rng.below(3) > 0 || !world.engine->step()) {
+        Request r;
+        r.prompt.assign(static_cast<size_t>(rng.between(1, 40)), static_cast<TokenId>(rng.below(2)));
+        for (int64_t own = rng.below(5); own > 0; --own) r.prompt.push_back(static_cast<TokenId>(rng.below(50)));
+        r.max_tokens = static_cast<int>(rng.between(1, 25));
+        r.ignore_eos = rng.below(2) == 0;
+        r.sampling.temperature = 1;
+        r.n = rng.below(4) == 0 ? static_cast<int>(rng.between(1, std::min<int64_t>(3, s.blocks * s.block_tokens / 80))) : 1;
+        world.add(r);
+        ++requests;
+      }
+      running_at_most = std::max<uint64_t>(running_at_most, static_cast<uint64_t>(world.engine->stats().running));
+    }
+    while (world.engine->step()) {
+    }
+    ASSERT_EQ(world.engine->stats().finished_requests, 40u) << "seed " << seed;
+    ASSERT_EQ(world.engine->stats().preemptions, 0u) << "seed " << seed << ", " << s.text();
+  }
+  EXPECT_EQ(running_at_most, 16u) << "nobody shared enough to fill the seats";
+}
+
 TEST(Schedule, StaticBatchesAreFilledOverSeveralSteps) {
   EngineSetup s = plain_setup();
   s.batching = &batching_catalog()[1];
