@@ -23,6 +23,7 @@ constexpr Command kBenchmarks[] = {
     {"calibrate", "fit the simulator's step-time model to this machine and a model", bench_calibrate},
     {"batching", "continuous against static batching, on the engine and in the simulator", bench_batching},
     {"fidelity", "the simulator against the engine: workloads x policies, predicted and measured", bench_fidelity},
+    {"attention", "one layer's attention over a long context, by KV format, depth and block size", bench_attention},
     {"quality", "what quantized arithmetic costs: a text's likelihood against exact arithmetic", bench_quality},
 };
 }  // namespace

@@ -18,6 +18,7 @@ Result<int> bench_roofline(const std::vector<std::string>& args);
 Result<int> bench_calibrate(const std::vector<std::string>& args);
 Result<int> bench_fidelity(const std::vector<std::string>& args);
 Result<int> bench_batching(const std::vector<std::string>& args);
+Result<int> bench_attention(const std::vector<std::string>& args);
 Result<int> bench_quality(const std::vector<std::string>& args);
 
 }  // namespace sluice
