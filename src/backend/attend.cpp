@@ -159,6 +159,7 @@ void Ops::attend(const AttendArgs& args) const {
   constexpr int64_t kSharedProducts = 131072;  // fewer multiplications are done sooner by one thread
   CHECK(args.kv.kv_heads > 0 && args.heads % args.kv.kv_heads == 0, "{} query heads over {} KV heads", args.heads,
         args.kv.kv_heads);
+  CHECK(args.kv.head_dim <= kMostHeadDim, "heads of {} values; the most are {}", args.kv.head_dim, kMostHeadDim);
   CHECK(args.kv.head_dim > 0 && args.kv.block_tokens > 0 && args.scale > 0);
   static thread_local AttendPlan own_plan;
   static thread_local Buffer own_arena;

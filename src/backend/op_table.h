@@ -42,7 +42,7 @@ struct OpTable {
   Peaks (*peaks)();  // for the roofline
 };
 
-extern const RowOps kRefRowOps, kAvx2RowOps, kAvx512RowOps;
+extern const RowOps kRefRowOps, kAvx2RowOps, kAvx512RowOps, kAvx512VnniRowOps;
 
 extern const OpTable kRefOps;        // backend/ref: portable C++
 extern const OpTable kRefBf16Ops;    // the same with the BF16 products of AVX512_BF16

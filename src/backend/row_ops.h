@@ -12,6 +12,14 @@
 //  - l = sum of p(t) in 16 lanes (t mod 16), each ascending, then folded 16 -> 8 -> 4 -> 2 -> 1;
 //  - o[d] = sum over t of (p(t) * g(t)) * V[t][d], one fused multiply-add per t, t ascending from lo;
 //  - the partials (m, l, o) of the super-tiles are merged in ascending order, and o is divided by l at the end.
+// Formats whose rows are integers times their factor (int8, int4: integer_rows below) are attended in integers, which are
+// exact and so have no order:
+//  - q is to_int16(q, kQuerySteps): integers of at most that, to nearest even, times s = max |q[d]| / kQuerySteps;
+//  - score(t) = f(t) * float32(sum over d of q[d] * K[t][d]), and `scale` is scale * s;
+//  - the weights w(t) = p(t) * g(t) of the positions that the row sees in the super-tile are to_int16(w, kWeightSteps) too,
+//    with the factor s_w, and o[d] = s_w * float32(sum over t of w(t) * V[t][d]); l is the sum of p(t), as above.
+// (Queries as integers beside integer keys as in SageAttention, Zhang et al., ICLR 2025, which has 8 bits of them and keeps
+// float weights; with 15 and 16 bits neither adds to what the format itself loses.)
 // Nothing in this depends on the other rows, the blocks, the threads or the width of a vector register.
 // (FlashAttention-2, Dao 2023, for the tiling; Flash-Decoding, Dao et al. 2023, for the merge.)
 
@@ -26,6 +34,13 @@ constexpr int kSuperTile = 256;  // positions per partial
 constexpr int kSubTile = 64;     // positions whose K is transposed at a time
 constexpr int kLanes = 16;       // lanes of a sum, in every ISA; o is padded to a multiple of it
 
+/// Integers of a query, and of a weight: sums of kMostHeadDim products of one, and of kSuperTile of the other, with 8-bit
+/// integers stay in int32.
+constexpr int kQuerySteps = 16383, kWeightSteps = 32767;
+constexpr int kMostHeadDim = 1024;
+static_assert(int64_t{127} * kQuerySteps * kMostHeadDim < INT32_MAX && int64_t{127} * kWeightSteps * kSuperTile < INT32_MAX);
+
+static constexpr bool integer_rows(KvType type) { return type == KvType::int8 || type == KvType::int4; }
 static constexpr int padded_dim(int head_dim) { return (head_dim + kLanes - 1) / kLanes * kLanes; }
 
 /// Partials of `rows` query vectors; l == 0 marks one that saw no position of the super-tile.
@@ -58,10 +73,11 @@ struct AttendTile {
   AttendPart part;
 };
 
-/// Scores [n][kSuperTile], the query vectors, one sub-tile of K, transposed, and 32 bytes of what each query vector sees.
+/// Scores [n][kSuperTile], the query vectors, one sub-tile of K, transposed, and 36 bytes of what
+/// each query vector sees and its scale.
 static constexpr size_t attend_scratch_floats(int n, int head_dim) {
   const size_t dim = static_cast<size_t>(padded_dim(head_dim));
-  return static_cast<size_t>(n) * (kSuperTile + dim + 8) + kSubTile * dim;
+  return static_cast<size_t>(n) * (kSuperTile + dim + 9) + kSubTile * dim;
 }
 
 /// One row's rotation: pairs (i, i + pairs), or (2i, 2i + 1) when interleaved, i < pairs, in each of `heads` heads.
@@ -99,7 +115,8 @@ struct RowOps {
 };
 
 extern const RowOps kRefRowOps;
-extern const RowOps kAvx2RowOps;    // needs AVX2, FMA, F16C
-extern const RowOps kAvx512RowOps;  // needs AVX-512 F, BW, DQ, VL, and the above
+extern const RowOps kAvx2RowOps;        // needs AVX2, FMA, F16C
+extern const RowOps kAvx512RowOps;      // needs AVX-512 F, BW, DQ, VL, and the above
+extern const RowOps kAvx512VnniRowOps;  // needs AVX-512 VNNI, and the above
 
 }  // namespace sluice

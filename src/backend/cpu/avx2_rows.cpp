@@ -38,6 +38,7 @@ inline Vec keep(Vec x, int lo, int hi, Vec other) {
 }
 
 using Bytes = __m256i;
+constexpr int kBytes = 4 * kWidth;
 inline Bytes load_bytes(const uint8_t* p, int count) {
   if (count == 4 * kWidth) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   alignas(32) uint8_t tail[4 * kWidth] = {};
@@ -47,10 +48,6 @@ inline Bytes load_bytes(const uint8_t* p, int count) {
 inline void store_bytes(uint8_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 inline Bytes interleave_low(Bytes a, Bytes b) { return _mm256_unpacklo_epi8(a, b); }  // in each 16 bytes
 inline Bytes interleave_high(Bytes a, Bytes b) { return _mm256_unpackhi_epi8(a, b); }
-inline Vec from_int8(const uint8_t* p) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
-}
-
 // E4M3 as f16 has the same bits, one to the left, and an exponent that is 8 less.
 inline Vec from_fp8(const uint8_t* p) {
   const __m128i wide = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
@@ -60,16 +57,7 @@ inline Vec from_fp8(const uint8_t* p) {
   const __m128i bits = _mm_blendv_epi8(_mm_slli_epi16(size, 7), _mm_set1_epi16(0x7e00), nan);
   return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(bits, sign)), _mm256_set1_ps(256.0f));
 }
-// Each of the 4 bytes holds two dims, as q + 8.
-inline Vec from_int4(const uint8_t* p) {
-  int word;
-  __builtin_memcpy(&word, p, sizeof word);
-  const __m128i bytes = _mm_cvtsi32_si128(word);
-  const __m128i low = _mm_and_si128(bytes, _mm_set1_epi8(15)), high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
-  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_sub_epi8(_mm_unpacklo_epi8(low, high), _mm_set1_epi8(8))));
-}
-
-// Elements [d, d + count) of a row in float32 (int8 and int4 without their factor), then zeros.
+// Elements [d, d + count) of a row in float32, then zeros.
 template <KvType E>
 inline Vec load_elems(const uint8_t* row, int d, int count) {
   if (E == KvType::fp8) {
@@ -78,21 +66,9 @@ inline Vec load_elems(const uint8_t* row, int d, int count) {
     __builtin_memcpy(tail, row + d, static_cast<size_t>(count));
     return from_fp8(tail);
   }
-  if (E == KvType::int4) {
-    if (count == kWidth) return from_int4(row + d / 2);
-    uint8_t tail[kWidth / 2] = {};
-    __builtin_memcpy(tail, row + d / 2, static_cast<size_t>((count + 1) / 2));
-    return _mm256_and_ps(from_int4(tail), _mm256_castsi256_ps(lanes_from(0, count)));
-  }
   if (E == KvType::f32) {
     const float* from = reinterpret_cast<const float*>(row) + d;
     return count == kWidth ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lanes_from(0, count));
-  }
-  if (E == KvType::int8) {
-    if (count == kWidth) return from_int8(row + d);
-    uint8_t tail[kWidth] = {};
-    __builtin_memcpy(tail, row + d, static_cast<size_t>(count));
-    return from_int8(tail);
   }
   __m128i bits;
   if (count == kWidth) {
@@ -104,6 +80,53 @@ inline Vec load_elems(const uint8_t* row, int d, int count) {
   }
   if (E == KvType::f16) return _mm256_cvtph_ps(bits);
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+// A row's codes as signed bytes, then what matters to nobody. Each byte of int4 holds two dims, the first in the low bits, as
+// q + 8.
+template <KvType E>
+inline Bytes load_ints(const uint8_t* row, int d, int count) {
+  if (E == KvType::int8) return load_bytes(row + d, count);
+  __m128i pairs;
+  if (count == kBytes) {
+    pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + d / 2));
+  } else {
+    alignas(16) uint8_t tail[kBytes / 2] = {};
+    __builtin_memcpy(tail, row + d / 2, static_cast<size_t>((count + 1) / 2));
+    pairs = _mm_load_si128(reinterpret_cast<const __m128i*>(tail));
+  }
+  const __m256i wide = _mm256_cvtepu8_epi16(pairs), both = _mm256_or_si256(wide, _mm256_slli_epi16(wide, 4));
+  return _mm256_sub_epi8(_mm256_and_si256(both, _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
+}
+inline Bytes load_whole(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+inline void store_whole(void* p, Bytes x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
+inline Bytes zero_ints() { return _mm256_setzero_si256(); }
+inline Bytes splat_pair(const int16_t* p) {
+  int pair;
+  __builtin_memcpy(&pair, p, sizeof pair);
+  return _mm256_set1_epi32(pair);
+}
+inline Bytes dot_pairs(Bytes sum, Bytes a, Bytes b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+inline Bytes even_bytes(Bytes x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
+inline Bytes odd_bytes(Bytes x) { return _mm256_srai_epi16(x, 8); }
+inline Bytes interleave_words_low(Bytes a, Bytes b) { return _mm256_unpacklo_epi16(a, b); }
+inline Bytes interleave_words_high(Bytes a, Bytes b) { return _mm256_unpackhi_epi16(a, b); }
+// Dwords so that taking dword j of each lane of 128 bits takes kWidth dims in their order.
+inline Bytes dwords_to_lanes(Bytes x) { return _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7)); }
+inline Vec as_floats(Bytes x) { return _mm256_castsi256_ps(x); }
+inline Bytes as_bytes(Vec x) { return _mm256_castps_si256(x); }
+inline Vec to_floats(Bytes x) { return _mm256_cvtepi32_ps(x); }
+inline Bytes clear_signs(Bytes x) { return _mm256_and_si256(x, _mm256_set1_epi32(0x7fffffff)); }
+inline Bytes max_ints(Bytes a, Bytes b) { return _mm256_max_epi32(a, b); }
+inline uint32_t fold_max_ints(Bytes x) {
+  const __m128i four = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  const __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1))));
+}
+// kLanes floats, rounded to nearest even.
+inline void store_int16(int16_t* p, const Vec* x) {
+  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0]), _mm256_cvtps_epi32(x[1]));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(words, 0xd8));
 }
 
 inline void transpose(Vec* x) {

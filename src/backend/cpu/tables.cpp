@@ -156,8 +156,13 @@ SLUICE_BLOCK_TABLE("avxvnni", avxvnni_lacks, avxvnni, avx2, avxvnni_peaks)
 SLUICE_BLOCK_TABLE("avx512vnni256", avx512_lacks, avx512vnni256, avx2, avx512vnni256_peaks)
 SLUICE_BLOCK_TABLE("amx", amx_lacks, amx, avx512vnni, amx_peaks)
 
+constexpr OpTable with_rows(OpTable t, const RowOps* rows) {
+  t.row = rows;
+  return t;
+}
+
 constexpr OpTable make_unproven_amx() {
-  OpTable t = make_amx();
+  OpTable t = with_rows(make_amx(), &kAvx512VnniRowOps);
   t.planned_rows = avx512vnni::kBlockRows;  // the tiles' kernels know one way
   t.enable = enable_amx;
   t.unproven = true;
@@ -165,7 +170,7 @@ constexpr OpTable make_unproven_amx() {
 }
 
 constexpr OpTable make_avx512bf16() {
-  OpTable t = make_avx512vnni();
+  OpTable t = with_rows(make_avx512vnni(), &kAvx512VnniRowOps);
   t.isa = "avx512bf16";
   t.lacks = avx512bf16_lacks;
   t.matmul[at(DType::bf16)] = avx512bf16::matmul_bf16;
@@ -181,7 +186,7 @@ constexpr OpTable make_avx512bf16() {
 constinit const OpTable kAvx2Ops = make_avx2();
 constinit const OpTable kAvxVnniOps = make_avxvnni();
 constinit const OpTable kAvx512bwOps = make_avx512bw();
-constinit const OpTable kAvx512Ops = make_avx512vnni();
+constinit const OpTable kAvx512Ops = with_rows(make_avx512vnni(), &kAvx512VnniRowOps);
 constinit const OpTable kAvx512bf16Ops = make_avx512bf16();
 constinit const OpTable kAmxOps = make_unproven_amx();
 constinit const OpTable kAvx512Vnni256Ops = make_avx512vnni256();

@@ -1,6 +1,7 @@
 // The portable row kernels, and attention as plain loops: the statement of the arithmetic that the other ISAs repeat.
 
 #include <cmath>
+#include <vector>
 
 #include "backend/row_ops.h"
 #include "quant/kv/kv_format.h"
@@ -17,6 +18,47 @@ float decode(const AttendTile& a, const uint8_t* base, int64_t pos, float* row) 
   return kv_format(a.kv_type).decode(tile + offset * a.row_bytes, tile + a.side_offset + offset * a.side_bytes, a.head_dim, row);
 }
 
+// Scores to weights, in place; returns l.
+float soften(float* scores, Interval see, float scale, float m) {
+  float lanes[kLanes] = {};
+  for (int t = see.lo; t < see.hi; ++t) {
+    scores[t] = exp_scalar(std::fma(scores[t], scale, -m));
+    lanes[t % kLanes] += scores[t];
+  }
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+  return lanes[0];
+}
+
+// One query vector over a format whose rows are integers.
+void attend_integers(const AttendTile& a, const float* q, Interval see, int n) {
+  const int64_t start = a.tile * kSuperTile;
+  std::vector<float> row(static_cast<size_t>(a.head_dim));
+  std::vector<int16_t> query(row.size());
+  const float scale = a.scale * to_int16(q, a.head_dim, kQuerySteps, query.data());
+  float scores[kSuperTile], top = -INFINITY;
+  for (int t = see.lo; t < see.hi; ++t) {
+    const float factor = decode(a, a.k, start + t, row.data());
+    int32_t sum = 0;
+    for (size_t d = 0; d < row.size(); ++d) sum += query[d] * static_cast<int32_t>(row[d]);
+    scores[t] = static_cast<float>(sum) * factor;
+    top = top > scores[t] ? top : scores[t];
+  }
+  const float m = top * scale, l = soften(scores, see, scale, m);
+  for (int t = see.lo; t < see.hi; ++t) scores[t] *= decode(a, a.v, start + t, row.data());
+  int16_t weights[kSuperTile];
+  const float step = to_int16(scores + see.lo, see.hi - see.lo, kWeightSteps, weights + see.lo);
+  std::vector<int32_t> sums(row.size());
+  for (int t = see.lo; t < see.hi; ++t) {
+    decode(a, a.v, start + t, row.data());
+    for (size_t d = 0; d < row.size(); ++d) sums[d] += weights[t] * static_cast<int32_t>(row[d]);
+  }
+  float* o = a.part.o + static_cast<int64_t>(n) * padded_dim(a.head_dim);
+  for (size_t d = 0; d < row.size(); ++d) o[d] = static_cast<float>(sums[d]) * step;
+  a.part.m[n] = m;
+  a.part.l[n] = l;
+}
+
 void attend_tile(const AttendTile& a) {
   float* row = a.scratch;  // holds more than head_dim floats
   const int64_t start = a.tile * kSuperTile;
@@ -28,6 +70,10 @@ void attend_tile(const AttendTile& a) {
     a.part.l[n] = 0;
     for (int d = 0; d < padded_dim(a.head_dim); ++d) o[d] = 0;
     if (see.lo == see.hi) continue;
+    if (integer_rows(a.kv_type)) {
+      attend_integers(a, q, see, n);
+      continue;
+    }
     float scores[kSuperTile];
     float top = -INFINITY;
     for (int t = see.lo; t < see.hi; ++t) {
@@ -38,19 +84,13 @@ void attend_tile(const AttendTile& a) {
       top = top > scores[t] ? top : scores[t];
     }
     const float m = top * a.scale;
-    float lanes[kLanes] = {};
-    for (int t = see.lo; t < see.hi; ++t) {
-      scores[t] = exp_scalar(std::fma(scores[t], a.scale, -m));
-      lanes[t % kLanes] += scores[t];
-    }
-    for (int width = kLanes / 2; width > 0; width /= 2)
-      for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+    const float l = soften(scores, see, a.scale, m);
     for (int t = see.lo; t < see.hi; ++t) {
       const float weight = scores[t] * decode(a, a.v, start + t, row);
       for (int d = 0; d < a.head_dim; ++d) o[d] = std::fma(weight, row[d], o[d]);
     }
     a.part.m[n] = m;
-    a.part.l[n] = lanes[0];
+    a.part.l[n] = l;
   }
 }
 
