@@ -91,9 +91,9 @@ std::vector<double> naive(const HeadShape& s, const Sequence& seq, int pos) {
 }
 
 /// By how much attending in integers (row_ops.h) may move what head h of a row gives. A query's values are off by at most half
-/// of max |q| / kQuerySteps, so a score by at most d = scale * that * the most that the magnitudes of a key sum to, a weight by a
-/// factor between exp(-2 d) and exp(2 d). A weight is off by at most half of the largest / kWeightSteps besides.
-double integer_error(const HeadShape& s, const Sequence& seq, int pos, int h) {
+/// of max |q| / query_steps(), so a score by at most d = scale * that * the most that the magnitudes of a key sum to, a weight by a
+/// factor between exp(-2 d) and exp(2 d). A weight is off by at most half of the largest / weight_steps() besides.
+double integer_error(const HeadShape& s, const Sequence& seq, int pos, int h, KvType type) {
   const auto dim = static_cast<size_t>(s.head_dim);
   const size_t q = (static_cast<size_t>(pos) * static_cast<size_t>(s.heads) + static_cast<size_t>(h)) * dim;
   const size_t first = s.window > 0 ? static_cast<size_t>(std::max(0, pos - s.window + 1)) : 0, last = static_cast<size_t>(pos);
@@ -113,8 +113,8 @@ double integer_error(const HeadShape& s, const Sequence& seq, int pos, int h) {
     top = std::max(top, scores.back());
   }
   for (const double score : scores) sum += std::exp(score - top);
-  const double moved = static_cast<double>(s.scale()) * most_k * largest_q / (2.0 * kQuerySteps);
-  return largest_v * (std::expm1(2 * moved) + static_cast<double>(scores.size()) / sum / (2.0 * kWeightSteps));
+  const double moved = static_cast<double>(s.scale()) * most_k * largest_q / (2.0 * query_steps(type));
+  return largest_v * (std::expm1(2 * moved) + static_cast<double>(scores.size()) / sum / (2.0 * weight_steps(type)));
 }
 
 TEST(Attend, EqualsFloat64OnRandomShapes) {
@@ -144,7 +144,7 @@ TEST(Attend, EqualsFloat64OnRandomShapes) {
         const auto wanted = naive(s, kept, p.first_pos + r);
         for (size_t i = 0; i < wanted.size(); ++i) {
           const double want = wanted[i];
-          const double rounding = integer_rows(format.type) ? integer_error(s, kept, p.first_pos + r, static_cast<int>(i) / s.head_dim) : 0;
+          const double rounding = integer_rows(format.type) ? integer_error(s, kept, p.first_pos + r, static_cast<int>(i) / s.head_dim, format.type) : 0;
           ASSERT_NEAR(out[at], want, 4e-6 * (1 + std::abs(want)) + rounding)
               << table.isa << " " << format.name << " trial " << trial << " dim " << s.head_dim << " heads " << s.heads << "/" << s.kv_heads
               << " window " << s.window << " block " << block_tokens << " pos " << p.first_pos + r;

@@ -14,12 +14,12 @@
 //  - the partials (m, l, o) of the super-tiles are merged in ascending order, and o is divided by l at the end.
 // Formats whose rows are integers times their factor (int8, int4: integer_rows below) are attended in integers, which are
 // exact and so have no order:
-//  - q is to_int16(q, kQuerySteps): integers of at most that, to nearest even, times s = max |q[d]| / kQuerySteps;
+//  - q is to_integers(q, query_steps()): integers of at most that, to nearest even, times s = max |q[d]| / query_steps();
 //  - score(t) = f(t) * float32(sum over d of q[d] * K[t][d]), and `scale` is scale * s;
-//  - the weights w(t) = p(t) * g(t) of the positions that the row sees in the super-tile are to_int16(w, kWeightSteps) too,
+//  - the weights w(t) = p(t) * g(t) of the positions that the row sees in the super-tile are to_integers(w, weight_steps()) too,
 //    with the factor s_w, and o[d] = s_w * float32(sum over t of w(t) * V[t][d]); l is the sum of p(t), as above.
-// (Queries as integers beside integer keys as in SageAttention, Zhang et al., ICLR 2025, which has 8 bits of them and keeps
-// float weights; with 15 and 16 bits neither adds to what the format itself loses.)
+// (Queries as integers beside integer keys as in SageAttention, Zhang et al., ICLR 2025, which has 8 bits of both and keeps
+// float weights. Here they have 8 bits beside the 4 of int4 and 15 or 16 beside 8, so that the format remains what loses.)
 // Nothing in this depends on the other rows, the blocks, the threads or the width of a vector register.
 // (FlashAttention-2, Dao 2023, for the tiling; Flash-Decoding, Dao et al. 2023, for the merge.)
 
@@ -34,11 +34,11 @@ constexpr int kSuperTile = 256;  // positions per partial
 constexpr int kSubTile = 64;     // positions whose K is transposed at a time
 constexpr int kLanes = 16;       // lanes of a sum, in every ISA; o is padded to a multiple of it
 
-/// Integers of a query, and of a weight: sums of kMostHeadDim products of one, and of kSuperTile of the other, with 8-bit
-/// integers stay in int32.
-constexpr int kQuerySteps = 16383, kWeightSteps = 32767;
+/// Integers of a query, and of a weight. Sums of kMostHeadDim products of one, and of kSuperTile of the other, with the integers
+/// of a row stay in int32.
+static constexpr int query_steps(KvType type) { return type == KvType::int4 ? 127 : 16383; }
+static constexpr int weight_steps(KvType type) { return type == KvType::int4 ? 255 : 32767; }
 constexpr int kMostHeadDim = 1024;
-static_assert(int64_t{127} * kQuerySteps * kMostHeadDim < INT32_MAX && int64_t{127} * kWeightSteps * kSuperTile < INT32_MAX);
 
 static constexpr bool integer_rows(KvType type) { return type == KvType::int8 || type == KvType::int4; }
 static constexpr int padded_dim(int head_dim) { return (head_dim + kLanes - 1) / kLanes * kLanes; }

@@ -82,10 +82,9 @@ inline Vec load_elems(const uint8_t* row, int d, int count) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 
-// A row's codes as signed bytes, then what matters to nobody. Each byte of int4 holds two dims, the first in the low bits, as
-// q + 8.
-template <KvType E>
-inline Bytes load_ints(const uint8_t* row, int d, int count) {
+// A row's codes, then what matters to nobody. Each byte of int4 holds two dims, the first in the low bits, as q + 8.
+template <KvType E, bool kUnsigned>
+inline Bytes load_codes(const uint8_t* row, int d, int count) {
   if (E == KvType::int8) return load_bytes(row + d, count);
   __m128i pairs;
   if (count == kBytes) {
@@ -96,17 +95,24 @@ inline Bytes load_ints(const uint8_t* row, int d, int count) {
     pairs = _mm_load_si128(reinterpret_cast<const __m128i*>(tail));
   }
   const __m256i wide = _mm256_cvtepu8_epi16(pairs), both = _mm256_or_si256(wide, _mm256_slli_epi16(wide, 4));
-  return _mm256_sub_epi8(_mm256_and_si256(both, _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
+  const __m256i codes = _mm256_and_si256(both, _mm256_set1_epi8(15));
+  return kUnsigned ? codes : _mm256_sub_epi8(codes, _mm256_set1_epi8(8));
 }
 inline Bytes load_whole(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline void store_whole(void* p, Bytes x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 inline Bytes zero_ints() { return _mm256_setzero_si256(); }
-inline Bytes splat_pair(const int16_t* p) {
-  int pair;
-  __builtin_memcpy(&pair, p, sizeof pair);
-  return _mm256_set1_epi32(pair);
+inline Bytes add_ints(Bytes a, Bytes b) { return _mm256_add_epi32(a, b); }
+inline Bytes splat_int(int x) { return _mm256_set1_epi32(x); }
+inline Bytes splat_dword(const uint8_t* p) {
+  int dword;
+  __builtin_memcpy(&dword, p, sizeof dword);
+  return _mm256_set1_epi32(dword);
 }
 inline Bytes dot_pairs(Bytes sum, Bytes a, Bytes b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+// Of int4, whose products in pairs stay in int16.
+inline Bytes dot_fours(Bytes sum, Bytes u, Bytes s) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
+}
 inline Bytes even_bytes(Bytes x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
 inline Bytes odd_bytes(Bytes x) { return _mm256_srai_epi16(x, 8); }
 inline Bytes interleave_words_low(Bytes a, Bytes b) { return _mm256_unpacklo_epi16(a, b); }
@@ -123,10 +129,16 @@ inline uint32_t fold_max_ints(Bytes x) {
   const __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
   return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1))));
 }
-// kLanes floats, rounded to nearest even.
-inline void store_int16(int16_t* p, const Vec* x) {
-  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0]), _mm256_cvtps_epi32(x[1]));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(words, 0xd8));
+// kLanes floats as unsigned bytes for int4, else as int16, rounded to nearest even.
+template <KvType E>
+inline void store_weights(uint8_t* p, const Vec* x) {
+  const __m256i mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0]), _mm256_cvtps_epi32(x[1]));
+  const __m256i words = _mm256_permute4x64_epi64(mixed, 0xd8);
+  if (E == KvType::int4)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+  else
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), words);
 }
 
 inline void transpose(Vec* x) {

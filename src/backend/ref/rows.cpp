@@ -35,7 +35,7 @@ void attend_integers(const AttendTile& a, const float* q, Interval see, int n) {
   const int64_t start = a.tile * kSuperTile;
   std::vector<float> row(static_cast<size_t>(a.head_dim));
   std::vector<int16_t> query(row.size());
-  const float scale = a.scale * to_int16(q, a.head_dim, kQuerySteps, query.data());
+  const float scale = a.scale * to_integers(q, a.head_dim, static_cast<float>(query_steps(a.kv_type)), query.data());
   float scores[kSuperTile], top = -INFINITY;
   for (int t = see.lo; t < see.hi; ++t) {
     const float factor = decode(a, a.k, start + t, row.data());
@@ -47,7 +47,7 @@ void attend_integers(const AttendTile& a, const float* q, Interval see, int n) {
   const float m = top * scale, l = soften(scores, see, scale, m);
   for (int t = see.lo; t < see.hi; ++t) scores[t] *= decode(a, a.v, start + t, row.data());
   int16_t weights[kSuperTile];
-  const float step = to_int16(scores + see.lo, see.hi - see.lo, kWeightSteps, weights + see.lo);
+  const float step = to_integers(scores + see.lo, see.hi - see.lo, static_cast<float>(weight_steps(a.kv_type)), weights + see.lo);
   std::vector<int32_t> sums(row.size());
   for (int t = see.lo; t < see.hi; ++t) {
     decode(a, a.v, start + t, row.data());
