@@ -110,7 +110,7 @@ struct Attention {
             const Memory& memory) const {
     AttendTile t = tile_of(b);
     t.scratch = memory.scratch;
-    for (t.tile = begin; t.tile < end; ++t.tile, empty = false) {
+    for (t.tile = begin; t.tile < end; ++t.tile, empty = false, t.again = true) {
       t.part = empty ? merged : memory.next;
       attend_tile(t);
       if (!empty) ops.attend_merge(merged, t.part, b.rows * group(), args.kv.head_dim);

@@ -6,7 +6,7 @@
 //  - positions are cut into super-tiles of 256 at absolute positions; a row's part of a super-tile is the interval
 //    [lo, hi) of its positions that the row sees there;
 //  - K[t] and V[t] are what the KV format decodes to, in float32, before the factors f(t) and g(t) of their rows, which are 1
-//    where it has none (quant/kv/kv_format.h);
+//    where it has none, and kFp8Factor of fp8 (quant/kv/kv_format.h);
 //  - score(t) = f(t) * sum over d of q[d] * K[t][d], one fused multiply-add per d, d ascending;
 //  - m = max over t of score(t), times scale; p(t) = exp(fma(score(t), scale, -m));
 //  - l = sum of p(t) in 16 lanes (t mod 16), each ascending, then folded 16 -> 8 -> 4 -> 2 -> 1;
@@ -68,16 +68,17 @@ struct AttendTile {
   int64_t block_bytes;  // from a block to the next
   int block_tokens;
   const uint32_t* blocks;
+  bool again;      // the call before differed in tile and part alone: the scratch still has what comes of the queries
   int64_t tile;    // positions [tile * kSuperTile, (tile + 1) * kSuperTile)
   float* scratch;  // attend_scratch_floats(rows * group, head_dim), aligned to 64 bytes
   AttendPart part;
 };
 
-/// Scores [n][kSuperTile], the query vectors, one sub-tile of K, transposed, and 36 bytes of what
-/// each query vector sees and its scale.
+/// Scores [n][kSuperTile], the query vectors, one sub-tile of K, transposed, and 40 bytes of what
+/// each query vector sees and its scales.
 static constexpr size_t attend_scratch_floats(int n, int head_dim) {
   const size_t dim = static_cast<size_t>(padded_dim(head_dim));
-  return static_cast<size_t>(n) * (kSuperTile + dim + 9) + kSubTile * dim;
+  return static_cast<size_t>(n) * (kSuperTile + dim + 10) + kSubTile * dim;
 }
 
 /// One row's rotation: pairs (i, i + pairs), or (2i, 2i + 1) when interleaved, i < pairs, in each of `heads` heads.

@@ -48,14 +48,12 @@ inline Bytes load_bytes(const uint8_t* p, int count) {
 inline void store_bytes(uint8_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 inline Bytes interleave_low(Bytes a, Bytes b) { return _mm256_unpacklo_epi8(a, b); }  // in each 16 bytes
 inline Bytes interleave_high(Bytes a, Bytes b) { return _mm256_unpackhi_epi8(a, b); }
-// E4M3 as f16 has the same bits, one to the left, and an exponent that is 8 less.
+// E4M3 as f16 has the same bits, one to the left, and an exponent that is 8 less: the factor of fp8.cpp. NaN is all ones.
 inline Vec from_fp8(const uint8_t* p) {
-  const __m128i wide = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-  const __m128i size = _mm_and_si128(wide, _mm_set1_epi16(0x7f));
-  const __m128i sign = _mm_slli_epi16(_mm_and_si128(wide, _mm_set1_epi16(0x80)), 8);
-  const __m128i nan = _mm_cmpeq_epi16(size, _mm_set1_epi16(0x7f));
-  const __m128i bits = _mm_blendv_epi8(_mm_slli_epi16(size, 7), _mm_set1_epi16(0x7e00), nan);
-  return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(bits, sign)), _mm256_set1_ps(256.0f));
+  const __m128i wide = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  const __m128i bits = _mm_and_si128(_mm_slli_epi16(wide, 7), _mm_set1_epi16(static_cast<short>(0xbf80)));
+  const __m128i nan = _mm_cmpeq_epi16(_mm_or_si128(wide, _mm_set1_epi16(-128)), _mm_set1_epi16(-1));
+  return _mm256_cvtph_ps(_mm_blendv_epi8(bits, _mm_set1_epi16(0x7e00), nan));
 }
 // Elements [d, d + count) of a row in float32, then zeros.
 template <KvType E>

@@ -39,8 +39,8 @@ void encode(const float* x, int head_dim, uint8_t* row, uint8_t*) {
 }
 
 float decode(const uint8_t* row, const uint8_t*, int head_dim, float* x) {
-  for (int i = 0; i < head_dim; ++i) x[i] = of_fp8(row[i]);
-  return 1;
+  for (int i = 0; i < head_dim; ++i) x[i] = of_fp8(row[i]) / kFp8Factor;
+  return kFp8Factor;
 }
 
 }  // namespace

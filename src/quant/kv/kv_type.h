@@ -6,4 +6,7 @@ namespace sluice {
 enum class KvType : int { f32, f16, bf16, int8, fp8, int4 };
 constexpr int kNumKvTypes = 6;
 
+/// Of every row of fp8: its bits, shifted, are those of f16 with an exponent that is 8 less.
+constexpr float kFp8Factor = 256;
+
 }  // namespace sluice
