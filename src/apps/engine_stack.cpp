@@ -75,6 +75,15 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("--block-size", engine.block_tokens, "tokens per KV block, 1 to 256");
   o.add("--prefix-cache", engine.prefix_cache, catalog_help("how prefixes are found", prefix_cache_catalog()));
   o.add("--kv-allocator", engine.kv_allocator, catalog_help("which blocks a sequence holds", kv_allocator_catalog()));
+  o.add("--kv-retention", engine.kv_retention,
+        catalog_help("what stays of a sequence that outgrows its share of the KV cache (approximate)", retention_catalog()));
+  o.add("--kv-retention-budget", engine.retention.budget_tokens, "most tokens whose KV a sequence holds");
+  o.add("--kv-retention-share", engine.retention.prompt_share,
+        "in its place: the prompt is computed whole, and from then on a sequence holds this share of it");
+  o.add("--kv-retention-sinks", engine.retention.sinks, "of sink-window: the first tokens, which stay (llama.cpp's --keep)");
+  o.add("--kv-retention-recent", engine.retention.recent_share,
+        "of policies that go by attention: how much of the budget the newest tokens have; 0: the policy's own");
+  o.add("--kv-retention-stride", engine.retention.stride_tokens, "tokens let go of at a time; 0: a sixteenth of the budget");
   o.group("Scheduling");
   o.add("-np,--max-num-seqs", engine.max_num_seqs, "most sequences that run at once");
   o.add("-ub,--max-num-batched-tokens", engine.max_num_batched_tokens, "token budget of one step");
@@ -170,6 +179,8 @@ Status EngineFlags::check() const {
   SLUICE_TRY_STATUS(tiers.check(engine));
   EngineOptions options = engine;
   if (!enable_prefix_caching) options.prefix_cache = "none";
+  options.host_blocks = tiers.swap_space.bytes > 0;  // how many is not known yet
+  options.disk_blocks = !tiers.kv_disk.empty();
   return check_scheduling(options);
 }
 
@@ -179,17 +190,22 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   SLUICE_TRY(sizing.format, find_kv_format(flags.kv_cache_dtype, source));
   const EngineOptions& o = flags.engine;
   const int64_t positions = plan.info.max_positions;
-  if (o.max_model_len > positions)
+  const auto retention = retention_of(o);
+  SLUICE_TRY_STATUS(KvEvictor::check(*retention, *sizing.format, plan.info));
+  // Slots that a context takes, which under KV retention are fewer than its tokens.
+  const auto slots_of = [&](int64_t tokens) { return int64_t{retention->slots_to_hold(static_cast<int>(tokens), static_cast<int>(tokens))}; };
+  if ((retention->positions_in_cache() ? slots_of(o.max_model_len) : o.max_model_len) > positions)
     return invalid_argument(fmt::format("--max-model-len is {}; it must be from 2 to the {} positions that this model "
-                                        "was made for, or 0 for as many as fit",
-                                        o.max_model_len, positions),
+                                        "was made for, or 0 for as many as fit{}",
+                                        o.max_model_len, positions,
+                                        retention->evicts() && !retention->positions_in_cache() ? "; --kv-retention sink-window, which counts positions within the cache, goes beyond" : ""),
                             "--max-model-len");
   sizing.block_tokens = o.kv_allocator == "virtual"
                             ? VirtualArena::page_group_tokens(plan.kv, *sizing.format, o.block_tokens, static_cast<size_t>(flags.kv_page_group.bytes))
                             : o.block_tokens;
   sizing.block_bytes = KvArena::block_bytes(plan.kv, *sizing.format, sizing.block_tokens);
   const auto bytes_for = [&](int64_t tokens) {
-    return static_cast<size_t>((tokens + sizing.block_tokens - 1) / sizing.block_tokens) * sizing.block_bytes;
+    return static_cast<size_t>((slots_of(tokens) + sizing.block_tokens - 1) / sizing.block_tokens) * sizing.block_bytes;
   };
   // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there
   // is.
@@ -220,11 +236,11 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
       std::min<int64_t>(static_cast<int64_t>(budget / static_cast<double>(sizing.block_bytes)), 1 << 28);
   const int64_t tokens = blocks * sizing.block_tokens;
   sizing.blocks = static_cast<int>(blocks);
-  sizing.max_model_len = static_cast<int>(std::min(wanted_len, tokens));
+  sizing.max_model_len = static_cast<int>(slots_of(wanted_len) <= tokens ? wanted_len : tokens);
   sizing.note = fmt::format("KV cache: {} ({} blocks of {} tokens, {}): {} tokens, {:.1f} sequences of {} tokens",
                             format_bytes(static_cast<double>(blocks) * static_cast<double>(sizing.block_bytes)), blocks,
                             sizing.block_tokens, sizing.format->name, tokens,
-                            static_cast<double>(tokens) / sizing.max_model_len, sizing.max_model_len);
+                            static_cast<double>(tokens) / static_cast<double>(slots_of(sizing.max_model_len)), sizing.max_model_len);
   if (sizing.max_model_len < wanted_len) sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
   return sizing;
 }
@@ -295,7 +311,7 @@ Status EngineStack::load() {
                            static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
   SLUICE_TRY(auto kv, open_kv_store(model->kv(), *kv_format, {options.kv_allocator, options.kv_blocks, options.block_tokens, tile_tokens,
                                                               options.max_num_seqs, options.max_model_len}));
-  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(kv), std::move(tiers));
+  executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(kv), std::move(tiers), retention_of(options));
   return {};
 }
 

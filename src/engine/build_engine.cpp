@@ -1,5 +1,7 @@
 #include "engine/build_engine.h"
 
+#include <algorithm>
+
 #include "engine/combinations.h"
 #include "sched/chunk/catalog.h"
 #include "sched/branch_by_request.h"
@@ -39,6 +41,7 @@ struct Chosen {
   const RestorePolicyEntry* restore;
   const LengthPredictorEntry* lengths;  // null where no policy reads it
   ClientWeights weights;
+  std::shared_ptr<const KvRetention> retention;
 };
 
 Result<Chosen> choose(const EngineOptions& options) {
@@ -110,8 +113,15 @@ Result<Chosen> choose(const EngineOptions& options) {
   if (options.limits.slo_ttft_ms > 0 && chunk->prompts_wait)
     return invalid_argument(fmt::format("--slo-ttft-ms has no use with --chunk-policy {}: who comes waits until all that decode have ended, "
                                         "whether there is a queue or not", chunk->name), "--slo-ttft-ms");
+  SLUICE_TRY(std::shared_ptr<const KvRetention> retention, make_retention(options.kv_retention, options.retention));
   SLUICE_TRY_STATUS(check_combinations(options));
-  return Chosen{queue, chunk, batching, admission, preempt, cache, allocator, tier, restore, lengths, std::move(weights)};
+  if (retention->evicts()) {
+    if (options.host_blocks + options.disk_blocks > 0)
+      return invalid_argument(fmt::format("--kv-retention {} with KV kept beside the cache (--swap-space, --kv-disk): what is left of a sequence depends on "
+                                          "more than its tokens, and nobody else could use it; give one of them", options.kv_retention), "--kv-retention");
+    cache = &*std::ranges::find(prefix_cache_catalog(), "none", &PrefixCacheEntry::name);  // fallbacks() says so
+  }
+  return Chosen{queue, chunk, batching, admission, preempt, cache, allocator, tier, restore, lengths, std::move(weights), std::move(retention)};
 }
 
 QueueOptions queue_options(const EngineOptions& options, const Chosen& chosen, const PrefixCache* cache, const LengthPredictor* lengths) {
@@ -121,9 +131,9 @@ QueueOptions queue_options(const EngineOptions& options, const Chosen& chosen, c
           .weights = chosen.weights};
 }
 
-Status check_context(const EngineOptions& options) {
+Status check_context(const EngineOptions& options, const KvRetention& retention) {
   const int64_t pool_tokens = int64_t{options.kv_blocks} * options.block_tokens;
-  if (options.max_model_len < 2 || options.max_model_len > pool_tokens)
+  if (options.max_model_len < 2 || retention.slots_to_hold(options.max_model_len, options.max_model_len) > pool_tokens)
     return invalid_argument(fmt::format("a context of {} tokens (--max-model-len) does not fit a KV cache of {} blocks x {} "
                                         "tokens = {}; ask for a shorter context or give the KV cache more memory",
                                         options.max_model_len, options.kv_blocks, options.block_tokens, pool_tokens),
@@ -138,15 +148,21 @@ Status check_scheduling(const EngineOptions& options) {
   return {};
 }
 
+std::shared_ptr<const KvRetention> retention_of(const EngineOptions& options) {
+  auto retention = make_retention(options.kv_retention, options.retention);
+  CHECK(retention.ok(), "{}", retention.error().message);
+  return std::move(*retention);
+}
+
 Status check_engine_options(const EngineOptions& options) {
-  SLUICE_TRY_STATUS(check_scheduling(options));
-  return check_context(options);
+  SLUICE_TRY(const Chosen chosen, choose(options));
+  return check_context(options, *chosen.retention);
 }
 
 Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Executor& executor, const Clock& clock,
                                              EngineTimes* times) {
   SLUICE_TRY(const Chosen chosen, choose(options));
-  SLUICE_TRY_STATUS(check_context(options));
+  SLUICE_TRY_STATUS(check_context(options, *chosen.retention));
   auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens);
   auto cache = chosen.cache->make(*pool);
   if (times != nullptr) cache = timed(std::move(cache), *times, clock);
@@ -160,7 +176,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   policies.allocator = chosen.allocator->make({options.block_tokens, options.max_model_len});
   policies.gates = make_gates(*chosen.batching, *chosen.admission,
                               {.watermark = options.watermark,
-                               .prefix_cache = options.prefix_cache != "none",
+                               .prefix_cache = chosen.cache->name != "none",
                                .sequences_grow = policies.allocator->grows(),
                                .lockstep = options.max_num_batched_tokens >= options.max_num_seqs,
                                .max_num_seqs = options.max_num_seqs,
@@ -170,6 +186,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   policies.branching = std::make_unique<BranchByRequest>(options.max_model_len);
   policies.tier = chosen.tier->make();
   policies.restore = chosen.restore->make();
+  policies.retention = chosen.retention;
   EngineConfig config;
   config.tiers = {options.host_blocks, options.disk_blocks, options.block_tokens};
   config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len, options.long_prefill_token_threshold};

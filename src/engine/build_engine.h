@@ -24,6 +24,8 @@ struct EngineOptions {
   std::string kv_tier_policy = "queue-aware";
   std::string kv_restore = "auto";
   int host_blocks = 0, disk_blocks = 0;  // of the tiers beside the pool
+  std::string kv_retention = "none";
+  RetentionOptions retention;
   double max_queue_delay_ms = 0;
   double watermark = kDefaultWatermark;
   int chunked_prefill_size = 0;
@@ -44,6 +46,8 @@ struct EngineOptions {
 
 /// The names and ranges, which can be checked before it is known how large the KV cache is. Errors as below.
 Status check_scheduling(const EngineOptions& options);
+/// The policy of kv_retention, for the executor too, which keeps what it says. The options have been checked.
+std::shared_ptr<const KvRetention> retention_of(const EngineOptions& options);
 /// What build_engine() refuses, asked before there is anything to run on. Errors name the flag and list the known
 /// names.
 Status check_engine_options(const EngineOptions& options);

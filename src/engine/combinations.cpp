@@ -8,12 +8,12 @@ namespace sluice {
 namespace {
 
 constexpr const char kQueue[] = "--scheduling-policy", kChunk[] = "--chunk-policy", kBatching[] = "--batching", kAdmission[] = "--admission-policy",
-                     kCache[] = "--prefix-cache", kAllocator[] = "--kv-allocator";
+                     kCache[] = "--prefix-cache", kAllocator[] = "--kv-allocator", kRetention[] = "--kv-retention";
 
 bool chosen(const EngineOptions& o, const Choice& choice) {
   const std::pair<std::string_view, const std::string*> values[] = {
       {kQueue, &o.scheduling_policy}, {kChunk, &o.chunk_policy}, {kBatching, &o.batching},
-      {kAdmission, &o.admission_policy}, {"--preemption-policy", &o.preemption_policy}, {kCache, &o.prefix_cache}, {kAllocator, &o.kv_allocator}};
+      {kAdmission, &o.admission_policy}, {"--preemption-policy", &o.preemption_policy}, {kCache, &o.prefix_cache}, {kAllocator, &o.kv_allocator}, {kRetention, &o.kv_retention}};
   return std::ranges::any_of(values, [&](const auto& v) { return v.first == choice.flag && *v.second == choice.value; });
 }
 
@@ -32,6 +32,10 @@ std::span<const Combination> combinations() {
   constexpr std::string_view kAhead = "page groups that are taken ahead are not counted: now and then a sequence may be preempted for one";
   constexpr std::string_view kApart = "it gives every sequence memory of its own, which no prefix cache can share; give --prefix-cache none";
   constexpr std::string_view kWhole = "every sequence has a whole context from its admission on, whatever is known of its length; leave the admission policy at watermark";
+  constexpr std::string_view kUnshared = "what is left of a sequence depends on more than its tokens, so nothing is shared: the prefix cache is off";
+  constexpr std::string_view kPaged = "the rows that stay are moved from block to block; leave the allocator at paged";
+  constexpr std::string_view kWholeLengths = "it reckons with whole lengths, of which a sequence holds a part; leave the admission policy at watermark";
+  constexpr std::string_view kNoPrefixes = "it orders by what the prefix cache holds, which is off under KV retention; choose another policy";
   static constexpr Combination kTable[] = {
       {{kAllocator, "static"}, {kCache, "radix"}, refused, kApart},
       {{kAllocator, "static"}, {kCache, "hash"}, refused, kApart},
@@ -56,7 +60,19 @@ std::span<const Combination> combinations() {
       {{kBatching, "length-binned"}, {kCache, "radix"}, falls_back, kNoJoining},
       {{kBatching, "length-binned"}, {kCache, "hash"}, falls_back, kNoJoining},
   };
-  return kTable;
+  static const std::vector<Combination> kAll = [&] {
+    std::vector<Combination> all(std::begin(kTable), std::end(kTable));
+    for (const RetentionEntry& entry : retention_catalog()) {  // alike for all that let go of something
+      const Choice retains{kRetention, entry.name};
+      if (entry.name == "none") continue;
+      for (const std::string_view cache : {"radix", "hash"}) all.push_back({retains, {kCache, cache}, falls_back, kUnshared});
+      for (const std::string_view allocator : {"static", "virtual"}) all.push_back({retains, {kAllocator, allocator}, refused, kPaged});
+      for (const std::string_view admission : {"exact", "reserve", "predicted"}) all.push_back({retains, {kAdmission, admission}, refused, kWholeLengths});
+      all.push_back({retains, {kQueue, "lpm"}, refused, kNoPrefixes});
+    }
+    return all;
+  }();
+  return kAll;
 }
 
 Status check_combinations(const EngineOptions& options) {

@@ -405,6 +405,10 @@ bool Engine::step() {
       lap.mark(&EngineTimes::execute);
       accountant_->counts.copied_blocks += static_cast<uint64_t>(std::ranges::count_if(
           plan.copies, [](const KvCopy& copy) { return copy.from == Tier::pool && copy.to == Tier::pool; }));
+      for (const KvEviction& e : plan.evictions) {
+        ++accountant_->counts.kv_evictions;
+        accountant_->counts.kv_evicted_tokens += static_cast<uint64_t>(e.slots_before - e.slots_after);
+      }
       if (StepTimeEstimate* estimate = scheduler_.step_time()) estimate->measured(step_shape(plan), clock_.now() - submitted);
       ++accountant_->counts.steps;
       const std::vector<Outcome> outcomes = scheduler_.settle(plan, *result, clock_.now());

@@ -62,6 +62,7 @@ struct EngineStats {
   uint64_t prefix_queries_tokens = 0, prefix_hits_tokens = 0;
   uint64_t prompt_tokens_computed = 0, tokens_recomputed = 0, generation_tokens = 0, prompt_tokens = 0;
   uint64_t copied_blocks = 0;
+  uint64_t kv_evictions = 0, kv_evicted_tokens = 0;  // of KV retention
   TierStats tiers;
   RefusedRequests refused;
   Nanos last_progress = 0;                 // when a step last settled, or the engine was last idle

@@ -37,6 +37,7 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   kv_->prepare(plan);
   KvTiers::Done moved = tiers_.run(plan.copies, *kv_);
   result_ = {{}, moved.load_ns, std::move(moved.lost)};
+  if (evictor_ != nullptr) evictor_->prepare(plan);
   const Nanos copied = clock_.now();
   gather(plan);
   if (plan.items.empty()) {
@@ -45,7 +46,8 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   }
   const size_t vocab = static_cast<size_t>(model_.info().vocab_size);
   if (logits_.size() < logit_rows_.size() * vocab) logits_.resize(logit_rows_.size() * vocab);
-  model_.forward({tokens_, positions_, slots_, segments_, logit_rows_}, kv_->layers(), logits_.data());
+  LayerPolicy* const looks_on = evictor_ != nullptr ? evictor_->observer() : nullptr;
+  model_.forward({tokens_, positions_, slots_, segments_, logit_rows_, looks_on}, kv_->layers(), logits_.data());
   const Nanos computed = clock_.now();
 
   for (const PlanItem& item : plan.items) {

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "exec/kv_arena.h"
+#include "exec/kv_evictor.h"
 #include "exec/kv_tiers.h"
 #include "model/model.h"
 #include "sample/sampler.h"
@@ -21,9 +22,11 @@ struct StepTimes {
 
 class LocalExecutor final : public Executor {
  public:
-  LocalExecutor(Model& model, const Ops& ops, std::unique_ptr<KvStore> kv, KvTiers tiers = {})
+  /// `retention`: the scheduler's, or null where everything stays.
+  LocalExecutor(Model& model, const Ops& ops, std::unique_ptr<KvStore> kv, KvTiers tiers = {}, std::shared_ptr<const KvRetention> retention = nullptr)
       : model_(model), ops_(ops), kv_(std::move(kv)), tiers_(std::move(tiers)) {
     samplers_.resize(ops.pool().size());
+    if (retention != nullptr && retention->evicts()) evictor_ = std::make_unique<KvEvictor>(std::move(retention), model, ops, kv_->layers());
   }
   LocalExecutor(Model& model, const Ops& ops, KvArena kv, KvTiers tiers = {})
       : LocalExecutor(model, ops, std::make_unique<KvArena>(std::move(kv)), std::move(tiers)) {}
@@ -36,6 +39,8 @@ class LocalExecutor final : public Executor {
   const StepTimes& times() const { return times_; }
   const KvStore& kv() const { return *kv_; }
   const KvTiers& tiers() const { return tiers_; }
+  /// Null where everything stays.
+  const KvEvictor* evictor() const { return evictor_.get(); }
 
  private:
   void gather(const StepPlan& plan);
@@ -44,6 +49,7 @@ class LocalExecutor final : public Executor {
   const Ops& ops_;
   std::unique_ptr<KvStore> kv_;
   KvTiers tiers_;
+  std::unique_ptr<KvEvictor> evictor_;
   RealClock clock_;
   std::vector<Sampler> samplers_;  // one per worker
   // The batch, reused from step to step.

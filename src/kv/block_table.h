@@ -1,5 +1,6 @@
 #pragma once
-// Logical to physical: block i of a sequence holds its positions [i * block_tokens, (i + 1) * block_tokens).
+// Logical to physical: block i of a sequence holds its slots [i * block_tokens, (i + 1) * block_tokens). A position stands in the
+// slot of the same number, or, where the KV of earlier tokens was let go, so many before it.
 
 #include <span>
 #include <vector>
@@ -30,11 +31,19 @@ class BlockTable {
     while (size() > blocks) refs_.pop_back();
     ids_.resize(blocks);
   }
-  void clear() { truncate(0); }
+  void clear() {
+    truncate(0);
+    dropped_ = 0;
+  }
+
+  /// Tokens whose KV was let go (kv/retention).
+  int dropped() const { return dropped_; }
+  void set_dropped(int tokens) { dropped_ = tokens; }
 
  private:
   std::vector<BlockRef> refs_;
   std::vector<BlockId> ids_;
+  int dropped_ = 0;
 };
 
 }  // namespace sluice

@@ -28,4 +28,13 @@ struct KvCopy {
   std::shared_ptr<const BlockKey> key = {};  // where another tier takes part
 };
 
+/// A sequence lets go of the KV of some of its tokens: of the slots of its table, `slots_before`, every layer and KV head keeps
+/// `slots_after` of its own choice, which move to the front in their order.
+struct KvEviction {
+  SeqId seq = kNoSeq;
+  int next_position = 0;  // all below were computed
+  int slots_before = 0, slots_after = 0;
+  std::vector<BlockId> blocks;  // the table before; its tail is free afterwards
+};
+
 }  // namespace sluice

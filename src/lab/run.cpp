@@ -43,6 +43,7 @@ Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& exe
   ReplayHooks hooks;
   hooks.output = [&run](size_t request, const Output& out) {
     SampleOutput& sample = run.outputs[{request, out.sample}];
+    for (const SampledToken& t : out.prompt) run.scored[request].push_back(t.logprob);
     for (const SampledToken& t : out.tokens) {
       sample.tokens.push_back(t.token);
       sample.logprob_bits.push_back(std::bit_cast<uint32_t>(t.logprob));
@@ -99,7 +100,7 @@ Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvF
     SLUICE_TRY(file, BlockFile::open(disk, BlockFile::bytes_for(options.disk_blocks, identity), identity));
   }
   SLUICE_TRY(KvTiers tiers, KvTiers::allocate(options.host_blocks, std::move(file), block_bytes));
-  LocalExecutor executor(*model_, ops_, std::move(store), std::move(tiers));
+  LocalExecutor executor(*model_, ops_, std::move(store), std::move(tiers), retention_of(options));
   RealClock clock;
   const auto sleep_until = [&clock](Nanos t) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(std::max<Nanos>(0, t - clock.now())));

@@ -44,6 +44,7 @@ struct Run {
   std::vector<RequestRecord> records;  // by request
   std::vector<StepRecord> steps;
   Outputs outputs;
+  std::map<size_t, std::vector<float>> scored;  // of requests with prompt_logprobs: the prompt's tokens from the second on
   EngineStats stats;
   ServingReport report;
   EngineTimes times;           // real where the bed is, but for `execute` of a simulation

@@ -38,6 +38,7 @@ struct ModelInfo {
   int64_t vocab_size = 0;
   int64_t max_positions = 0;  // the context that the model was made for
   int layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  bool windowed = false;  // some layer sees a window of positions only
   int64_t hidden = 0, ffn = 0;
   int64_t parameters = 0;
 };
@@ -48,6 +49,8 @@ struct Model {
   virtual const KvSpec& kv() const = 0;
   /// Computes the batch, writing K and V of layer l into layers[l]; logits is [logit_rows.size(), vocab_size].
   virtual void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) = 0;
+  /// Turns keys that stand rotated by p, [by.size(), kv_heads, head_dim], to p + by[row].
+  virtual void rotate_keys(float* k, std::span<const int32_t> by) const = 0;
 };
 
 /// What is known of a model before its weights are loaded.

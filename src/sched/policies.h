@@ -79,6 +79,7 @@ struct Candidate {
   int cached_tokens = 0;   // of its prefix hit
   int blocks_needed = 0;   // new blocks for all of its tokens, beyond the hit
   std::span<const BlockRef> hit = {};  // the blocks of the prefix hit
+  int blocks_in_all = 0;   // the most that it holds until they are computed
 };
 
 struct AdmissionGate : SequenceObserver {

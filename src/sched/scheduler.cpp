@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 #include <tuple>
+
+#include "kv/retention/none.h"
 
 namespace sluice {
 
@@ -42,8 +45,15 @@ Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache
   CHECK(policies_.queue && policies_.chunk && policies_.preempt && policies_.branching && policies_.allocator &&
         !policies_.gates.empty());
   CHECK(config_.max_num_seqs >= 1 && config_.max_num_batched_tokens >= 1);
+  if (policies_.retention == nullptr) policies_.retention = std::make_shared<KeepAll>(RetentionOptions{});
   const int64_t pool_tokens = int64_t{pool_.total()} * pool_.block_tokens();
-  CHECK(config_.max_model_len <= pool_tokens, "a context of {} tokens in a pool of {}", config_.max_model_len, pool_tokens);
+  const int most_slots = policies_.retention->slots_to_hold(config_.max_model_len, config_.max_model_len);
+  CHECK(most_slots <= pool_tokens, "a context of {} tokens in a pool of {}", config_.max_model_len, pool_tokens);
+  CHECK(!policies_.retention->evicts() || !tiers.any(), "what retention has left of a sequence is nobody else's");
+  if (policies_.retention->positions_in_cache()) {
+    slot_positions_.resize(static_cast<size_t>(most_slots));
+    std::iota(slot_positions_.begin(), slot_positions_.end(), 0);
+  }
   policy_observers_ = {policies_.queue.get(), policies_.preempt.get()};
   if (policies_.lengths) policy_observers_.push_back(policies_.lengths.get());
   for (auto& gate : policies_.gates) policy_observers_.push_back(gate.get());
@@ -159,6 +169,7 @@ Nanos Scheduler::opens_at(Nanos now) const {
   return at;
 }
 
+/// For slots up to `end`, of which those from `computed` on are written.
 int Scheduler::blocks_for(const BlockTable& table, int computed, int end) const {
   const int block_tokens = pool_.block_tokens();
   const int covered = (end + block_tokens - 1) / block_tokens;
@@ -177,7 +188,8 @@ int Scheduler::blocks_released(const Sequence& seq) const {
 int Scheduler::clip(int asked, const Sequence& seq, int computed, const Draft& draft) const {
   const int threshold = config_.long_prefill_token_threshold;
   const int remaining = static_cast<int>(seq.tokens.size()) - computed;
-  const int n = std::min({asked, remaining, draft.left.tokens, threshold > 0 ? threshold : remaining});
+  const int until_eviction = policies_.retention->next_eviction(seq.prompt_tokens(), computed) - computed;
+  const int n = std::min({asked, remaining, draft.left.tokens, threshold > 0 ? threshold : remaining, until_eviction});
   return seq.scored_of(computed, 1) > 0 ? std::min(n, draft.scored_rows_left) : n;
 }
 
@@ -215,7 +227,8 @@ void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) c
   const int asked = policies_.chunk->tokens_for(seq, seq.remaining(), draft.decision.run, draft.left);
   const int n = clip(asked, seq, seq.computed, draft);
   if (n <= 0) return;
-  const int needed = blocks_for(seq.table, seq.computed, seq.computed + n);
+  const int slot = seq.computed - policies_.retention->dropped_at(seq.prompt_tokens(), seq.computed);
+  const int needed = blocks_for(seq.table, slot, slot + n);
   auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };
   while (needed > available()) {
     const SeqId id = policies_.preempt->victim(seq, draft.running, now);
@@ -292,11 +305,12 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
   TierHit restore = restorable(seq, hit);
   const int computed =
       std::min(hit_tokens, length - 1) + static_cast<int>(restore.blocks.size()) * pool_.block_tokens();
+  auto hold = [&](int end) { return policies_.allocator->blocks_to_hold(policies_.retention->slots_to_hold(seq.prompt_tokens(), end)); };
   auto blocks_up_to = [&](int end) {
-    return policies_.allocator->blocks_to_hold(end) - static_cast<int>(hit.blocks.size()) + (length - 1 < hit_tokens ? 1 : 0);
+    return hold(end) - static_cast<int>(hit.blocks.size()) + (length - 1 < hit_tokens ? 1 : 0);
   };
   const View view{now, waiting_, draft.running, available(), pool_.total(), pool_.block_tokens()};
-  const Candidate candidate{seq, computed, blocks_up_to(length), hit.blocks};
+  const Candidate candidate{seq, computed, blocks_up_to(length), hit.blocks, hold(length)};
   for (const auto& gate : policies_.gates) {
     const Verdict verdict = gate->admit(candidate, view, draft.decision.run);
     switch (verdict) {
@@ -340,6 +354,7 @@ void Scheduler::dequeue(Sequence& seq, Nanos now) {
 void Scheduler::release(Sequence& seq, Nanos now) {
   if (seq.state == Sequence::State::running) std::erase(running_, &seq);
   else dequeue(seq, now);
+  if (policies_.retention->evicts() && !seq.table.empty()) ended_.push_back(seq.id);
   seq.table.clear();
   seq.computed = 0;
 }
@@ -358,12 +373,15 @@ BlockRef Scheduler::fresh_block(const BlockTable& table) {
   return std::move(*block);
 }
 
+/// The slots that positions [computed, end) take.
 void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
   const int block_tokens = pool_.block_tokens();
-  for (int i = seq.computed / block_tokens; i < seq.table.size() && i * block_tokens < end; ++i) {
+  const int first = seq.computed - seq.table.dropped();
+  end -= seq.table.dropped();
+  for (int i = first / block_tokens; i < seq.table.size() && i * block_tokens < end; ++i) {
     if (seq.table[i].count() == 1) continue;
     BlockRef copy = fresh_block(seq.table);
-    plan.copies.push_back({seq.table[i].id(), copy.id(), seq.computed - i * block_tokens});
+    plan.copies.push_back({seq.table[i].id(), copy.id(), first - i * block_tokens});
     seq.table.replace(i, std::move(copy));
   }
   const int hold = policies_.allocator->blocks_to_hold(end);
@@ -405,11 +423,15 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     Sequence& seq = at(decided.seq->id);
     const int end = decided.first_pos + decided.n_tokens;
     CHECK(seq.state == Sequence::State::running && seq.computed == decided.first_pos && decided.n_tokens > 0);
+    evict_kv(seq, plan);
     make_writable(seq, end, plan);
     PlanItem item;
     item.seq = seq.id;
     item.first_pos = decided.first_pos;
     item.n_tokens = decided.n_tokens;
+    item.dropped = seq.table.dropped();
+    if (!slot_positions_.empty())
+      item.positions = std::span<const int32_t>(slot_positions_).subspan(static_cast<size_t>(item.first_pos - item.dropped), static_cast<size_t>(item.n_tokens));
     item.samples = end == static_cast<int>(seq.tokens.size());
     item.n_scored = seq.scored_of(decided.first_pos, decided.n_tokens);
     item.tokens = std::span<const TokenId>(seq.tokens).first(end);
@@ -420,10 +442,11 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
   }
   for (PlanItem& item : plan.items) {  // after what this step needs
     Sequence& seq = at(item.seq);
-    look_ahead(seq, item.first_pos + item.n_tokens);
+    look_ahead(seq, item.first_pos + item.n_tokens - item.dropped);
     item.blocks = seq.table.ids();
   }
   fetch_for_waiting(plan, now);
+  if (!plan.empty()) plan.ended.swap(ended_);
   return plan;
 }
 
@@ -455,7 +478,7 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   child->tokens.assign(parent.tokens.begin(), parent.tokens.begin() + fork.tokens);
   if (fork.append) child->tokens.push_back(*fork.append);
   const int tokens = static_cast<int>(child->tokens.size());
-  if (running() < config_.max_num_seqs && policies_.allocator->shares()) child->state = Sequence::State::running;
+  if (running() < config_.max_num_seqs && shares()) child->state = Sequence::State::running;
   announce(*child);
   if (child->state == Sequence::State::running) {
     // The last kept token is computed again by the child, for logits of its own.
@@ -513,7 +536,7 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
       continue;
     }
     const int full = seq.computed / pool_.block_tokens();
-    if (full > full_before) {
+    if (full > full_before && !policies_.retention->evicts()) {
       cache_.insert(seq.request->salt, seq.tokens, full, seq.table);
       tiers_.save(seq.request->salt, seq.tokens, full_before, full, seq.table);
     }
@@ -551,8 +574,11 @@ bool Scheduler::consistent(std::string* why) const {
       return fail(fmt::format("sequence {} waits but holds blocks", id));
     if (seq->computed >= static_cast<int>(seq->tokens.size()))
       return fail(fmt::format("sequence {}: computed {} of {} tokens", id, seq->computed, seq->tokens.size()));
-    if (seq->computed > seq->table.size() * pool_.block_tokens())
-      return fail(fmt::format("sequence {}: computed {} beyond its {} blocks", id, seq->computed, seq->table.size()));
+    if (const int slots = seq->computed - seq->table.dropped(); slots < 0 || slots > seq->table.size() * pool_.block_tokens())
+      return fail(fmt::format("sequence {}: computed {}, {} of them in its {} blocks", id, seq->computed, slots, seq->table.size()));
+    // What has to go before the next position goes with the step that computes it.
+    if (const int due = policies_.retention->dropped_at(seq->prompt_tokens(), std::max(0, seq->computed - 1)); seq->table.dropped() != due && seq->computed > 0)
+      return fail(fmt::format("sequence {}: computed {}, and let go of {} of them instead of {}", id, seq->computed, seq->table.dropped(), due));
     for (const BlockRef& block : seq->table.refs()) ++held[block.id()];
   }
   if (waiting_.size() + running_.size() != sequences_.size()) return fail("a list holds an unknown sequence");

@@ -13,6 +13,7 @@
 #include "base/event.h"
 #include "kv/allocator/kv_allocator.h"
 #include "kv/prefix/prefix_cache.h"
+#include "kv/retention/kv_retention.h"
 #include "kv/tier/restore.h"
 #include "kv/tier/tier_index.h"
 #include "sched/policies.h"
@@ -29,7 +30,7 @@ inline constexpr int kMaxScoredRows = 64;
 struct SchedulerConfig {
   int max_num_seqs = 256;
   int max_num_batched_tokens = 2048;
-  int max_model_len = 2048;  // at most the pool's tokens
+  int max_model_len = 2048;  // at most the pool's tokens, or what they hold under KV retention
   int long_prefill_token_threshold = 0;  // most positions of one sequence in one step; 0: no such limit
   int max_scored_rows = kMaxScoredRows;  // most positions of one step that yield logprobs of prompts
 };
@@ -44,6 +45,7 @@ struct SchedulerPolicies {
   std::unique_ptr<KvAllocator> allocator;
   std::unique_ptr<TierPolicy> tier;        // of `tiers`; null where there are none
   std::unique_ptr<RestorePolicy> restore;  // the same
+  std::shared_ptr<const KvRetention> retention;  // null: everything stays
   std::shared_ptr<StepTimeEstimate> step_time;  // what some of them ask, or null; told of every step
 };
 
@@ -132,6 +134,10 @@ class Scheduler {
   int clip(int asked, const Sequence& seq, int computed, const Draft& draft) const;
   int blocks_for(const BlockTable& table, int computed, int end) const;
   int blocks_released(const Sequence& seq) const;
+  /// Whether sequences may hold the same blocks.
+  bool shares() const { return policies_.allocator->shares() && !policies_.retention->evicts(); }
+  /// Lets go of what has to go before the sequence computes on.
+  void evict_kv(Sequence& seq, StepPlan& plan);
   void preempt(Sequence& seq, Nanos now);
   TierHit restorable(const Sequence& seq, const PrefixHit& hit) const;
   BlockRef fresh_block(const BlockTable& table);
@@ -159,6 +165,8 @@ class Scheduler {
     uint64_t hash;
   };
   std::vector<Load> loads_;  // of the plan in flight
+  std::vector<SeqId> ended_;  // since the last plan that had items
+  std::vector<int32_t> slot_positions_;  // 0, 1, ...: where the policy rotates by slots
   Nanos committed_at_ = 0;
   std::unordered_map<SeqId, std::unique_ptr<Sequence>> sequences_;
   std::vector<const Sequence*> waiting_, running_;

@@ -29,6 +29,8 @@ struct PlanItem {
 
 struct StepPlan {
   std::vector<KvCopy> copies;  // as if done before the items, in order
+  std::vector<KvEviction> evictions;  // as if done after these and before the items
+  std::vector<SeqId> ended;    // sequences that have ended or given up their KV since the last plan
   std::vector<PlanItem> items;
 
   int tokens() const { int n = 0; for (const PlanItem& item : items) n += item.n_tokens; return n; }

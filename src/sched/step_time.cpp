@@ -7,7 +7,7 @@ constexpr int kTileRows = 16;
 
 StepShape step_shape(const StepPlan& plan) {
   StepShape shape;
-  for (const PlanItem& item : plan.items) shape.add(item.first_pos, item.n_tokens, item.samples + item.n_scored);
+  for (const PlanItem& item : plan.items) shape.add(item.first_pos - item.dropped, item.n_tokens, item.samples + item.n_scored);
   return shape;
 }
 

@@ -22,7 +22,9 @@ struct StepShape {
     context += end;
     row_context += n_tokens * (end - 0.5 * (n_tokens - 1));
   }
-  void add(const Decided& d) { add(d.first_pos, d.n_tokens, d.first_pos + d.n_tokens == static_cast<int>(d.seq->tokens.size())); }
+  void add(const Decided& d) {
+    add(d.first_pos - d.seq->table.dropped(), d.n_tokens, d.first_pos + d.n_tokens == static_cast<int>(d.seq->tokens.size()));
+  }
 };
 StepShape step_shape(const StepPlan& plan);
 

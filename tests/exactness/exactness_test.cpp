@@ -105,7 +105,7 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
     file = std::move(opened).value();
     if (way.disk.empty()) std::remove(path.c_str());  // open, it stays until it is closed
   }
-  LocalExecutor executor(**model, ops, std::move(*kv), KvTiers::allocate(way.engine.host_blocks, std::move(file), block_bytes).value());
+  LocalExecutor executor(**model, ops, std::move(*kv), KvTiers::allocate(way.engine.host_blocks, std::move(file), block_bytes).value(), retention_of(options));
   RealClock clock;
   auto engine = build_engine(options, executor, clock);
   EXPECT_TRUE(engine.ok()) << engine.error().message;
@@ -292,6 +292,51 @@ TEST(Exactness, CombinedPolicies) {
       SCOPED_TRACE(fmt::format("{}, {}", named.name, kv->name));
       named.way.kv = kv;
       ASSERT_EQ(run(*source, *table, named.way, requests).traces, taken(named.way, requests, reference.traces));
+    }
+  }
+}
+
+// What a policy lets go of is a function of the sequence: whatever the batch, the chunks, the blocks and the preemptions.
+TEST(Exactness, KvRetention) {
+  const auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  const OpTable* table = *select_op_table("");
+  const std::vector<Request> requests = mixed_requests(512, 7);
+  Way whole{roomy(), 1, &kKvF32, true};
+  const auto everything = run(*source, *table, whole, requests);
+  for (const RetentionEntry& policy : retention_catalog()) {
+    SCOPED_TRACE(std::string(policy.name));
+    const bool evicts = policy.make({})->evicts();
+    const KvFormat* const narrow = policy.make({})->positions_in_cache() ? &kKvF16 : &kKvInt8;
+    for (const KvFormat* kv : {&kKvF32, narrow}) {
+      if (kThreadSanitizer && kv != narrow) continue;
+      const auto with = [&](Way way) {
+        way.kv = kv;
+        way.engine.kv_retention = policy.name;
+        if (evicts && kv == &kKvF32) way.engine.retention.budget_tokens = 48;
+        if (evicts && kv == narrow) way.engine.retention = {.prompt_share = 0.5, .stride_tokens = 1};
+        return way;
+      };
+      const Way alone = with(whole);
+      const auto reference = run(*source, *table, alone, requests);
+      EXPECT_EQ(reference.stats.kv_evicted_tokens > 100, evicts);
+      if (kv == &kKvF32) {
+        EXPECT_EQ(reference.traces == everything.traces, !evicts);
+      }
+      bool preempted = false;
+      for (const Named& named : ways()) {
+        SCOPED_TRACE(named.name);
+        const Way way = with(named.way);
+        if (!check_engine_options(way.engine).ok() || (!evicts && way.engine.kv_blocks != 79)) continue;
+        const auto other = run(*source, *table, way, requests);
+        ASSERT_EQ(other.traces, taken(way, requests, reference.traces));
+        preempted |= other.stats.preemptions > 0 && other.stats.kv_evictions > 0;
+      }
+      EXPECT_TRUE(preempted || !evicts) << "no sequence that had let go of something was preempted";
+      if (!evicts || kv != &kKvF32) continue;
+      Way roomy_budget = alone;
+      roomy_budget.engine.retention.budget_tokens = roomy_budget.engine.max_model_len;
+      EXPECT_EQ(run(*source, *table, roomy_budget, requests).traces, everything.traces) << "a budget for everything is no approximation";
     }
   }
 }

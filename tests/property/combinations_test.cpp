@@ -120,6 +120,47 @@ TEST(Combinations, AllServeOrAreRefused) {
   RecordProperty("refused", refused);
 }
 
+/// Pair by pair, the others as they are by default: with all of them the walk above would take five times as long.
+TEST(Combinations, KvRetentionWithEveryOtherChoice) {
+  const std::vector<Request> load = random_load();
+  const Outputs reference = serve(small_engine(), load);
+  int served = 0, refused = 0;
+  for (const RetentionEntry& policy : retention_catalog()) {
+    const auto with = [&](std::string EngineOptions::*option, const auto& catalog) {
+      for (const auto& entry : catalog) {
+        SCOPED_TRACE(fmt::format("{} with {}", policy.name, entry.name));
+        EngineOptions o = small_engine();
+        o.kv_retention = policy.name;
+        if (policy.make({})->evicts()) o.retention.budget_tokens = 24;
+        o.*option = entry.name;
+        if (const Status allowed = check_combinations(o); !allowed.ok()) {
+          EXPECT_FALSE(check_engine_options(o).ok());
+          ++refused;
+          continue;
+        }
+        ASSERT_EQ(serve(o, load), reference);
+        EXPECT_EQ(policy.make({})->evicts() && o.prefix_cache != "none", !fallbacks(o).empty() && fallbacks(o).back().starts_with("--kv-retention"));
+        ++served;
+      }
+    };
+    with(&EngineOptions::scheduling_policy, queue_catalog());
+    with(&EngineOptions::chunk_policy, chunk_catalog());
+    with(&EngineOptions::batching, batching_catalog());
+    with(&EngineOptions::admission_policy, admission_catalog());
+    with(&EngineOptions::preemption_policy, preempt_catalog());
+    with(&EngineOptions::prefix_cache, prefix_cache_catalog());
+    with(&EngineOptions::kv_allocator, kv_allocator_catalog());
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(served, 60);
+  EXPECT_GE(refused, 4 * 6);
+  EngineOptions o = small_engine();
+  o.kv_retention = "h2o";
+  o.retention.budget_tokens = 24;
+  o.disk_blocks = 100;
+  EXPECT_FALSE(check_engine_options(o).ok()) << "tiers would keep what depends on more than tokens";
+}
+
 TEST(Combinations, TheTableNamesWhatThereIs) {
   const auto known = [](const Choice& c) {
     const auto has = [&](const auto& catalog) { return std::ranges::any_of(catalog, [&](const auto& e) { return e.name == c.value; }); };
@@ -130,6 +171,7 @@ TEST(Combinations, TheTableNamesWhatThereIs) {
     if (c.flag == "--preemption-policy") return has(preempt_catalog());
     if (c.flag == "--prefix-cache") return has(prefix_cache_catalog());
     if (c.flag == "--kv-allocator") return has(kv_allocator_catalog());
+    if (c.flag == "--kv-retention") return has(retention_catalog());
     return false;
   };
   for (const Combination& c : combinations()) {

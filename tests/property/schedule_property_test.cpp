@@ -38,6 +38,8 @@ struct EngineSetup {
   const TierPolicyEntry* tier = &tier_policy_catalog()[0];
   const RestorePolicyEntry* restore = &restore_catalog()[0];
   int lose_every = 0;
+  const RetentionEntry* retention = &retention_catalog()[0];
+  RetentionOptions retains = {};
   double slo_ttft_ms = 0;  // random schedules refuse nobody
   Nanos aging = 0;
   ClientWeights weights = {};
@@ -47,10 +49,10 @@ struct EngineSetup {
   std::string text() const {
     return fmt::format(
         "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
-        "scored, {} host and {} disk blocks, {}, {}, every {}th lost",
+        "scored, {} host and {} disk blocks, {}, {}, every {}th lost, {} of {} or {} by {}",
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
         cache->name, preempt->name, admission->name, allocator->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
-        host_blocks, disk_blocks, tier->name, restore->name, lose_every);
+        host_blocks, disk_blocks, tier->name, restore->name, lose_every, retention->name, retains.budget_tokens, retains.prompt_share, retains.stride_tokens);
   }
 };
 
@@ -105,6 +107,20 @@ EngineSetup random_setup(Rng& rng) {
     s.lose_every = rng.below(3) == 0 ? static_cast<int>(rng.between(1, 9)) : 0;
   }
   s.lengths = pick(rng, length_predictor_catalog());
+  if (rng.below(4) == 0) {  // with what goes with it: engine/combinations.cpp
+    s.retention = pick(rng, retention_catalog().subspan(1));
+    s.cache = &prefix_cache_catalog().back();
+    s.allocator = &kv_allocator_catalog()[0];
+    s.admission = &admission_catalog()[0];
+    s.host_blocks = s.disk_blocks = s.lose_every = 0;
+    if (s.queue->name == "lpm") s.queue = &queue_catalog()[0];
+    if (s.retention->reads_sinks) s.retains.sinks = static_cast<int>(rng.below(5));
+    if (rng.below(3) == 0) s.retains.prompt_share = static_cast<double>(rng.between(1, 20)) / 20;
+    else s.retains.budget_tokens = static_cast<int>(rng.between(kLeastRetentionBudget + s.retains.sinks, 60));
+    if (rng.below(2) == 0) s.retains.stride_tokens = static_cast<int>(rng.between(1, 4));
+    // A context beyond the pool, where a sequence never holds all of it.
+    if (s.retains.budget_tokens > 0 && s.retains.budget_tokens <= s.blocks * s.block_tokens) s.max_model_len = static_cast<int>(rng.between(8, 300));
+  }
   if (rng.below(2) == 0) s.weights = {{"a", 2}, {"b", 0.5}};
   if (s.queue->aging > 0) s.aging = static_cast<Nanos>(rng.between(1, 1000)) * 1'000;
   return s;
@@ -132,6 +148,10 @@ struct World {
     policies.branching = std::make_unique<BranchByRequest>(s.max_model_len);
     policies.tier = s.tier->make();
     policies.restore = s.restore->make();
+    auto retention = make_retention(s.retention->name, s.retains);
+    EXPECT_TRUE(retention.ok()) << retention.error().message;
+    policies.retention = std::move(*retention);
+    if (policies.retention->evicts()) executor.retention = policies.retention;
     executor.lose_every = s.lose_every;
     EngineConfig config;
     config.tiers = {s.host_blocks, s.disk_blocks, s.block_tokens};
@@ -257,7 +277,7 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
 }
 
 /// What all schedules together have reached.
-struct Reached { uint64_t preemptions = 0, copies = 0, hits = 0, recomputed = 0, loaded = 0, fetched = 0, lost = 0; };
+struct Reached { uint64_t preemptions = 0, copies = 0, hits = 0, recomputed = 0, loaded = 0, fetched = 0, lost = 0, evictions = 0, replayed = 0; };
 
 void run_schedule(uint64_t seed, Reached& reached) {
   Rng rng(seed);
@@ -337,6 +357,9 @@ void run_schedule(uint64_t seed, Reached& reached) {
   reached.loaded += stats.tiers.loaded_host + stats.tiers.loaded_disk;
   reached.fetched += stats.tiers.fetched;
   reached.lost += stats.tiers.lost;
+  reached.evictions += stats.kv_evictions;
+  if (stats.kv_evictions > 0) reached.replayed += stats.tokens_recomputed;
+  EXPECT_EQ(stats.kv_evictions, static_cast<uint64_t>(world.executor.evictions));
 }
 
 TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
@@ -352,6 +375,8 @@ TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
   EXPECT_GT(reached.loaded, 1000u);
   EXPECT_GT(reached.fetched, 100u);
   EXPECT_GT(reached.lost, 100u);
+  EXPECT_GT(reached.evictions, 1000u);
+  EXPECT_GT(reached.replayed, 1000u) << "no sequence that had let go of something was preempted";
 }
 
 TEST(Schedule, OldestNeverStarvesUnderFcfs) {

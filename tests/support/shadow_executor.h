@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "base/clock.h"
+#include "kv/retention/kv_retention.h"
 #include "sched/executor.h"
 
 namespace sluice::test {
@@ -61,23 +62,43 @@ class ShadowExecutor final : public Executor {
     int scored = 0;
     void_blocks_.clear();
     for (const KvCopy& copy : plan.copies) move(copy);
+    for (const SeqId id : plan.ended) held_.erase(id);
+    for (const KvEviction& eviction : plan.evictions) evict(eviction);
     std::unordered_set<int> written;
     for (const PlanItem& item : plan.items) {
       EXPECT_EQ(item.tokens.size(), static_cast<size_t>(item.first_pos + item.n_tokens));
-      EXPECT_GE(item.blocks.size() * block_tokens_, item.tokens.size());
+      const int slots = item.first_pos + item.n_tokens - item.dropped;
+      EXPECT_GE(static_cast<int>(item.blocks.size()) * block_tokens_, slots);
       EXPECT_LE(item.n_scored, item.n_tokens);
       scored += item.n_scored;
       ItemResult done{item.seq, item.samples, {}};
       uint64_t prefix = 0;
+      std::vector<int32_t>* held = nullptr;
+      size_t next_held = 0;
+      if (retention != nullptr) {
+        held = &held_[item.seq];
+        if (item.first_pos == 0) held->clear();
+        EXPECT_EQ(static_cast<int>(held->size()), item.first_pos - item.dropped) << "sequence " << item.seq;
+        EXPECT_EQ(item.dropped, retention->dropped_at(item.prompt_tokens, item.first_pos)) << "what is let go of depends on the schedule";
+        EXPECT_EQ(item.dropped, retention->dropped_at(item.prompt_tokens, item.first_pos + item.n_tokens - 1)) << "an item crosses an eviction";
+        EXPECT_EQ(item.positions.empty(), !retention->positions_in_cache());
+        for (size_t k = 0; k < item.positions.size(); ++k) EXPECT_EQ(item.positions[k], item.first_pos - item.dropped + static_cast<int>(k));
+      }
       for (int pos = 0; pos < item.first_pos + item.n_tokens; ++pos) {
         prefix = extend(prefix, item.tokens[pos]);
         if (pos >= item.first_pos && pos < item.first_pos + item.n_scored)
           done.prompt.push_back({item.request->prompt[pos + 1], score(prefix), {}});
-        const int at = slot(item.blocks[pos / block_tokens_], pos % block_tokens_);
+        int in_table = pos - item.dropped;
+        if (held != nullptr && pos < item.first_pos) {
+          if (next_held == held->size() || (*held)[next_held] != pos) continue;  // it was let go of
+          in_table = static_cast<int>(next_held++);
+        }
+        const int at = slot(item.blocks[in_table / block_tokens_], in_table % block_tokens_);
         if (pos < item.first_pos) {
-          if (void_blocks_.contains(item.blocks[pos / block_tokens_])) continue;
+          if (void_blocks_.contains(item.blocks[in_table / block_tokens_])) continue;
           EXPECT_EQ(slots_[at], prefix) << "sequence " << item.seq << " position " << pos << " holds foreign KV";
         } else {
+          if (held != nullptr) held->push_back(pos);
           EXPECT_TRUE(written.insert(at).second) << "two sequences write slot " << at;
           slots_[at] = prefix;
         }
@@ -100,8 +121,26 @@ class ShadowExecutor final : public Executor {
   /// Every so many-th block that another tier saves or gives back is lost; 0: none.
   int lose_every = 0;
   int lost = 0;
+  std::shared_ptr<const KvRetention> retention;  // the scheduler's, where it lets go of anything
+  int evictions = 0;
 
  private:
+  /// By scores that are made up, but of nothing but the token's own prefix.
+  void evict(const KvEviction& e) {
+    ASSERT_NE(retention, nullptr);
+    std::vector<int32_t>& held = held_.at(e.seq);
+    ASSERT_EQ(static_cast<int>(held.size()), e.slots_before);
+    std::vector<float> scores;
+    for (int i = 0; i < e.slots_before; ++i) scores.push_back(static_cast<float>(slots_[slot(e.blocks[i / block_tokens_], i % block_tokens_)] % 97));
+    std::vector<int32_t> kept;
+    retention->keep(scores, held, e.next_position, e.slots_before, e.slots_after, kept);
+    for (int i = 0; i < e.slots_after; ++i) {
+      slots_[slot(e.blocks[i / block_tokens_], i % block_tokens_)] = slots_[slot(e.blocks[kept[i] / block_tokens_], kept[i] % block_tokens_)];
+      held[i] = held[kept[i]];
+    }
+    held.resize(e.slots_after);
+    ++evictions;
+  }
   /// Beams get continuations, likeliest first, that depend on the whole prefix too.
   SampledToken sampled(const Request& request, uint64_t prefix, int sample) const {
     SampledToken out{next_token(prefix, vocab_, request.beam_width > 0 ? 0 : sample), 0, {}};
@@ -144,6 +183,7 @@ class ShadowExecutor final : public Executor {
   std::map<std::pair<Tier, BlockId>, std::vector<uint64_t>> tiers_;
   std::unordered_set<BlockId> void_blocks_;  // of this step: loaded, and lost
   int moved_ = 0;
+  std::map<SeqId, std::vector<int32_t>> held_;  // under retention: positions by slot
   StepResult result_;
   Ticket ticket_ = 0;
 };

@@ -172,6 +172,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   SLUICE_TRY(out.rope, read_rope(config, defaults.rope_theta, info.head_dim, positions, style));
   info.max_positions = std::min(out.rope.max_positions, kMaxPositions);
   SLUICE_TRY(out.windows, read_windows(config, info.layers, defaults));
+  info.windowed = std::ranges::any_of(out.windows, [](int window) { return window > 0; });
   SLUICE_TRY(out.head, read_head(config));
   return out;
 }

@@ -71,6 +71,11 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
   CHECK(next_wanted == batch.logit_rows.size(), "logit row {} of {} rows", batch.logit_rows[next_wanted], total);
 }
 
+void DecoderModel::rotate_keys(float* k, std::span<const int32_t> by) const {
+  const ModelInfo& info = config_.info;
+  ops_.rope(k, by, config_.rope.inv_freq, 1, info.kv_heads, info.head_dim, info.head_dim, config_.rope.style);
+}
+
 std::span<const AttendSegment> DecoderModel::keep_rows(std::span<const AttendSegment> segments,
                                                        std::span<const int32_t> wanted) {
   gather_rows(workspace_.x, config_.info.hidden, wanted);

@@ -35,7 +35,7 @@ class StallFree final : public ChunkPolicy {
     }
     if (decoding == 0) return most;
     if (step_time_ != nullptr) {
-      const int first_pos = static_cast<int>(seq.tokens.size()) - remaining;
+      const int first_pos = static_cast<int>(seq.tokens.size()) - remaining - seq.table.dropped();
       // Where decodes alone take as long as the target it is missed anyway: prompts go on by a little.
       const int least = prefill == 0 ? std::min(kLeastProgress, most) : 0;
       if (const auto n = tokens_within(*step_time_, target_, so_far, first_pos, most)) return std::max(least, *n);

@@ -14,8 +14,7 @@ class Watermark final : public AdmissionGate {
   Watermark(double share, bool sequences_grow) : share_(share), sequences_grow_(sequences_grow) {}
 
   Verdict admit(const Candidate& candidate, const View& view, std::span<const Decided> plan) const override {
-    const int all = (static_cast<int>(candidate.seq.tokens.size()) + view.block_tokens - 1) / view.block_tokens;
-    if (all > view.total_blocks) return Verdict::never;
+    if (candidate.blocks_in_all > view.total_blocks) return Verdict::never;
     // The reserve protects sequences that run; alone, a sequence may have everything.
     const bool alone = view.running.empty() && plan.empty();
     const int reserve = alone || !sequences_grow_ ? 0 : std::max(1, static_cast<int>(std::ceil(share_ * view.total_blocks)));

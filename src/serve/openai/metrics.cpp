@@ -73,6 +73,8 @@ constexpr EngineMetric kEngineMetrics[] = {
     {"sluice:kv_blocks_loaded_disk_total", "KV blocks loaded from disk.", kCounter, [](const EngineStats& s) { return double(s.tiers.loaded_disk); }},
     {"sluice:kv_blocks_lost_total", "KV blocks that could not be written or read back, and were computed again.", kCounter,
      [](const EngineStats& s) { return double(s.tiers.lost); }},
+    {"sluice:kv_evicted_tokens_total", "Tokens whose KV running sequences have let go of (--kv-retention).", kCounter,
+     [](const EngineStats& s) { return double(s.kv_evicted_tokens); }},
     {"sluice:requests_refused_queue_full_total", "Requests refused since --max-waiting wait.", kCounter,
      [](const EngineStats& s) { return double(s.refused.queue_full); }},
     {"sluice:requests_refused_client_rate_total", "Requests refused by --client-token-rate.", kCounter,
