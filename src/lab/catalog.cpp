@@ -8,6 +8,7 @@
 namespace sluice::lab {
 
 // kv/
+extern const Experiment kAveragedScores, kHeavyHitters, kKeyformer, kRetentionSwap, kStreaming;
 extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKvLayout, kLongContextFormats, kMultiTurn, kPaged,
     kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular, kVAttention;
 // measured_elsewhere.cpp
@@ -45,6 +46,11 @@ constexpr std::array kCatalog = {
     &kFp8Kv,
     &kInt4Kv,
     &kLongContextFormats,
+    &kStreaming,
+    &kHeavyHitters,
+    &kAveragedScores,
+    &kKeyformer,
+    &kRetentionSwap,
     &kTiledAttention,
     &kSharedAttention,
     &kStaticBatching,
