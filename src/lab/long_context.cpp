@@ -58,14 +58,14 @@ std::vector<TokenId> LongContextKit::text(int length) const {
   return tokens;
 }
 
-std::vector<Question> LongContextKit::questions(int length, int pairs, int count, uint64_t seed) const {
+std::vector<Question> LongContextKit::questions(int length, int pairs, int count, uint64_t seed, std::span<const int> at_places) const {
   Rng rng(seed);
   std::vector<Question> out;
   for (int q = 0; q < count; ++q) {
     std::vector<int> keys(100);
     std::iota(keys.begin(), keys.end(), 0);
     for (size_t i = 99; i > 0; --i) std::swap(keys[i], keys[rng.below(i + 1)]);
-    const int gaps = length - static_cast<int>(start_.size()) - 2 - 4 * pairs;
+    const int gaps = length - static_cast<int>(start_.size()) - 2 - 4 * (at_places.empty() ? pairs : pairs - 1);
     CHECK(gaps >= 0, "{} tokens have no room for {} pairs", length, pairs);
     std::vector<int> cuts;
     for (int i = 0; i < pairs; ++i) cuts.push_back(static_cast<int>(rng.below(static_cast<uint64_t>(gaps) + 1)));
@@ -81,11 +81,17 @@ std::vector<Question> LongContextKit::questions(int length, int pairs, int count
     for (int i = 0; i < pairs; ++i) {
       prose_to(cuts[static_cast<size_t>(i)]);
       const TokenId value = numbers_[rng.below(100)];
-      question.prompt.insert(question.prompt.end(), {key_, numbers_[static_cast<size_t>(keys[static_cast<size_t>(i)])], value, end_});
       if (i == asked) question.answer = value;
+      if (i == asked && !at_places.empty()) continue;
+      question.prompt.insert(question.prompt.end(), {key_, numbers_[static_cast<size_t>(keys[static_cast<size_t>(i)])], value, end_});
     }
     prose_to(gaps);
     question.prompt.insert(question.prompt.end(), {key_, numbers_[static_cast<size_t>(keys[static_cast<size_t>(asked)])]});
+    for (const int place : at_places) {
+      const TokenId pair[] = {key_, question.prompt.back(), question.answer, end_};
+      CHECK(place + 4 <= length - 2, "a pair at {} of {} tokens", place, length);
+      std::ranges::copy(pair, question.prompt.begin() + place);
+    }
     out.push_back(std::move(question));
   }
   return out;

@@ -21,7 +21,8 @@ class LongContextKit {
 
   /// "key 48 73;" `pairs` times in prose, then "key 48": after Mohtashami & Jaggi's passkey (2023) with many keys, as
   /// models/sluice-tiny-2m was trained on. Each prompt has exactly `length` tokens.
-  std::vector<Question> questions(int length, int pairs, int count, uint64_t seed) const;
+  /// With `at` the pair that is asked for stands there instead, as often as there are places; the others give way.
+  std::vector<Question> questions(int length, int pairs, int count, uint64_t seed, std::span<const int> at = {}) const;
   /// Prose of `length` tokens.
   std::vector<TokenId> text(int length) const;
 

@@ -227,6 +227,9 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
         fmt::format("--n-prompt is {} and --n-gen {}; both must be at least 0, and one of them above", flags.prompt,
                     flags.generate),
         flags.prompt < 0 ? "--n-prompt" : "--n-gen");
+  if (engine.engine.kv_retention != "none")
+    return invalid_argument("--kv-retention has no use here: these tests make their own plans, at depths that nobody has computed; 'sluice bench throughput' goes through the scheduler",
+                            "--kv-retention");
   SLUICE_TRY(const std::vector<int> depths, parse_numbers(flags.depths, "--n-depth", 0));
   SLUICE_TRY(const std::vector<int> batches, parse_numbers(flags.batches, "--batch", 1));
   SLUICE_TRY(const auto stack, open_engine_stack(engine));

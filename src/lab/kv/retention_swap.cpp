@@ -7,9 +7,9 @@ Result<Finding> run(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   Finding f;
   const int output = setting.quick ? 60 : 200, context = std::min(bench->max_positions(), 2 * output + 40), budget = context / 3, n = 12;
-  const Load load = mixed_lengths(bench->vocab(), {.n = n, .prompt_mean = context / 4, .output_mean = output / 2, .output_most = output, .seed = 8});
-  // Half of what all contexts take: without retention sequences give way to each other.
-  EngineOptions plain = engine_options(context, n * context / 4);
+  const Load load = mixed_lengths(bench->vocab(), {.n = n, .prompt_mean = context * 3 / 10, .output_mean = output / 2, .output_most = output, .seed = 8});
+  // Room for what all of them keep: those that keep everything give way to each other.
+  EngineOptions plain = engine_options(context, std::max(context, n * (budget + 16)));
   plain.prefix_cache = "none";
   SLUICE_TRY(const Run whole, bench->run(plain, load));
   std::string why;
