@@ -36,8 +36,10 @@ void take(std::vector<T>& values, std::span<const int32_t> kept) {
 KvEvictor::KvEvictor(std::shared_ptr<const KvRetention> policy, const Model& model, const Ops& ops, std::span<const KvLayerView> layers)
     : policy_(std::move(policy)), model_(model), ops_(ops), layers_(layers), kv_heads_(model.info().kv_heads) {
   CHECK(!(policy_->wants_scores() && policy_->positions_in_cache()), "rows are rotated by slots that differ from head to head");
-  const Status fits = check(*policy_, *layers[0].format, model.info());
-  CHECK(fits.ok(), "{}", fits.error().message);
+  for (const KvLayerView& layer : layers_) {
+    const Status fits = check(*policy_, *layer.format, model.info());
+    CHECK(fits.ok(), "{}", fits.error().message);
+  }
 }
 
 Status KvEvictor::check(const KvRetention& policy, const KvFormat& format, const ModelInfo& model) {
@@ -127,7 +129,7 @@ void KvEvictor::rotate_moved(const KvEviction& e, const KvLayerView& layer, std:
     if (factor != 1)
       for (size_t d = 0; d < dim; ++d) x[d] *= factor;
   });
-  model_.rotate_keys(keys.data(), by);
+  model_.rotate_keys(by, layer.kv_heads, keys.data());
   each([&](RowPlace at, const float* x) { layer.format->encode(x, layer.head_dim, at.row, at.side); });
 }
 

@@ -71,11 +71,6 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
   CHECK(next_wanted == batch.logit_rows.size(), "logit row {} of {} rows", batch.logit_rows[next_wanted], total);
 }
 
-void DecoderModel::rotate_keys(float* k, std::span<const int32_t> by) const {
-  const ModelInfo& info = config_.info;
-  ops_.rope(k, by, config_.rope.inv_freq, 1, info.kv_heads, info.head_dim, info.head_dim, config_.rope.style);
-}
-
 std::span<const AttendSegment> DecoderModel::keep_rows(std::span<const AttendSegment> segments,
                                                        std::span<const int32_t> wanted) {
   gather_rows(workspace_.x, config_.info.hidden, wanted);
@@ -128,6 +123,11 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
   }
   const MatmulOut head{&weights_.head, nullptr, logits, info.vocab_size};
   ops_.matmul({w.x, count, info.hidden, weights_.final_norm, config_.norm_eps}, {&head, 1});
+}
+
+void DecoderModel::rotate_keys(std::span<const int32_t> by, int kv_heads, float* keys) const {
+  const int head_dim = config_.info.head_dim;
+  ops_.rope(keys, by, config_.rope.inv_freq, 1, kv_heads, head_dim, head_dim, config_.rope.style);
 }
 
 Result<ParsedDecoder> parse_decoder(const DecoderFamily& family, const TensorSource& source) {

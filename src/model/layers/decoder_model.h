@@ -21,7 +21,7 @@ class DecoderModel : public Model {
   const ModelInfo& info() const override { return config_.info; }
   const KvSpec& kv() const override { return kv_; }
   void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) override;
-  void rotate_keys(float* k, std::span<const int32_t> by) const override;
+  void rotate_keys(std::span<const int32_t> by, int kv_heads, float* keys) const override;
 
  private:
   DecoderModel(DecoderConfig config, DecoderWeights weights, const Ops& ops, Workspace workspace);
