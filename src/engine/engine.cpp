@@ -411,6 +411,7 @@ bool Engine::step() {
       }
       if (StepTimeEstimate* estimate = scheduler_.step_time()) estimate->measured(step_shape(plan), clock_.now() - submitted);
       ++accountant_->counts.steps;
+      accountant_->counts.offload = result->offload;
       const std::vector<Outcome> outcomes = scheduler_.settle(plan, *result, clock_.now());
       lap.mark(&EngineTimes::settle);
       deliver(outcomes);

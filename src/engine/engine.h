@@ -64,6 +64,7 @@ struct EngineStats {
   uint64_t copied_blocks = 0;
   uint64_t kv_evictions = 0, kv_evicted_tokens = 0;  // of KV retention
   TierStats tiers;
+  OffloadTraffic offload;
   RefusedRequests refused;
   Nanos last_progress = 0;                 // when a step last settled, or the engine was last idle
 };

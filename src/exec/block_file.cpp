@@ -276,7 +276,7 @@ void BlockFile::wait_until_idle(BlockId slot) {
 }
 
 uint8_t* BlockFile::stage() {
-  staged_ = take_request();
+  if (staged_ < 0) staged_ = take_request();
   Request& r = requests_[static_cast<size_t>(staged_)];
   std::memset(r.bytes + identity_.block_bytes, 0, slot_bytes_ - identity_.block_bytes);
   return r.bytes;

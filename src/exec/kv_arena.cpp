@@ -27,7 +27,7 @@ Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormat& format, in
   return arena;
 }
 
-void KvArena::get(BlockId block, uint8_t* bytes) const {
+bool KvArena::get(BlockId block, uint8_t* bytes) {
   for (const KvLayerView& layer : layers_) {
     const size_t n = layer.tile_bytes() * static_cast<size_t>(layer.kv_heads);
     for (const uint8_t* kv : {layer.k, layer.v}) {
@@ -35,6 +35,7 @@ void KvArena::get(BlockId block, uint8_t* bytes) const {
       bytes += n;
     }
   }
+  return true;
 }
 
 void KvArena::put(BlockId block, const uint8_t* bytes) {

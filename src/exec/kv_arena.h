@@ -19,7 +19,7 @@ class KvArena final : public KvStore {
   std::span<const KvLayerView> layers() const override { return layers_; }
   size_t bytes() const { return buffer_.bytes(); }
   void copy(const KvCopy& copy) override;
-  void get(BlockId block, uint8_t* bytes) const override;
+  bool get(BlockId block, uint8_t* bytes) override;
   void put(BlockId block, const uint8_t* bytes) override;
 
  private:

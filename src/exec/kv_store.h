@@ -4,10 +4,13 @@
 
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "backend/ops.h"
 #include "kv/kv_copy.h"
 #include "kv/kv_spec.h"
+#include "model/layer_policy.h"
 #include "sched/step_plan.h"
 
 namespace sluice {
@@ -20,12 +23,27 @@ class KvStore {
   /// Copies the first `copy.tokens` slots of every layer and head from one block of a plan to another.
   virtual void copy(const KvCopy& copy) = 0;
   /// A whole block, out of the pool and into it: the bytes of one block, layer by layer.
-  virtual void get(BlockId block, uint8_t* bytes) const = 0;
+  /// get() is false where the bytes are lost.
+  virtual bool get(BlockId block, uint8_t* bytes) = 0;
   virtual void put(BlockId block, const uint8_t* bytes) = 0;
   /// Makes the blocks of all items reachable; before a step.
   virtual void prepare(const StepPlan&) {}
   /// The table of an item of the plan that was prepared, in blocks of layers().
   virtual std::span<const BlockId> table(const StepPlan& plan, size_t item) const { return plan.items[item].blocks; }
+  /// What is to look on in every forward pass; null: nothing.
+  virtual LayerPolicy* policy() { return nullptr; }
+  /// After a step: why what was computed of an item is not to be used; empty: it is.
+  virtual std::string item_error(const PlanItem&) const { return {}; }
+  /// Since the start.
+  virtual OffloadTraffic traffic() const { return {}; }
+};
+
+/// Layers of which some KV is in a file, and comes from there for every step (exec/layered_arena.h).
+struct KvOffload {
+  std::vector<int> layers;  // ascending; empty: everything is in memory
+  double share = 1;         // of each one's blocks
+  std::string path;         // a folder
+  int depth = 1;            // layers that are read ahead
 };
 
 struct KvStoreOptions {
@@ -34,6 +52,7 @@ struct KvStoreOptions {
   // Of virtual: tokens of a kernel's tile, which divide a block, sequences that run at once, and the longest.
   int tile_tokens = 16, slots = 256, max_model_len = 2048;
   int most_groups = 0;  // page groups mapped at once; 0: as many as vm.max_map_count allows
+  KvOffload offload = {};  // of the others
 };
 Result<std::unique_ptr<KvStore>> open_kv_store(const KvSpec& spec, const KvFormat& format,
                                                const KvStoreOptions& options);

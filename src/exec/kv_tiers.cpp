@@ -57,11 +57,11 @@ KvTiers::Done KvTiers::run(std::span<const KvCopy> copies, KvStore& pool) {
       pool.copy(copy);
     } else if (copy.from == Tier::pool && copy.to == Tier::host) {
       land_host_slot(copy.dst, pool, done);
-      pool.get(copy.src, host(copy.dst));
-      slots_[copy.dst].good = true;
+      slots_[copy.dst].good = pool.get(copy.src, host(copy.dst));
+      if (!slots_[copy.dst].good) done.lost.push_back(copy.key->hash);
     } else if (copy.from == Tier::pool) {
-      pool.get(copy.src, file_->stage());
-      file_->write(copy.dst, copy.key);
+      if (pool.get(copy.src, file_->stage())) file_->write(copy.dst, copy.key);
+      else done.lost.push_back(copy.key->hash);
     } else if (copy.to == Tier::host) {
       land_host_slot(copy.dst, pool, done);
       slots_[copy.dst] = {true, false};

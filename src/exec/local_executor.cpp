@@ -36,7 +36,7 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   const Nanos start = clock_.now();
   kv_->prepare(plan);
   KvTiers::Done moved = tiers_.run(plan.copies, *kv_);
-  result_ = {{}, moved.load_ns, std::move(moved.lost)};
+  result_ = {{}, moved.load_ns, std::move(moved.lost), kv_->traffic()};
   if (evictor_ != nullptr) evictor_->prepare(plan);
   const Nanos copied = clock_.now();
   gather(plan);
@@ -46,7 +46,8 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   }
   const size_t vocab = static_cast<size_t>(model_.info().vocab_size);
   if (logits_.size() < logit_rows_.size() * vocab) logits_.resize(logit_rows_.size() * vocab);
-  LayerPolicy* const looks_on = evictor_ != nullptr ? evictor_->observer() : nullptr;
+  LayerPolicy* looks_on = kv_->policy();  // no two of them at once: these flags are refused together
+  if (evictor_ != nullptr && evictor_->observer() != nullptr) looks_on = evictor_->observer();
   model_.forward({tokens_, positions_, slots_, segments_, logit_rows_, looks_on}, kv_->layers(), logits_.data());
   const Nanos computed = clock_.now();
 
@@ -74,6 +75,9 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
     done.sampled = false;
     done.error = "the model's logits are not finite: its weights are damaged, or its activations overflow";
   }
+  for (size_t i = 0; i < plan.items.size(); ++i)
+    if (std::string error = kv_->item_error(plan.items[i]); !error.empty()) result_.items[i].sampled = false, result_.items[i].error = std::move(error);
+  result_.offload = kv_->traffic();
   const Nanos end = clock_.now();
   times_.copy += copied - start;
   times_.forward += computed - copied;

@@ -143,12 +143,13 @@ void VirtualArena::copy(const KvCopy& copy) {
   }
 }
 
-void VirtualArena::get(BlockId block, uint8_t* bytes) const {
+bool VirtualArena::get(BlockId block, uint8_t* bytes) {
   for (const Layer& layer : layers_)
     for (const uint8_t* base : layer.base) {
       std::memcpy(bytes, base + block * layer.block_bytes, layer.block_bytes);
       bytes += layer.block_bytes;
     }
+  return true;
 }
 
 void VirtualArena::put(BlockId block, const uint8_t* bytes) {

@@ -29,7 +29,7 @@ class VirtualArena final : public KvStore {
 
   std::span<const KvLayerView> layers() const override { return views_; }
   void copy(const KvCopy& copy) override;
-  void get(BlockId block, uint8_t* bytes) const override;
+  bool get(BlockId block, uint8_t* bytes) override;
   void put(BlockId block, const uint8_t* bytes) override;
   void prepare(const StepPlan& plan) override;
   std::span<const BlockId> table(const StepPlan& plan, size_t item) const override;

@@ -25,6 +25,8 @@ struct LayerView {
 
 struct LayerPolicy {
   virtual ~LayerPolicy() = default;
+  /// Before the first layer of a piece; the segments cover its rows.
+  virtual void before_piece(std::span<const AttendSegment> /*segments*/) {}
   /// Before anything of the layer is read, its KV included.
   virtual void before_layer(int /*layer*/) {}
   /// The rows' keys and values stand in their slots.

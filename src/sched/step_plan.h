@@ -48,10 +48,17 @@ struct ItemResult {
       {};  // prompt tokens [first_pos + 1, first_pos + 1 + n_scored), unless there is an error
 };
 
+/// Of KV that is offloaded layer by layer.
+struct OffloadTraffic {
+  uint64_t read_bytes = 0, written_bytes = 0;
+  Nanos stall_ns = 0;  // steps waited for it
+};
+
 struct StepResult {
   std::vector<ItemResult> items;
   Nanos load_ns = 0;           // waiting for blocks that other tiers had
   std::vector<uint64_t> lost;  // keys of blocks that could not be kept or read back; an item that starts from one is void
+  OffloadTraffic offload;      // of all steps so far
 };
 
 }  // namespace sluice

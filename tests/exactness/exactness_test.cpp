@@ -16,11 +16,13 @@
 #include "backend/op_table.h"
 #include "base/rng.h"
 #include "engine/build_engine.h"
+#include "exec/layered_arena.h"
 #include "exec/local_executor.h"
 #include "exec/virtual_arena.h"
 #include "sched/chunk/catalog.h"
 #include "sched/preempt/catalog.h"
 #include "sched/queue/catalog.h"
+#include "tests/support/failing_io.h"
 #include "tests/support/memory_source.h"
 
 namespace sluice {
@@ -40,6 +42,9 @@ struct Way {
   const KvFormat* kv = &kKvF32;
   bool one_at_a_time = false;
   std::string disk = {};  // the file of engine.disk_blocks; made for the run alone when not named
+  double offload = 0;     // share of every layer's KV that is in a file
+  int offload_depth = 1;
+  bool offload_to_disk = false;  // else to a device in memory, whose requests end in any order
   bool on_ref = false;  // the portable table is slow, and backend_test shows its sums to be those of the others
 };
 
@@ -91,8 +96,16 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
     options.block_tokens = VirtualArena::page_group_tokens((*model)->kv(), *way.kv, way.engine.block_tokens, 4096);
     options.kv_blocks = std::max(way.engine.kv_blocks * way.engine.block_tokens, way.engine.max_model_len) / options.block_tokens + 1;
   }
-  auto kv = open_kv_store((*model)->kv(), *way.kv, {options.kv_allocator, options.kv_blocks, options.block_tokens, way.engine.block_tokens,
-                                                    options.max_num_seqs, options.max_model_len});
+  KvStoreOptions store{options.kv_allocator, options.kv_blocks, options.block_tokens, way.engine.block_tokens, options.max_num_seqs, options.max_model_len};
+  for (int l = 0; way.offload > 0 && l < (*model)->info().layers; ++l) store.offload.layers.push_back(l);
+  store.offload.share = way.offload, store.offload.depth = way.offload_depth, store.offload.path = ::testing::TempDir();
+  const auto open_store = [&]() -> Result<std::unique_ptr<KvStore>> {
+    if (way.offload == 0 || way.offload_to_disk) return open_kv_store((*model)->kv(), *way.kv, store);
+    auto device = std::make_unique<test::FailingIo>(LayeredArena::file_bytes((*model)->kv(), *way.kv, store), 1);
+    SLUICE_TRY(auto arena, LayeredArena::open((*model)->kv(), *way.kv, store, std::move(device)));
+    return std::unique_ptr<KvStore>(std::move(arena));
+  };
+  auto kv = open_store();
   EXPECT_TRUE(kv.ok()) << kv.error().message;
   const size_t block_bytes = KvArena::block_bytes((*model)->kv(), *way.kv, options.block_tokens);
   std::unique_ptr<BlockFile> file;
@@ -200,6 +213,11 @@ std::vector<Named> ways() {
   add("preempted, and loaded from host memory", [&](Way& w) { small_pool(w), w.engine.prefix_cache = "none", w.engine.kv_restore = "load", w.engine.host_blocks = 600; });
   add("preempted, and loaded from disk", [&](Way& w) { small_pool(w), w.on_ref = true, w.threads = 2, w.engine.kv_restore = "load", w.engine.disk_blocks = 600; });
   add("tiers too small for what is preempted", [&](Way& w) { small_pool(w), w.engine.kv_restore = "load", w.engine.host_blocks = 20, w.engine.disk_blocks = 60; });
+  add("all KV offloaded", [](Way& w) { w.offload = 1, w.offload_to_disk = true; });
+  add("all KV offloaded, read two layers ahead, two threads, one at a time", [](Way& w) { w.offload = 1, w.offload_depth = 2, w.threads = 2, w.one_at_a_time = true; });
+  add("half of it, in chunks of seven", [](Way& w) { w.offload = 0.5, w.engine.max_num_batched_tokens = 7, w.engine.block_tokens = 5, w.engine.kv_blocks = 1280; });
+  add("offloaded, preempted", [&](Way& w) { small_pool(w), w.offload = 0.9, w.threads = 2, w.on_ref = true; });
+  add("offloaded, preempted, and loaded from host memory", [&](Way& w) { small_pool(w), w.offload = 1, w.engine.prefix_cache = "none", w.engine.kv_restore = "load", w.engine.host_blocks = 600; });
   for (const QueuePolicyEntry& queue : queue_catalog().subspan(1))  // the first is everybody else's
     add("three seats under " + std::string(queue.name), [&](Way& w) { w.engine.scheduling_policy = queue.name, w.engine.max_num_seqs = 3, w.engine.kv_blocks = 40; });
   if (kThreadSanitizer) std::erase_if(list, [](const Named& named) { return named.way.threads == 1; });

@@ -102,6 +102,7 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
     ops_.embed(weights_.head, tokens, w.x);
   int64_t count = rows.count();
   std::span<const AttendSegment> segments = rows.segments;
+  if (policy != nullptr) policy->before_piece(segments);
   for (size_t l = 0; l < weights_.layers.size(); ++l) {
     const DecoderLayer layer{ops_, config_, weights_.layers[l], config_.windows[l]};
     const int number = static_cast<int>(l);
