@@ -8,6 +8,7 @@
 #include "backend/op_table.h"
 #include "base/machine.h"
 #include "engine/combinations.h"
+#include "exec/layered_arena.h"
 #include "exec/virtual_arena.h"
 #include "model/layers/decoder_model.h"
 #include "sched/chunk/catalog.h"
@@ -151,6 +152,7 @@ void EngineFlags::declare(OptionSet& o) {
         fmt::format("{}; auto is as precise as the weights; int8 and fp8 take half of f16, int4 a quarter, and are approximate",
                     kv_format_names()));
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
+  offload.declare(o);
   tiers.declare(o);
   declare_scheduling(o, engine);
 }
@@ -177,6 +179,7 @@ Status EngineFlags::check() const {
   SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
   SLUICE_TRY_STATUS(tiers.check(engine));
+  SLUICE_TRY_STATUS(offload.check(engine));
   EngineOptions options = engine;
   if (!enable_prefix_caching) options.prefix_cache = "none";
   options.host_blocks = tiers.swap_space.bytes > 0;  // how many is not known yet
@@ -204,16 +207,23 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
                             ? VirtualArena::page_group_tokens(plan.kv, *sizing.format, o.block_tokens, static_cast<size_t>(flags.kv_page_group.bytes))
                             : o.block_tokens;
   sizing.block_bytes = KvArena::block_bytes(plan.kv, *sizing.format, sizing.block_tokens);
-  const auto bytes_for = [&](int64_t tokens) {
-    return static_cast<size_t>((slots_of(tokens) + sizing.block_tokens - 1) / sizing.block_tokens) * sizing.block_bytes;
+  SLUICE_TRY(sizing.offload, flags.offload.resolve(plan.info.layers));
+  constexpr int64_t kMostBlocks = 1 << 28;
+  const auto store = [&](int64_t blocks) {
+    return KvStoreOptions{.blocks = static_cast<int>(std::min(blocks, kMostBlocks)), .block_tokens = sizing.block_tokens, .offload = sizing.offload};
+  };
+  const auto blocks_for = [&](int64_t tokens) { return (slots_of(tokens) + sizing.block_tokens - 1) / sizing.block_tokens; };
+  const auto memory_of = [&](int64_t blocks) {  // and of the rest, a file
+    return sizing.offload.layers.empty() ? static_cast<size_t>(blocks) * sizing.block_bytes
+                                         : LayeredArena::memory_bytes(plan.kv, *sizing.format, store(blocks));
   };
   // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there
   // is.
   const size_t weights = weight_bytes(source), work = work_bytes(plan.info, o);
   const size_t given = static_cast<size_t>(flags.kv_cache_memory.bytes),
-               least = bytes_for(std::max(2, o.max_model_len));
+               least = memory_of(blocks_for(std::max(2, o.max_model_len)));
   MemoryLimit limit = memory_limit();
-  limit.available_bytes -= std::min(limit.available_bytes, static_cast<size_t>(flags.tiers.swap_space.bytes));
+  limit.available_bytes -= std::min(limit.available_bytes, flags.tiers.memory_bytes(sizing.block_bytes));
   if (given == 0)
     limit.available_bytes = static_cast<size_t>(flags.memory_utilization * static_cast<double>(limit.available_bytes));
   if (const Status fits = check_fits(source, given > 0 ? given : least, work, limit); !fits.ok()) {
@@ -229,19 +239,22 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
                     o.max_model_len > 0 ? " (--max-model-len)" : ""),
         "--kv-cache-memory-bytes");
   const int64_t wanted_len = o.max_model_len > 0 ? o.max_model_len : positions;
-  const double all_contexts = static_cast<double>(bytes_for(wanted_len)) * std::max(1, o.max_num_seqs);
-  const double budget = given > 0 ? static_cast<double>(given)
-                                  : std::min(all_contexts, static_cast<double>(limit.available_bytes - weights - work));
-  const int64_t blocks =
-      std::min<int64_t>(static_cast<int64_t>(budget / static_cast<double>(sizing.block_bytes)), 1 << 28);
+  const int64_t most = std::min(kMostBlocks, blocks_for(wanted_len) * std::max(1, o.max_num_seqs));
+  const size_t budget = given > 0 ? given : std::min(memory_of(most), limit.available_bytes - weights - work);
+  int64_t blocks = 0;
+  for (int64_t step = kMostBlocks; step > 0; step /= 2)
+    if (blocks + step <= kMostBlocks && memory_of(blocks + step) <= budget) blocks += step;
   const int64_t tokens = blocks * sizing.block_tokens;
   sizing.blocks = static_cast<int>(blocks);
   sizing.max_model_len = static_cast<int>(slots_of(wanted_len) <= tokens ? wanted_len : tokens);
   sizing.note = fmt::format("KV cache: {} ({} blocks of {} tokens, {}): {} tokens, {:.1f} sequences of {} tokens",
-                            format_bytes(static_cast<double>(blocks) * static_cast<double>(sizing.block_bytes)), blocks,
+                            format_bytes(static_cast<double>(memory_of(blocks))), blocks,
                             sizing.block_tokens, sizing.format->name, tokens,
                             static_cast<double>(tokens) / static_cast<double>(slots_of(sizing.max_model_len)), sizing.max_model_len);
   if (sizing.max_model_len < wanted_len) sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
+  if (!sizing.offload.layers.empty())
+    sizing.note += fmt::format("; in a file {}: {}", format_bytes(static_cast<double>(LayeredArena::file_bytes(plan.kv, *sizing.format, store(blocks)))),
+                               describe(sizing.offload));
   return sizing;
 }
 
@@ -272,6 +285,7 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, plan));
   stack->notes.push_back(sizing.note);
   stack->kv_format = sizing.format;
+  stack->offload = sizing.offload;
   stack->options = flags.engine;
   if (!flags.enable_prefix_caching) stack->options.prefix_cache = "none";
   stack->tile_tokens = stack->options.block_tokens;
@@ -310,7 +324,9 @@ Status EngineStack::load() {
                            mapped > 0 ? " (a native pack, mapped)" : "",
                            static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
   SLUICE_TRY(auto kv, open_kv_store(model->kv(), *kv_format, {options.kv_allocator, options.kv_blocks, options.block_tokens, tile_tokens,
-                                                              options.max_num_seqs, options.max_model_len}));
+                                                              options.max_num_seqs, options.max_model_len, 0, offload}));
+  if (const auto* layered = dynamic_cast<const LayeredArena*>(kv.get()); layered != nullptr && !layered->asynchronous())
+    notes.push_back("offloaded KV: read and written synchronously, so that nothing overlaps (the kernel refuses io_uring)");
   executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(kv), std::move(tiers), retention_of(options));
   return {};
 }

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "apps/offload_flags.h"
 #include "apps/plan_choice.h"
 #include "apps/tier_flags.h"
 #include "base/options.h"
@@ -34,6 +35,7 @@ struct EngineFlags {
   double memory_utilization = 0.9;
   bool enable_prefix_caching = true;
   TierFlags tiers;
+  OffloadFlags offload;
   EngineOptions engine;
 
   void declare(OptionSet& options);
@@ -53,6 +55,7 @@ struct EngineStack {
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Clock> clock;
   const KvFormat* kv_format = nullptr;
+  KvOffload offload;
   KvTiers tiers;                   // until load() gives them to the executor
   EngineOptions options;           // as they were resolved
   int tile_tokens = 16;            // of the blocks that kernels read: --block-size
@@ -83,7 +86,8 @@ struct KvSizing {
   const KvFormat* format = nullptr;
   int blocks = 0, block_tokens = 0;  // of the pool: --block-size, or a page group
   int max_model_len = 0;
-  size_t block_bytes = 0;
+  size_t block_bytes = 0;  // of one block in all layers, wherever they are
+  KvOffload offload;
   std::string note;
 };
 /// resource_exhausted, with the sum, when weights, working memory and the KV cache that is given, or else the least

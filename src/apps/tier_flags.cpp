@@ -38,6 +38,10 @@ Status TierFlags::check(const EngineOptions& engine) const {
   return {};
 }
 
+size_t TierFlags::memory_bytes(size_t block_bytes) const {
+  return static_cast<size_t>(swap_space.bytes) + (kv_disk.empty() ? 0 : BlockFile::staging_bytes(block_bytes));
+}
+
 Result<KvTiers> TierFlags::open(const std::string& model, const std::string& path, size_t block_bytes,
                                 EngineOptions& options, std::vector<std::string>& notes) const {
   options.host_blocks = static_cast<int>(std::min<int64_t>(swap_space.bytes / static_cast<int64_t>(block_bytes), 1 << 28));

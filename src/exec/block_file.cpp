@@ -84,6 +84,8 @@ size_t BlockFile::bytes_for(int slots, const BlockFileIdentity& identity) {
   return 2 * kPage + static_cast<size_t>(slots) * (round_up(identity.block_bytes) + entry);
 }
 
+size_t BlockFile::staging_bytes(size_t block_bytes) { return round_up(block_bytes) * kRequests + kPage; }
+
 bool BlockFile::asynchronous() const { return ring_ != nullptr; }
 
 Result<std::unique_ptr<BlockFile>> BlockFile::open(const std::string& path, size_t bytes, const BlockFileIdentity& identity) {
@@ -148,7 +150,7 @@ Result<std::unique_ptr<BlockFile>> BlockFile::open(const std::string& path, size
   if (file->data_fd_ < 0) return system_error(path, "cannot be opened");
   file->contents_.resize(static_cast<size_t>(file->slots_));
   file->in_flight_.assign(static_cast<size_t>(file->slots_), -1);
-  SLUICE_TRY(file->memory_, Buffer::allocate(file->slot_bytes_ * kRequests + kPage));
+  SLUICE_TRY(file->memory_, Buffer::allocate(staging_bytes(identity.block_bytes)));
   const auto base = reinterpret_cast<uintptr_t>(file->memory_.data());
   uint8_t* at = file->memory_.data() + (round_up(base) - base);
   file->requests_.resize(kRequests);

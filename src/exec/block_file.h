@@ -33,6 +33,8 @@ class BlockFile {
   static int slots_for(size_t bytes, const BlockFileIdentity& identity);
   /// The size of a file of so many slots.
   static size_t bytes_for(int slots, const BlockFileIdentity& identity);
+  /// Of memory, for what is on its way.
+  static size_t staging_bytes(size_t block_bytes);
   ~BlockFile();
 
   /// What the file held when it was opened, from the slots that are still there.

@@ -68,7 +68,12 @@ size_t LayeredArena::file_bytes(const KvSpec& spec, const KvFormat& format, cons
 Result<std::unique_ptr<LayeredArena>> LayeredArena::open(const KvSpec& spec, const KvFormat& format,
                                                          const KvStoreOptions& options) {
   auto file = open_nameless_file(options.offload.path, std::max(kIoPage, file_bytes(spec, format, options)));
-  if (!file.ok()) return file.error().in("--kv-offload-path");
+  if (!file.ok()) {
+    Error error = file.error().in("--kv-offload-path");
+    if (error.code == ErrorCode::resource_exhausted)
+      error.message += "; give --kv-cache-memory-bytes or --max-num-seqs for a smaller KV cache, or offload fewer layers";
+    return error;
+  }
   return open(spec, format, options, open_async_io(*file, kInFlight));
 }
 
