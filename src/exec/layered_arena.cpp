@@ -16,8 +16,8 @@ namespace sluice {
 namespace {
 
 constexpr size_t kReadBytes = size_t{1} << 20;    // of one request
-constexpr size_t kChunkBytes = size_t{128} << 10;  // the same of a write, which is copied out of its window first
-constexpr int kChunks = 64;
+constexpr size_t kChunkBytes = size_t{64} << 10;  // the same of a write, which is copied out of its window first
+constexpr size_t kMostChunks = 32;
 constexpr unsigned kInFlight = 128;
 constexpr uint8_t kValid = 1, kWritten = 2;
 
@@ -33,7 +33,7 @@ int resident_of(const KvStoreOptions& options) {
 
 struct LayeredArena::Sizes {
   int resident = 0;
-  size_t windows = 0, window_side = 0, file = 0, memory = 0, space = 0;
+  size_t windows = 0, window_side = 0, chunks = 0, file = 0, memory = 0, space = 0;
 };
 
 LayeredArena::Sizes LayeredArena::sizes(const KvSpec& spec, const KvFormat& format, const KvStoreOptions& options) {
@@ -53,7 +53,8 @@ LayeredArena::Sizes LayeredArena::sizes(const KvSpec& spec, const KvFormat& form
       s.memory += 2 * front;
       s.space += 2 * (round_up(front) + back);
     }
-  s.memory += s.windows * 2 * s.window_side + kChunkBytes * kChunks;
+  s.chunks = std::clamp<size_t>(2 * s.window_side / kChunkBytes, 2, kMostChunks);  // a layer has no more to write
+  s.memory += s.windows * 2 * s.window_side + kChunkBytes * s.chunks;
   return s;
 }
 
@@ -86,10 +87,10 @@ Result<std::unique_ptr<LayeredArena>> LayeredArena::open(const KvSpec& spec, con
   if (options.offload.layers.front() < 0 || options.offload.layers.back() >= static_cast<int>(arena->views_.size()))
     return invalid_argument(fmt::format("--kv-offload-layers names layer {}; the model has layers 0 to {}",
                                         options.offload.layers.back(), arena->views_.size() - 1), "--kv-offload-layers");
-  SLUICE_TRY(arena->chunks_, Buffer::allocate(kChunkBytes * kChunks + kIoPage));
+  SLUICE_TRY(arena->chunks_, Buffer::allocate(kChunkBytes * s.chunks + kIoPage));
   const auto at = reinterpret_cast<uintptr_t>(arena->chunks_.data());
   arena->first_chunk_ = arena->chunks_.data() + (round_up(at) - at);
-  for (int i = kChunks; i-- > 0;) arena->free_chunks_.push_back(i);
+  for (size_t i = s.chunks; i-- > 0;) arena->free_chunks_.push_back(static_cast<int>(i));
   arena->io_ = std::move(io);
   return arena;
 }

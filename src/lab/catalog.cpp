@@ -9,7 +9,7 @@ namespace sluice::lab {
 
 // kv/
 extern const Experiment kAveragedScores, kHeavyHitters, kKeyformer, kRetentionSwap, kStreaming;
-extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKvLayout, kLongContextFormats, kMultiTurn, kPaged,
+extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKvLayout, kKvOffload, kLongContextFormats, kMultiTurn, kPaged,
     kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular, kVAttention;
 // measured_elsewhere.cpp
 extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kTiledAttention;
@@ -42,6 +42,7 @@ constexpr std::array kCatalog = {
     &kMultiTurn,
     &kQueueAwareTiers,
     &kRestart,
+    &kKvOffload,
     &kInt8Kv,
     &kFp8Kv,
     &kInt4Kv,

@@ -89,9 +89,9 @@ Result<std::unique_ptr<Bench>> Bench::open(const Setting& setting) {
   return bench;
 }
 
-Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvFormat& kv, const std::string& disk) {
+Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvFormat& kv, const std::string& disk, const KvOffload& offload) {
   SLUICE_TRY(auto store, open_kv_store(model_->kv(), kv, {options.kv_allocator, options.kv_blocks, options.block_tokens, kTileTokens,
-                                                          options.max_num_seqs, options.max_model_len}));
+                                                          options.max_num_seqs, options.max_model_len, 0, offload}));
   const auto* virtual_kv = dynamic_cast<const VirtualArena*>(store.get());
   const size_t block_bytes = KvArena::block_bytes(model_->kv(), kv, options.block_tokens);
   std::unique_ptr<BlockFile> file;

@@ -71,7 +71,8 @@ class Bench {
 
   /// Serves the load on a fresh engine with an empty KV cache of `options.kv_blocks` blocks.
   /// Its `host_blocks` are beside the cache, its `disk_blocks` in the file `disk`, which outlives the run.
-  Result<Run> run(const EngineOptions& options, const Load& load, const KvFormat& kv = kKvF32, const std::string& disk = {});
+  Result<Run> run(const EngineOptions& options, const Load& load, const KvFormat& kv = kKvF32, const std::string& disk = {},
+                  const KvOffload& offload = {});
   Model& model() { return *model_; }
   int64_t vocab() const { return model_->info().vocab_size; }
   int max_positions() const { return static_cast<int>(model_->info().max_positions); }

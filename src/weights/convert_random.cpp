@@ -26,6 +26,7 @@ constexpr RandomShape kShapes[] = {
     {"qwen3-1.7b", "qwen3", 2048, 6144, 28, 16, 8, 128, 151936, 40960, 1e6, 1e-6, true, 0},
     {"tiny-llama", "llama", 64, 192, 2, 4, 2, 16, 512, 512, 1e4, 1e-5, false, 0},
     {"tiny-llama3", "llama", 256, 256, 2, 4, 1, 64, 512, 4096, 5e5, 1e-5, true, 8},
+    {"tiny-llama-deep", "llama", 256, 768, 12, 4, 2, 64, 512, 4096, 1e4, 1e-5, true, 0},
     {"tiny-qwen2", "qwen2", 96, 160, 2, 6, 2, 16, 512, 512, 1e6, 1e-6, true, 0},
     {"tiny-qwen3", "qwen3", 64, 192, 2, 4, 4, 32, 512, 512, 1e6, 1e-6, true, 0},
 };
