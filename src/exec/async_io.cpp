@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -60,6 +61,13 @@ class RingIo final : public AsyncIo {
     ::close(fd_);
   }
 
+  void hold(std::span<const std::span<uint8_t>> memory) override {
+    constexpr size_t kMost = size_t{1} << 30;  // of one range
+    std::vector<iovec> ranges;
+    for (const std::span<uint8_t> m : memory)
+      for (size_t at = 0; at < m.size(); at += kMost) ranges.push_back({m.data() + at, std::min(kMost, m.size() - at)});
+    if (io_uring_register_buffers(&ring_, ranges.data(), static_cast<unsigned>(ranges.size())) == 0) held_ = std::move(ranges);
+  }
   void start(const IoRequest& r) override {
     while (free_.empty()) reap_one();
     const unsigned index = free_.back();
@@ -67,8 +75,11 @@ class RingIo final : public AsyncIo {
     requests_[index] = r;
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
     CHECK(sqe != nullptr, "more requests than the queue holds");
-    if (r.writes) io_uring_prep_write(sqe, fd_, r.bytes, static_cast<unsigned>(r.size), r.at);
-    else io_uring_prep_read(sqe, fd_, r.bytes, static_cast<unsigned>(r.size), r.at);
+    const auto size = static_cast<unsigned>(r.size);
+    if (const int held = find_held(r); held >= 0)
+      (r.writes ? io_uring_prep_write_fixed(sqe, fd_, r.bytes, size, r.at, held) : io_uring_prep_read_fixed(sqe, fd_, r.bytes, size, r.at, held));
+    else if (r.writes) io_uring_prep_write(sqe, fd_, r.bytes, size, r.at);
+    else io_uring_prep_read(sqe, fd_, r.bytes, size, r.at);
     if (buffered_) io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
     io_uring_sqe_set_data64(sqe, index);
     // The kernel may be short of memory for a moment; what has ended makes room.
@@ -92,6 +103,12 @@ class RingIo final : public AsyncIo {
   bool asynchronous() const override { return true; }
 
  private:
+  int find_held(const IoRequest& r) const {
+    for (size_t i = 0; i < held_.size(); ++i)
+      if (const auto* base = static_cast<const uint8_t*>(held_[i].iov_base); r.bytes >= base && r.bytes + r.size <= base + held_[i].iov_len)
+        return static_cast<int>(i);
+    return -1;
+  }
   IoDone take() {
     const IoDone done = done_.front();
     done_.pop_front();
@@ -125,6 +142,7 @@ class RingIo final : public AsyncIo {
   bool buffered_ = false;
   std::vector<IoRequest> requests_;
   std::vector<unsigned> free_;
+  std::vector<iovec> held_;
   std::deque<IoDone> done_;
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/result.h"
@@ -31,6 +32,9 @@ struct IoDone {
 class AsyncIo {
  public:
   virtual ~AsyncIo() = default;
+  /// Memory in which the bytes of requests will lie. Before the first one; it is held in place where the kernel allows
+  /// that (RLIMIT_MEMLOCK), so that not every request has to look it up page by page.
+  virtual void hold(std::span<const std::span<uint8_t>> /*memory*/) {}
   virtual void start(const IoRequest& request) = 0;
   /// One that has ended, if there is any.
   virtual std::optional<IoDone> poll() = 0;

@@ -91,6 +91,8 @@ Result<std::unique_ptr<LayeredArena>> LayeredArena::open(const KvSpec& spec, con
   const auto at = reinterpret_cast<uintptr_t>(arena->chunks_.data());
   arena->first_chunk_ = arena->chunks_.data() + (round_up(at) - at);
   for (size_t i = s.chunks; i-- > 0;) arena->free_chunks_.push_back(static_cast<int>(i));
+  const std::span<uint8_t> moved[] = {{arena->windows_at_, arena->window_bytes_}, {arena->first_chunk_, kChunkBytes * s.chunks}};
+  io->hold(moved);
   arena->io_ = std::move(io);
   return arena;
 }
@@ -113,6 +115,9 @@ Status LayeredArena::map(const KvSpec& spec, const KvFormat& format, const Sizes
   void* space = ::mmap(nullptr, space_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (space == MAP_FAILED) return refused(space_bytes_);
   space_ = static_cast<uint8_t*>(space);
+  windows_at_ = static_cast<uint8_t*>(::mmap(nullptr, std::max(window_bytes, kIoPage), PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd_, 0));
+  if (windows_at_ == MAP_FAILED) return refused(window_bytes);
+  window_bytes_ = std::max(window_bytes, kIoPage);
   uint8_t* at = space_;
   uint64_t file_at = 0;
   int number = 0;
@@ -128,11 +133,10 @@ Status LayeredArena::map(const KvSpec& spec, const KvFormat& format, const Sizes
         if (front >= size_t{4} << 20) ::madvise(at, round_up(front), MADV_HUGEPAGE);
         at += round_up(front);
         base[side] = at - front;
-        layer.side[side] = at;
+        const size_t window = (layers_.size() % windows_ * 2 + static_cast<size_t>(side)) * sizes.window_side;
+        layer.side[side] = windows_at_ + window;
         layer.file_at[side] = file_at;
-        const size_t window = layers_.size() % windows_ * 2 + static_cast<size_t>(side);
-        if (back > 0 && ::mmap(at, back, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory_fd_,
-                               static_cast<off_t>(window * sizes.window_side)) == MAP_FAILED)
+        if (back > 0 && ::mmap(at, back, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory_fd_, static_cast<off_t>(window)) == MAP_FAILED)
           return refused(back);
         at += back;
         file_at += back;
@@ -153,6 +157,7 @@ Status LayeredArena::map(const KvSpec& spec, const KvFormat& format, const Sizes
 LayeredArena::~LayeredArena() {
   while (flying_ > 0) wait_for_one();
   io_.reset();
+  if (window_bytes_ > 0) ::munmap(windows_at_, window_bytes_);
   if (space_ != nullptr) ::munmap(space_, space_bytes_);
   if (memory_fd_ >= 0) ::close(memory_fd_);
 }

@@ -102,8 +102,10 @@ class LayeredArena final : public KvStore, private LayerPolicy {
   std::vector<Geometry> geometries_;
   size_t windows_ = 0;
   int memory_fd_ = -1;  // the windows
-  uint8_t* space_ = nullptr;
+  uint8_t* space_ = nullptr;  // of the views
   size_t space_bytes_ = 0;
+  uint8_t* windows_at_ = nullptr;  // the windows once more, as the file moves them
+  size_t window_bytes_ = 0;
 
   // The piece in hand.
   std::vector<uint8_t> marks_;  // by block: whether it holds something, whether it is written to
