@@ -73,6 +73,8 @@ Status OffloadFlags::check(const EngineOptions& engine) const {
     return invalid_argument(fmt::format("{} needs --kv-offload-path, a folder on a disk that is fast and has room", kLayers), "--kv-offload-path");
   if (depth < 0 || depth > 64)
     return invalid_argument(fmt::format("--kv-offload-depth is {}; it must be from 0 to 64", depth), "--kv-offload-depth");
+  if (engine.kv_retention != "none")
+    return invalid_argument(fmt::format("--kv-retention moves rows between blocks that have to be in memory; give it or {}", kLayers), kLayers);
   if (engine.kv_allocator == "virtual")
     return invalid_argument(fmt::format("--kv-allocator virtual maps a sequence's KV at addresses of its own, and the windows of {} have theirs: give "
                                         "--kv-allocator paged or static", kLayers), kLayers);

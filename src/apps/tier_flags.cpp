@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apps/progress.h"
 #include "base/machine.h"
 #include "weights/fingerprint.h"
 
@@ -16,7 +17,7 @@ void TierFlags::declare(OptionSet& o) {
   o.add("--kv-disk", kv_disk,
         "a file that keeps every full KV block: what a preempted or returning conversation, or the server after a restart, "
         "needs again is loaded instead of computed; none when absent");
-  o.add("--kv-disk-bytes", kv_disk_bytes, "size of that file, reserved at the start");
+  o.add("--kv-disk-bytes", kv_disk_bytes, "size of that file, reserved at the start; 0: 4 GiB");
 }
 
 Status check_tier_choices(const EngineOptions& engine, bool any, const char* remedy) {
@@ -30,7 +31,8 @@ Status check_tier_choices(const EngineOptions& engine, bool any, const char* rem
 
 Status TierFlags::check(const EngineOptions& engine) const {
   SLUICE_TRY_STATUS(check_tier_choices(engine, any(), "--swap-space or --kv-disk"));
-  if (kv_disk.empty() && kv_disk_bytes.bytes != TierFlags{}.kv_disk_bytes.bytes)
+  if (kv_disk_bytes.bytes < 0) return invalid_argument(fmt::format("--kv-disk-bytes is {}; it must be at least 0", kv_disk_bytes.bytes), "--kv-disk-bytes");
+  if (kv_disk.empty() && kv_disk_bytes.bytes != 0)
     return invalid_argument("--kv-disk-bytes has no use without --kv-disk, the file that is to be of this size", "--kv-disk-bytes");
   if (swap_space.bytes < 0 || swap_space.bytes > static_cast<int64_t>(memory_limit().available_bytes))
     return invalid_argument(fmt::format("--swap-space is {}; {} of memory are free", format_bytes(static_cast<double>(swap_space.bytes)),
@@ -52,13 +54,16 @@ Result<KvTiers> TierFlags::open(const std::string& model, const std::string& pat
   std::unique_ptr<BlockFile> file;
   if (!kv_disk.empty()) {
     SLUICE_TRY(const auto source, open_tensor_source(model));  // the file itself, whatever --repack makes of it
-    SLUICE_TRY(uint64_t fingerprint, model_fingerprint(*source));
+    Progress progress("telling by its bytes which model this is, for --kv-disk");
+    SLUICE_TRY(uint64_t fingerprint, model_fingerprint(*source, [&progress](size_t done, size_t all) {
+      progress.update(static_cast<double>(done), static_cast<double>(all));
+    }));
     fingerprint ^= kArithmetic;
     for (const char c : path) fingerprint = (fingerprint ^ static_cast<uint8_t>(c)) * 0x100000001b3ull;  // FNV-1a's step
-    SLUICE_TRY(file, BlockFile::open(kv_disk, static_cast<size_t>(kv_disk_bytes.bytes), {fingerprint, block_bytes, options.block_tokens}));
+    SLUICE_TRY(file, BlockFile::open(kv_disk, static_cast<size_t>(disk_bytes()), {fingerprint, block_bytes, options.block_tokens}));
     options.disk_blocks = file->slots();
     notes.push_back(fmt::format("KV on disk: {} blocks ({}) in {}, {} found there; {} I/O", file->slots(),
-                                format_bytes(static_cast<double>(kv_disk_bytes.bytes)), kv_disk, file->recovered().size(),
+                                format_bytes(static_cast<double>(disk_bytes())), kv_disk, file->recovered().size(),
                                 file->asynchronous() ? "asynchronous" : "synchronous (the kernel refuses io_uring)"));
   }
   return KvTiers::allocate(options.host_blocks, std::move(file), block_bytes);

@@ -412,6 +412,8 @@ bool Engine::step() {
       if (StepTimeEstimate* estimate = scheduler_.step_time()) estimate->measured(step_shape(plan), clock_.now() - submitted);
       ++accountant_->counts.steps;
       accountant_->counts.offload = result->offload;
+      accountant_->counts.load_ns += result->load_ns;
+      accountant_->counts.load_span_ns += result->load_span_ns;
       const std::vector<Outcome> outcomes = scheduler_.settle(plan, *result, clock_.now());
       lap.mark(&EngineTimes::settle);
       deliver(outcomes);

@@ -65,6 +65,7 @@ struct EngineStats {
   uint64_t kv_evictions = 0, kv_evicted_tokens = 0;  // of KV retention
   TierStats tiers;
   OffloadTraffic offload;
+  Nanos load_ns = 0, load_span_ns = 0;     // as in StepResult, of all steps
   RefusedRequests refused;
   Nanos last_progress = 0;                 // when a step last settled, or the engine was last idle
 };

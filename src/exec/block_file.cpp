@@ -66,6 +66,7 @@ struct BlockFile::Request {
   BlockId slot = kNoBlock;
   std::shared_ptr<const BlockKey> key;
   uint8_t* bytes = nullptr;
+  size_t at = 0, size = 0;  // in the slot
   bool writes = false, flying = false, good = false;
   uint64_t checksum = 0;
 };
@@ -149,7 +150,7 @@ Result<std::unique_ptr<BlockFile>> BlockFile::open(const std::string& path, size
   if (file->data_fd_ < 0) file->data_fd_ = ::dup(file->fd_);
   if (file->data_fd_ < 0) return system_error(path, "cannot be opened");
   file->contents_.resize(static_cast<size_t>(file->slots_));
-  file->in_flight_.assign(static_cast<size_t>(file->slots_), -1);
+  file->in_flight_.assign(static_cast<size_t>(file->slots_), 0);
   SLUICE_TRY(file->memory_, Buffer::allocate(staging_bytes(identity.block_bytes)));
   const auto base = reinterpret_cast<uintptr_t>(file->memory_.data());
   uint8_t* at = file->memory_.data() + (round_up(base) - base);
@@ -216,19 +217,19 @@ int BlockFile::take_request() {
 
 void BlockFile::start(int index) {
   Request& r = requests_[static_cast<size_t>(index)];
-  const off_t at = static_cast<off_t>(data_at_ + slot_bytes_ * r.slot);
+  const off_t at = static_cast<off_t>(data_at_ + slot_bytes_ * r.slot + r.at);
   r.flying = true;
-  in_flight_[r.slot] = index;
+  ++in_flight_[r.slot];
   ++flying_;
   if (ring_ == nullptr) {
-    const ssize_t n = r.writes ? ::pwrite(data_fd_, r.bytes, slot_bytes_, at) : ::pread(data_fd_, r.bytes, slot_bytes_, at);
+    const ssize_t n = r.writes ? ::pwrite(data_fd_, r.bytes, r.size, at) : ::pread(data_fd_, r.bytes, r.size, at);
     finish(index, n < 0 ? -errno : n);
     return;
   }
   io_uring_sqe* sqe = io_uring_get_sqe(&ring_->ring);
   CHECK(sqe != nullptr, "more requests than the queue holds");
-  if (r.writes) io_uring_prep_write(sqe, data_fd_, r.bytes, static_cast<unsigned>(slot_bytes_), static_cast<uint64_t>(at));
-  else io_uring_prep_read(sqe, data_fd_, r.bytes, static_cast<unsigned>(slot_bytes_), static_cast<uint64_t>(at));
+  if (r.writes) io_uring_prep_write(sqe, data_fd_, r.bytes, static_cast<unsigned>(r.size), static_cast<uint64_t>(at));
+  else io_uring_prep_read(sqe, data_fd_, r.bytes, static_cast<unsigned>(r.size), static_cast<uint64_t>(at));
   io_uring_sqe_set_data64(sqe, static_cast<uint64_t>(index));
   // The kernel may be short of memory for a moment; what has ended makes room.
   int submitted;
@@ -243,16 +244,16 @@ void BlockFile::start(int index) {
 void BlockFile::finish(int index, int64_t result) {
   Request& r = requests_[static_cast<size_t>(index)];
   r.flying = false;
-  in_flight_[r.slot] = -1;
+  --in_flight_[r.slot];
   --flying_;
-  const bool whole = result == static_cast<int64_t>(slot_bytes_);
+  const bool whole = result == static_cast<int64_t>(r.size);
   if (r.writes) {
     if (whole) write_entry(r.slot, r.key.get(), r.checksum);
     else failures_.push_back(r.key->hash);
     r.key.reset();
     free_requests_.push_back(index);
   } else {
-    r.good = whole && contents_[r.slot] == Content{r.key->hash, XXH3_64bits(r.bytes, identity_.block_bytes)};
+    r.good = whole && (r.key == nullptr || contents_[r.slot] == Content{r.key->hash, XXH3_64bits(r.bytes, identity_.block_bytes)});
   }
 }
 
@@ -274,7 +275,7 @@ void BlockFile::finish_cqe(io_uring_cqe* cqe) {
 }
 
 void BlockFile::wait_until_idle(BlockId slot) {
-  while (in_flight_[slot] >= 0) wait_for_one();
+  while (in_flight_[slot] > 0) wait_for_one();
 }
 
 uint8_t* BlockFile::stage() {
@@ -293,19 +294,35 @@ void BlockFile::write(BlockId slot, std::shared_ptr<const BlockKey> key) {
   r.slot = slot;
   r.key = std::move(key);
   r.writes = true;
+  r.at = 0, r.size = slot_bytes_;
   r.checksum = XXH3_64bits(r.bytes, identity_.block_bytes);
   start(std::exchange(staged_, -1));
 }
 
 BlockFile::Ticket BlockFile::read(BlockId slot, std::shared_ptr<const BlockKey> key) {
-  const int index = take_request();
   wait_until_idle(slot);
+  return start_read(slot, std::move(key), 0, slot_bytes_);
+}
+
+BlockFile::Ticket BlockFile::read_part(BlockId slot, size_t at, size_t n) {
+  CHECK(at % kPage == 0 && at < slot_bytes_, "a part from byte {} of {}", at, slot_bytes_);
+  return start_read(slot, nullptr, at, std::min(round_up(n), slot_bytes_ - at));
+}
+
+BlockFile::Ticket BlockFile::start_read(BlockId slot, std::shared_ptr<const BlockKey> key, size_t at, size_t size) {
+  const int index = take_request();
   Request& r = requests_[static_cast<size_t>(index)];
   r.slot = slot;
   r.key = std::move(key);
+  r.at = at, r.size = size;
   r.writes = r.good = false;
   start(index);
   return index;
+}
+
+bool BlockFile::ended(Ticket ticket) {
+  reap();
+  return !requests_[static_cast<size_t>(ticket)].flying;
 }
 
 const uint8_t* BlockFile::wait(Ticket ticket) {

@@ -53,6 +53,19 @@ class BlockFile {
   static constexpr int kReadsAtOnce = 48;
   /// Starts to read a slot that should hold the block of this key.
   Ticket read(BlockId slot, std::shared_ptr<const BlockKey> key);
+  /// The same of `n` bytes from `at` on, multiples of a page, or to the block's end. Nobody compares them: who has read all
+  /// parts asks whether what they make is what() the slot held when the first one was read.
+  Ticket read_part(BlockId slot, size_t at, size_t n);
+  /// Waits for what is in flight of a slot; before the first part.
+  void wait_until_idle(BlockId slot);
+  /// Of the block in a slot: its key's hash, and the XXH3 of its bytes.
+  struct Content {
+    uint64_t hash = 0, checksum = 0;
+    bool operator==(const Content&) const = default;
+  };
+  Content what(BlockId slot) const { return contents_[slot]; }
+  /// Whether wait() would return at once.
+  bool ended(Ticket ticket);
   /// Waits; the bytes, or null where they are not those of the key or could not be read. Valid until release().
   const uint8_t* wait(Ticket ticket);
   void release(Ticket ticket);
@@ -69,11 +82,11 @@ class BlockFile {
   struct Request;
   explicit BlockFile(const BlockFileIdentity& identity);
   int take_request();
+  Ticket start_read(BlockId slot, std::shared_ptr<const BlockKey> key, size_t at, size_t size);
   void start(int request);
   void wait_for_one();
   void finish_cqe(io_uring_cqe* cqe);
   void finish(int request, int64_t result);
-  void wait_until_idle(BlockId slot);
   void write_entry(BlockId slot, const BlockKey* key, uint64_t checksum);
   size_t entry_bytes() const;
   Status read_index();
@@ -84,17 +97,12 @@ class BlockFile {
   int slots_ = 0;
   size_t data_at_ = 0, slot_bytes_ = 0;
   std::vector<RecoveredBlock> recovered_;
-  /// What a slot holds, as far as is known.
-  struct Content {
-    uint64_t hash = 0, checksum = 0;
-    bool operator==(const Content&) const = default;
-  };
-  std::vector<Content> contents_;    // by slot
+  std::vector<Content> contents_;    // by slot, as far as is known
   std::unique_ptr<Ring> ring_;
   Buffer memory_;                    // of all requests
   std::vector<Request> requests_;
   std::vector<int> free_requests_;
-  std::vector<int> in_flight_;       // request by slot, -1: none
+  std::vector<int> in_flight_;       // requests by slot: one write, or reads
   std::vector<uint64_t> failures_;
   int flying_ = 0, staged_ = -1;
 };

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "exec/kv_tiles.h"
+#include "exec/part_of_block.h"
 
 namespace sluice {
 
@@ -45,6 +46,14 @@ void KvArena::put(BlockId block, const uint8_t* bytes) {
       std::memcpy(kv + n * block, bytes, n);
       bytes += n;
     }
+  }
+}
+
+void KvArena::put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) {
+  PartOfBlock part(at, bytes);
+  for (const KvLayerView& layer : layers_) {
+    const size_t n = layer.tile_bytes() * static_cast<size_t>(layer.kv_heads);
+    for (uint8_t* kv : {layer.k, layer.v}) part.into(kv + n * block, n);
   }
 }
 

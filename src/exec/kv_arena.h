@@ -21,6 +21,7 @@ class KvArena final : public KvStore {
   void copy(const KvCopy& copy) override;
   bool get(BlockId block, uint8_t* bytes) override;
   void put(BlockId block, const uint8_t* bytes) override;
+  void put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) override;
 
  private:
   Buffer buffer_;

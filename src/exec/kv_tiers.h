@@ -1,6 +1,7 @@
 #pragma once
 // The bytes of the tiers beside the pool: slots in host memory, and a file of blocks. Does what a plan's copies say.
 
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -8,9 +9,11 @@
 #include "exec/block_file.h"
 #include "exec/kv_store.h"
 
+struct XXH3_state_s;
+
 namespace sluice {
 
-class KvTiers {
+class KvTiers final : private LayerPolicy {
  public:
   /// `file` may be null. Address space for the host slots; pages are touched when slots are first written.
   static Result<KvTiers> allocate(int host_slots, std::unique_ptr<BlockFile> file, size_t block_bytes);
@@ -18,11 +21,17 @@ class KvTiers {
 
   struct Done {
     Nanos load_ns = 0;           // waiting for blocks to come into the pool
+    Nanos load_span_ns = 0;      // from asking for those on disk until they were all there
     std::vector<uint64_t> lost;  // keys that could not be written or read back
   };
-  /// As if in their order, copies within the pool too. When it returns, the pool holds what it should, but for blocks that are lost; what
-  /// goes to disk or comes from there to host memory may still be on its way.
-  Done run(std::span<const KvCopy> copies, KvStore& pool);
+  /// As if in their order, copies within the pool too. What comes from disk into the pool is there after finish(); what goes to disk or comes
+  /// from there to host memory may still be on its way even then.
+  void run(std::span<const KvCopy> copies, KvStore& pool);
+  /// For the forward pass between the two: brings every layer's bytes before that layer begins, while earlier ones compute
+  /// (CachedAttention, Gao et al., USENIX ATC 2024, 3.2.1). Null where nothing is on its way.
+  LayerPolicy* policy() { return loads_.empty() ? nullptr : this; }
+  /// Then the pool holds what it should, but for blocks that are lost: only here are their bytes compared with their checksums.
+  Done finish();
 
   /// Waits for the writes in flight, so that what was saved is on disk whatever becomes of this process.
   void idle();
@@ -30,29 +39,52 @@ class KvTiers {
   std::span<const RecoveredBlock> recovered() const;
 
  private:
-  /// A read in flight, and where its bytes go.
-  struct Read {
+  /// A block on its way from disk to host memory.
+  struct Fetch {
     BlockFile::Ticket ticket;
     std::shared_ptr<const BlockKey> key;
-    Tier to;
     BlockId dst;
   };
   struct HostSlot {
-    bool coming = false;  // a Read is on its way here
+    bool coming = false;  // a Fetch is on its way here
     bool good = false;
   };
 
   uint8_t* host(BlockId slot) { return host_.data() + block_bytes_ * slot; }
-  void start_read(const KvCopy& copy, KvStore& pool, Done& done);
-  /// The oldest read arrives.
-  void land_one(KvStore& pool, Done& done);
-  void land_host_slot(BlockId slot, KvStore& pool, Done& done);
+  /// A block on its way from disk into the pool, by parts of part_bytes_; all blocks' first parts come first.
+  struct Load {
+    BlockId slot, dst;
+    std::shared_ptr<const BlockKey> key;
+    BlockFile::Content expected;
+    std::shared_ptr<XXH3_state_s> hash;  // of what has arrived
+    bool good = true;
+  };
+  void start_fetch(const KvCopy& copy);
+  /// The oldest fetch to host memory arrives.
+  void land_fetch();
+  void land_host_slot(BlockId slot);
+  void begin_loads();
+  void end_loads();
+  /// Asks for more parts, as many as may be in flight; takes those that have come.
+  void pump();
+  void land_part();
+  /// Waits until the first `parts` of all loads have landed.
+  void land_parts(size_t parts);
+  void before_layer(int layer) override;
+  void before_attention(const LayerView&) override { pump(); }
+  void after_attention(int) override { pump(); }
 
   size_t block_bytes_ = 0;
   Buffer host_;
   std::vector<HostSlot> slots_;
   std::unique_ptr<BlockFile> file_;
-  std::vector<Read> reads_;  // oldest first
+  std::deque<Fetch> fetches_;  // oldest first
+  KvStore* pool_ = nullptr;
+  std::vector<Load> loads_;
+  size_t part_bytes_ = 0, asked_ = 0, landed_ = 0;  // parts of loads, each load's first before each one's second
+  std::deque<BlockFile::Ticket> tickets_;           // of those between `landed_` and `asked_`
+  Nanos loads_begin_ = 0;
+  Done done_;
   RealClock clock_;
   Nanos next_warning_ = 0;  // not one a step
 };

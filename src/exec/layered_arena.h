@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "exec/async_io.h"
 #include "exec/kv_store.h"
@@ -42,6 +43,8 @@ class LayeredArena final : public KvStore, private LayerPolicy {
   void copy(const KvCopy& copy) override;
   bool get(BlockId block, uint8_t* bytes) override;
   void put(BlockId block, const uint8_t* bytes) override;
+  void put_part(BlockId, size_t, std::span<const uint8_t>) override { CHECK(false, "windows hold whole blocks"); }
+  bool in_parts() const override { return false; }
   LayerPolicy* policy() override { return this; }
   std::string item_error(const PlanItem& item) const override;
   OffloadTraffic traffic() const override { return traffic_; }

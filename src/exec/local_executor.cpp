@@ -32,23 +32,34 @@ void LocalExecutor::gather(const StepPlan& plan) {
   }
 }
 
+void LocalExecutor::finish_tiers() {
+  KvTiers::Done done = tiers_.finish();
+  result_.load_ns = done.load_ns;
+  result_.load_span_ns = done.load_span_ns;
+  result_.lost = std::move(done.lost);
+  result_.offload = kv_->traffic();
+}
+
 Ticket LocalExecutor::submit(const StepPlan& plan) {
   const Nanos start = clock_.now();
   kv_->prepare(plan);
-  KvTiers::Done moved = tiers_.run(plan.copies, *kv_);
-  result_ = {{}, moved.load_ns, std::move(moved.lost), kv_->traffic()};
+  tiers_.run(plan.copies, *kv_);
+  result_ = {};
   if (evictor_ != nullptr) evictor_->prepare(plan);
   const Nanos copied = clock_.now();
   gather(plan);
   if (plan.items.empty()) {
-    times_.copy += copied - start;
+    finish_tiers();
+    times_.copy += clock_.now() - start;
     return ++ticket_;
   }
   const size_t vocab = static_cast<size_t>(model_.info().vocab_size);
   if (logits_.size() < logit_rows_.size() * vocab) logits_.resize(logit_rows_.size() * vocab);
-  LayerPolicy* looks_on = kv_->policy();  // no two of them at once: these flags are refused together
+  // One of them at most looks on: KV retention is refused with the others, and windows take loads whole, before the pass.
+  LayerPolicy* looks_on = kv_->policy() != nullptr ? kv_->policy() : tiers_.policy();
   if (evictor_ != nullptr && evictor_->observer() != nullptr) looks_on = evictor_->observer();
   model_.forward({tokens_, positions_, slots_, segments_, logit_rows_, looks_on}, kv_->layers(), logits_.data());
+  finish_tiers();
   const Nanos computed = clock_.now();
 
   for (const PlanItem& item : plan.items) {
@@ -77,7 +88,6 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   }
   for (size_t i = 0; i < plan.items.size(); ++i)
     if (std::string error = kv_->item_error(plan.items[i]); !error.empty()) result_.items[i].sampled = false, result_.items[i].error = std::move(error);
-  result_.offload = kv_->traffic();
   const Nanos end = clock_.now();
   times_.copy += copied - start;
   times_.forward += computed - copied;

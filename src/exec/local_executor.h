@@ -44,6 +44,7 @@ class LocalExecutor final : public Executor {
 
  private:
   void gather(const StepPlan& plan);
+  void finish_tiers();
 
   Model& model_;
   const Ops& ops_;

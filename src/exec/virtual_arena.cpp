@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "exec/kv_tiles.h"
+#include "exec/part_of_block.h"
 
 namespace sluice {
 namespace {
@@ -158,6 +159,12 @@ void VirtualArena::put(BlockId block, const uint8_t* bytes) {
       std::memcpy(base + block * layer.block_bytes, bytes, layer.block_bytes);
       bytes += layer.block_bytes;
     }
+}
+
+void VirtualArena::put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) {
+  PartOfBlock part(at, bytes);
+  for (const Layer& layer : layers_)
+    for (uint8_t* base : layer.base) part.into(base + block * layer.block_bytes, layer.block_bytes);
 }
 
 /// The sequence's own slot; else, of those that this step has not taken, the one with most of its first page groups in

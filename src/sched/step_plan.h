@@ -57,6 +57,7 @@ struct OffloadTraffic {
 struct StepResult {
   std::vector<ItemResult> items;
   Nanos load_ns = 0;           // waiting for blocks that other tiers had
+  Nanos load_span_ns = 0;      // from asking for them until the last one of those on disk was there: beyond load_ns, something was computed meanwhile
   std::vector<uint64_t> lost;  // keys of blocks that could not be kept or read back; an item that starts from one is void
   OffloadTraffic offload;      // of all steps so far
 };

@@ -46,7 +46,7 @@ struct Files {
 
 }  // namespace
 
-Result<uint64_t> model_fingerprint(const TensorSource& source) {
+Result<uint64_t> model_fingerprint(const TensorSource& source, const std::function<void(size_t, size_t)>& progress) {
   Hash hash;
   for (const auto& [key, value] : source.metadata().values()) {
     hash.add(key);
@@ -59,6 +59,8 @@ Result<uint64_t> model_fingerprint(const TensorSource& source) {
     if (fd < 0) return io_error(path + " cannot be read");
     files.fds.push_back(fd);
   }
+  size_t done = 0, all = 0;
+  for (const TensorInfo& tensor : source.tensors()) all += tensor.size_bytes;
   std::vector<uint8_t> piece(size_t{1} << 20);
   for (const TensorInfo& tensor : source.tensors()) {
     hash.add(tensor.name);
@@ -70,6 +72,8 @@ Result<uint64_t> model_fingerprint(const TensorSource& source) {
       if (::pread(files.fds[tensor.file_index], piece.data(), n, static_cast<off_t>(tensor.offset_bytes + at)) != static_cast<ssize_t>(n))
         return io_error(fmt::format("{}: tensor {} cannot be read", paths[tensor.file_index], tensor.name));
       hash.bytes(piece.data(), n);
+      done += n;
+      if (progress) progress(done, all);
     }
   }
   return hash.value();

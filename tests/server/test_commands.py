@@ -194,6 +194,11 @@ def test_batching_gives_shares_of_the_roofline():
     (["bench", "latency", MODEL, "-c", "64", "-p", "60", "-n", "65"], "--n-gen 65 after --n-depth 0 makes 65 tokens; the context holds 64"),
     (["bench", "latency", MODEL, "-b", "1,257"], "257 sequences (--batch) of 128 tokens need more than the KV cache's 32768"),
     (["bench", "calibrate", MODEL, "--num-prompts", "0"], "--num-prompts is 0; it must be at least 1"),
+    (["run", MODEL, "--kv-offload-share", "0.5"], "--kv-offload-share has no use where no layer is offloaded"),
+    (["run", MODEL, "--kv-offload-layers", "4"], "--kv-offload-layers needs --kv-offload-path"),
+    (["run", MODEL, "--kv-offload-layers", "5-x", "--kv-offload-path", "/tmp"], "--kv-offload-layers is '5-x'"),
+    (["run", MODEL, "--kv-offload-layers", "all", "--kv-offload-path", "/tmp", "--kv-allocator", "virtual"], "--kv-allocator virtual maps"),
+    (["run", MODEL, "--kv-disk-bytes", "4G"], "--kv-disk-bytes has no use without --kv-disk"),
     (["bench", "roofline", "--isa", "sse9"], "--isa sse9 is unknown; the choices are"),
     (["bench", "roofline", "-t", "-1"], "--threads is -1; it must be from 0 to 1024"),
 ])

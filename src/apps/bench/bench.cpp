@@ -20,6 +20,7 @@ constexpr Command kBenchmarks[] = {
     {"throughput", "the engine offline: a workload as fast as it goes, without HTTP", bench_throughput},
     {"serve", "load test of any OpenAI server; vLLM's report", bench_serve},
     {"roofline", "what this machine can do: memory bandwidth and arithmetic peaks", bench_roofline},
+    {"kv-disk", "how fast KV blocks go to disk and come back, beside plain direct I/O", bench_kv_disk},
     {"calibrate", "fit the simulator's step-time model to this machine and a model", bench_calibrate},
     {"batching", "continuous against static batching, on the engine and in the simulator", bench_batching},
     {"fidelity", "the simulator against the engine: workloads x policies, predicted and measured", bench_fidelity},

@@ -15,6 +15,7 @@ Result<int> bench_latency(const std::vector<std::string>& args);
 Result<int> bench_throughput(const std::vector<std::string>& args);
 Result<int> bench_serve(const std::vector<std::string>& args);
 Result<int> bench_roofline(const std::vector<std::string>& args);
+Result<int> bench_kv_disk(const std::vector<std::string>& args);
 Result<int> bench_calibrate(const std::vector<std::string>& args);
 Result<int> bench_fidelity(const std::vector<std::string>& args);
 Result<int> bench_batching(const std::vector<std::string>& args);

@@ -111,6 +111,13 @@ class TierIndex {
   Slots host_, disk_;
   std::vector<KvCopy> copies_;
   std::vector<uint64_t> pinned_;
+  /// Of a sequence whose last blocks were saved, by the last one: the hash that its next block goes on from.
+  struct End {
+    CacheSalt salt = 0;
+    int blocks = 0;
+    std::shared_ptr<const BlockKey> key;
+  };
+  std::unordered_map<BlockId, End> ends_;
   uint64_t tick_ = 0, epoch_ = 0;
   TierStats stats_;
 };

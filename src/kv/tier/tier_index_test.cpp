@@ -53,6 +53,23 @@ TEST(TierIndex, FindsOnlyTheSamePrefixUnderTheSameSalt) {
   EXPECT_EQ(w.index.match(7, tokens, 2, 2).blocks.size(), 2u);
 }
 
+TEST(TierIndex, ASequenceThatGrowsIsFoundLikeOneThatWasSavedWhole) {
+  World w(64, 0, "lru");
+  const auto tokens = run_of(1, 6), other = run_of(2, 6);
+  BlockTable table;
+  for (int i = 0; i < 6; ++i) table.push(*w.pool.allocate());
+  w.index.save(3, tokens, 0, 2, table);
+  w.index.save(3, tokens, 2, 3, table);
+  w.index.save(3, tokens, 3, 6, table);
+  EXPECT_EQ(w.found(tokens, 3), 6);
+  // The same blocks, under another salt and with other tokens: what was remembered of them does not count.
+  w.index.save(4, tokens, 3, 6, table);
+  w.index.save(3, other, 3, 6, table);
+  EXPECT_EQ(w.index.match(4, tokens, 3, 3).blocks.size(), 3u);
+  EXPECT_EQ(w.index.match(3, other, 3, 3).blocks.size(), 3u);
+  ASSERT_TRUE(w.index.consistent());
+}
+
 TEST(TierIndex, SavesEachBlockOnceToEveryTier) {
   World w(8, 8, "lru");
   w.save(run_of(1, 3));

@@ -75,6 +75,7 @@ constexpr EngineMetric kEngineMetrics[] = {
      [](const EngineStats& s) { return double(s.tiers.lost); }},
     {"sluice:kv_evicted_tokens_total", "Tokens whose KV running sequences have let go of (--kv-retention).", kCounter,
      [](const EngineStats& s) { return double(s.kv_evicted_tokens); }},
+    {"sluice:kv_load_stall_seconds_total", "Time that steps waited for KV blocks from host memory or disk.", kCounter, [](const EngineStats& s) { return double(s.load_ns) / 1e9; }},
     {"sluice:kv_offload_read_bytes_total", "Bytes of offloaded KV read for steps.", kCounter, [](const EngineStats& s) { return double(s.offload.read_bytes); }},
     {"sluice:kv_offload_written_bytes_total", "Bytes of offloaded KV written back.", kCounter, [](const EngineStats& s) { return double(s.offload.written_bytes); }},
     {"sluice:kv_offload_stall_seconds_total", "Time that steps waited for offloaded KV.", kCounter, [](const EngineStats& s) { return double(s.offload.stall_ns) / 1e9; }},
