@@ -1,7 +1,6 @@
 #include "exec/block_file.h"
 
 #include <fcntl.h>
-#include <liburing.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -10,7 +9,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <thread>
 
 namespace sluice {
 namespace {
@@ -57,11 +55,6 @@ uint32_t entry_crc(const std::vector<uint8_t>& entry) {
 
 }  // namespace
 
-struct BlockFile::Ring {
-  io_uring ring;
-  ~Ring() { io_uring_queue_exit(&ring); }
-};
-
 struct BlockFile::Request {
   BlockId slot = kNoBlock;
   std::shared_ptr<const BlockKey> key;
@@ -87,7 +80,7 @@ size_t BlockFile::bytes_for(int slots, const BlockFileIdentity& identity) {
 
 size_t BlockFile::staging_bytes(size_t block_bytes) { return round_up(block_bytes) * kRequests + kPage; }
 
-bool BlockFile::asynchronous() const { return ring_ != nullptr; }
+bool BlockFile::asynchronous() const { return io_->asynchronous(); }
 
 Result<std::unique_ptr<BlockFile>> BlockFile::open(const std::string& path, size_t bytes, const BlockFileIdentity& identity) {
   std::unique_ptr<BlockFile> file(new BlockFile(identity));
@@ -145,10 +138,6 @@ Result<std::unique_ptr<BlockFile>> BlockFile::open(const std::string& path, size
     file->contents_.resize(static_cast<size_t>(file->slots_));
     SLUICE_TRY_STATUS(file->read_index());
   }
-  // The same file, whatever the name may mean by now.
-  file->data_fd_ = ::open(fmt::format("/proc/self/fd/{}", file->fd_).c_str(), O_RDWR | O_CLOEXEC | O_DIRECT);
-  if (file->data_fd_ < 0) file->data_fd_ = ::dup(file->fd_);
-  if (file->data_fd_ < 0) return system_error(path, "cannot be opened");
   file->contents_.resize(static_cast<size_t>(file->slots_));
   file->in_flight_.assign(static_cast<size_t>(file->slots_), 0);
   SLUICE_TRY(file->memory_, Buffer::allocate(staging_bytes(identity.block_bytes)));
@@ -159,15 +148,19 @@ Result<std::unique_ptr<BlockFile>> BlockFile::open(const std::string& path, size
     file->requests_[static_cast<size_t>(i)].bytes = at + file->slot_bytes_ * static_cast<size_t>(i);
     file->free_requests_.push_back(i);
   }
-  auto ring = std::make_unique<Ring>();
-  if (io_uring_queue_init(kRequests, &ring->ring, 0) == 0) file->ring_ = std::move(ring);
-  else ring.release();  // there is no queue to leave
+  // The same file, whatever the name may mean by now.
+  int data_fd = ::open(fmt::format("/proc/self/fd/{}", file->fd_).c_str(), O_RDWR | O_CLOEXEC | O_DIRECT);
+  if (data_fd < 0) data_fd = ::dup(file->fd_);
+  if (data_fd < 0) return system_error(path, "cannot be opened");
+  file->io_ = open_async_io(data_fd, kRequests);
+  const std::span<uint8_t> held[] = {{at, file->slot_bytes_ * kRequests}};
+  file->io_->hold(held);
   return file;
 }
 
 BlockFile::~BlockFile() {
-  if (!requests_.empty()) drain();
-  if (data_fd_ >= 0) ::close(data_fd_);
+  if (io_) drain();
+  io_.reset();
   if (fd_ >= 0) ::close(fd_);
 }
 
@@ -217,36 +210,19 @@ int BlockFile::take_request() {
 
 void BlockFile::start(int index) {
   Request& r = requests_[static_cast<size_t>(index)];
-  const off_t at = static_cast<off_t>(data_at_ + slot_bytes_ * r.slot + r.at);
   r.flying = true;
   ++in_flight_[r.slot];
   ++flying_;
-  if (ring_ == nullptr) {
-    const ssize_t n = r.writes ? ::pwrite(data_fd_, r.bytes, r.size, at) : ::pread(data_fd_, r.bytes, r.size, at);
-    finish(index, n < 0 ? -errno : n);
-    return;
-  }
-  io_uring_sqe* sqe = io_uring_get_sqe(&ring_->ring);
-  CHECK(sqe != nullptr, "more requests than the queue holds");
-  if (r.writes) io_uring_prep_write(sqe, data_fd_, r.bytes, static_cast<unsigned>(r.size), static_cast<uint64_t>(at));
-  else io_uring_prep_read(sqe, data_fd_, r.bytes, static_cast<unsigned>(r.size), static_cast<uint64_t>(at));
-  io_uring_sqe_set_data64(sqe, static_cast<uint64_t>(index));
-  // The kernel may be short of memory for a moment; what has ended makes room.
-  int submitted;
-  while ((submitted = io_uring_submit(&ring_->ring)) < 1) {
-    CHECK(submitted == -EAGAIN || submitted == -EBUSY || submitted == -EINTR || submitted == 0, "io_uring takes no requests any more: {}",
-          std::strerror(-submitted));
-    reap();
-    std::this_thread::yield();
-  }
+  io_->start({r.writes, r.bytes, r.size, data_at_ + slot_bytes_ * r.slot + r.at, static_cast<uint64_t>(index)});
 }
 
-void BlockFile::finish(int index, int64_t result) {
+void BlockFile::finish(const IoDone& done) {
+  const int index = static_cast<int>(done.tag);
   Request& r = requests_[static_cast<size_t>(index)];
   r.flying = false;
   --in_flight_[r.slot];
   --flying_;
-  const bool whole = result == static_cast<int64_t>(r.size);
+  const bool whole = done.error == 0;
   if (r.writes) {
     if (whole) write_entry(r.slot, r.key.get(), r.checksum);
     else failures_.push_back(r.key->hash);
@@ -259,19 +235,7 @@ void BlockFile::finish(int index, int64_t result) {
 
 void BlockFile::wait_for_one() {
   CHECK(flying_ > 0, "nothing is in flight to wait for");
-  io_uring_cqe* cqe = nullptr;
-  int status;
-  while ((status = io_uring_wait_cqe(&ring_->ring, &cqe)) == -EINTR || status == -EAGAIN) {
-  }
-  CHECK(status == 0, "io_uring gives no results any more: {}", std::strerror(-status));
-  finish_cqe(cqe);
-}
-
-void BlockFile::finish_cqe(io_uring_cqe* cqe) {
-  const int index = static_cast<int>(io_uring_cqe_get_data64(cqe));
-  const int64_t result = cqe->res;
-  io_uring_cqe_seen(&ring_->ring, cqe);
-  finish(index, result);
+  finish(io_->wait());
 }
 
 void BlockFile::wait_until_idle(BlockId slot) {
@@ -340,8 +304,7 @@ void BlockFile::release(Ticket ticket) {
 std::vector<uint64_t> BlockFile::take_failures() { return std::exchange(failures_, {}); }
 
 void BlockFile::reap() {
-  io_uring_cqe* cqe = nullptr;
-  while (ring_ != nullptr && flying_ > 0 && io_uring_peek_cqe(&ring_->ring, &cqe) == 0 && cqe != nullptr) finish_cqe(cqe);
+  while (const auto done = io_->poll()) finish(*done);
 }
 
 void BlockFile::drain() {

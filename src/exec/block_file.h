@@ -11,10 +11,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "exec/async_io.h"
 #include "kv/tier/tier_index.h"
 #include "tensor/buffer.h"
-
-struct io_uring_cqe;
 
 namespace sluice {
 
@@ -78,28 +77,26 @@ class BlockFile {
   void drain();
 
  private:
-  struct Ring;
   struct Request;
   explicit BlockFile(const BlockFileIdentity& identity);
   int take_request();
   Ticket start_read(BlockId slot, std::shared_ptr<const BlockKey> key, size_t at, size_t size);
   void start(int request);
   void wait_for_one();
-  void finish_cqe(io_uring_cqe* cqe);
-  void finish(int request, int64_t result);
+  void finish(const IoDone& done);
   void write_entry(BlockId slot, const BlockKey* key, uint64_t checksum);
   size_t entry_bytes() const;
   Status read_index();
 
   BlockFileIdentity identity_;
   std::string path_;
-  int fd_ = -1, data_fd_ = -1;  // the index is buffered, the slots are direct where that works
+  int fd_ = -1;  // of the index, which is buffered
   int slots_ = 0;
   size_t data_at_ = 0, slot_bytes_ = 0;
   std::vector<RecoveredBlock> recovered_;
   std::vector<Content> contents_;    // by slot, as far as is known
-  std::unique_ptr<Ring> ring_;
   Buffer memory_;                    // of all requests
+  std::unique_ptr<AsyncIo> io_;      // of the slots
   std::vector<Request> requests_;
   std::vector<int> free_requests_;
   std::vector<int> in_flight_;       // requests by slot: one write, or reads

@@ -12,7 +12,7 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kParts = 12, kLeastPartBytes = size_t{16} << 10;  // of a block that is loaded while layers compute
+constexpr size_t kParts = 6, kLeastPartBytes = size_t{32} << 10;  // of a block that is loaded while layers compute
 
 }  // namespace
 
