@@ -153,6 +153,9 @@ void EngineFlags::declare(OptionSet& o) {
                     kv_format_names()));
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
   offload.declare(o);
+  o.add("--cache-reuse", engine.cache_reuse,
+        "reuse runs of at least so many tokens that the prefix cache holds at another place, as when the oldest turns of a conversation were cut: their keys are "
+        "rotated to where they are now. Approximate: they have seen what was cut. 0: only exact prefixes");
   tiers.declare(o);
   declare_scheduling(o, engine);
 }

@@ -75,6 +75,9 @@ Status OffloadFlags::check(const EngineOptions& engine) const {
     return invalid_argument(fmt::format("--kv-offload-depth is {}; it must be from 0 to 64", depth), "--kv-offload-depth");
   if (engine.kv_retention != "none")
     return invalid_argument(fmt::format("--kv-retention moves rows between blocks that have to be in memory; give it or {}", kLayers), kLayers);
+  if (engine.segment_cache || engine.cache_reuse > 0)
+    return invalid_argument(fmt::format("--prompt-schema, --enable-chunk-reuse and --cache-reuse rotate keys of all layers where they stand, which have to be in memory; give "
+                                        "one of them or {}", kLayers), kLayers);
   if (engine.kv_allocator == "virtual")
     return invalid_argument(fmt::format("--kv-allocator virtual maps a sequence's KV at addresses of its own, and the windows of {} have theirs: give "
                                         "--kv-allocator paged or static", kLayers), kLayers);

@@ -13,6 +13,7 @@
 #include "apps/command.h"
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
+#include "apps/schema_flags.h"
 #include "base/log.h"
 #include "base/mapped_file.h"
 #include "serve/openai/api_server.h"
@@ -119,7 +120,10 @@ Result<int> serve_main(const std::vector<std::string>& args) {
       "sluice serve",
       "Serves a model over the OpenAI API: /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize,\n"
       "/health, /version and /metrics.");
+  SchemaFlags schema_flags;
   engine_flags.declare(options);
+  options.group("Prompts");
+  schema_flags.declare(options);
   options.group("Server");
   options.add("--host", flags.host, "address to listen on");
   options.add("--port", flags.port, "port; 0 takes a free one and prints it");
@@ -143,6 +147,8 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   if (!set_log_level(flags.log_level))
     return invalid_argument(fmt::format("--log-level '{}' is none of debug, info, warn, error, off", flags.log_level));
   SLUICE_TRY_STATUS(check(flags));
+  engine_flags.engine.segment_cache = schema_flags.any();
+  SLUICE_TRY(const std::vector<PromptSchema> schemas, schema_flags.read());
   SLUICE_TRY_STATUS(engine_flags.check());
   if (flags.show_config) {  // only what would run
     SLUICE_TRY([[maybe_unused]] const OpTable* table, select_op_table(engine_flags.isa));
@@ -171,6 +177,17 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   SLUICE_TRY(const auto stack, open_engine_stack(engine_flags));
   SLUICE_TRY(const ModelText text, load_model_text(engine_flags.model, *stack->source, flags.chat_template));
   SLUICE_TRY(const GenerationDefaults defaults, load_generation_defaults(engine_flags.model, *text.tokenizer));
+  ModularPrompts modular{{}, schema_flags.chunks};
+  for (const PromptSchema& schema : schemas) {
+    modular.schemas.push_back(lay_out(schema, *text.tokenizer));
+    const PromptLayout& layout = modular.schemas.back();
+    log_info("prompt schema {}: {} modules, {} positions ({}); each is computed when it is first used", layout.name, layout.modules.size(), layout.positions,
+             schema.origin);
+    if (layout.positions >= stack->options.max_model_len)
+      return invalid_argument(fmt::format("{}: the schema takes {} positions, but the context holds {} (--max-model-len)", schema.origin, layout.positions,
+                                          stack->options.max_model_len), "--prompt-schema");
+  }
+  if (schema_flags.any()) log_info("KV of modules and chunks is reused behind tokens that it has not seen: such answers are approximate");
   std::unique_ptr<Engine> engine;  // outlives the server
   SLUICE_TRY(auto server, ApiServer::start(api));
   log_info("listening on http://{}:{}; reading the weights", flags.host, server->port());
@@ -204,7 +221,8 @@ Result<int> serve_main(const std::vector<std::string>& args) {
                      .default_sampling = defaults.sampling,
                      .default_max_tokens = defaults.max_tokens,
                      .eos_token_ids = defaults.eos_token_ids,
-                     .salt = static_cast<CacheSalt>(stack->kv_format->type)});
+                     .salt = static_cast<CacheSalt>(stack->kv_format->type),
+                     .modular = std::move(modular)});
   std::jthread loop([&](std::stop_token stop) { engine->run(stop); });
   log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0],
            flags.host, server->port());

@@ -11,7 +11,9 @@ struct Event {
   enum class Kind : uint8_t {
     arrived,    // tokens: prompt length; at: when the request did, which may be before the scheduler saw it
     admitted,   // tokens: prompt tokens found in the prefix cache
+    reused,     // tokens: positions that it got the KV of from elsewhere while it ran
     ran,        // tokens: positions computed in the step that just settled
+    prepared,   // tokens: the same, but of rows that did not bring it further
     sampled,    // tokens: new tokens appended (1 without speculation)
     preempted,  // tokens: computed positions given up
     forked,     // other: the child; tokens: its length

@@ -113,9 +113,18 @@ Result<Chosen> choose(const EngineOptions& options) {
   if (options.limits.slo_ttft_ms > 0 && chunk->prompts_wait)
     return invalid_argument(fmt::format("--slo-ttft-ms has no use with --chunk-policy {}: who comes waits until all that decode have ended, "
                                         "whether there is a queue or not", chunk->name), "--slo-ttft-ms");
+  SLUICE_TRY_STATUS(check_range("--cache-reuse", options.cache_reuse, 0, 1 << 20));
+  if (options.cache_reuse > 0 && options.prefix_cache == "none")
+    return invalid_argument("--cache-reuse finds what the prefix cache holds, and there is none; leave it on, or --cache-reuse out", "--cache-reuse");
+  if ((options.segment_cache || options.cache_reuse > 0) && options.kv_allocator != "paged")
+    return invalid_argument(fmt::format("--prompt-schema, --enable-chunk-reuse and --cache-reuse need --kv-allocator paged: under '{}' a sequence's memory is its own, and "
+                                        "has no place for blocks that outlive it", options.kv_allocator), "--kv-allocator");
   SLUICE_TRY(std::shared_ptr<const KvRetention> retention, make_retention(options.kv_retention, options.retention));
   SLUICE_TRY_STATUS(check_combinations(options));
   if (retention->evicts()) {
+    if (options.segment_cache || options.cache_reuse > 0)
+      return invalid_argument(fmt::format("--kv-retention {} with --prompt-schema, --enable-chunk-reuse or --cache-reuse: both say in which slots tokens stand, each in "
+                                          "its own way; give one of them", options.kv_retention), "--kv-retention");
     if (options.host_blocks + options.disk_blocks > 0)
       return invalid_argument(fmt::format("--kv-retention {} with KV kept beside the cache (--swap-space, --kv-disk): what is left of a sequence depends on "
                                           "more than its tokens, and nobody else could use it; give one of them", options.kv_retention), "--kv-retention");
@@ -165,6 +174,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   SLUICE_TRY_STATUS(check_context(options, *chosen.retention));
   auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens);
   auto cache = chosen.cache->make(*pool);
+  if (options.segment_cache || options.cache_reuse > 0) cache = std::make_unique<SegmentCache>(std::move(cache), *pool, options.cache_reuse > 0);
   if (times != nullptr) cache = timed(std::move(cache), *times, clock);
   SchedulerPolicies policies;
   if (chosen.lengths != nullptr) policies.lengths = chosen.lengths->make();
@@ -195,6 +205,8 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   config.vocab_size = options.vocab_size;
   config.max_waiting = options.max_waiting;
   config.limits = options.limits;
+  config.reuses_segments = options.segment_cache;
+  config.scheduler.cache_reuse = options.cache_reuse;
   config.closed_batches = chosen.batching->closed;
   config.reads_priority = chosen.queue->reads_priority || chosen.preempt->reads_priority;
   return std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock,

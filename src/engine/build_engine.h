@@ -18,6 +18,8 @@ struct EngineOptions {
   std::string preemption_policy = "recompute";
   std::string prefix_cache = "radix";
   std::string kv_allocator = "paged";
+  bool segment_cache = false;  // requests may name segments whose KV is reused though it is no prefix
+  int cache_reuse = 0;         // least tokens that are found elsewhere in the prefix cache and reused by a shift; 0: none are looked for
   std::string length_predictor;  // "": running-mean, where a policy reads it
   std::string client_weights;    // "a=2,b=1"
   double aging_ms = 0;  // 0: the queue policy's own

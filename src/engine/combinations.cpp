@@ -90,6 +90,9 @@ std::vector<std::string> fallbacks(const EngineOptions& options) {
     notes.push_back(fmt::format("--admission-policy exact with --max-num-batched-tokens {} below --max-num-seqs {}: sequences do not go "
                                 "in step, so that full lengths are reserved, as by 'reserve'",
                                 options.max_num_batched_tokens, options.max_num_seqs));
+  if ((options.segment_cache || options.cache_reuse > 0) && (options.admission_policy == "exact" || options.admission_policy == "reserve"))
+    notes.push_back(fmt::format("--admission-policy {} with reused segments: the blocks from which they are copied are not reserved; now and then a "
+                                "sequence may be preempted for them", options.admission_policy));
   return notes;
 }
 

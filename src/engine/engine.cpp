@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "engine/reuse_check.h"
 
 namespace sluice {
 
@@ -47,6 +48,11 @@ struct Engine::Accountant : Observer {
         r.computed = end;
         break;
       }
+      case Event::Kind::reused: r.computed += e.tokens; break;
+      case Event::Kind::prepared:
+        counts.step_tokens += e.tokens;
+        counts.prompt_tokens_prepared += e.tokens;
+        break;
       case Event::Kind::sampled: break;
       case Event::Kind::preempted:
         ++counts.preemptions;
@@ -102,6 +108,7 @@ Status Engine::check(const Request& request) const {
     return invalid_argument(fmt::format("n is {}; of {} beams at most so many are the best", request.n, request.beam_width), "n");
   if (request.beam_width > 0 && request.prompt_logprobs >= 0)
     return invalid_argument("logprobs of the prompt are not told by a beam search; leave them out", "prompt_logprobs");
+  SLUICE_TRY_STATUS(check_reuse(request, config_));
   for (size_t i = 0; config_.vocab_size > 0 && i < request.prompt.size(); ++i)
     if (request.prompt[i] < 0 || request.prompt[i] >= config_.vocab_size)
       return invalid_argument(fmt::format("prompt token {} is {}, outside the vocabulary of {}", i, request.prompt[i],
@@ -122,6 +129,7 @@ Result<std::vector<RequestId>> Engine::add(std::vector<Request> requests, std::v
   for (Request& request : requests) {
     SLUICE_TRY_STATUS(check(request));
     if (request.arrival == 0) request.arrival = clock_.now();
+    if (request.reuse.any()) request.reuse.seal(request.salt, request.prompt);
   }
   const int count = static_cast<int>(requests.size());
   const int most_of_client = config_.limits.max_waiting_per_client;
@@ -312,6 +320,10 @@ void Engine::deliver(const std::vector<Outcome>& outcomes) {
       end_with_unborn(live, sample, FinishReason::error, outcome.error);
       continue;
     }
+    if (!live.has_token) {  // once a request, as with the prefix cache
+      live.cached_tokens += outcome.reused;
+      accountant_->counts.segment_hits_tokens += static_cast<uint64_t>(outcome.reused);
+    }
     if (live.request->beam_width > 0) {
       deliver_search(live, outcome);
       continue;
@@ -362,6 +374,7 @@ bool Engine::step() {
   if (!live_.empty() || scheduler_.has_copies()) {
     worked = true;
     const Nanos now = clock_.now();
+    scheduler_.find_kept_history(now);
     Decision decision = scheduler_.decide(now);
     lap.mark(&EngineTimes::decide);
     const bool moved = !decision.preempt.empty() || !decision.never.empty();

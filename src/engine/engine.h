@@ -35,6 +35,7 @@ struct EngineConfig {
   int max_waiting = 1024;      // requests in the queue; one more is refused
   TierConfig tiers;            // host memory and disk beside the pool
   RequestLimits limits;        // of those that may enter the queue
+  bool reuses_segments = false;  // the cache is a SegmentCache, and requests may have segments
   bool closed_batches = false;  // beams, which come and go, have no place in them
   bool reads_priority = false;  // the queue's policy does: without, a request's priority changes nothing
 };
@@ -48,7 +49,7 @@ struct Output {
                                          // order, with or before the first token of sample 0
   FinishReason finish = FinishReason::none;
   bool request_done = false;   // this was the last sample to finish; the sink is not called again
-  int cached_tokens = 0;       // prompt tokens that the prefix cache held
+  int cached_tokens = 0;       // prompt tokens that the prefix cache held, and of segments those reused as they are
   std::string_view error;      // under FinishReason::error
 };
 /// Called on the engine's thread: it must not block, and must not call back into the engine but for cancel().
@@ -60,6 +61,8 @@ struct EngineStats {
   int total_blocks = 0, free_blocks = 0, cached_idle_blocks = 0;
   uint64_t steps = 0, step_tokens = 0, preemptions = 0, finished_requests = 0;
   uint64_t prefix_queries_tokens = 0, prefix_hits_tokens = 0;
+  uint64_t segment_hits_tokens = 0;        // of segments, reused as they are
+  uint64_t prompt_tokens_prepared = 0;     // rows computed beside prompts: encodings of segments, probes, repairs
   uint64_t prompt_tokens_computed = 0, tokens_recomputed = 0, generation_tokens = 0, prompt_tokens = 0;
   uint64_t copied_blocks = 0;
   uint64_t kv_evictions = 0, kv_evicted_tokens = 0;  // of KV retention

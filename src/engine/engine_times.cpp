@@ -45,6 +45,7 @@ class TimedPrefixCache final : public PrefixCache {
   }
   int size() const override { return cache_->size(); }
   bool consistent() const override { return cache_->consistent(); }
+  SegmentCache* segments() override { return cache_->segments(); }
 
  private:
   std::unique_ptr<PrefixCache> cache_;

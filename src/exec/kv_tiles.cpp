@@ -10,12 +10,14 @@ void copy_tiles(const KvLayerView& layer, const KvCopy& copy) {
   const size_t side_at = format.side_offset(layer.block_tokens, layer.head_dim);
   const size_t rows = format.row_bytes(layer.head_dim) * static_cast<size_t>(copy.tokens);
   const size_t sides = static_cast<size_t>(format.side_bytes) * static_cast<size_t>(copy.tokens);
+  const size_t row = format.row_bytes(layer.head_dim), side = static_cast<size_t>(format.side_bytes);
+  const size_t from_slot = static_cast<size_t>(copy.src_offset), to_slot = static_cast<size_t>(copy.dst_offset);
   for (uint8_t* kv : {layer.k, layer.v})
     for (size_t at = 0; at < block; at += tile) {
       uint8_t* to = kv + copy.dst * block + at;
       const uint8_t* from = kv + copy.src * block + at;
-      std::memcpy(to, from, rows);
-      std::memcpy(to + side_at, from + side_at, sides);
+      std::memcpy(to + to_slot * row, from + from_slot * row, rows);
+      std::memcpy(to + side_at + to_slot * side, from + side_at + from_slot * side, sides);
     }
 }
 

@@ -4,8 +4,8 @@
 
 namespace sluice {
 
-/// Copies the first `copy.tokens` slots of every head from one tile of a layer to another: rows, then their side
-/// streams.
+/// Copies `copy.tokens` slots of every head from one tile of a layer to another: rows, then their side streams. Keys are
+/// not rotated (rotate_keys.h).
 void copy_tiles(const KvLayerView& layer, const KvCopy& copy);
 
 }  // namespace sluice

@@ -1,8 +1,12 @@
 #include "exec/local_executor.h"
 
+#include <algorithm>
+
+#include "exec/reuse.h"
+
 namespace sluice {
 
-void LocalExecutor::gather(const StepPlan& plan) {
+void LocalExecutor::gather(const StepPlan& plan, bool probes) {
   tokens_.clear();
   positions_.clear();
   slots_.clear();
@@ -12,15 +16,19 @@ void LocalExecutor::gather(const StepPlan& plan) {
   const int block_tokens = kv_->layers().empty() ? 1 : kv_->layers()[0].block_tokens;
   for (size_t i = 0; i < plan.items.size(); ++i) {
     const PlanItem& item = plan.items[i];
+    if ((item.detour == Detour::probe) != probes) continue;
     const std::span<const BlockId> blocks = kv_->table(plan, i);
-    segments_.push_back({static_cast<int>(tokens_.size()), item.n_tokens, item.first_pos - item.dropped, blocks.data()});
-    for (int k = 0; k < item.n_tokens; ++k) {
-      const int pos = item.first_pos + k, slot = pos - item.dropped;
+    const int first_row = static_cast<int>(tokens_.size());
+    for (int k = 0, next_slot = -1; k < item.n_tokens; ++k) {
+      const int pos = item.rows.empty() ? item.first_pos + k : item.rows[k];
+      const int slot = item.slots.empty() ? pos - item.dropped : item.slots[k];
+      if (slot != next_slot) segments_.push_back({static_cast<int>(tokens_.size()), 0, slot, blocks.data()});
+      ++segments_.back().rows;
+      next_slot = slot + 1;
       tokens_.push_back(item.tokens[pos]);
       positions_.push_back(item.positions.empty() ? pos : item.positions[k]);
       slots_.push_back(static_cast<int64_t>(blocks[slot / block_tokens]) * block_tokens + slot % block_tokens);
     }
-    const int first_row = segments_.back().first_row;
     for (int k = 0; k < item.n_scored; ++k) {
       logit_rows_.push_back(first_row + k);
       wanted_.push_back({static_cast<int>(i), item.first_pos + k + 1});
@@ -34,10 +42,24 @@ void LocalExecutor::gather(const StepPlan& plan) {
 
 void LocalExecutor::finish_tiers() {
   KvTiers::Done done = tiers_.finish();
-  result_.load_ns = done.load_ns;
-  result_.load_span_ns = done.load_span_ns;
-  result_.lost = std::move(done.lost);
+  result_.load_ns += done.load_ns;
+  result_.load_span_ns += done.load_span_ns;
+  result_.lost.insert(result_.lost.end(), done.lost.begin(), done.lost.end());
   result_.offload = kv_->traffic();
+}
+
+void LocalExecutor::probe(const StepPlan& plan) {
+  gather(plan, true);
+  if (tokens_.empty()) return;
+  ReuseProbe probe(static_cast<int>(kv_->layers().size()));
+  model_.forward({tokens_, positions_, slots_, segments_, {}, &probe}, kv_->layers(), nullptr);
+  auto row = probe.deviation().begin();
+  for (size_t i = 0; i < plan.items.size(); ++i) {
+    if (plan.items[i].detour != Detour::probe) continue;
+    result_.items[i].deviation.assign(row, row + plan.items[i].n_tokens);
+    row += plan.items[i].n_tokens;
+  }
+  times_.rows += tokens_.size();
 }
 
 Ticket LocalExecutor::submit(const StepPlan& plan) {
@@ -46,8 +68,19 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   tiers_.run(plan.copies, *kv_);
   result_ = {};
   if (evictor_ != nullptr) evictor_->prepare(plan);
+  // What is read out of the order of the layers has to be there first.
+  if (std::ranges::any_of(plan.copies, [](const KvCopy& copy) { return copy.shift != 0; }) ||
+      std::ranges::any_of(plan.items, [](const PlanItem& item) { return item.detour == Detour::probe; }))
+    finish_tiers();
+  for (const KvCopy& copy : plan.copies)
+    if (copy.shift != 0) rotate_copied_keys(model_, kv_->layers(), copy);
   const Nanos copied = clock_.now();
-  gather(plan);
+  for (const PlanItem& item : plan.items) {
+    result_.items.push_back({item.seq, item.samples, {}});
+    result_.items.back().prompt.resize(static_cast<size_t>(item.n_scored));
+  }
+  probe(plan);
+  gather(plan, false);
   if (plan.items.empty()) {
     finish_tiers();
     times_.copy += clock_.now() - start;
@@ -58,14 +91,10 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   // One of them at most looks on: KV retention is refused with the others, and windows take loads whole, before the pass.
   LayerPolicy* looks_on = kv_->policy() != nullptr ? kv_->policy() : tiers_.policy();
   if (evictor_ != nullptr && evictor_->observer() != nullptr) looks_on = evictor_->observer();
-  model_.forward({tokens_, positions_, slots_, segments_, logit_rows_, looks_on}, kv_->layers(), logits_.data());
+  if (!tokens_.empty()) model_.forward({tokens_, positions_, slots_, segments_, logit_rows_, looks_on}, kv_->layers(), logits_.data());
   finish_tiers();
   const Nanos computed = clock_.now();
 
-  for (const PlanItem& item : plan.items) {
-    result_.items.push_back({item.seq, item.samples, {}});
-    result_.items.back().prompt.resize(static_cast<size_t>(item.n_scored));
-  }
   finite_.assign(wanted_.size(), 0);
   ops_.pool().run(static_cast<int>(wanted_.size()), [&](int i, int worker) {
     const auto [at, prompt_token] = wanted_[i];

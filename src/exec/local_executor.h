@@ -43,7 +43,9 @@ class LocalExecutor final : public Executor {
   const KvEvictor* evictor() const { return evictor_.get(); }
 
  private:
-  void gather(const StepPlan& plan);
+  /// The rows of the items that are probes, or of all others.
+  void gather(const StepPlan& plan, bool probes);
+  void probe(const StepPlan& plan);
   void finish_tiers();
 
   Model& model_;

@@ -59,6 +59,12 @@ class BlockPool {
   std::optional<BlockId> peek() const { return free_.empty() ? std::nullopt : std::optional(free_.back()); }
   /// That very block, which is free.
   BlockRef take(BlockId id);
+  /// One more reference to a block in use.
+  BlockRef share(BlockId id) {
+    CHECK(!is_free(id), "block {} is free: nobody can share it", id);
+    add_ref(id);
+    return BlockRef(this, id);
+  }
   bool is_free(BlockId id) const { return id < refs_.size() && refs_[id] == 0; }
 
   int total() const { return static_cast<int>(refs_.size()); }

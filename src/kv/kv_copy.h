@@ -20,12 +20,15 @@ struct BlockKey {
 };
 
 /// `tokens` slots of every layer from one place to another. Ids in the pool are blocks, in the other tiers slots that
-/// hold one block each.
+/// hold one block each. Within the pool the slots may begin anywhere in their blocks, and the keys may be rotated to other
+/// positions on the way.
 struct KvCopy {
   BlockId src = kNoBlock, dst = kNoBlock;
   int tokens = 0;
   Tier from = Tier::pool, to = Tier::pool;
   std::shared_ptr<const BlockKey> key = {};  // where another tier takes part
+  int src_offset = 0, dst_offset = 0;        // of the first slot in its block
+  int shift = 0;                             // positions by which the keys are rotated further
 };
 
 /// A sequence lets go of the KV of some of its tokens: of the slots of its table, `slots_before`, every layer and KV head keeps

@@ -9,8 +9,8 @@ namespace sluice::lab {
 
 // kv/
 extern const Experiment kAveragedScores, kHeavyHitters, kKeyformer, kRetentionSwap, kStreaming;
-extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKvLayout, kKvOffload, kLongContextFormats, kMultiTurn, kPaged,
-    kParallelSampling, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSwap, kTokenGranular, kVAttention;
+extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKeptHistory, kKvLayout, kKvOffload, kLongContextFormats, kMultiTurn, kPaged,
+    kParallelSampling, kPromptCache, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSelectiveReconstruction, kSwap, kTokenGranular, kVAttention;
 // measured_elsewhere.cpp
 extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kTiledAttention;
 // attention/
@@ -37,6 +37,9 @@ constexpr std::array kCatalog = {
     &kRadix,
     &kInFlightPrefix,
     &kHashChain,
+    &kPromptCache,
+    &kSelectiveReconstruction,
+    &kKeptHistory,
     &kSwap,
     &kRestoreChoice,
     &kMultiTurn,

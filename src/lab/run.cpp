@@ -47,6 +47,7 @@ Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& exe
     for (const SampledToken& t : out.tokens) {
       sample.tokens.push_back(t.token);
       sample.logprob_bits.push_back(std::bit_cast<uint32_t>(t.logprob));
+      sample.top.push_back(t.top);
     }
   };
   hooks.stepped = [&] {

@@ -28,6 +28,7 @@ struct Load {
 struct SampleOutput {
   std::vector<TokenId> tokens;
   std::vector<uint32_t> logprob_bits;
+  std::vector<std::vector<TokenLogprob>> top;  // by token, as many as the request asked for
   bool operator==(const SampleOutput&) const = default;
 };
 using Outputs = std::map<std::pair<size_t, int>, SampleOutput>;

@@ -29,6 +29,9 @@ struct LayerPolicy {
   virtual void before_piece(std::span<const AttendSegment> /*segments*/) {}
   /// Before anything of the layer is read, its KV included.
   virtual void before_layer(int /*layer*/) {}
+  /// The rows' keys and values are projected; their slots hold what they held before. False ends the pass here, for all
+  /// rows: nothing is written, and nothing comes of it. Such a pass yields no logits.
+  virtual bool before_write(const LayerView&) { return true; }
   /// The rows' keys and values stand in their slots.
   virtual void before_attention(const LayerView&) {}
   /// Its KV is not read any more in this piece.

@@ -11,6 +11,7 @@
 
 #include "base/ids.h"
 #include "kv/prefix/prefix_cache.h"
+#include "sched/kv_reuse.h"
 
 namespace sluice {
 
@@ -44,6 +45,7 @@ struct Request {
   int priority = 0;             // lower runs first, under the policies that read it
   std::string client;           // whose request this is: what is shared among clients is shared by this name
   CacheSalt salt = 0;
+  KvReuse reuse;                // segments of the prompt whose KV is no prefix
   Nanos arrival = 0;            // filled in by the engine when 0
 
   /// The most sequences that it is at once.
@@ -56,6 +58,7 @@ const char* finish_reason_name(FinishReason reason);
 struct TokenLogprob {
   TokenId token = 0;
   float logprob = 0;
+  bool operator==(const TokenLogprob&) const = default;
 };
 
 /// One token, sampled or of the prompt; `top` is sorted by falling logprob, and has as many entries as the request

@@ -40,7 +40,8 @@ Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache
       pool_(pool),
       cache_(cache),
       policies_(std::move(policies)),
-      tiers_(tiers, std::move(policies_.tier)) {
+      tiers_(tiers, std::move(policies_.tier)),
+      segments_(cache.segments(), pool) {
   CHECK(!tiers.any() || (policies_.restore && tiers.block_tokens == pool_.block_tokens()));
   CHECK(policies_.queue && policies_.chunk && policies_.preempt && policies_.branching && policies_.allocator &&
         !policies_.gates.empty());
@@ -94,6 +95,7 @@ bool Scheduler::drop(SeqId id, Nanos now) {
   if (it == sequences_.end()) return false;
   const int output_tokens = it->second->output_tokens();
   release(*it->second, now);
+  segments_.forget(id);
   it->second->state = Sequence::State::finished;
   sequences_.erase(it);
   emit(Event::Kind::finished, id, output_tokens, now);
@@ -179,18 +181,17 @@ int Scheduler::blocks_for(const BlockTable& table, int computed, int end) const 
 }
 
 int Scheduler::blocks_released(const Sequence& seq) const {
-  int released = 0;
+  int released = segments_.scratch_held(seq.id);
   for (const BlockRef& block : seq.table.refs())
     released += block.count() == (pool_.is_cached(block.id()) ? 2 : 1);
   return released;
 }
 
-int Scheduler::clip(int asked, const Sequence& seq, int computed, const Draft& draft) const {
+int Scheduler::clip(int asked, const Sequence& seq, const SegmentWork& work, const Draft& draft) const {
   const int threshold = config_.long_prefill_token_threshold;
-  const int remaining = static_cast<int>(seq.tokens.size()) - computed;
-  const int until_eviction = policies_.retention->next_eviction(seq.prompt_tokens(), computed) - computed;
-  const int n = std::min({asked, remaining, draft.left.tokens, threshold > 0 ? threshold : remaining, until_eviction});
-  return seq.scored_of(computed, 1) > 0 ? std::min(n, draft.scored_rows_left) : n;
+  const int until_eviction = policies_.retention->next_eviction(seq.prompt_tokens(), work.computed) - work.computed;
+  const int n = std::min({asked, work.rows, draft.left.tokens, threshold > 0 ? threshold : work.rows, until_eviction});
+  return seq.scored_of(work.computed, 1) > 0 ? std::min(n, draft.scored_rows_left) : n;
 }
 
 Decision Scheduler::decide(Nanos now) const {
@@ -222,26 +223,45 @@ SeqId Scheduler::youngest_held() const {
   return youngest;
 }
 
+/// Blocks that the work reads and that a preempted sequence has just given up: they are not free after all.
+int Scheduler::reclaimed_by(const SegmentWork& work, const Draft& draft) {
+  int n = 0;
+  for (const SegmentWork::Take& take : work.take)
+    for (const BlockRef& block : take.hit.blocks) n += draft.given_up.contains(block.id());
+  return n;
+}
+
+void Scheduler::take_back(const SegmentWork& work, Draft& draft) {
+  for (const SegmentWork::Take& take : work.take)
+    for (const BlockRef& block : take.hit.blocks) draft.given_up.erase(block.id());
+}
+
 void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) const {
   if (draft.left.tokens <= 0) return;
-  const int asked = policies_.chunk->tokens_for(seq, seq.remaining(), draft.decision.run, draft.left);
-  const int n = clip(asked, seq, seq.computed, draft);
-  if (n <= 0) return;
-  const int slot = seq.computed - policies_.retention->dropped_at(seq.prompt_tokens(), seq.computed);
-  const int needed = blocks_for(seq.table, slot, slot + n);
-  auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks; };
+  int reclaimed = 0;
+  auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks - reclaimed; };
+  SegmentWork work = next_work(seq, seq.computed, available());
+  reclaimed = reclaimed_by(work, draft);
+  const int asked = policies_.chunk->tokens_for(seq, work.rows, draft.decision.run, draft.left);
+  const int n = clip(asked, seq, work, draft);
+  if (n <= 0 && work.rows > 0) return;
+  const int dropped = policies_.retention->dropped_at(seq.prompt_tokens(), seq.computed);  // none of a sequence with segments
+  const int needed = blocks_for(seq.table, seq.computed - dropped, work.table_end(n) - dropped) + segments_.scratch_needed(seq, work, n);
   while (needed > available()) {
     const SeqId id = policies_.preempt->victim(seq, draft.running, now);
     if (id == kNoSeq || draft.running.size() == 1) return;  // alone, it waits for what others have just given up
     displace(id, draft);
+    reclaimed = reclaimed_by(work, draft);
     draft.admissions_closed = true;
     if (id == seq.id) return;
   }
-  draft.taken_blocks += needed;
+  take_back(work, draft);
+  draft.taken_blocks += needed + reclaimed;
   if (needed > 0) draft.taken_by[seq.id] = needed;
   draft.left.tokens -= n;
-  draft.scored_rows_left -= seq.scored_of(seq.computed, n);
-  draft.decision.run.push_back({&seq, seq.computed, n});
+  draft.scored_rows_left -= seq.scored_of(work.computed, n);
+  if (n > 0) draft.decision.run.push_back({&seq, work.computed, n});
+  note_work(seq, std::move(work), draft.decision);
 }
 
 /// The blocks, the seat and the place in the plan that the victim had are the plan's again.
@@ -250,6 +270,7 @@ void Scheduler::displace(SeqId id, Draft& draft) const {
   CHECK(victim != nullptr && std::erase(draft.running, victim) == 1, "sequence {} cannot be preempted: it does not run", id);
   draft.preempted.insert(id);
   draft.decision.preempt.push_back(id);
+  draft.decision.work.erase(id);
   ++draft.left.seqs;
   const auto planned = std::ranges::find(draft.decision.run, victim, &Decided::seq);
   if (planned != draft.decision.run.end()) {
@@ -291,7 +312,7 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
   if (draft.left.seqs <= 0 || draft.left.tokens <= 0) return Verdict::not_yet;
   const int length = static_cast<int>(seq.tokens.size());
   PrefixHit hit;  // none where every position of the prompt has to be computed
-  if (!seq.scores_prompt()) hit = cache_.match(seq.request->salt, seq.tokens);
+  if (!seq.scores_prompt()) hit = cache_.match(seq.request->salt, seq.exact_tokens());
   int reclaimed = 0;  // blocks of the hit that a preempted sequence has just given up: they are not free after all
   auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks - reclaimed; };
   for (const BlockRef& block : hit.blocks) reclaimed += draft.given_up.contains(block.id());
@@ -305,12 +326,15 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
   TierHit restore = restorable(seq, hit);
   const int computed =
       std::min(hit_tokens, length - 1) + static_cast<int>(restore.blocks.size()) * pool_.block_tokens();
+  SegmentWork work = next_work(seq, computed, available());
+  reclaimed += reclaimed_by(work, draft);
   auto hold = [&](int end) { return policies_.allocator->blocks_to_hold(policies_.retention->slots_to_hold(seq.prompt_tokens(), end)); };
   auto blocks_up_to = [&](int end) {
     return hold(end) - static_cast<int>(hit.blocks.size()) + (length - 1 < hit_tokens ? 1 : 0);
   };
   const View view{now, waiting_, draft.running, available(), pool_.total(), pool_.block_tokens()};
-  const Candidate candidate{seq, computed, blocks_up_to(length), hit.blocks, hold(length)};
+  const int beside = segments_.whole_scratch(seq, work);
+  const Candidate candidate{seq, computed, blocks_up_to(length) + beside, hit.blocks, hold(length)};
   for (const auto& gate : policies_.gates) {
     const Verdict verdict = gate->admit(candidate, view, draft.decision.run);
     switch (verdict) {
@@ -320,20 +344,21 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
       case Verdict::pass_over: return verdict;
     }
   }
-  const int remaining = length - computed;
-  const int asked = policies_.chunk->tokens_for(seq, remaining, draft.decision.run, draft.left);
-  const int n = clip(asked, seq, computed, draft);
-  if (n <= 0) return Verdict::not_yet;
-  const int needed = std::max(0, blocks_up_to(computed + n));
+  const int asked = policies_.chunk->tokens_for(seq, work.rows, draft.decision.run, draft.left);
+  const int n = clip(asked, seq, work, draft);
+  if (n <= 0 && work.rows > 0) return Verdict::not_yet;
+  const int needed = std::max(0, blocks_up_to(work.table_end(n))) + segments_.scratch_needed(seq, work, n);
   if (needed > view.available_blocks) return Verdict::not_yet;
   for (const BlockRef& block : hit.blocks) draft.given_up.erase(block.id());
+  take_back(work, draft);
   draft.taken_blocks += needed + reclaimed;
   if (needed > 0) draft.taken_by[seq.id] = needed;
   draft.left.tokens -= n;
   draft.left.seqs -= 1;
-  draft.scored_rows_left -= seq.scored_of(computed, n);
+  draft.scored_rows_left -= seq.scored_of(work.computed, n);
   draft.decision.admit.push_back({seq.id, std::move(hit), std::move(restore), computed});
-  draft.decision.run.push_back({&seq, computed, n});
+  if (n > 0) draft.decision.run.push_back({&seq, work.computed, n});
+  note_work(seq, std::move(work), draft.decision);
   return Verdict::yes;
 }
 
@@ -356,6 +381,7 @@ void Scheduler::release(Sequence& seq, Nanos now) {
   else dequeue(seq, now);
   if (policies_.retention->evicts() && !seq.table.empty()) ended_.push_back(seq.id);
   seq.table.clear();
+  segments_.restart(seq.id);
   seq.computed = 0;
 }
 
@@ -419,9 +445,12 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     running_.push_back(&seq);
     emit(Event::Kind::admitted, seq.id, seq.cached, now);
   }
+  for (const auto& [id, work] : decision.work) take_segments(at(id), work, plan, now);
   for (const Decided& decided : decision.run) {
     Sequence& seq = at(decided.seq->id);
-    const int end = decided.first_pos + decided.n_tokens;
+    const auto work = decision.work.find(seq.id);
+    const bool detours = work != decision.work.end() && work->second.detour != Detour::none;
+    const int end = detours ? seq.computed : decided.first_pos + decided.n_tokens;
     CHECK(seq.state == Sequence::State::running && seq.computed == decided.first_pos && decided.n_tokens > 0);
     evict_kv(seq, plan);
     make_writable(seq, end, plan);
@@ -433,17 +462,18 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     if (!slot_positions_.empty())
       item.positions = std::span<const int32_t>(slot_positions_).subspan(static_cast<size_t>(item.first_pos - item.dropped), static_cast<size_t>(item.n_tokens));
     item.samples = end == static_cast<int>(seq.tokens.size());
-    item.n_scored = seq.scored_of(decided.first_pos, decided.n_tokens);
+    item.n_scored = detours ? 0 : seq.scored_of(decided.first_pos, decided.n_tokens);
     item.tokens = std::span<const TokenId>(seq.tokens).first(end);
     item.prompt_tokens = seq.prompt_tokens();
     item.sample = seq.sample;
     item.request = seq.request.get();
+    if (work != decision.work.end()) shape(seq, work->second, item);
     plan.items.push_back(item);
   }
   for (PlanItem& item : plan.items) {  // after what this step needs
     Sequence& seq = at(item.seq);
     look_ahead(seq, item.first_pos + item.n_tokens - item.dropped);
-    item.blocks = seq.table.ids();
+    item.blocks = item.detour == Detour::encode ? segments_.scratch(seq.id).ids() : seq.table.ids();
   }
   fetch_for_waiting(plan, now);
   if (!plan.empty()) plan.ended.swap(ended_);
@@ -522,12 +552,20 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     const ItemResult& done = result.items[i];
     Sequence& seq = at(item.seq);
     const bool failed = !done.error.empty();
-    if (seq.computed < item.first_pos) continue;  // a block was lost that it was to start from
+    if (seq.computed < item.first_pos) {  // a block was lost that it was to start from
+      segments_.restart(seq.id);
+      continue;
+    }
     CHECK(done.seq == item.seq && done.sampled == (item.samples && !failed) && seq.computed == item.first_pos);
     CHECK(failed || static_cast<int>(done.prompt.size()) == item.n_scored, "{} prompt tokens scored of {}",
           done.prompt.size(), item.n_scored);
+    if (settle_detour(seq, item, done, now)) {
+      outcomes.push_back({.seq = item.seq, .reused = segments_.take_reused(item.seq)});
+      continue;
+    }
     // What was restored is published with what the step has made full.
-    const int full_before = restored.contains(seq.id) ? 0 : seq.computed / pool_.block_tokens();
+    const auto full_blocks = [&] { return static_cast<int>(std::min(static_cast<size_t>(seq.computed), seq.exact_tokens().size())) / pool_.block_tokens(); };
+    const int full_before = restored.contains(seq.id) ? 0 : full_blocks();
     seq.computed += item.n_tokens;
     emit(Event::Kind::ran, seq.id, item.n_tokens, now);
     if (failed) {
@@ -535,7 +573,7 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
       outcomes.push_back({item.seq, false, {}, FinishReason::error, {}, done.error});
       continue;
     }
-    const int full = seq.computed / pool_.block_tokens();
+    const int full = full_blocks();
     if (full > full_before && !policies_.retention->evicts()) {
       cache_.insert(seq.request->salt, seq.tokens, full, seq.table);
       tiers_.save(seq.request->salt, seq.tokens, full_before, full, seq.table);
@@ -544,13 +582,17 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     Outcome outcome{seq.id, done.sampled, done.token, FinishReason::none, {}};
     outcome.prompt = done.prompt;
     outcome.first_scored = item.first_pos + 1;
+    outcome.reused = segments_.take_reused(seq.id);
     if (done.sampled) {
       seq.tokens.push_back(done.token.token);
       emit(Event::Kind::sampled, seq.id, 1, now);
       for (const Fork& f : policies_.branching->after(seq, done.token)) fork(f, outcome, now);
       if (!policies_.branching->holds(seq.id)) outcome.finish = finish_of(seq, done.token.token, config_.max_model_len);
     }
-    if (outcome.finish != FinishReason::none) drop(seq.id, now);
+    if (outcome.finish != FinishReason::none) {
+      segments_.keep_history(seq);
+      drop(seq.id, now);
+    }
     outcomes.push_back(std::move(outcome));
   }
   for (Regroup& change : policies_.branching->regroup()) outcomes.push_back(regroup(std::move(change), now));
@@ -581,6 +623,7 @@ bool Scheduler::consistent(std::string* why) const {
       return fail(fmt::format("sequence {}: computed {}, and let go of {} of them instead of {}", id, seq->computed, seq->table.dropped(), due));
     for (const BlockRef& block : seq->table.refs()) ++held[block.id()];
   }
+  segments_.each_scratch([&](SeqId, const BlockRef& block) { ++held[block.id()]; });
   if (waiting_.size() + running_.size() != sequences_.size()) return fail("a list holds an unknown sequence");
   if (!policies_.queue->rank_moves() && waiting_order_.size() != waiting_.size()) return fail("the queue's order has lost a sequence");
   for (const auto& [key_then, seq] : waiting_order_)

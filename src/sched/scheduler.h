@@ -4,6 +4,7 @@
 //   commit()  the single mutator before a step: preempts, admits, allocates, copies on write; returns the StepPlan
 //   settle()  the single mutator after it: advances `computed`, appends tokens, publishes prefixes, branches, finishes
 
+#include <map>
 #include <memory>
 #include <set>
 #include <tuple>
@@ -17,6 +18,7 @@
 #include "kv/tier/restore.h"
 #include "kv/tier/tier_index.h"
 #include "sched/policies.h"
+#include "sched/segment_progress.h"
 #include "sched/sequence.h"
 #include "sched/step_plan.h"
 #include "sched/step_time.h"
@@ -33,6 +35,7 @@ struct SchedulerConfig {
   int max_model_len = 2048;  // at most the pool's tokens, or what they hold under KV retention
   int long_prefill_token_threshold = 0;  // most positions of one sequence in one step; 0: no such limit
   int max_scored_rows = kMaxScoredRows;  // most positions of one step that yield logprobs of prompts
+  int cache_reuse = 0;  // least tokens of a waiting prompt that are reused from elsewhere in the prefix cache; 0: none are looked for
 };
 
 struct SchedulerPolicies {
@@ -59,6 +62,7 @@ struct Decision {
   std::vector<SeqId> preempt;  // by running sequences that need blocks, and by waiting ones that outrank them
   std::vector<Admission> admit;
   std::vector<Decided> run;
+  std::map<SeqId, SegmentWork> work;  // of those with segments, that run or are only copied to
   std::vector<SeqId> never;  // can never run here
 };
 
@@ -73,6 +77,7 @@ struct Outcome {
   // Logprobs of the prompt's tokens from `first_scored` on. After a preemption they come again.
   std::vector<SampledToken> prompt = {};
   int first_scored = 0;
+  int reused = 0;  // tokens of segments that this step took from the store, for the first time, and that stay as they are
   // Of a search (Regroup): sequences that it dropped, `seq` perhaps among them; whether it has ended, and what it found.
   std::vector<SeqId> dropped = {};
   bool done = false;
@@ -90,6 +95,8 @@ class Scheduler {
   /// Ends a sequence between steps and frees its blocks at once; false when it is unknown.
   bool drop(SeqId id, Nanos now);
 
+  /// Before decide(), under cache_reuse: those who are next in the queue get what the prefix cache holds of their prompts elsewhere as segments.
+  void find_kept_history(Nanos now);
   Decision decide(Nanos now) const;
   StepPlan commit(Decision decision, Nanos now);
   std::vector<Outcome> settle(const StepPlan& plan, const StepResult& result, Nanos now);
@@ -131,7 +138,7 @@ class Scheduler {
   Verdict try_admit(const Sequence& seq, Draft& draft, Nanos now) const;
   Verdict make_room(const Sequence& seq, Draft& draft, Nanos now) const;
   void displace(SeqId id, Draft& draft) const;
-  int clip(int asked, const Sequence& seq, int computed, const Draft& draft) const;
+  int clip(int asked, const Sequence& seq, const SegmentWork& work, const Draft& draft) const;
   int blocks_for(const BlockTable& table, int computed, int end) const;
   int blocks_released(const Sequence& seq) const;
   /// Whether sequences may hold the same blocks.
@@ -145,6 +152,16 @@ class Scheduler {
   void look_ahead(Sequence& seq, int end);
   void restore(Sequence& seq, const TierHit& hit, StepPlan& plan);
   void fetch_for_waiting(StepPlan& plan, Nanos now);
+  // scheduler_segments.cpp
+  SegmentWork next_work(const Sequence& seq, int computed, int room) const;
+  static int reclaimed_by(const SegmentWork& work, const Draft& draft);
+  static void take_back(const SegmentWork& work, Draft& draft);
+  void find_kept_history(Sequence& seq);
+  void note_work(const Sequence& seq, SegmentWork work, Decision& decision) const;
+  void take_segments(Sequence& seq, const SegmentWork& work, StepPlan& plan, Nanos now);
+  void shape(Sequence& seq, const SegmentWork& work, PlanItem& item);
+  /// Whether the item was a detour, whose rows then count for it.
+  bool settle_detour(const Sequence& seq, const PlanItem& item, const ItemResult& done, Nanos now);
   /// Takes the executor's word on what was loaded, before anything else of the step counts.
   void settle_tiers(const StepPlan& plan, const StepResult& result, Nanos now);
   void release(Sequence& seq, Nanos now);
@@ -159,6 +176,7 @@ class Scheduler {
   std::vector<SequenceObserver*> policy_observers_;
   std::vector<Observer*> observers_;
   TierIndex tiers_;
+  SegmentProgress segments_;
   struct Load {
     SeqId seq;
     int first_pos;

@@ -12,9 +12,10 @@ TierHit Scheduler::restorable(const Sequence& seq, const PrefixHit& hit) const {
   TierHit restore;
   if (!tiers_.config().any() || seq.scores_prompt()) return restore;
   const int held = static_cast<int>(hit.blocks.size());
-  const int most = (static_cast<int>(seq.tokens.size()) - 1) / pool_.block_tokens() - held;
+  const std::span<const TokenId> tokens = seq.exact_tokens();
+  const int most = static_cast<int>(std::min(tokens.size(), seq.tokens.size() - 1)) / pool_.block_tokens() - held;
   if (most <= 0) return restore;
-  restore = tiers_.match(seq.request->salt, seq.tokens, held, most);
+  restore = tiers_.match(seq.request->salt, tokens, held, most);
   restore.blocks.resize(static_cast<size_t>(policies_.restore->blocks_to_load(restore, pool_.block_tokens())));
   return restore;
 }
@@ -39,7 +40,7 @@ void Scheduler::fetch_for_waiting(StepPlan& plan, Nanos now) {
   const size_t n = std::min(order.size(), static_cast<size_t>(most));
   std::ranges::partial_sort(order, order.begin() + static_cast<int64_t>(n));
   std::vector<TierNeed> needs;
-  for (size_t i = 0; i < n; ++i) needs.push_back({order[i].second->request->salt, order[i].second->tokens});
+  for (size_t i = 0; i < n; ++i) needs.push_back({order[i].second->request->salt, order[i].second->exact_tokens()});
   tiers_.look_ahead(needs);
   for (KvCopy& copy : tiers_.take_copies()) plan.copies.push_back(std::move(copy));
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kv/block_table.h"
@@ -31,6 +32,10 @@ struct Sequence {
   /// Of the positions [first, first + n), how many predict a token of the prompt whose logprob is wanted: these are the
   /// first ones. Sample 0 speaks for all samples.
   int scored_of(int first, int n) const { return scores_prompt() ? std::clamp(prompt_tokens() - 1 - first, 0, n) : 0; }
+  /// Of its tokens those whose KV is what these tokens alone say, and may be shared as a prefix.
+  std::span<const TokenId> exact_tokens() const {
+    return std::span(tokens).first(std::min(tokens.size(), static_cast<size_t>(request->reuse.exact_tokens)));
+  }
   bool scores_prompt() const { return request->prompt_logprobs >= 0 && sample == 0; }
   bool finished() const { return state == State::finished; }
 };

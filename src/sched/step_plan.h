@@ -12,12 +12,22 @@
 
 namespace sluice {
 
-/// Positions [first_pos, first_pos + n_tokens) of one sequence. The spans stay valid until the step has settled.
+/// Rows that a step computes for a sequence without bringing it further (docs/adr/0015-modular-kv.md).
+enum class Detour : uint8_t {
+  none,
+  encode,  // of a segment for the store, in a table of its own
+  probe,   // how far the KV that was reused is off: the rows end in the second layer, and nothing of that is written
+  repair,  // in place of KV that was reused
+};
+
+/// Positions [first_pos, first_pos + n_tokens) of one sequence; of a detour, other rows of it. The spans stay valid until the step has settled.
 struct PlanItem {
   SeqId seq = kNoSeq;
   int first_pos = 0, n_tokens = 0;
   int dropped = 0;                      // tokens before these whose KV was let go: position p stands in slot p - dropped of the table
   std::span<const int32_t> positions;   // by which these are rotated, n_tokens of them; empty: first_pos and on
+  Detour detour = Detour::none;
+  std::span<const int32_t> rows, slots; // of a detour, n_tokens of each: indices of tokens, and where in the table they stand, ascending
   bool samples = false;                 // the last of these positions yields a new token
   int n_scored = 0;                     // the first so many yield the logprob of the prompt token after them
   std::span<const TokenId> tokens;      // the sequence's tokens [0, first_pos + n_tokens)
@@ -46,6 +56,7 @@ struct ItemResult {
   std::string error = {};
   std::vector<SampledToken> prompt =
       {};  // prompt tokens [first_pos + 1, first_pos + 1 + n_scored), unless there is an error
+  std::vector<float> deviation = {};  // of a probe: by row
 };
 
 /// Of KV that is offloaded layer by layer.

@@ -17,6 +17,7 @@ Ticket SimExecutor::submit(const StepPlan& plan) {
     ItemResult done{item.seq, item.samples, {}};
     if (item.samples) done.token.token = token_at(*item.request, item.sample, item.tokens.size());
     done.prompt.resize(static_cast<size_t>(item.n_scored));
+    if (item.detour == Detour::probe) done.deviation.resize(static_cast<size_t>(item.n_tokens));
     result_.items.push_back(std::move(done));
   }
   const double computing = plan.items.empty() ? 0 : cost_.step_ns(step_features(plan));

@@ -46,13 +46,16 @@ struct EngineSetup {
   const LengthPredictorEntry* lengths = &length_predictor_catalog()[0];
   ChunkOptions chunks = {};
   Nanos max_queue_delay = 0;
+  bool segments = false;  // a store of them, and requests that have some
+  int cache_reuse = 0;    // the books are checked then, and not the outputs, which depend on what the cache holds
   std::string text() const {
     return fmt::format(
         "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
-        "scored, {} host and {} disk blocks, {}, {}, every {}th lost, {} of {} or {} by {}",
+        "scored, {} host and {} disk blocks, {}, {}, every {}th lost, {} of {} or {} by {}{}",
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
         cache->name, preempt->name, admission->name, allocator->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
-        host_blocks, disk_blocks, tier->name, restore->name, lose_every, retention->name, retains.budget_tokens, retains.prompt_share, retains.stride_tokens);
+        host_blocks, disk_blocks, tier->name, restore->name, lose_every, retention->name, retains.budget_tokens, retains.prompt_share, retains.stride_tokens,
+        segments ? fmt::format(", segments, {} reused", cache_reuse) : "");
   }
 };
 
@@ -92,6 +95,8 @@ EngineSetup random_setup(Rng& rng) {
     s.cache = &prefix_cache_catalog().back();
     s.admission = &admission_catalog()[0];
   }
+  s.segments = s.allocator->name == "paged" && rng.below(2) == 0;
+  if (s.segments && rng.below(4) == 0) s.cache_reuse = static_cast<int>(rng.between(1, 8));
   s.watermark = rng.below(3) == 0 ? 0.3 : rng.below(2) == 0 ? 0 : 0.01;
   s.long_prefill_token_threshold = rng.below(4) == 0 ? static_cast<int>(rng.between(1, 20)) : 0;
   if (rng.below(4) == 0) s.chunks.chunk_tokens = static_cast<int>(rng.between(1, 40));
@@ -113,6 +118,7 @@ EngineSetup random_setup(Rng& rng) {
     s.allocator = &kv_allocator_catalog()[0];
     s.admission = &admission_catalog()[0];
     s.host_blocks = s.disk_blocks = s.lose_every = 0;
+    s.segments = false, s.cache_reuse = 0;
     if (s.queue->name == "lpm") s.queue = &queue_catalog()[0];
     if (s.retention->reads_sinks) s.retains.sinks = static_cast<int>(rng.below(5));
     if (rng.below(3) == 0) s.retains.prompt_share = static_cast<double>(rng.between(1, 20)) / 20;
@@ -134,6 +140,7 @@ struct World {
   World(const EngineSetup& s, int vocab) : setup(s), vocab(vocab), executor(s.blocks, s.block_tokens, vocab, clock) {
     auto pool = std::make_unique<BlockPool>(s.blocks, s.block_tokens);
     auto cache = s.cache->make(*pool);
+    if (s.segments) cache = std::make_unique<SegmentCache>(std::move(cache), *pool, s.cache_reuse > 0);
     SchedulerPolicies policies;
     policies.lengths = s.lengths->make();
     policies.queue = s.queue->make({.aging = s.aging, .cache = cache.get(), .lengths = policies.lengths.get(), .weights = s.weights});
@@ -160,6 +167,8 @@ struct World {
     config.kv_blocks = s.blocks;
     config.block_tokens = s.block_tokens;
     config.vocab_size = vocab;
+    config.reuses_segments = s.segments;
+    config.scheduler.cache_reuse = s.cache_reuse;
     engine = std::make_unique<Engine>(config, std::move(pool), std::move(cache), std::move(policies), executor, clock);
   }
 
@@ -214,6 +223,7 @@ struct World {
     roomy.max_num_seqs = 64;
     roomy.budget = 1000;
     roomy.cache = &prefix_cache_catalog().back();
+    roomy.segments = setup.segments;
     World alone(roomy, vocab);
     const RequestId id = alone.add(request);
     while (alone.engine->step()) {
@@ -250,6 +260,29 @@ struct World {
   std::map<RequestId, std::shared_ptr<Track>> tracks;
 };
 
+/// Runs of the prompt that others may have too, as chunks in place or as modules with gaps between their positions; where they fit.
+void add_segments(Rng& rng, const EngineSetup& s, Request& r) {
+  const int prompt = static_cast<int>(r.prompt.size());
+  KvReuse reuse;
+  const bool modules = rng.below(2) == 0;
+  const int lead = s.blocks % 3, length = 2 + s.max_model_len % 9;
+  int largest = 0, position = 0;
+  for (int at = 0; at < prompt;) {
+    const bool segment = at >= lead && at + length < prompt && rng.below(5) != 0;
+    const int n = std::min(prompt - at, at < lead ? lead - at : length);
+    if (segment) reuse.segments.push_back({at, n, std::min(lead, reuse.segments.empty() ? at : reuse.segments[0].first), modules ? 0 : at - lead});
+    if (segment) largest = std::max(largest, lead + n);
+    if (modules && segment) position = std::max(position, at + at / length % 4 * 3);  // a gap, or none
+    for (int k = 0; k < n; ++k) reuse.positions.push_back(modules ? position++ : at + k);
+    at += n;
+  }
+  const auto blocks = [&](int tokens) { return (tokens + s.block_tokens - 1) / s.block_tokens; };
+  if (reuse.segments.empty() || blocks(prompt + r.max_tokens) + blocks(largest) > s.blocks || reuse.positions.back() + r.max_tokens >= s.max_model_len) return;
+  reuse.recompute = static_cast<double>(rng.below(5)) / 4;
+  reuse.rule = rng.below(2) == 0 ? RecomputeRule::position : RecomputeRule::deviation;
+  r.reuse = std::move(reuse);
+}
+
 Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vector<std::vector<TokenId>>& prefixes) {
   Request r;
   const int length = static_cast<int>(rng.between(1, s.max_model_len - 1));
@@ -273,11 +306,12 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
     r.length_penalty = static_cast<float>(rng.below(3));
   }
   if (rng.below(3) == 0) r.sampling.min_tokens = static_cast<int>(rng.between(0, r.max_tokens));
+  if (s.segments && r.prompt_logprobs < 0 && rng.below(2) == 0) add_segments(rng, s, r);
   return r;
 }
 
 /// What all schedules together have reached.
-struct Reached { uint64_t preemptions = 0, copies = 0, hits = 0, recomputed = 0, loaded = 0, fetched = 0, lost = 0, evictions = 0, replayed = 0; };
+struct Reached { uint64_t kept = 0, segments = 0, detours = 0, preemptions = 0, copies = 0, hits = 0, recomputed = 0, loaded = 0, fetched = 0, lost = 0, evictions = 0, replayed = 0; };
 
 void run_schedule(uint64_t seed, Reached& reached) {
   Rng rng(seed);
@@ -337,19 +371,22 @@ void run_schedule(uint64_t seed, Reached& reached) {
       }
     }
     ASSERT_EQ(static_cast<int>(track->finish.size()), track->request.n) << "a sample ended unheard";
-    world.check_output(*track);
+    if (setup.cache_reuse == 0) world.check_output(*track);
   }
   const EngineStats stats = world.engine->stats();
   EXPECT_EQ(stats.running + stats.waiting, 0);
+  if (setup.cache_reuse > 0) reached.kept += stats.segment_hits_tokens;
   // Some preempt whatever there is room for: the table of combinations says so.
   const bool displaces = std::ranges::any_of(combinations(), [&](const Combination& c) {
     return c.one.value == setup.admission->name && (c.other.value == setup.queue->name || c.other.value == setup.batching->name || c.other.value == setup.allocator->name);
   });
-  if (each_fits_alone && !displaces && !searches && (setup.admission->name == "exact" || setup.admission->name == "reserve")) {
+  if (each_fits_alone && !setup.segments && !displaces && !searches && (setup.admission->name == "exact" || setup.admission->name == "reserve")) {
     EXPECT_EQ(stats.preemptions, 0u) << "admission promised room to the end";
   }
   EXPECT_EQ(stats.free_blocks + stats.cached_idle_blocks, stats.total_blocks) << "blocks leaked";
   EXPECT_LE(stats.prefix_queries_tokens, stats.prompt_tokens) << "a request asked the prefix cache twice";
+  reached.segments += stats.segment_hits_tokens;
+  reached.detours += static_cast<uint64_t>(world.executor.detours);
   reached.preemptions += stats.preemptions;
   reached.copies += stats.copied_blocks;
   reached.hits += stats.prefix_hits_tokens;
@@ -368,6 +405,9 @@ TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
     run_schedule(seed, reached);
     if (HasFailure()) return;
   }
+  EXPECT_GT(reached.segments, 300u);
+  EXPECT_GT(reached.kept, 100u);
+  EXPECT_GT(reached.detours, 1000u);
   EXPECT_GT(reached.preemptions, 1000u);
   EXPECT_GT(reached.copies, 1000u);
   EXPECT_GT(reached.hits, 10000u);

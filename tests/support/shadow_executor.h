@@ -6,7 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
+#include <span>
 #include <unordered_set>
 
 #include "base/clock.h"
@@ -31,6 +34,7 @@ class ShadowExecutor final : public Executor {
   }
   /// What a request must produce, alone or in any company.
   static std::vector<TokenId> expected(const Request& request, int sample, int vocab, int max_model_len) {
+    if (request.reuse.any()) return expected_with_segments(request, sample, vocab, max_model_len);
     std::vector<TokenId> out;
     uint64_t prefix = 0;
     for (TokenId t : request.prompt) prefix = extend(prefix, t);
@@ -66,6 +70,10 @@ class ShadowExecutor final : public Executor {
     for (const KvEviction& eviction : plan.evictions) evict(eviction);
     std::unordered_set<int> written;
     for (const PlanItem& item : plan.items) {
+      if (item.request->reuse.any()) {
+        run_reusing(item);
+        continue;
+      }
       EXPECT_EQ(item.tokens.size(), static_cast<size_t>(item.first_pos + item.n_tokens));
       const int slots = item.first_pos + item.n_tokens - item.dropped;
       EXPECT_GE(static_cast<int>(item.blocks.size()) * block_tokens_, slots);
@@ -117,7 +125,7 @@ class ShadowExecutor final : public Executor {
     return result_;
   }
 
-  int max_step_tokens = 0, max_scored_rows = 0, steps = 0;
+  int max_step_tokens = 0, max_scored_rows = 0, steps = 0, detours = 0;
   /// Every so many-th block that another tier saves or gives back is lost; 0: none.
   int lose_every = 0;
   int lost = 0;
@@ -141,6 +149,103 @@ class ShadowExecutor final : public Executor {
     held.resize(e.slots_after);
     ++evictions;
   }
+  // Of requests with segments each slot holds a figure of its token, its position and the figures in all slots before it; keys that
+  // were rotated on the way are told by their shift. So whatever was reused wrongly changes what is sampled.
+  static uint64_t computed_value(uint64_t before, TokenId token, int32_t position) { return extend(extend(before, token), 100'000 + position); }
+  static uint64_t shifted(uint64_t value, int shift) { return shift == 0 ? value : extend(value, 200'000 + shift); }
+  static float deviation_of(TokenId token, int32_t position) { return static_cast<float>(extend(static_cast<uint64_t>(position), token) % 5); }
+  static uint64_t seen(std::span<const uint64_t> slots) {
+    uint64_t all = 1;
+    for (const uint64_t v : slots) all = extend(all ^ v, 3);
+    return all;
+  }
+  static uint64_t prefix_of(std::span<const TokenId> tokens) {
+    uint64_t prefix = 0;
+    for (const TokenId t : tokens) prefix = extend(prefix, t);
+    return prefix;
+  }
+
+  static std::vector<TokenId> expected_with_segments(const Request& request, int sample, int vocab, int max_model_len) {
+    const KvReuse& reuse = request.reuse;
+    std::vector<uint64_t> slots;
+    std::vector<TokenId> tokens = request.prompt;
+    size_t g = 0;
+    const auto compute = [&](int i) {
+      slots.push_back(i < std::min(reuse.segments.empty() ? 1 << 30 : reuse.segments[0].first, in_place(reuse)) ? prefix_of(std::span(tokens).first(static_cast<size_t>(i) + 1))
+                                                                                                                : computed_value(seen(slots), tokens[static_cast<size_t>(i)], reuse.position_of(i)));
+    };
+    for (int i = 0; i < static_cast<int>(tokens.size());) {
+      if (g == reuse.segments.size() || i < reuse.segments[g].first) {
+        compute(i++);
+        continue;
+      }
+      const KvSegment& s = reuse.segments[g++];
+      std::vector<uint64_t> alone;
+      for (int k = 0; k < s.lead + s.tokens; ++k) {
+        const int token = k < s.lead ? k : s.first + k - s.lead;
+        alone.push_back(computed_value(seen(alone), tokens[static_cast<size_t>(token)], reuse.position_of(token) - (k < s.lead ? 0 : s.shift)));
+      }
+      for (int k = 0; k < s.tokens; ++k) slots.push_back(shifted(alone[static_cast<size_t>(s.lead + k)], s.shift));
+      i = s.first + s.tokens;
+      const bool exact = s.first == s.lead && s.shift == 0 && i <= in_place(reuse);
+      const int n = exact ? 0 : static_cast<int>(std::ceil(reuse.recompute * s.tokens - 1e-9));
+      std::vector<std::pair<float, int>> order;
+      for (int token = s.first; token < i; ++token)
+        order.emplace_back(reuse.rule == RecomputeRule::position ? 0 : -deviation_of(tokens[static_cast<size_t>(token)], reuse.position_of(token)), token);
+      std::sort(order.begin(), order.end());
+      std::vector<int> chosen;
+      for (int k = 0; k < n; ++k) chosen.push_back(order[static_cast<size_t>(k)].second);
+      std::sort(chosen.begin(), chosen.end());
+      for (const int token : chosen)
+        slots[static_cast<size_t>(token)] = computed_value(seen(std::span(slots).first(static_cast<size_t>(token))), tokens[static_cast<size_t>(token)], reuse.position_of(token));
+    }
+    std::vector<TokenId> out;
+    while (static_cast<int>(out.size()) < request.max_tokens && static_cast<int>(tokens.size()) < max_model_len) {
+      out.push_back(next_token(seen(slots), vocab, sample));
+      tokens.push_back(out.back());
+      const auto ends = [&](const std::vector<TokenId>& ids) { return std::find(ids.begin(), ids.end(), out.back()) != ids.end(); };
+      if (static_cast<int>(out.size()) > request.sampling.min_tokens && (ends(request.stop_token_ids) || (!request.ignore_eos && ends(request.eos_token_ids))))
+        break;
+      compute(static_cast<int>(tokens.size()) - 1);
+    }
+    return out;
+  }
+  static int in_place(const KvReuse& reuse) {
+    if (reuse.positions.empty()) return 1 << 30;
+    int n = 0;
+    while (n < static_cast<int>(reuse.positions.size()) && reuse.positions[static_cast<size_t>(n)] == n) ++n;
+    return n;
+  }
+
+  void run_reusing(const PlanItem& item) {
+    const KvReuse& reuse = item.request->reuse;
+    ItemResult done{item.seq, item.samples, {}};
+    const auto contents = [&](int slots) {
+      std::vector<uint64_t> out;
+      for (int i = 0; i < slots; ++i) out.push_back(slots_[static_cast<size_t>(slot(item.blocks[static_cast<size_t>(i / block_tokens_)], i % block_tokens_))]);
+      return out;
+    };
+    EXPECT_EQ(item.positions.size(), static_cast<size_t>(item.n_tokens));
+    int last = 0;
+    for (int k = 0; k < item.n_tokens; ++k) {
+      const int token = item.rows.empty() ? item.first_pos + k : item.rows[static_cast<size_t>(k)];
+      const int at = item.slots.empty() ? token : item.slots[static_cast<size_t>(k)];
+      const TokenId t = item.tokens[static_cast<size_t>(token)];
+      const int32_t position = item.positions[static_cast<size_t>(k)];
+      if (item.detour == Detour::probe) {
+        done.deviation.push_back(deviation_of(t, position));
+        continue;
+      }
+      const bool plain = item.detour == Detour::none && token < reuse.exact_tokens;
+      slots_[static_cast<size_t>(slot(item.blocks[static_cast<size_t>(at / block_tokens_)], at % block_tokens_))] =
+          plain ? prefix_of(item.tokens.first(static_cast<size_t>(token) + 1)) : computed_value(seen(contents(at)), t, position);
+      last = at;
+    }
+    detours += item.detour != Detour::none;
+    if (item.samples) done.token = sampled(*item.request, seen(contents(last + 1)), item.sample);
+    result_.items.push_back(std::move(done));
+  }
+
   /// Beams get continuations, likeliest first, that depend on the whole prefix too.
   SampledToken sampled(const Request& request, uint64_t prefix, int sample) const {
     SampledToken out{next_token(prefix, vocab_, request.beam_width > 0 ? 0 : sample), 0, {}};
@@ -151,7 +256,8 @@ class ShadowExecutor final : public Executor {
   }
   void move(const KvCopy& copy) {
     if (copy.from == Tier::pool && copy.to == Tier::pool) {
-      for (int i = 0; i < copy.tokens; ++i) slots_[slot(copy.dst, i)] = slots_[slot(copy.src, i)];
+      for (int i = 0; i < copy.tokens; ++i)
+        slots_[slot(copy.dst, copy.dst_offset + i)] = shifted(slots_[slot(copy.src, copy.src_offset + i)], copy.shift);
       return;
     }
     EXPECT_EQ(copy.tokens, block_tokens_);

@@ -19,6 +19,8 @@ struct PrefixHit {
   std::vector<BlockRef> blocks;  // full blocks from position 0
 };
 
+class SegmentCache;
+
 struct PrefixCache : Observer {
   /// The longest cached run of full blocks that starts at position 0. Pure: it touches no recency and no counter, since
   /// it is repeated on every failed admission. Tokens are compared; a hash alone never makes a hit.
@@ -36,6 +38,8 @@ struct PrefixCache : Observer {
   virtual int size() const = 0;
   /// Checks the structure against the pool.
   virtual bool consistent() const = 0;
+  /// The store of segments that are no prefixes, where there is one (segment_cache.h).
+  virtual SegmentCache* segments() { return nullptr; }
 };
 
 /// One line per technique; `--prefix-cache NAME`.

@@ -20,8 +20,7 @@ Result<Workspace> Workspace::allocate(const ModelInfo& info, int64_t rows) {
   return w;
 }
 
-void DecoderLayer::project(Workspace& w, const LayerRows& rows, std::span<const float> inv_freq,
-                           const KvLayerView& kv) const {
+void DecoderLayer::project(Workspace& w, const LayerRows& rows, std::span<const float> inv_freq) const {
   const ModelInfo& info = config.info;
   const int64_t n = rows.count();
   const MatmulIn in{w.x, n, info.hidden, weights.attention_norm, config.norm_eps};
@@ -38,7 +37,6 @@ void DecoderLayer::project(Workspace& w, const LayerRows& rows, std::span<const 
   };
   rotate(w.q, info.heads);
   rotate(w.k, info.kv_heads);
-  ops.write_kv(w.k, w.v, rows.slots, kv);
 }
 
 void DecoderLayer::attend(Workspace& w, std::span<const AttendSegment> segments, int64_t rows,

@@ -41,8 +41,8 @@ struct DecoderLayer {
   const LayerWeights& weights;
   int window = 0;
 
-  /// q, k, v of the rows, biased, normed per head where the family does, and rotated; k and v go to their slots.
-  void project(Workspace& w, const LayerRows& rows, std::span<const float> inv_freq, const KvLayerView& kv) const;
+  /// q, k, v of the rows, biased, normed per head where the family does, and rotated.
+  void project(Workspace& w, const LayerRows& rows, std::span<const float> inv_freq) const;
   /// x += o_proj(attention(q)).
   void attend(Workspace& w, std::span<const AttendSegment> segments, int64_t rows, const KvLayerView& kv) const;
   /// x += down_proj(silu(gate_proj(norm(x))) * up_proj(norm(x))).

@@ -107,9 +107,15 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
     const DecoderLayer layer{ops_, config_, weights_.layers[l], config_.windows[l]};
     const int number = static_cast<int>(l);
     if (policy != nullptr) policy->before_layer(number);
-    layer.project(w, rows, config_.rope.inv_freq, layers[l]);
-    if (policy != nullptr)
-      policy->before_attention({number, w.x, w.q, w.k, w.v, info.heads, config_.attention_scale, rows.positions, rows.segments, layers[l]});
+    layer.project(w, rows, config_.rope.inv_freq);
+    const LayerView view{number, w.x, w.q, w.k, w.v, info.heads, config_.attention_scale, rows.positions, rows.segments, layers[l]};
+    if (policy != nullptr && !policy->before_write(view)) {
+      CHECK(wanted.empty(), "logits are wanted of a pass that ends in layer {}", l);
+      policy->after_attention(number);
+      return;
+    }
+    ops_.write_kv(w.k, w.v, rows.slots, layers[l]);
+    if (policy != nullptr) policy->before_attention(view);
     if (l + 1 == weights_.layers.size()) {
       if (wanted.empty()) {
         if (policy != nullptr) policy->after_attention(number);

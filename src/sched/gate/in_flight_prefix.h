@@ -18,7 +18,7 @@ class InFlightPrefix final : public AdmissionGate {
     const int length = static_cast<int>(candidate.seq.tokens.size());
     if (candidate.cached_tokens + 1 >= length) return Verdict::yes;
     const int next_block_end = (candidate.cached_tokens / view.block_tokens + 1) * view.block_tokens;
-    if (next_block_end > length) return Verdict::yes;
+    if (next_block_end > static_cast<int>(candidate.seq.exact_tokens().size())) return Verdict::yes;
     // Only those that compute in this step count: to wait for one that stands still itself could be for ever.
     for (const Decided& decided : plan)
       if (computes(decided, candidate.seq, next_block_end)) return Verdict::pass_over;
@@ -30,7 +30,7 @@ class InFlightPrefix final : public AdmissionGate {
   static bool computes(const Decided& decided, const Sequence& candidate, int end) {
     const Sequence& other = *decided.seq;
     return other.request->salt == candidate.request->salt && decided.first_pos < end &&
-           end <= static_cast<int>(other.tokens.size()) &&
+           end <= static_cast<int>(other.exact_tokens().size()) &&
            std::equal(other.tokens.begin(), other.tokens.begin() + end, candidate.tokens.begin());
   }
 };

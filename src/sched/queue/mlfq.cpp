@@ -78,7 +78,8 @@ void Mlfq::on(const Event& event) {
       job.in_iteration = true;
       job.since_ns = 0;
       break;
-    case Event::Kind::ran: ran(job, event); break;
+    case Event::Kind::ran:
+    case Event::Kind::prepared: ran(job, event); break;
     case Event::Kind::sampled:
       job.tokens += event.tokens;
       if (job.in_iteration) job.iteration_ns = job.since_ns;

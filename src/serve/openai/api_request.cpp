@@ -164,6 +164,7 @@ void read_generation_fields(FieldReader& in, GenerationFields& out) {
   in.integer("priority", out.priority, INT32_MIN, INT32_MAX);
   if (in.string("cache_salt", out.cache_salt) && out.cache_salt.empty())
     in.fail(invalid_argument("cache_salt is empty; it must have at least one character", "cache_salt"));
+  out.prompt_cache = read_prompt_cache(in);
   read_response_format(in, out);
   for (const Unhonoured& field : kUnhonoured) in.only(field.name, field.neutral, field.why);
   for (const char* name : kNoEffect) in.ignore(name);
@@ -228,6 +229,8 @@ Result<CompletionRequest> parse_completion_request(const Json& body, const Sampl
   if (const Json* logprobs = in.any("logprobs"); logprobs != nullptr && *logprobs != Json(false))
     in.integer("logprobs", out.sampling.logprobs, 0, kMaxTopLogprobs);
   if (out.echo) out.prompt_logprobs = out.sampling.logprobs;
+  if (out.echo && out.prompt_cache)
+    in.fail(unsupported("echo is true, but a prompt that is put together by prompt_cache is not repeated; leave one of them out", "echo"));
   in.only("suffix", R"([""])", "filling in the middle is not built");
   in.boolean("add_special_tokens", out.add_special_tokens);
   in.boolean("parse_special", out.parse_special);

@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "sched/request.h"
 #include "serve/openai/field_reader.h"
+#include "serve/openai/modular_prompt.h"
 
 namespace sluice {
 
@@ -39,6 +40,7 @@ struct GenerationFields {
   bool skip_special_tokens = true;
   int priority = 0;
   std::string cache_salt;
+  std::optional<PromptCacheFields> prompt_cache;
   std::string user;  // the client, where no keys tell clients apart
   std::vector<std::string> warnings;
 };

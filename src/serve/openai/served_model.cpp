@@ -83,12 +83,13 @@ ServedModel::Refusal ServedModel::complete(const Exchange& exchange) {
                                      "prompt"));
   const Tokenizer& tokenizer = context_.tokenizer;
   const std::vector<TokenId> no_text = tokenizer.encode("", {parsed->add_special_tokens, false});
+  const bool add_special = parsed->add_special_tokens && !parsed->prompt_cache;  // what is before the text brings them
   Tokenized input;
   for (const Prompt& prompt : parsed->prompts) {
     const auto* text = std::get_if<std::string>(&prompt);
     if (text != nullptr) {
       if (Refusal refusal = check_bytes(text->size(), input.param)) return refusal;
-      input.prompts.push_back(tokenizer.encode(*text, {parsed->add_special_tokens, parsed->parse_special}));
+      input.prompts.push_back(tokenizer.encode(*text, {add_special, parsed->parse_special}));
     } else {
       input.prompts.push_back(std::get<std::vector<TokenId>>(prompt));
     }
@@ -101,6 +102,7 @@ ServedModel::Refusal ServedModel::complete(const Exchange& exchange) {
     if (parsed->prompt_logprobs >= 0)
       input.offsets.push_back(text_offsets(tokenizer, ids, static_cast<size_t>(added - ids.begin()), options));
   }
+  if (Refusal refusal = assemble(*parsed, input)) return refusal;
   return generate(ApiKind::completion, *parsed, std::move(input), exchange);
 }
 
@@ -119,7 +121,22 @@ ServedModel::Refusal ServedModel::chat(const Exchange& exchange) {
   for (const TextSegment& segment : *rendered) bytes += segment.text.size();
   if (Refusal refusal = check_bytes(bytes, input.param)) return refusal;
   input.prompts.push_back(context_.tokenizer.encode_segments(*rendered, parsed->add_special_tokens));
+  if (Refusal refusal = assemble(*parsed, input)) return refusal;
   return generate(ApiKind::chat, *parsed, std::move(input), exchange);
+}
+
+ServedModel::Refusal ServedModel::assemble(const GenerationFields& fields, Tokenized& input) const {
+  if (!fields.prompt_cache) return std::nullopt;
+  size_t bytes = fields.prompt_cache->preamble.size();
+  for (const std::string& chunk : fields.prompt_cache->chunks) bytes += chunk.size();
+  if (Refusal refusal = check_bytes(bytes, "prompt_cache.chunks")) return refusal;
+  for (std::vector<TokenId>& prompt : input.prompts) {
+    Result<ModularPrompt> whole = context_.modular.assemble(*fields.prompt_cache, std::move(prompt), context_.tokenizer);
+    if (!whole.ok()) return ApiError(whole.error());
+    prompt = std::move(whole->tokens);
+    input.reuse.push_back(std::move(whole->reuse));
+  }
+  return std::nullopt;
 }
 
 ServedModel::Refusal ServedModel::check_model(const std::string& name) const {
@@ -278,6 +295,7 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
       output->post([generation, news = std::move(news)] { generation->take(news); });
     });
     requests.push_back(engine_request(kind, fields, std::move(input.prompts[i]), seed, exchange));
+    if (!input.reuse.empty()) requests.back().reuse = std::move(input.reuse[i]);
   }
   double retry_after_s = 1;
   const Result<std::vector<RequestId>> added =

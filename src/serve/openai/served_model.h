@@ -15,6 +15,7 @@
 #include "serve/openai/chat_prompt.h"
 #include "serve/openai/generation.h"
 #include "serve/openai/metrics.h"
+#include "serve/openai/modular_prompt.h"
 #include "serve/openai/worker.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -35,6 +36,7 @@ struct ApiContext {
       default_max_tokens;              // where the request gives none; by default 16, for chat the rest of the context
   std::vector<TokenId> eos_token_ids;  // empty: the tokenizer's
   CacheSalt salt = 0;                  // of the model, for the prefix cache
+  ModularPrompts modular;              // schemas, and whether chunks are reused
 };
 
 /// One request with the headers that its answer will carry, whatever it is.
@@ -74,6 +76,7 @@ class ServedModel : public std::enable_shared_from_this<ServedModel> {
     std::vector<std::vector<TokenId>> prompts;
     std::vector<std::string> echo;             // empty, or one per prompt
     std::vector<std::vector<size_t>> offsets;  // as PromptPart's: empty, or one per prompt
+    std::vector<KvReuse> reuse;                // empty, or one per prompt
     const char* param = "prompt";
   };
   using Refusal = std::optional<ApiError>;
@@ -82,6 +85,8 @@ class ServedModel : public std::enable_shared_from_this<ServedModel> {
   Refusal chat(const Exchange& exchange);
   Refusal generate(ApiKind kind, const GenerationFields& fields, Tokenized input, const Exchange& exchange);
   Refusal check_model(const std::string& name) const;
+  /// Puts what prompt_cache names before each prompt.
+  Refusal assemble(const GenerationFields& fields, Tokenized& input) const;
   Refusal check_bytes(size_t bytes, const char* param) const;
   Refusal check_limits(ApiKind kind, const GenerationFields& fields, const Tokenized& input) const;
   Request engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt, uint64_t seed,

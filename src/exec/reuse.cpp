@@ -1,0 +1,61 @@
+#include "exec/reuse.h"
+
+namespace sluice {
+namespace {
+
+/// One token's row of one KV head, of keys or of values.
+struct RowPlace {
+  uint8_t *row, *side;
+
+  RowPlace(const KvLayerView& kv, uint8_t* base, BlockId block, int offset, int head) {
+    uint8_t* tile = base + (static_cast<size_t>(block) * static_cast<size_t>(kv.kv_heads) + static_cast<size_t>(head)) * kv.tile_bytes();
+    row = tile + static_cast<size_t>(offset) * kv.format->row_bytes(kv.head_dim);
+    side = tile + kv.format->side_offset(kv.block_tokens, kv.head_dim) + static_cast<size_t>(offset) * static_cast<size_t>(kv.format->side_bytes);
+  }
+};
+
+void decode(const KvLayerView& kv, const RowPlace& at, float* out) {
+  const float factor = kv.format->decode(at.row, at.side, kv.head_dim, out);
+  for (int i = 0; i < kv.head_dim; ++i) out[i] *= factor;
+}
+
+}  // namespace
+
+void rotate_copied_keys(const Model& model, std::span<const KvLayerView> layers, const KvCopy& copy) {
+  std::vector<float> keys;
+  const std::vector<int32_t> by(static_cast<size_t>(copy.tokens), copy.shift);
+  for (const KvLayerView& kv : layers) {
+    keys.resize(static_cast<size_t>(copy.tokens) * static_cast<size_t>(kv.kv_heads * kv.head_dim));
+    const auto each_row = [&](auto visit) {
+      float* at = keys.data();
+      for (int t = 0; t < copy.tokens; ++t)
+        for (int h = 0; h < kv.kv_heads; ++h, at += kv.head_dim) visit(RowPlace(kv, kv.k, copy.dst, copy.dst_offset + t, h), at);
+    };
+    each_row([&](const RowPlace& place, float* at) { decode(kv, place, at); });
+    model.rotate_keys(by, kv.kv_heads, keys.data());
+    each_row([&](const RowPlace& place, const float* at) { kv.format->encode(at, kv.head_dim, place.row, place.side); });
+  }
+}
+
+bool ReuseProbe::before_write(const LayerView& view) {
+  if (view.layer == 0 && layers_ > 1) return true;
+  const KvLayerView& kv = view.kv;
+  std::vector<float> held(static_cast<size_t>(kv.head_dim));
+  for (const AttendSegment& segment : view.segments)
+    for (int r = 0; r < segment.rows; ++r) {
+      const int slot = segment.first_pos + r;
+      const BlockId block = segment.blocks[slot / kv.block_tokens];
+      const size_t row = static_cast<size_t>(segment.first_row + r) * static_cast<size_t>(kv.kv_heads * kv.head_dim);
+      double sum = 0;
+      for (const auto& [fresh, base] : {std::pair{view.k, kv.k}, {view.v, kv.v}})
+        for (int h = 0; h < kv.kv_heads && layers_ > 1; ++h) {
+          decode(kv, RowPlace(kv, base, block, slot % kv.block_tokens, h), held.data());
+          const float* now = fresh + row + static_cast<size_t>(h * kv.head_dim);
+          for (int i = 0; i < kv.head_dim; ++i) sum += static_cast<double>(now[i] - held[static_cast<size_t>(i)]) * static_cast<double>(now[i] - held[static_cast<size_t>(i)]);
+        }
+      deviation_.push_back(static_cast<float>(sum));
+    }
+  return false;
+}
+
+}  // namespace sluice
