@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "backend/attend_plan.h"
+#include "backend/kv_blocks.h"
 #include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
@@ -34,8 +35,9 @@ struct Attention {
   const AttendArgs& args;
   const RowOps& ops;
   const AttendPlan& plan;
-  AttendTileFn* attend_tile;
+  AttendTileFn* attend_tile;  // of float32 where the format is unpacked
   float* arena;
+  const KvUnpack* unpack;  // of block formats, or null
 
   int group() const { return args.heads / args.kv.kv_heads; }
   int64_t part_floats(const AttendBlock& b) const { return attend_part_floats(b.rows * group(), args.kv.head_dim); }
@@ -95,13 +97,43 @@ struct Attention {
   struct Memory {
     AttendPart merged, next;
     float* scratch;
+    float* unpacked;  // keys, then values of a super-tile, each [kSuperTile][head_dim]; of block formats
   };
   Memory memory_for(const AttendBlock& b) const {
     static thread_local Buffer buffer;
     const int n = b.rows * group();
     const int64_t floats = part_floats(b);
-    float* at = grown(buffer, 2 * floats + static_cast<int64_t>(attend_scratch_floats(n, args.kv.head_dim)));
-    return {part_at(at, n), part_at(at + floats, n), at + 2 * floats};
+    const int64_t scratch = (static_cast<int64_t>(attend_scratch_floats(n, args.kv.head_dim)) + kLanes - 1) / kLanes * kLanes;
+    const int64_t unpacked = unpack != nullptr ? int64_t{2} * kSuperTile * args.kv.head_dim : 0;
+    float* at = grown(buffer, 2 * floats + scratch + unpacked);
+    return {part_at(at, n), part_at(at + floats, n), at + 2 * floats, at + 2 * floats + scratch};
+  }
+
+  // The same tile in float32, as the only block of its table, at position 0.
+  AttendTile unpacked(const AttendBlock& b, AttendTile t, float* memory) const {
+    static constexpr BlockId kTable[] = {0, 0};  // kernels look at the block after it to fetch ahead
+    const KvLayerView& kv = args.kv;
+    const int64_t start = t.tile * kSuperTile, last = t.first_pos + (b.batch_rows >= 0 ? 0 : b.rows - 1);
+    const int64_t lo = std::max(start, args.window > 0 ? t.first_pos - args.window + 1 : 0);
+    const int64_t hi = std::min(start + kSuperTile, last + 1);
+    // Rows of a shared prefix stand behind it.
+    const int64_t open_from = b.batch_rows >= 0 ? hi : t.first_pos / kv.block_tokens * kv.block_tokens;
+    float* const k = memory;
+    float* const v = memory + int64_t{kSuperTile} * kv.head_dim;
+    unpack->read(KvPart::keys, b.kv_head, t.blocks, lo, hi, open_from, k + (lo - start) * kv.head_dim);
+    unpack->read(KvPart::values, b.kv_head, t.blocks, lo, hi, open_from, v + (lo - start) * kv.head_dim);
+    t.first_pos -= start;
+    t.tile = 0;
+    t.kv_type = KvType::f32;
+    t.row_bytes = kv.head_dim * static_cast<int>(sizeof(float));
+    t.side_bytes = 0;
+    t.side_offset = 0;
+    t.k = reinterpret_cast<const uint8_t*>(k);
+    t.v = reinterpret_cast<const uint8_t*>(v);
+    t.block_bytes = 0;
+    t.block_tokens = kSuperTile;
+    t.blocks = kTable;
+    return t;
   }
 
   // Computes the super-tiles [begin, end) of a block, and merges them in order into `merged`, which holds what stands
@@ -112,7 +144,7 @@ struct Attention {
     t.scratch = memory.scratch;
     for (t.tile = begin; t.tile < end; ++t.tile, empty = false, t.again = true) {
       t.part = empty ? merged : memory.next;
-      attend_tile(t);
+      attend_tile(unpack != nullptr ? unpacked(b, t, memory.unpacked) : t);
       if (!empty) ops.attend_merge(merged, t.part, b.rows * group(), args.kv.head_dim);
     }
   }
@@ -169,10 +201,13 @@ void Ops::attend(const AttendArgs& args) const {
     products += int64_t{2} * s.rows * (s.first_pos + s.rows) * args.heads * args.kv.head_dim;
   const bool shared = products >= kSharedProducts;
   plan_attention(args, shared ? pool_.size() : 1, own_plan);
-  const size_t type = static_cast<size_t>(args.kv.format->type);
+  const bool blocks = args.kv.format->block != nullptr;
+  const size_t type = static_cast<size_t>(blocks ? KvType::f32 : args.kv.format->type);
   AttendTileFn* const own = table_.row->attend_tile[type];
+  std::optional<KvUnpack> unpack;
+  if (blocks) unpack.emplace(args.kv, *table_.row);
   const Attention attention{args, *table_.row, plan, own != nullptr ? own : kRefRowOps.attend_tile[type],
-                            grown(own_arena, plan.arena_floats)};
+                            grown(own_arena, plan.arena_floats), unpack ? &*unpack : nullptr};
   pool_.run_if(shared, static_cast<int>(plan.units.size()),
                [&](int task, int) { attention.run(plan.units[static_cast<size_t>(task)]); });
   if (plan.last.empty()) return;
@@ -184,6 +219,7 @@ void Ops::attend(const AttendArgs& args) const {
 void Ops::write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const {
   const OpTimer timer(meter_, [&] { return write_kv_work(static_cast<int64_t>(slots.size()), kv); });
   const KvFormat& format = *kv.format;
+  if (format.block != nullptr) return write_kv_blocks(k, v, slots, kv, *table_.row, pool_);
   KvEncodeFn* const own = table_.row->kv_encode[static_cast<size_t>(format.type)];
   KvEncodeFn* const encode = own != nullptr ? own : format.encode;
   const size_t tile_bytes = kv.tile_bytes(), row_bytes = format.row_bytes(kv.head_dim),

@@ -57,8 +57,10 @@ void add_blocks(const AttendArgs& args, int segment, int queries, AttendPlan& pl
   const AttendSegment& s = args.segments[static_cast<size_t>(segment)];
   const AttendPlan::Prefix prefix = plan.prefix_of[static_cast<size_t>(segment)];
   const int block_rows = std::max(1, queries / (args.heads / args.kv.kv_heads));
-  for (int row = 0; row < s.rows; row += block_rows) {
+  for (int row = 0, rows; row < s.rows; row += rows) {
     AttendBlock b{.segment = segment, .first_row = row, .rows = std::min(block_rows, s.rows - row)};
+    if (args.kv.format->block != nullptr)  // rows of different blocks read different ones open
+      b.rows = std::min(b.rows, args.kv.block_tokens - (s.first_pos + row) % args.kv.block_tokens);
     const int64_t first = s.first_pos + row, last = first + b.rows - 1;
     b.tile_begin = (args.window > 0 ? std::max<int64_t>(0, first - args.window + 1) : 0) / kSuperTile;
     b.tile_end = last / kSuperTile + 1;
@@ -66,6 +68,7 @@ void add_blocks(const AttendArgs& args, int segment, int queries, AttendPlan& pl
     b.prefix_row = prefix.row;
     if (prefix.block >= 0) b.tile_begin = plan.blocks[static_cast<size_t>(prefix.block)].tile_end;
     add_for_heads(args, b, plan);
+    rows = b.rows;
   }
 }
 

@@ -125,7 +125,7 @@ TEST(Attend, EqualsFloat64OnRandomShapes) {
     const HeadShape s = random_shape(rng);
     const OpTable& table = *all[static_cast<size_t>(trial) % all.size()];
     const Ops ops(table, pool);
-    const KvFormat& format = random_format(rng);
+    const KvFormat& format = random_row_format(rng);
     const int block_tokens = kBlockTokens[rng.below(4)];
     std::vector<Sequence> sequences;
     std::vector<Piece> pieces;
@@ -202,7 +202,7 @@ TEST(Attend, AFormatWithoutAKernelIsServedByTheReference) {
   ThreadPool pool(2);
   const HeadShape s;
   const std::vector<Sequence> sequences{Sequence(rng, s, 70)};
-  for (const KvFormat* format : kv_formats()) {
+  for (const KvFormat* format : kv_row_formats()) {
     RowOps without = *tables().back()->row;
     for (auto& f : without.attend_tile) f = nullptr;
     for (auto& f : without.kv_encode) f = nullptr;
@@ -223,7 +223,7 @@ TEST(Attend, TablesAgreeToTheBit) {
     const std::vector<Sequence> sequences{Sequence(rng, s, length, trial % 5 == 0 ? 300 : 1)};
     const int rows = static_cast<int>(rng.between(1, std::min(length, 30)));
     const std::vector<Piece> pieces{{0, length - rows, rows}};
-    const KvFormat& format = random_format(rng);
+    const KvFormat& format = random_row_format(rng);
     const auto reference = attend(Ops(kRefOps, pool), s, sequences, pieces, format, 16);
     for (const OpTable* table : tables())
       EXPECT_TRUE(same_bits(reference, attend(Ops(*table, pool), s, sequences, pieces, format, 16)))
@@ -238,7 +238,7 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
     const bool slow = table == &kRefOps;
     for (int trial = 0; trial < (slow ? 1 : 5); ++trial) {
       const HeadShape s = random_shape(rng);
-      const KvFormat& format = random_format(rng);
+      const KvFormat& format = random_row_format(rng);
       std::vector<Sequence> sequences;
       sequences.emplace_back(rng, s, static_cast<int>(slow ? rng.between(257, 400) : rng.between(500, 1500)));
       sequences.emplace_back(rng, s, static_cast<int>(rng.between(1, 300)));

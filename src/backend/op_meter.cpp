@@ -7,6 +7,10 @@
 
 namespace sluice {
 
+namespace {
+double tile_token_bytes(const KvLayerView& kv) { return static_cast<double>(kv.tile_bytes()) / kv.block_tokens; }
+}  // namespace
+
 OpWork embed_work(DType dtype, int64_t k, int64_t rows) {
   const double row = static_cast<double>(row_bytes(dtype, k)) + 4.0 * static_cast<double>(k);
   return {"embed", static_cast<double>(rows) * row, 0};
@@ -38,12 +42,12 @@ OpWork attend_work(const AttendArgs& args) {
   SharedPrefixes shared;
   find_shared_prefixes(args, attend_shared_rows(args.heads / args.kv.kv_heads), shared);
   for (const SharedPrefixes::Group& g : shared.groups) positions -= static_cast<double>((g.count - 1) * g.tiles * kSuperTile);
-  const double token_bytes = 2.0 * args.kv.kv_heads * static_cast<double>(args.kv.format->tile_bytes(1, args.kv.head_dim));
+  const double token_bytes = 2.0 * args.kv.kv_heads * tile_token_bytes(args.kv);
   return {"attention", positions * token_bytes, 4.0 * pairs * args.heads * args.kv.head_dim};
 }
 
 OpWork write_kv_work(int64_t rows, const KvLayerView& kv) {
-  const double head = 4.0 * kv.head_dim + static_cast<double>(kv.format->tile_bytes(1, kv.head_dim));
+  const double head = 4.0 * kv.head_dim + tile_token_bytes(kv);
   return {"write_kv", 2.0 * static_cast<double>(rows) * kv.kv_heads * head, 0};
 }
 

@@ -59,12 +59,17 @@ struct GatedMlp {
 enum class RopeStyle : uint8_t { half, interleaved };  // pairs (i, i + d/2) as in HF, or (2i, 2i + 1) as in GGUF llama
 
 /// One layer's K and V: each [blocks][kv_heads] tiles of `format`. A slot is block * block_tokens + offset.
+/// Of a block format, blocks that are not full stand in [open tiles][kv_heads] tiles of kKvF16 beside them.
 struct KvLayerView {
   const KvFormat* format = &kKvF32;
   int block_tokens = 16, kv_heads = 0, head_dim = 0;
   uint8_t* k = nullptr;
   uint8_t* v = nullptr;
+  uint8_t* open_k = nullptr;  // of block formats
+  uint8_t* open_v = nullptr;
+  const BlockId* open_tiles = nullptr;  // by block: where its rows stand while it is open; null: at its own number
 
+  BlockId open_tile(BlockId block) const { return open_tiles != nullptr ? open_tiles[block] : block; }
   size_t tile_bytes() const { return format->tile_bytes(block_tokens, head_dim); }
 };
 
@@ -119,7 +124,8 @@ class Ops {
             int heads, int head_dim, int rotary_dims, RopeStyle style) const;
   /// gate = silu(gate) * up, element-wise over `count` values.
   void silu_mul(float* gate, const float* up, int64_t count) const;
-  /// Stores rows k, v [rows, kv_heads, head_dim] into slots.
+  /// Stores rows k, v [rows, kv_heads, head_dim] into slots. Those of a block format go to their open tiles; a block whose
+  /// last slot is written is sealed, and the rows of its earlier ones have been written.
   void write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const;
   /// Causal attention over paged KV with an online softmax; never holds the score matrix.
   void attend(const AttendArgs& args) const;

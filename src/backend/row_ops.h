@@ -5,7 +5,7 @@
 // The arithmetic of attention, which every ISA follows to the bit:
 //  - positions are cut into super-tiles of 256 at absolute positions; a row's part of a super-tile is the interval
 //    [lo, hi) of its positions that the row sees there;
-//  - K[t] and V[t] are what the KV format decodes to, in float32, before the factors f(t) and g(t) of their rows, which are 1
+//  - K[t] and V[t] are what the KV format decodes to for this row, in float32, before the factors f(t) and g(t) of their rows, which are 1
 //    where it has none, and kFp8Factor of fp8 (quant/kv/kv_format.h);
 //  - score(t) = f(t) * sum over d of q[d] * K[t][d], one fused multiply-add per d, d ascending;
 //  - m = max over t of score(t), times scale; p(t) = exp(fma(score(t), scale, -m));
@@ -102,6 +102,8 @@ using SiluMulFn = void(float* gate, const float* up, int64_t count);
 using AddFn = void(float* x, const float* y, int64_t count);
 /// KvFormat::encode.
 using KvEncodeFn = void(const float* x, int head_dim, uint8_t* row, uint8_t* side);
+/// KvBlockCodec::decode.
+using KvDecodeFn = void(KvPart part, const uint8_t* tile, int block_tokens, int head_dim, int first, int count, float* x);
 
 /// What an ISA gives for everything but matmul.
 struct RowOps {
@@ -113,6 +115,7 @@ struct RowOps {
   SiluMulFn* silu_mul;
   AddFn* add;
   KvEncodeFn* kv_encode[kNumKvTypes];  // by KvType; null: the format's own
+  KvDecodeFn* kv_decode[kNumKvTypes];  // of block formats, and of f16, in which open blocks stand; null: the same
 };
 
 extern const RowOps kRefRowOps;

@@ -153,7 +153,7 @@ TEST(Rows, Add) {
 
 TEST(Rows, WriteKvGivesTheFormatsBytesInTheRightSlot) {
   Rng rng(4);
-  for (const KvFormat* format : kv_formats())
+  for (const KvFormat* format : kv_row_formats())
     for (int head_dim : {1, 7, 8, 20, 64, 200}) {
       const int kv_heads = 3, block_tokens = 5, blocks = 9;
       std::vector<int64_t> slots;

@@ -60,7 +60,7 @@ TEST(Attend, SharedPrefixesChangeNoBit) {
       HeadShape s = random_shape(rng);
       if (slow) s.head_dim = std::min(s.head_dim, 24);
       if (s.window > 0 && trial % 2 == 0) s.window = 1000;
-      const KvFormat& format = random_format(rng);
+      const KvFormat& format = random_row_format(rng);
       const int block_tokens = kBlockTokens[rng.below(4)];
       const Families f = random_families(rng, s, block_tokens, slow ? 700 : 1600);
       PagedKv kv(

@@ -1,18 +1,21 @@
 #pragma once
-// The bytes of the KV cache: for every layer K and V as [blocks][kv_heads] tiles of a format (quant/kv/kv_format.h).
+// The bytes of the KV cache: for every layer K and V as [blocks][kv_heads] tiles of a format (quant/kv/kv_format.h). Of a
+// block format, the tiles of open blocks, in full, stand beside them.
 
 #include <span>
 #include <vector>
 
 #include "exec/kv_store.h"
+#include "exec/open_blocks.h"
 #include "tensor/buffer.h"
 
 namespace sluice {
 
 class KvArena final : public KvStore {
  public:
-  /// Address space for `blocks` blocks; pages are touched when blocks are first written.
-  static Result<KvArena> allocate(const KvSpec& spec, const KvFormat& format, int blocks, int block_tokens);
+  /// Address space for `blocks` blocks; pages are touched when blocks are first written. Of a block format, `open_blocks`
+  /// may be open at once, between prepare() and finish(); 0: all of them, at any time.
+  static Result<KvArena> allocate(const KvSpec& spec, const KvFormat& format, int blocks, int block_tokens, int open_blocks = 0);
   /// Bytes that one block takes over all layers, side streams included.
   static size_t block_bytes(const KvSpec& spec, const KvFormat& format, int block_tokens);
 
@@ -22,9 +25,14 @@ class KvArena final : public KvStore {
   bool get(BlockId block, uint8_t* bytes) override;
   void put(BlockId block, const uint8_t* bytes) override;
   void put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) override;
+  void prepare(const StepPlan& plan) override;
+  void finish(const StepPlan& plan) override;
+  /// Of a block format: blocks that have rows in full now.
+  int open_blocks() const { return open_.open_count(); }
 
  private:
-  Buffer buffer_;
+  Buffer buffer_, open_buffer_;
+  OpenBlocks open_;  // of a block format, unless all blocks may be open
   std::vector<KvLayerView> layers_;
 };
 

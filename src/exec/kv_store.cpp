@@ -19,7 +19,7 @@ Result<std::unique_ptr<KvStore>> open_kv_store(const KvSpec& spec, const KvForma
     SLUICE_TRY(auto arena, LayeredArena::open(spec, format, options));
     return std::unique_ptr<KvStore>(std::move(arena));
   }
-  SLUICE_TRY(KvArena arena, KvArena::allocate(spec, format, options.blocks, options.block_tokens));
+  SLUICE_TRY(KvArena arena, KvArena::allocate(spec, format, options.blocks, options.block_tokens, options.open_blocks));
   return std::unique_ptr<KvStore>(std::make_unique<KvArena>(std::move(arena)));
 }
 

@@ -29,8 +29,10 @@ class KvStore {
   /// Bytes [at, at + bytes.size()) of one, where in_parts(): during a forward pass too, of layers that have not begun.
   virtual void put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) = 0;
   virtual bool in_parts() const { return true; }
-  /// Makes the blocks of all items reachable; before a step.
+  /// Makes the blocks of all items reachable; before a step, and before its copies.
   virtual void prepare(const StepPlan&) {}
+  /// All rows of the plan have been computed.
+  virtual void finish(const StepPlan&) {}
   /// The table of an item of the plan that was prepared, in blocks of layers().
   virtual std::span<const BlockId> table(const StepPlan& plan, size_t item) const { return plan.items[item].blocks; }
   /// What is to look on in every forward pass; null: nothing.
@@ -52,6 +54,7 @@ struct KvOffload {
 struct KvStoreOptions {
   std::string_view allocator = "paged";  // --kv-allocator
   int blocks = 0, block_tokens = 16;     // of the pool
+  int open_blocks = 0;  // of a block format: how many may be open at once; 0: all
   // Of virtual: tokens of a kernel's tile, which divide a block, sequences that run at once, and the longest.
   int tile_tokens = 16, slots = 256, max_model_len = 2048;
   int most_groups = 0;  // page groups mapped at once; 0: as many as vm.max_map_count allows

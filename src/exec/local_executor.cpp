@@ -93,6 +93,7 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   if (evictor_ != nullptr && evictor_->observer() != nullptr) looks_on = evictor_->observer();
   if (!tokens_.empty()) model_.forward({tokens_, positions_, slots_, segments_, logit_rows_, looks_on}, kv_->layers(), logits_.data());
   finish_tiers();
+  kv_->finish(plan);
   const Nanos computed = clock_.now();
 
   finite_.assign(wanted_.size(), 0);

@@ -43,6 +43,7 @@ void BlockPool::drop_ref(BlockId id) {
   if (refs_[id] == 0) {
     CHECK(!cached_[id], "block {} left a prefix cache that still lists it", id);
     put_back(id);
+    freed_.push_back(id);
   }
 }
 

@@ -65,6 +65,8 @@ class BlockPool {
     add_ref(id);
     return BlockRef(this, id);
   }
+  /// Blocks that have become free since the last call, though they may be in use again.
+  std::vector<BlockId> take_freed() { return std::exchange(freed_, {}); }
   bool is_free(BlockId id) const { return id < refs_.size() && refs_[id] == 0; }
 
   int total() const { return static_cast<int>(refs_.size()); }
@@ -91,6 +93,7 @@ class BlockPool {
   std::vector<bool> cached_;
   std::vector<BlockId> free_;  // taken from the back; a fresh pool hands out ascending ids, so that early blocks adjoin
   std::vector<uint32_t> place_;  // in free_, by block, of those that are free
+  std::vector<BlockId> freed_;   // since take_freed()
   int idle_cached_ = 0;
 };
 

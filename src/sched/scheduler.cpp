@@ -317,8 +317,9 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
   auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks - reclaimed; };
   for (const BlockRef& block : hit.blocks) reclaimed += draft.given_up.contains(block.id());
   // The last token is always computed: its logits are what the sequence came for. When the hit covers it too, its block
-  // is copied on write; without a block to copy to, that block is computed anew in place of the cached one.
-  if (hit.blocks.size() * pool_.block_tokens() == seq.tokens.size() && available() <= 0) {
+  // is copied on write; without a block to copy to, or where it is sealed, that block is computed anew in place of the
+  // cached one.
+  if (hit.blocks.size() * pool_.block_tokens() == seq.tokens.size() && (available() <= 0 || config_.seals_blocks)) {
     reclaimed -= draft.given_up.contains(hit.blocks.back().id());
     hit.blocks.pop_back();
   }
@@ -477,6 +478,7 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
   }
   fetch_for_waiting(plan, now);
   if (!plan.empty()) plan.ended.swap(ended_);
+  plan.freed = pool_.take_freed();
   return plan;
 }
 
@@ -497,6 +499,13 @@ FinishReason finish_of(const Sequence& seq, TokenId token, int max_model_len) {
 
 }  // namespace
 
+/// From where a child can go on that is to have `computed` positions of its parent: what the parent has open can be copied.
+int Scheduler::restart(int computed, const Sequence& parent) const {
+  const int block = computed / pool_.block_tokens();
+  const bool sealed = config_.seals_blocks && block < parent.computed / pool_.block_tokens();
+  return sealed ? block * pool_.block_tokens() : computed;
+}
+
 void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   const Sequence& parent = at(fork.parent);
   auto child = std::make_unique<Sequence>();
@@ -512,7 +521,7 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   announce(*child);
   if (child->state == Sequence::State::running) {
     // The last kept token is computed again by the child, for logits of its own.
-    child->computed = std::min(parent.computed, tokens - 1);
+    child->computed = restart(std::min(parent.computed, tokens - 1), parent);
     const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();
     for (int i = 0; i < blocks; ++i) child->table.push(parent.table[i]);
     running_.push_back(child.get());

@@ -36,6 +36,7 @@ struct SchedulerConfig {
   int long_prefill_token_threshold = 0;  // most positions of one sequence in one step; 0: no such limit
   int max_scored_rows = kMaxScoredRows;  // most positions of one step that yield logprobs of prompts
   int cache_reuse = 0;  // least tokens of a waiting prompt that are reused from elsewhere in the prefix cache; 0: none are looked for
+  bool seals_blocks = false;  // nobody may go on in the middle of a full block: its KV format encodes whole ones
 };
 
 struct SchedulerPolicies {
@@ -165,6 +166,7 @@ class Scheduler {
   /// Takes the executor's word on what was loaded, before anything else of the step counts.
   void settle_tiers(const StepPlan& plan, const StepResult& result, Nanos now);
   void release(Sequence& seq, Nanos now);
+  int restart(int computed, const Sequence& parent) const;
   void fork(const Fork& fork, Outcome& outcome, Nanos now);
   Outcome regroup(Regroup change, Nanos now);
   SeqId youngest_held() const;

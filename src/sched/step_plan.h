@@ -38,6 +38,7 @@ struct PlanItem {
 };
 
 struct StepPlan {
+  std::vector<BlockId> freed;  // blocks that nobody has held for a time since the plan before; first of all
   std::vector<KvCopy> copies;  // as if done before the items, in order
   std::vector<KvEviction> evictions;  // as if done after these and before the items
   std::vector<SeqId> ended;    // sequences that have ended or given up their KV since the last plan

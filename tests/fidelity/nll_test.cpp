@@ -24,8 +24,8 @@ std::unique_ptr<LoadedModel> load(std::shared_ptr<TensorSource> source, const st
 }
 
 KvArena kv_for(Model& model, const KvFormat& format, size_t tokens) {
-  constexpr int kBlock = 16;
-  return std::move(KvArena::allocate(model.kv(), format, static_cast<int>(tokens) / kBlock + 1, kBlock)).value();
+  const int block = format.fitting_block(16);
+  return std::move(KvArena::allocate(model.kv(), format, static_cast<int>(tokens) / block + 1, block)).value();
 }
 
 std::vector<double> nll_of(Model& model, const KvFormat& kv_format, const Texts& texts) {
@@ -146,7 +146,8 @@ TEST_P(NllTest, Int8WeightsLoseNothingWithAScalePer32Or128) {
 double most_of(const KvFormat& kv, double most_of_int8) {
   switch (kv.type) {
     case KvType::fp8: return 10 * most_of_int8;
-    case KvType::int4: return 6 * most_of_int8;
+    case KvType::int4: case KvType::kivi4: return 6 * most_of_int8;
+    case KvType::kivi2: return 60 * most_of_int8;
     default: return most_of_int8;
   }
 }
@@ -164,7 +165,7 @@ TEST_P(NllTest, NarrowKvCostsWhatItsWidthSays) {
                 paired.interval, 100 * paired.share(), 100 * paired.interval_share());
     EXPECT_NE(paired.difference, 0) << kv->name;
     // Four bits and one scale for heads of 8 dims (stories260K) lose most of what the model knows: shown, and no bound asked.
-    if (kv == &kKvInt4 && loaded->model->info().head_dim < 32) continue;
+    if ((kv == &kKvInt4 || kv == &kKvKivi2) && loaded->model->info().head_dim < 32) continue;
     EXPECT_LE(std::fabs(paired.share()) + paired.interval_share(),
               kv == &kKvF16 ? kMostShare : most_of(*kv, GetParam().most_of_int8_kv))
         << kv->name;

@@ -48,6 +48,7 @@ struct EngineSetup {
   Nanos max_queue_delay = 0;
   bool segments = false;  // a store of them, and requests that have some
   int cache_reuse = 0;    // the books are checked then, and not the outputs, which depend on what the cache holds
+  bool seals_blocks = false;
   std::string text() const {
     return fmt::format(
         "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
@@ -55,7 +56,7 @@ struct EngineSetup {
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
         cache->name, preempt->name, admission->name, allocator->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
         host_blocks, disk_blocks, tier->name, restore->name, lose_every, retention->name, retains.budget_tokens, retains.prompt_share, retains.stride_tokens,
-        segments ? fmt::format(", segments, {} reused", cache_reuse) : "");
+        segments ? fmt::format(", segments, {} reused", cache_reuse) : "", seals_blocks ? ", blocks are sealed" : "");
   }
 };
 
@@ -129,6 +130,7 @@ EngineSetup random_setup(Rng& rng) {
   }
   if (rng.below(2) == 0) s.weights = {{"a", 2}, {"b", 0.5}};
   if (s.queue->aging > 0) s.aging = static_cast<Nanos>(rng.between(1, 1000)) * 1'000;
+  s.seals_blocks = s.retention == &retention_catalog()[0] && rng.below(2) == 0;  // what is let go of is moved within blocks
   return s;
 }
 
@@ -160,10 +162,11 @@ struct World {
     policies.retention = std::move(*retention);
     if (policies.retention->evicts()) executor.retention = policies.retention;
     executor.lose_every = s.lose_every;
+    executor.seals_blocks = s.seals_blocks;
     EngineConfig config;
     config.tiers = {s.host_blocks, s.disk_blocks, s.block_tokens};
     config.limits.slo_ttft_ms = s.slo_ttft_ms;
-    config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold, s.max_scored_rows};
+    config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold, s.max_scored_rows, s.seals_blocks};
     config.kv_blocks = s.blocks;
     config.block_tokens = s.block_tokens;
     config.vocab_size = vocab;
@@ -311,7 +314,7 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
 }
 
 /// What all schedules together have reached.
-struct Reached { uint64_t kept = 0, segments = 0, detours = 0, preemptions = 0, copies = 0, hits = 0, recomputed = 0, loaded = 0, fetched = 0, lost = 0, evictions = 0, replayed = 0; };
+struct Reached { uint64_t kept = 0, segments = 0, detours = 0, preemptions = 0, copies = 0, hits = 0, recomputed = 0, loaded = 0, fetched = 0, lost = 0, evictions = 0, replayed = 0, open_rows = 0; };
 
 void run_schedule(uint64_t seed, Reached& reached) {
   Rng rng(seed);
@@ -397,6 +400,7 @@ void run_schedule(uint64_t seed, Reached& reached) {
   reached.evictions += stats.kv_evictions;
   if (stats.kv_evictions > 0) reached.replayed += stats.tokens_recomputed;
   EXPECT_EQ(stats.kv_evictions, static_cast<uint64_t>(world.executor.evictions));
+  reached.open_rows += static_cast<uint64_t>(world.executor.copied_rows);
 }
 
 TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
@@ -417,6 +421,7 @@ TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
   EXPECT_GT(reached.lost, 100u);
   EXPECT_GT(reached.evictions, 1000u);
   EXPECT_GT(reached.replayed, 1000u) << "no sequence that had let go of something was preempted";
+  EXPECT_GT(reached.open_rows, 1000u);
 }
 
 TEST(Schedule, OldestNeverStarvesUnderFcfs) {

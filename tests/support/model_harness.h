@@ -66,6 +66,7 @@ struct LoadedModel {
 class TestSequence {
  public:
   TestSequence(Model& model, int capacity_tokens, int block_tokens = 16, const KvFormat& kv = kKvF32) : model_(model) {
+    block_tokens = kv.fitting_block(block_tokens);
     const KvGroup& group = model.kv().groups.at(0);
     const int blocks = (capacity_tokens + block_tokens - 1) / block_tokens;
     const size_t layer_bytes =
@@ -74,6 +75,14 @@ class TestSequence {
     for (int l = 0; l < group.layers; ++l) {
       uint8_t* k = memory_.data() + 2 * layer_bytes * static_cast<size_t>(l);
       layers_.push_back({&kv, block_tokens, group.kv_heads, group.head_dim, k, k + layer_bytes});
+    }
+    if (kv.block != nullptr) {
+      const size_t open_bytes = static_cast<size_t>(blocks) * group.kv_heads * kKvF16.tile_bytes(block_tokens, group.head_dim);
+      open_ = std::move(Buffer::allocate(2 * open_bytes * layers_.size())).value();
+      for (size_t l = 0; l < layers_.size(); ++l) {
+        layers_[l].open_k = open_.data() + 2 * open_bytes * l;
+        layers_[l].open_v = layers_[l].open_k + open_bytes;
+      }
     }
     blocks_.resize(static_cast<size_t>(blocks));
     std::iota(blocks_.begin(), blocks_.end(), BlockId{0});
@@ -116,7 +125,7 @@ class TestSequence {
 
  private:
   Model& model_;
-  Buffer memory_;
+  Buffer memory_, open_;
   std::vector<KvLayerView> layers_;
   std::vector<BlockId> blocks_;
   int capacity_ = 0, length_ = 0;

@@ -45,11 +45,11 @@ struct Sequence {
         v(normals(rng, static_cast<size_t>(n) * s.kv_heads * s.head_dim)) {}
 };
 
-/// Paged KV with shuffled blocks; what is not written holds NaN.
+/// Paged KV with shuffled blocks, all of which may be open; what is not written holds NaN.
 struct PagedKv {
   const HeadShape& shape;
   KvLayerView view;
-  std::vector<uint8_t> k, v;
+  std::vector<uint8_t> k, v, open_k, open_v;
   std::vector<BlockId> free;
 
   PagedKv(const HeadShape& s, const KvFormat& format, int block_tokens, int blocks, Rng& rng) : shape(s) {
@@ -57,6 +57,11 @@ struct PagedKv {
     k.assign(bytes, 0xff);
     v.assign(bytes, 0xff);
     view = {&format, block_tokens, s.kv_heads, s.head_dim, k.data(), v.data()};
+    if (format.block != nullptr) {
+      open_k.assign(kKvF16.tile_bytes(block_tokens, s.head_dim) * static_cast<size_t>(s.kv_heads * blocks), 0xff);
+      open_v = open_k;
+      view.open_k = open_k.data(), view.open_v = open_v.data();
+    }
     free.resize(static_cast<size_t>(blocks));
     std::iota(free.begin(), free.end(), BlockId{0});
     for (size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[rng.below(i)]);
@@ -90,7 +95,7 @@ inline HeadShape random_shape(Rng& rng) {
 }
 
 constexpr int kBlockTokens[] = {1, 3, 16, 256};
-inline const KvFormat& random_format(Rng& rng) { return *kv_formats()[rng.below(kNumKvTypes)]; }
+inline const KvFormat& random_row_format(Rng& rng) { return *kv_row_formats()[rng.below(kNumRowKvTypes)]; }
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;

@@ -1,7 +1,8 @@
 #pragma once
 // An executor without a model that checks every promise of docs/contracts/kv.md. It remembers, for each slot of the pool,
 // which exact token prefix was computed into it. An item whose earlier positions do not hold the KV of its own tokens is
-// a failure: a block was shared, evicted, copied or overwritten wrongly. The "model" samples a hash of the whole prefix,
+// a failure: a block was shared, evicted, copied or overwritten wrongly. With `seals_blocks` it forgets the open rows of a block that
+// was freed, and a full block may be written from its start alone. The "model" samples a hash of the whole prefix,
 // so one wrong token anywhere changes everything after it.
 
 #include <gtest/gtest.h>
@@ -65,6 +66,8 @@ class ShadowExecutor final : public Executor {
     result_ = {};
     int scored = 0;
     void_blocks_.clear();
+    for (const BlockId block : plan.freed)
+      if (seals_blocks && !sealed_.contains(block)) std::fill_n(slots_.begin() + slot(block, 0), block_tokens_, 0);
     for (const KvCopy& copy : plan.copies) move(copy);
     for (const SeqId id : plan.ended) held_.erase(id);
     for (const KvEviction& eviction : plan.evictions) evict(eviction);
@@ -109,6 +112,7 @@ class ShadowExecutor final : public Executor {
           if (held != nullptr) held->push_back(pos);
           EXPECT_TRUE(written.insert(at).second) << "two sequences write slot " << at;
           slots_[at] = prefix;
+          write(item.blocks[pos / block_tokens_], pos % block_tokens_);
         }
       }
       if (item.samples) done.token = sampled(*item.request, prefix, item.sample);
@@ -126,6 +130,8 @@ class ShadowExecutor final : public Executor {
   }
 
   int max_step_tokens = 0, max_scored_rows = 0, steps = 0, detours = 0;
+  bool seals_blocks = false;
+  int copied_rows = 0;  // of open blocks
   /// Every so many-th block that another tier saves or gives back is lost; 0: none.
   int lose_every = 0;
   int lost = 0;
@@ -256,8 +262,11 @@ class ShadowExecutor final : public Executor {
   }
   void move(const KvCopy& copy) {
     if (copy.from == Tier::pool && copy.to == Tier::pool) {
+      EXPECT_FALSE(seals_blocks && copy.tokens > 0 && sealed_.contains(copy.src)) << "a part of sealed block " << copy.src << " is copied";
       for (int i = 0; i < copy.tokens; ++i)
         slots_[slot(copy.dst, copy.dst_offset + i)] = shifted(slots_[slot(copy.src, copy.src_offset + i)], copy.shift);
+      sealed_.erase(copy.dst);
+      if (seals_blocks) copied_rows += copy.tokens;
       return;
     }
     EXPECT_EQ(copy.tokens, block_tokens_);
@@ -278,7 +287,14 @@ class ShadowExecutor final : public Executor {
       void_blocks_.insert(copy.dst);
     } else {
       for (int i = 0; i < block_tokens_; ++i) slots_[slot(copy.dst, i)] = bytes[static_cast<size_t>(i)];
+      sealed_.insert(copy.dst);
     }
+  }
+  /// A row is written: a block is open from its first row on until its last.
+  void write(BlockId block, int offset) {
+    EXPECT_FALSE(seals_blocks && offset > 0 && sealed_.contains(block)) << "row " << offset << " of sealed block " << block << " is written";
+    if (offset == 0) sealed_.erase(block);
+    if (offset == block_tokens_ - 1) sealed_.insert(block);
   }
   static float score(uint64_t prefix) { return -static_cast<float>(prefix % 9973); }
   int slot(BlockId block, int offset) const { return static_cast<int>(block) * block_tokens_ + offset; }
@@ -288,6 +304,7 @@ class ShadowExecutor final : public Executor {
   std::vector<uint64_t> slots_;
   std::map<std::pair<Tier, BlockId>, std::vector<uint64_t>> tiers_;
   std::unordered_set<BlockId> void_blocks_;  // of this step: loaded, and lost
+  std::unordered_set<BlockId> sealed_;
   int moved_ = 0;
   std::map<SeqId, std::vector<int32_t>> held_;  // under retention: positions by slot
   StepResult result_;

@@ -174,14 +174,16 @@ inline float fold_max(Vec x) {
 
 #include "backend/cpu/attend_kernels.inc"
 #include "backend/cpu/kv_encode.inc"
+#include "backend/cpu/kv_decode.inc"
 
 }  // namespace
 
 constinit const RowOps kAvx2RowOps = [] {
-  RowOps ops = {{}, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, {}};
+  RowOps ops = {{}, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, {}, {}};
   for (int i = 0; i < kNumKvTypes; ++i) {
     ops.attend_tile[i] = kAttendTiles[i];
     ops.kv_encode[i] = kKvEncoders[i];
+    ops.kv_decode[i] = kKvDecoders[i];
   }
   return ops;
 }();

@@ -15,7 +15,7 @@ namespace sluice {
 namespace {
 
 class KvFormats : public testing::TestWithParam<const KvFormat*> {};
-INSTANTIATE_TEST_SUITE_P(Catalog, KvFormats, testing::ValuesIn(kv_formats().begin(), kv_formats().end()),
+INSTANTIATE_TEST_SUITE_P(Catalog, KvFormats, testing::ValuesIn(kv_row_formats().begin(), kv_row_formats().end()),
                          [](const auto& info) { return std::string(info.param->name); });
 
 std::vector<float> round_trip(const KvFormat& f, const std::vector<float>& x) {
@@ -42,7 +42,7 @@ TEST_P(KvFormats, StandsAtItsTypeAndAddsUp) {
       EXPECT_EQ(f.side_offset(tokens, dim), static_cast<size_t>(tokens) * f.row_bytes(dim));
       EXPECT_EQ(f.tile_bytes(tokens, dim), static_cast<size_t>(tokens) * f.tile_bytes(1, dim));
     }
-  const size_t bytes_of_64[kNumKvTypes] = {256, 128, 128, 68, 64, 36};
+  const size_t bytes_of_64[kNumRowKvTypes] = {256, 128, 128, 68, 64, 36};
   EXPECT_EQ(f.tile_bytes(1, 64), bytes_of_64[static_cast<size_t>(f.type)]);
 }
 
