@@ -1,6 +1,7 @@
 #include "apps/engine_stack.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "apps/catalog_help.h"
 #include "apps/matrix_types.h"
@@ -37,37 +38,40 @@ size_t work_bytes(const ModelInfo& info, const EngineOptions& options) {
   return static_cast<size_t>(rows * row_floats + samples * info.vocab_size) * sizeof(float) + kRest;
 }
 
-std::string kv_format_names() {
-  std::string names = "auto";
-  for (const KvFormat* format : kv_formats()) names += fmt::format(", {}", format->name);
-  return names;
+/// Nothing for auto.
+Result<std::optional<KvFormats>> named_kv_formats(std::string_view name) {
+  if (name == "auto") return std::optional<KvFormats>{};
+  SLUICE_TRY(KvFormats formats, KvFormats::parse(name));
+  return std::optional(std::move(formats));
 }
 
-/// Null for auto.
-Result<const KvFormat*> named_kv_format(std::string_view name) {
-  if (name == "float32") name = "f32";
-  if (name == "float16" || name == "half") name = "f16";
-  if (name == "bfloat16") name = "bf16";
-  if (name == "fp8_e4m3") name = "fp8";
-  for (const KvFormat* format : kv_formats())
-    if (name == format->name) return format;
-  if (name == "auto") return nullptr;
-  return invalid_argument(fmt::format("--kv-cache-dtype '{}' is not known; it is one of {}", name, kv_format_names()),
-                          "--kv-cache-dtype");
-}
-
-Result<const KvFormat*> find_kv_format(std::string_view name, const TensorSource& source) {
-  SLUICE_TRY(const KvFormat* named, named_kv_format(name));
-  if (named != nullptr) return named;
+Result<KvFormats> find_kv_formats(std::string_view name, const TensorSource& source) {
+  SLUICE_TRY(std::optional<KvFormats> named, named_kv_formats(name));
+  if (named) return *std::move(named);
   // As precise as the weights: float32 models keep float32, everything else has had less than f16's 11 bits to begin
   // with.
   const KvFormat* widest = &kKvF16;
   for (const TensorInfo& tensor : source.tensors()) {
     if (tensor.shape.rank != 2) continue;
-    if (tensor.dtype == DType::f32) return &kKvF32;
+    if (tensor.dtype == DType::f32) return KvFormats(kKvF32);
     if (tensor.dtype == DType::bf16) widest = &kKvBF16;
   }
-  return widest;
+  return KvFormats(*widest);
+}
+
+/// What formats ask of the blocks.
+Status check_blocks(const KvFormats& formats, const EngineOptions& options) {
+  const int tokens = options.block_tokens, fitting = formats.fitting_block(tokens);
+  if (tokens > 0 && fitting != tokens && tokens != EngineOptions{}.block_tokens)
+    return invalid_argument(fmt::format("--block-size is {}; --kv-cache-dtype {} encodes {} tokens together: give a multiple of them", tokens,
+                                        formats.name(), formats.fitting_block(1)),
+                            "--block-size");
+  if (options.kv_allocator == "virtual" && (formats.seals() || formats.single() == nullptr))
+    return invalid_argument(fmt::format("--kv-allocator virtual with --kv-cache-dtype {}: a page group holds the tokens of one format that encodes each by "
+                                        "itself; leave the allocator at paged",
+                                        formats.name()),
+                            "--kv-allocator");
+  return {};
 }
 
 }  // namespace
@@ -149,8 +153,9 @@ void EngineFlags::declare(OptionSet& o) {
   o.add("--memory-utilization", memory_utilization,
         "share of the memory that is free at start which weights and KV cache may take");
   o.add("--kv-cache-dtype", kv_cache_dtype,
-        fmt::format("{}; auto is as precise as the weights; int8 and fp8 take half of f16, int4 a quarter, and are approximate",
-                    kv_format_names()));
+        fmt::format("auto, {}; or several with their layers, as in f16:0-3,kivi2. auto is as precise as the weights; int8 and fp8 take half of f16, int4 a "
+                    "quarter, kivi2 3 bits a value, kivi4 5, gear4 6, and are approximate",
+                    KvFormats::known_names()));
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
   offload.declare(o);
   o.add("--cache-reuse", engine.cache_reuse,
@@ -179,7 +184,8 @@ Status EngineFlags::check() const {
     return invalid_argument(fmt::format("--block-size is {}; it must be from 1 to 256", engine.block_tokens), "--block-size");
   if (kv_page_group.bytes < 4 << 10 || kv_page_group.bytes > 2 << 20)
     return invalid_argument(fmt::format("--kv-page-group-size is {}; it must be from 4 KiB to 2 MiB", kv_page_group.bytes), "--kv-page-group-size");
-  SLUICE_TRY([[maybe_unused]] const KvFormat* named, named_kv_format(kv_cache_dtype));
+  SLUICE_TRY(const std::optional<KvFormats> named, named_kv_formats(kv_cache_dtype));
+  if (named) SLUICE_TRY_STATUS(check_blocks(*named, engine));
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
   SLUICE_TRY_STATUS(tiers.check(engine));
   SLUICE_TRY_STATUS(offload.check(engine));
@@ -193,11 +199,12 @@ Status EngineFlags::check() const {
 Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan) {
   SLUICE_TRY_STATUS(flags.check());
   KvSizing sizing;
-  SLUICE_TRY(sizing.format, find_kv_format(flags.kv_cache_dtype, source));
+  SLUICE_TRY(sizing.formats, find_kv_formats(flags.kv_cache_dtype, source));
+  SLUICE_TRY_STATUS(sizing.formats.check(plan.info.layers));
   const EngineOptions& o = flags.engine;
   const int64_t positions = plan.info.max_positions;
   const auto retention = retention_of(o);
-  SLUICE_TRY_STATUS(KvEvictor::check(*retention, *sizing.format, plan.info));
+  for (int l = 0; l < plan.info.layers; ++l) SLUICE_TRY_STATUS(KvEvictor::check(*retention, sizing.formats.of(l), plan.info));
   // Slots that a context takes, which under KV retention are fewer than its tokens.
   const auto slots_of = [&](int64_t tokens) { return int64_t{retention->slots_to_hold(static_cast<int>(tokens), static_cast<int>(tokens))}; };
   if ((retention->positions_in_cache() ? slots_of(o.max_model_len) : o.max_model_len) > positions)
@@ -206,19 +213,29 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
                                         o.max_model_len, positions,
                                         retention->evicts() && !retention->positions_in_cache() ? "; --kv-retention sink-window, which counts positions within the cache, goes beyond" : ""),
                             "--max-model-len");
+  sizing.tile_tokens = sizing.formats.fitting_block(o.block_tokens);
   sizing.block_tokens = o.kv_allocator == "virtual"
-                            ? VirtualArena::page_group_tokens(plan.kv, *sizing.format, o.block_tokens, static_cast<size_t>(flags.kv_page_group.bytes))
-                            : o.block_tokens;
-  sizing.block_bytes = KvArena::block_bytes(plan.kv, *sizing.format, sizing.block_tokens);
+                            ? VirtualArena::page_group_tokens(plan.kv, *sizing.formats.single(), o.block_tokens, static_cast<size_t>(flags.kv_page_group.bytes))
+                            : sizing.tile_tokens;
+  sizing.block_bytes = KvArena::block_bytes(plan.kv, sizing.formats, sizing.block_tokens);
   SLUICE_TRY(sizing.offload, flags.offload.resolve(plan.info.layers));
+  if (!sizing.offload.layers.empty() && (sizing.formats.seals() || sizing.formats.single() == nullptr))
+    return invalid_argument(fmt::format("--kv-offload-layers with --kv-cache-dtype {}: the windows hold one format that encodes each token by itself; "
+                                        "choose such a one, or keep all layers in memory",
+                                        sizing.formats.name()),
+                            "--kv-offload-layers");
   constexpr int64_t kMostBlocks = 1 << 28;
   const auto store = [&](int64_t blocks) {
     return KvStoreOptions{.blocks = static_cast<int>(std::min(blocks, kMostBlocks)), .block_tokens = sizing.block_tokens, .offload = sizing.offload};
   };
   const auto blocks_for = [&](int64_t tokens) { return (slots_of(tokens) + sizing.block_tokens - 1) / sizing.block_tokens; };
+  const size_t open_block = KvArena::open_block_bytes(plan.kv, sizing.formats, sizing.block_tokens);  // 0 but of block formats
+  const auto open_of = [&](int64_t blocks) {
+    return static_cast<size_t>(most_open_blocks(o.max_num_seqs, o.max_num_batched_tokens, sizing.block_tokens, static_cast<int>(std::min(blocks, kMostBlocks))));
+  };
   const auto memory_of = [&](int64_t blocks) {  // and of the rest, a file
-    return sizing.offload.layers.empty() ? static_cast<size_t>(blocks) * sizing.block_bytes
-                                         : LayeredArena::memory_bytes(plan.kv, *sizing.format, store(blocks));
+    return sizing.offload.layers.empty() ? static_cast<size_t>(blocks) * sizing.block_bytes + open_of(blocks) * open_block
+                                         : LayeredArena::memory_bytes(plan.kv, *sizing.formats.single(), store(blocks));
   };
   // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there
   // is.
@@ -252,11 +269,17 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   sizing.max_model_len = static_cast<int>(slots_of(wanted_len) <= tokens ? wanted_len : tokens);
   sizing.note = fmt::format("KV cache: {} ({} blocks of {} tokens, {}): {} tokens, {:.1f} sequences of {} tokens",
                             format_bytes(static_cast<double>(memory_of(blocks))), blocks,
-                            sizing.block_tokens, sizing.format->name, tokens,
+                            sizing.block_tokens, sizing.formats.name(), tokens,
                             static_cast<double>(tokens) / static_cast<double>(slots_of(sizing.max_model_len)), sizing.max_model_len);
+  if (sizing.formats.seals()) {
+    sizing.open_blocks = static_cast<int>(open_of(blocks));
+    sizing.note += fmt::format("; a block is encoded when it is full, and {} of this are for {} blocks that are not",
+                               format_bytes(static_cast<double>(open_of(blocks) * open_block)), sizing.open_blocks);
+    if (sizing.tile_tokens != o.block_tokens) sizing.note += fmt::format("; --block-size is raised from {} to {}", o.block_tokens, sizing.tile_tokens);
+  }
   if (sizing.max_model_len < wanted_len) sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
   if (!sizing.offload.layers.empty())
-    sizing.note += fmt::format("; in a file {}: {}", format_bytes(static_cast<double>(LayeredArena::file_bytes(plan.kv, *sizing.format, store(blocks)))),
+    sizing.note += fmt::format("; in a file {}: {}", format_bytes(static_cast<double>(LayeredArena::file_bytes(plan.kv, *sizing.formats.single(), store(blocks)))),
                                describe(sizing.offload));
   return sizing;
 }
@@ -287,17 +310,19 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   SLUICE_TRY(const ModelPlan plan, plan_model(*stack->source));
   SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, plan));
   stack->notes.push_back(sizing.note);
-  stack->kv_format = sizing.format;
+  stack->kv_formats = sizing.formats;
   stack->offload = sizing.offload;
   stack->options = flags.engine;
   if (!flags.enable_prefix_caching) stack->options.prefix_cache = "none";
-  stack->tile_tokens = stack->options.block_tokens;
+  stack->tile_tokens = sizing.tile_tokens;
+  stack->open_blocks = sizing.open_blocks;
+  stack->options.seals_blocks = sizing.formats.seals();
   stack->options.kv_blocks = sizing.blocks;
   stack->options.block_tokens = sizing.block_tokens;
   stack->options.max_model_len = sizing.max_model_len;
   stack->options.vocab_size = plan.info.vocab_size;
   SLUICE_TRY_STATUS(check_engine_options(stack->options));
-  std::string path = fmt::format("{} {} {}", stack->table->isa, sizing.format->name, flags.repack);
+  std::string path = fmt::format("{} {} {}", stack->table->isa, sizing.formats.name(), flags.repack);
   if (sizing.block_tokens != stack->tile_tokens) path += fmt::format(" tiles of {}", stack->tile_tokens);  // in which a block's bytes stand
   SLUICE_TRY(stack->tiers, flags.tiers.open(flags.model, path, sizing.block_bytes, stack->options, stack->notes));
   for (std::string& note : fallbacks(stack->options)) stack->notes.push_back(std::move(note));
@@ -326,8 +351,9 @@ Status EngineStack::load() {
                            model->info().parameters, format_bytes(static_cast<double>(bytes)),
                            mapped > 0 ? " (a native pack, mapped)" : "",
                            static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
-  SLUICE_TRY(auto kv, open_kv_store(model->kv(), *kv_format, {options.kv_allocator, options.kv_blocks, options.block_tokens, tile_tokens,
-                                                              options.max_num_seqs, options.max_model_len, 0, offload}));
+  SLUICE_TRY(auto kv, open_kv_store(model->kv(), kv_formats, {.allocator = options.kv_allocator, .blocks = options.kv_blocks, .block_tokens = options.block_tokens,
+                                                              .tile_tokens = tile_tokens, .slots = options.max_num_seqs,
+                                                              .max_model_len = options.max_model_len, .offload = offload, .open_blocks = open_blocks}));
   if (const auto* layered = dynamic_cast<const LayeredArena*>(kv.get()); layered != nullptr && !layered->asynchronous())
     notes.push_back("offloaded KV: read and written synchronously, so that nothing overlaps (the kernel refuses io_uring)");
   executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(kv), std::move(tiers), retention_of(options));

@@ -54,18 +54,21 @@ struct EngineStack {
   std::unique_ptr<Model> model;
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Clock> clock;
-  const KvFormat* kv_format = nullptr;
+  KvFormats kv_formats = kKvF32;
   KvOffload offload;
   KvTiers tiers;                   // until load() gives them to the executor
   EngineOptions options;           // as they were resolved
   int tile_tokens = 16;            // of the blocks that kernels read: --block-size
+  int open_blocks = 0;             // of a block format (KvStoreOptions)
   std::vector<std::string> notes;  // how memory was divided, for the start log
 
   /// Chooses the plans of the products, reads the weights and allocates the KV cache: the slow part, once, before an
   /// engine is made.
   Status load();
   /// Of one position over all layers.
-  size_t kv_token_bytes() const { return KvArena::block_bytes(model->kv(), *kv_format, 1); }
+  size_t kv_token_bytes() const {
+    return KvArena::block_bytes(model->kv(), kv_formats, tile_tokens) / static_cast<size_t>(tile_tokens);
+  }
   /// A fresh engine on this executor; one at a time. `wrapped` replaces the stack's own, to record or simulate; `times`
   /// is build_engine()'s.
   Result<std::unique_ptr<Engine>> make_engine(Executor* wrapped = nullptr, const EngineOptions* changed = nullptr,
@@ -83,8 +86,10 @@ Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags)
 
 /// How memory is divided: asked before the weights are loaded, by the loader and by inspect alike.
 struct KvSizing {
-  const KvFormat* format = nullptr;
+  KvFormats formats = kKvF32;
   int blocks = 0, block_tokens = 0;  // of the pool: --block-size, or a page group
+  int tile_tokens = 0;               // of the blocks that kernels read: --block-size
+  int open_blocks = 0;               // of a block format: how many may be open at once
   int max_model_len = 0;
   size_t block_bytes = 0;  // of one block in all layers, wherever they are
   KvOffload offload;

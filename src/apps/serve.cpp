@@ -221,7 +221,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
                      .default_sampling = defaults.sampling,
                      .default_max_tokens = defaults.max_tokens,
                      .eos_token_ids = defaults.eos_token_ids,
-                     .salt = static_cast<CacheSalt>(stack->kv_format->type),
+                     .salt = stack->kv_formats.salt(),
                      .modular = std::move(modular)});
   std::jthread loop([&](std::stop_token stop) { engine->run(stop); });
   log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0],

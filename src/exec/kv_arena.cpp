@@ -7,31 +7,47 @@
 
 namespace sluice {
 
-size_t KvArena::block_bytes(const KvSpec& spec, const KvFormat& format, int block_tokens) {
+namespace {
+
+/// Of one block, the sum over layers of what f makes of their formats' tiles.
+template <class F>
+size_t sum_tiles(const KvSpec& spec, const KvFormats& formats, F f) {
   size_t bytes = 0;
+  int layer = 0;
   for (const KvGroup& g : spec.groups)
-    bytes += size_t{2} * g.layers * g.kv_heads * format.tile_bytes(block_tokens, g.head_dim);
+    for (int l = 0; l < g.layers; ++l) bytes += size_t{2} * g.kv_heads * f(formats.of(layer++), g.head_dim);
   return bytes;
 }
 
-Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormat& format, int blocks, int block_tokens, int open_blocks) {
+}  // namespace
+
+size_t KvArena::block_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens) {
+  return sum_tiles(spec, formats, [&](const KvFormat& f, int head_dim) { return f.tile_bytes(block_tokens, head_dim); });
+}
+
+size_t KvArena::open_block_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens) {
+  return sum_tiles(spec, formats, [&](const KvFormat& f, int head_dim) { return f.block == nullptr ? 0 : kKvF16.tile_bytes(block_tokens, head_dim); });
+}
+
+Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormats& formats, int blocks, int block_tokens, int open_blocks) {
   KvArena arena;
-  SLUICE_TRY(arena.buffer_, Buffer::allocate(block_bytes(spec, format, block_tokens) * static_cast<size_t>(blocks)));
+  SLUICE_TRY(arena.buffer_, Buffer::allocate(block_bytes(spec, formats, block_tokens) * static_cast<size_t>(blocks)));
   uint8_t* at = arena.buffer_.data();
-  for (const KvGroup& group : spec.groups) {
-    const size_t side = size_t{1} * blocks * group.kv_heads * format.tile_bytes(block_tokens, group.head_dim);
+  for (const KvGroup& group : spec.groups)
     for (int l = 0; l < group.layers; ++l) {
+      const KvFormat& format = formats.of(static_cast<int>(arena.layers_.size()));
+      CHECK(block_tokens % format.group_tokens() == 0, "blocks of {} tokens in groups of {}", block_tokens, format.group_tokens());
+      const size_t side = size_t{1} * blocks * group.kv_heads * format.tile_bytes(block_tokens, group.head_dim);
       arena.layers_.push_back({&format, block_tokens, group.kv_heads, group.head_dim, at, at + side});
       at += 2 * side;
     }
-  }
-  if (format.block == nullptr) return arena;
-  CHECK(block_tokens % format.block->group_tokens == 0, "blocks of {} tokens in groups of {}", block_tokens, format.block->group_tokens);
+  if (!formats.seals()) return arena;
   if (open_blocks > 0) arena.open_ = OpenBlocks(blocks, open_blocks);
   const size_t tiles = static_cast<size_t>(open_blocks > 0 ? open_blocks : blocks);
-  SLUICE_TRY(arena.open_buffer_, Buffer::allocate(block_bytes(spec, kKvF16, block_tokens) * tiles));
+  SLUICE_TRY(arena.open_buffer_, Buffer::allocate(open_block_bytes(spec, formats, block_tokens) * tiles));
   uint8_t* open = arena.open_buffer_.data();
   for (KvLayerView& layer : arena.layers_) {
+    if (layer.format->block == nullptr) continue;
     const size_t side = tiles * static_cast<size_t>(layer.kv_heads) * kKvF16.tile_bytes(block_tokens, layer.head_dim);
     layer.open_k = open;
     layer.open_v = open + side;
@@ -48,6 +64,9 @@ void KvArena::prepare(const StepPlan& plan) {
   for (const PlanItem& item : plan.items) {
     const int first = item.first_pos - item.dropped, last = first + item.n_tokens - 1;
     for (int i = first / block_tokens; i <= last / block_tokens; ++i) open_.open(item.blocks[static_cast<size_t>(i)]);
+    // One that has gone back, since a block was lost, may have left one open.
+    if (first % block_tokens == 0)
+      for (size_t i = static_cast<size_t>(last / block_tokens) + 1; i < item.blocks.size(); ++i) open_.close(item.blocks[i]);
   }
 }
 
@@ -91,14 +110,14 @@ void KvArena::put_part(BlockId block, size_t at, std::span<const uint8_t> bytes)
 
 void KvArena::copy(const KvCopy& copy) {
   if (copy.tokens == 0) return;
-  if (open_buffer_.bytes() == 0) {
-    for (const KvLayerView& layer : layers_) copy_tiles(layer, copy);
-    return;
-  }
-  // A block that is copied is one that is not full.
-  CHECK(copy.tokens < layers_[0].block_tokens, "all {} tokens of block {} are copied", copy.tokens, copy.src);
   if (!open_.tiles().empty()) open_.open(copy.dst);
   for (const KvLayerView& layer : layers_) {
+    if (layer.format->block == nullptr) {
+      copy_tiles(layer, copy);
+      continue;
+    }
+    // What is copied is a block that is not full.
+    CHECK(copy.tokens < layer.block_tokens, "all {} tokens of block {} are copied", copy.tokens, copy.src);
     KvLayerView rows = layer;
     rows.format = &kKvF16, rows.k = layer.open_k, rows.v = layer.open_v;
     copy_tiles(rows, {layer.open_tile(copy.src), layer.open_tile(copy.dst), copy.tokens});

@@ -13,11 +13,13 @@ namespace sluice {
 
 class KvArena final : public KvStore {
  public:
-  /// Address space for `blocks` blocks; pages are touched when blocks are first written. Of a block format, `open_blocks`
+  /// Address space for `blocks` blocks; pages are touched when blocks are first written. Of block formats, `open_blocks`
   /// may be open at once, between prepare() and finish(); 0: all of them, at any time.
-  static Result<KvArena> allocate(const KvSpec& spec, const KvFormat& format, int blocks, int block_tokens, int open_blocks = 0);
+  static Result<KvArena> allocate(const KvSpec& spec, const KvFormats& formats, int blocks, int block_tokens, int open_blocks = 0);
   /// Bytes that one block takes over all layers, side streams included.
-  static size_t block_bytes(const KvSpec& spec, const KvFormat& format, int block_tokens);
+  static size_t block_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens);
+  /// Bytes that it takes beside them while it is open, in the layers of block formats.
+  static size_t open_block_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens);
 
   std::span<const KvLayerView> layers() const override { return layers_; }
   size_t bytes() const { return buffer_.bytes(); }

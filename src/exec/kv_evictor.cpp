@@ -47,6 +47,9 @@ Status KvEvictor::check(const KvRetention& policy, const KvFormat& format, const
   if (model.windowed)
     return invalid_argument("--kv-retention: layers of this model have a window of their own, which counts positions; it is for models whose layers see everything",
                             "--kv-retention");
+  if (format.block != nullptr)
+    return invalid_argument(fmt::format("--kv-retention with --kv-cache-dtype {}: what stays is moved together token by token, which a format that encodes whole "
+                                        "blocks cannot do; give another", format.name), "--kv-retention");
   if (policy.positions_in_cache() && format.elem_bits < 16)
     return invalid_argument(fmt::format("--kv-retention with positions in the cache rotates keys again as they move, which --kv-cache-dtype {} rounds too "
                                         "coarsely each time; give f16, bf16 or f32", format.name), "--kv-cache-dtype");

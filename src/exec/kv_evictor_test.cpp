@@ -183,6 +183,7 @@ TEST(KvEvictor, RefusesWhatItCannotMove) {
   EXPECT_TRUE(KvEvictor::check(*policy("sink-window"), kKvF16, model).ok());
   EXPECT_NE(KvEvictor::check(*policy("sink-window"), kKvInt8, model).error().message.find("int8"), std::string::npos);
   EXPECT_TRUE(KvEvictor::check(*policy("h2o"), kKvInt4, model).ok());
+  EXPECT_NE(KvEvictor::check(*policy("h2o"), kKvKivi4, model).error().message.find("kivi4"), std::string::npos);
   model.windowed = true;
   EXPECT_FALSE(KvEvictor::check(*policy("h2o"), kKvF16, model).ok());
   EXPECT_TRUE(KvEvictor::check(*std::move(make_retention("none", {})).value(), kKvInt8, model).ok());

@@ -11,6 +11,7 @@
 #include "kv/kv_copy.h"
 #include "kv/kv_spec.h"
 #include "model/layer_policy.h"
+#include "quant/kv/kv_formats.h"
 #include "sched/step_plan.h"
 
 namespace sluice {
@@ -54,13 +55,16 @@ struct KvOffload {
 struct KvStoreOptions {
   std::string_view allocator = "paged";  // --kv-allocator
   int blocks = 0, block_tokens = 16;     // of the pool
-  int open_blocks = 0;  // of a block format: how many may be open at once; 0: all
   // Of virtual: tokens of a kernel's tile, which divide a block, sequences that run at once, and the longest.
   int tile_tokens = 16, slots = 256, max_model_len = 2048;
   int most_groups = 0;  // page groups mapped at once; 0: as many as vm.max_map_count allows
   KvOffload offload = {};  // of the others
+  int open_blocks = 0;  // of block formats: how many may be open at once; 0: all
 };
-Result<std::unique_ptr<KvStore>> open_kv_store(const KvSpec& spec, const KvFormat& format,
+/// Of a block format, `open_blocks` that are never exceeded: one for each running sequence, and one for each block that a
+/// step's rows touch.
+int most_open_blocks(int max_num_seqs, int max_num_batched_tokens, int block_tokens, int blocks);
+Result<std::unique_ptr<KvStore>> open_kv_store(const KvSpec& spec, const KvFormats& formats,
                                                const KvStoreOptions& options);
 
 }  // namespace sluice

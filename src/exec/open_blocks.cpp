@@ -1,7 +1,5 @@
 #include "exec/open_blocks.h"
 
-#include <algorithm>
-
 #include "base/check.h"
 
 namespace sluice {
@@ -21,13 +19,6 @@ void OpenBlocks::close(BlockId block) {
   if (tile_of_[block] == kNoBlock) return;
   free_.push_back(tile_of_[block]);
   tile_of_[block] = kNoBlock;
-}
-
-int OpenBlocks::most(int max_num_seqs, int max_num_batched_tokens, int block_tokens, int blocks) {
-  // A sequence's rows of one step touch a block, and one more for every block_tokens of them. One that has to go back
-  // (a block was lost that it was to start from) leaves one behind.
-  const int64_t most = int64_t{2} * max_num_seqs + (max_num_batched_tokens + block_tokens - 1) / block_tokens + 2 * max_num_seqs;
-  return static_cast<int>(std::min<int64_t>(most, blocks));
 }
 
 }  // namespace sluice

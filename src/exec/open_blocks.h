@@ -22,9 +22,6 @@ class OpenBlocks {
   std::span<const BlockId> tiles() const { return tile_of_; }
   int open_count() const { return tiles_ - static_cast<int>(free_.size()); }
 
-  /// Tiles that are never exceeded: one for each running sequence, and one for each block that a step's rows touch.
-  static int most(int max_num_seqs, int max_num_batched_tokens, int block_tokens, int blocks);
-
  private:
   int tiles_ = 0;
   std::vector<BlockId> tile_of_, free_;

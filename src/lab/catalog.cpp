@@ -9,8 +9,9 @@ namespace sluice::lab {
 
 // kv/
 extern const Experiment kAveragedScores, kHeavyHitters, kKeyformer, kRetentionSwap, kStreaming;
-extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKeptHistory, kKvLayout, kKvOffload, kLongContextFormats, kMultiTurn, kPaged,
-    kParallelSampling, kPromptCache, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSelectiveReconstruction, kSwap, kTokenGranular, kVAttention;
+extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kGear4, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKeptHistory, kKivi2, kKivi4, kKvLayout, kKvOffload,
+    kLongContextFormats, kMultiTurn, kPaged, kParallelSampling, kPromptCache, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSelectiveReconstruction, kSwap, kTokenGranular,
+    kVAttention;
 // measured_elsewhere.cpp
 extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kTiledAttention;
 // attention/
@@ -49,6 +50,9 @@ constexpr std::array kCatalog = {
     &kInt8Kv,
     &kFp8Kv,
     &kInt4Kv,
+    &kKivi4,
+    &kKivi2,
+    &kGear4,
     &kLongContextFormats,
     &kStreaming,
     &kHeavyHitters,

@@ -113,7 +113,8 @@ Result<int> answered(Bench& bench, const std::vector<Question>& questions, const
 }
 
 Result<std::vector<double>> text_nll(Bench& bench, const std::vector<TokenId>& text, const KvFormat& kv) {
-  SLUICE_TRY(const KvArena arena, KvArena::allocate(bench.model().kv(), kv, (static_cast<int>(text.size()) + 15) / 16, 16));
+  const int block = kv.fitting_block(16);
+  SLUICE_TRY(const KvArena arena, KvArena::allocate(bench.model().kv(), kv, (static_cast<int>(text.size()) + block - 1) / block, block));
   return token_nll(bench.model(), arena.layers(), text);
 }
 

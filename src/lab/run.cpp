@@ -90,9 +90,12 @@ Result<std::unique_ptr<Bench>> Bench::open(const Setting& setting) {
   return bench;
 }
 
-Result<Run> Bench::run(const EngineOptions& options, const Load& load, const KvFormat& kv, const std::string& disk, const KvOffload& offload) {
-  SLUICE_TRY(auto store, open_kv_store(model_->kv(), kv, {options.kv_allocator, options.kv_blocks, options.block_tokens, kTileTokens,
-                                                          options.max_num_seqs, options.max_model_len, 0, offload}));
+Result<Run> Bench::run(const EngineOptions& asked, const Load& load, const KvFormats& kv, const std::string& disk, const KvOffload& offload) {
+  const EngineOptions options = fitted(asked, kv);
+  const int open_blocks = most_open_blocks(options.max_num_seqs, options.max_num_batched_tokens, options.block_tokens, options.kv_blocks);
+  SLUICE_TRY(auto store, open_kv_store(model_->kv(), kv, {.allocator = options.kv_allocator, .blocks = options.kv_blocks, .block_tokens = options.block_tokens,
+                                                          .tile_tokens = kTileTokens, .slots = options.max_num_seqs,
+                                                          .max_model_len = options.max_model_len, .offload = offload, .open_blocks = open_blocks}));
   const auto* virtual_kv = dynamic_cast<const VirtualArena*>(store.get());
   const size_t block_bytes = KvArena::block_bytes(model_->kv(), kv, options.block_tokens);
   std::unique_ptr<BlockFile> file;
@@ -120,6 +123,19 @@ Result<Run> simulate(const EngineOptions& options, const Load& load, const StepC
   EngineOptions with_times = options;
   if (with_times.step_time == nullptr) with_times.step_time = std::make_shared<CostStepTime>(cost);
   return run_on(with_times, load, executor, {clock, [&clock](Nanos t) { clock.advance_to(t); }});
+}
+
+EngineOptions fitted(EngineOptions options, const KvFormats& kv) {
+  const int tokens = options.kv_blocks * options.block_tokens;
+  options.block_tokens = kv.fitting_block(options.block_tokens);
+  options.kv_blocks = (tokens + options.block_tokens - 1) / options.block_tokens;
+  options.seals_blocks = kv.seals();
+  return options;
+}
+
+double kv_token_bytes(Model& model, const KvFormats& kv) {
+  const int tokens = kv.fitting_block(16);
+  return static_cast<double>(KvArena::block_bytes(model.kv(), kv, tokens)) / tokens;
 }
 
 EngineOptions engine_options(int context, int tokens) {

@@ -72,7 +72,7 @@ class Bench {
 
   /// Serves the load on a fresh engine with an empty KV cache of `options.kv_blocks` blocks.
   /// Its `host_blocks` are beside the cache, its `disk_blocks` in the file `disk`, which outlives the run.
-  Result<Run> run(const EngineOptions& options, const Load& load, const KvFormat& kv = kKvF32, const std::string& disk = {},
+  Result<Run> run(const EngineOptions& options, const Load& load, const KvFormats& kv = kKvF32, const std::string& disk = {},
                   const KvOffload& offload = {});
   Model& model() { return *model_; }
   int64_t vocab() const { return model_->info().vocab_size; }
@@ -94,5 +94,9 @@ Result<Run> simulate(const EngineOptions& options, const Load& load, const StepC
 
 /// Room for `tokens` of KV and contexts of `context`; every policy the default.
 EngineOptions engine_options(int context, int tokens);
+/// The same with blocks that the formats take, and as many tokens of them.
+EngineOptions fitted(EngineOptions options, const KvFormats& kv);
+/// Of one position over all layers, in the smallest blocks of at least 16 tokens that the formats take; open blocks apart.
+double kv_token_bytes(Model& model, const KvFormats& kv);
 
 }  // namespace sluice::lab

@@ -39,7 +39,7 @@ using Traces = std::map<std::pair<size_t, int>, Trace>;  // (request, sample)
 struct Way {
   EngineOptions engine;
   int threads = 1;
-  const KvFormat* kv = &kKvF32;
+  KvFormats kv = kKvF32;
   bool one_at_a_time = false;
   std::string disk = {};  // the file of engine.disk_blocks; made for the run alone when not named
   double offload = 0;     // share of every layer's KV that is in a file
@@ -92,22 +92,31 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   auto model = build_model(weights, ops);
   EXPECT_TRUE(model.ok()) << model.error().message;
   EngineOptions options = way.engine;
+  int open_blocks = 0;
+  if (way.kv.seals()) {  // the block size is part of the path: one for all ways
+    const int tokens = way.kv.fitting_block(1);
+    options.kv_blocks = (std::max(options.kv_blocks * options.block_tokens, options.max_model_len) + tokens - 1) / tokens;
+    options.block_tokens = tokens;
+    options.seals_blocks = true;
+    open_blocks = most_open_blocks(options.max_num_seqs, options.max_num_batched_tokens, options.block_tokens, options.kv_blocks);
+  }
   if (options.kv_allocator == "virtual") {
-    options.block_tokens = VirtualArena::page_group_tokens((*model)->kv(), *way.kv, way.engine.block_tokens, 4096);
+    options.block_tokens = VirtualArena::page_group_tokens((*model)->kv(), *way.kv.single(), way.engine.block_tokens, 4096);
     options.kv_blocks = std::max(way.engine.kv_blocks * way.engine.block_tokens, way.engine.max_model_len) / options.block_tokens + 1;
   }
-  KvStoreOptions store{options.kv_allocator, options.kv_blocks, options.block_tokens, way.engine.block_tokens, options.max_num_seqs, options.max_model_len};
+  KvStoreOptions store{.allocator = options.kv_allocator, .blocks = options.kv_blocks, .block_tokens = options.block_tokens, .tile_tokens = way.engine.block_tokens,
+                       .slots = options.max_num_seqs, .max_model_len = options.max_model_len, .open_blocks = open_blocks};
   for (int l = 0; way.offload > 0 && l < (*model)->info().layers; ++l) store.offload.layers.push_back(l);
   store.offload.share = way.offload, store.offload.depth = way.offload_depth, store.offload.path = ::testing::TempDir();
   const auto open_store = [&]() -> Result<std::unique_ptr<KvStore>> {
-    if (way.offload == 0 || way.offload_to_disk) return open_kv_store((*model)->kv(), *way.kv, store);
-    auto device = std::make_unique<test::FailingIo>(LayeredArena::file_bytes((*model)->kv(), *way.kv, store), 1);
-    SLUICE_TRY(auto arena, LayeredArena::open((*model)->kv(), *way.kv, store, std::move(device)));
+    if (way.offload == 0 || way.offload_to_disk) return open_kv_store((*model)->kv(), way.kv, store);
+    auto device = std::make_unique<test::FailingIo>(LayeredArena::file_bytes((*model)->kv(), *way.kv.single(), store), 1);
+    SLUICE_TRY(auto arena, LayeredArena::open((*model)->kv(), *way.kv.single(), store, std::move(device)));
     return std::unique_ptr<KvStore>(std::move(arena));
   };
   auto kv = open_store();
   EXPECT_TRUE(kv.ok()) << kv.error().message;
-  const size_t block_bytes = KvArena::block_bytes((*model)->kv(), *way.kv, options.block_tokens);
+  const size_t block_bytes = KvArena::block_bytes((*model)->kv(), way.kv, options.block_tokens);
   std::unique_ptr<BlockFile> file;
   if (way.engine.disk_blocks > 0) {
     const BlockFileIdentity identity{1, block_bytes, options.block_tokens};
@@ -243,21 +252,22 @@ std::vector<Named> combined_ways() {
 }
 
 /// `weights`: the type of the model's matrices. Tables that share its kernels are one path, and run once.
-void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType weights, int64_t vocab, const KvFormat& kv, uint64_t seed) {
+void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType weights, int64_t vocab, const KvFormats& kv, uint64_t seed) {
   const std::vector<Request> requests = mixed_requests(vocab, seed);
   std::set<std::pair<MatmulFn*, const RowOps*>> seen;
   for (const OpTable* table : op_tables()) {
     if (!table->lacks().empty() || !seen.emplace(table->matmul[static_cast<int>(weights)], table->row).second) continue;
     SCOPED_TRACE(std::string(table->isa));
-    Way alone{roomy(), 1, &kv, true};
+    Way alone{roomy(), 1, kv, true};
     alone.engine.prefix_cache = "none";
     const Run reference = run(source, *table, alone, requests);
     ASSERT_EQ(reference.traces.size(), requests.size() + 3);
     bool preempted = false, hit = false, from_host = false, from_disk = false;
     for (Named named : ways()) {
       if (table->row == &kRefRowOps && !named.way.on_ref) continue;
+      if ((kv.seals() || kv.single() == nullptr) && named.way.engine.kv_allocator == "virtual") continue;  // refused: its page groups are no blocks of the format
       SCOPED_TRACE(named.name);
-      named.way.kv = &kv;
+      named.way.kv = kv;
       const Run other = run(source, *table, named.way, requests);
       ASSERT_EQ(other.traces, taken(named.way, requests, reference.traces));
       preempted |= other.stats.preemptions > 0;
@@ -275,10 +285,19 @@ TEST(Exactness, TrainedModel) {
   auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
   ASSERT_TRUE(source.ok()) << source.error().message;
   uint64_t seed = 1;
-  for (const KvFormat* kv : {&kKvF32, &kKvF16, &kKvInt8, &kKvFp8, &kKvInt4}) {
+  for (const KvFormat* kv : {&kKvF32, &kKvF16, &kKvInt8, &kKvFp8, &kKvInt4, &kKvKivi2, &kKvKivi4, &kKvGear4}) {
     SCOPED_TRACE(std::string(kv->name));
     expect_all_ways_equal(*source, DType::f32, 512, *kv, seed++);
   }
+}
+
+// A format that encodes token by token, and two that encode blocks of different groups, in one model.
+TEST(Exactness, FormatsPerLayer) {
+  auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  const auto formats = KvFormats::parse("int8:0-1,gear4:3,kivi4");
+  ASSERT_TRUE(formats.ok()) << formats.error().message;
+  expect_all_ways_equal(*source, DType::f32, 512, *formats, 41);
 }
 
 TEST(Exactness, AfterARestartPrefixesComeFromDisk) {
@@ -302,13 +321,13 @@ TEST(Exactness, CombinedPolicies) {
   ASSERT_TRUE(source.ok()) << source.error().message;
   const OpTable* table = *select_op_table("");
   const std::vector<Request> requests = mixed_requests(512, 5);
-  for (const KvFormat* kv : {&kKvF16, &kKvInt8}) {
-    Way alone{roomy(), 1, kv, true};
+  for (const KvFormat* kv : {&kKvF16, &kKvInt8, &kKvKivi2}) {
+    Way alone{roomy(), 1, *kv, true};
     alone.engine.prefix_cache = "none";
     const auto reference = run(*source, *table, alone, requests);
     for (Named named : combined_ways()) {
       SCOPED_TRACE(fmt::format("{}, {}", named.name, kv->name));
-      named.way.kv = kv;
+      named.way.kv = *kv;
       ASSERT_EQ(run(*source, *table, named.way, requests).traces, taken(named.way, requests, reference.traces));
     }
   }
@@ -466,13 +485,13 @@ TEST(Exactness, SharedPrefixesAreReadTogether) {
   EngineOptions options = roomy();
   options.kv_blocks = 900, options.max_model_len = 1300;
   for (const OpTable* table : {*select_op_table("ref"), *select_op_table("")})
-    for (const KvFormat* kv : {&kKvF16, &kKvInt8}) {
+    for (const KvFormat* kv : {&kKvF16, &kKvInt8, &kKvKivi4}) {
       SCOPED_TRACE(fmt::format("{}, KV {}", table->isa, kv->name));
-      Way alone{options, 2, kv, true};
+      Way alone{options, 2, *kv, true};
       alone.engine.prefix_cache = "none";
       const auto reference = run(source, *table, alone, requests);
       for (const int threads : {1, 3}) {
-        const auto shared = run(source, *table, {options, threads, kv}, requests);
+        const auto shared = run(source, *table, {options, threads, *kv}, requests);
         EXPECT_EQ(shared.traces, reference.traces);
         EXPECT_LT(shared.attention_bytes, 0.6 * reference.attention_bytes);
         if (table->row == &kRefRowOps) break;
@@ -496,6 +515,7 @@ TEST(Exactness, RandomShapesInEveryFormat) {
       {shape(DType::mxfp4, 96, 160, 6, 2, 32, 101), kKvF16}, {shape(DType::i8_g128, 128, 384, 4, 2, 32, 167), kKvF16},
       {shape(DType::f32, 72, 100, 3, 1, 24, 83), kKvInt8},       {shape(DType::q8_0, 96, 96, 14, 2, 80, 77), kKvInt8},
       {shape(DType::q8_0, 96, 96, 14, 2, 20, 77), kKvInt4},      {shape(DType::f16, 72, 100, 3, 1, 24, 83), kKvFp8},
+      {shape(DType::q8_0, 96, 160, 6, 2, 20, 77), kKvKivi2},     {shape(DType::f16, 72, 100, 3, 1, 24, 83), kKvKivi4},
   };
   uint64_t seed = 10;
   for (const Case& c : cases) {

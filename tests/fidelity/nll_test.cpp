@@ -146,7 +146,7 @@ TEST_P(NllTest, Int8WeightsLoseNothingWithAScalePer32Or128) {
 double most_of(const KvFormat& kv, double most_of_int8) {
   switch (kv.type) {
     case KvType::fp8: return 10 * most_of_int8;
-    case KvType::int4: case KvType::kivi4: return 6 * most_of_int8;
+    case KvType::int4: case KvType::kivi4: case KvType::gear4: return 6 * most_of_int8;
     case KvType::kivi2: return 60 * most_of_int8;
     default: return most_of_int8;
   }

@@ -23,6 +23,8 @@ def refused(*arguments, **options):
     (["--kv-cache-memory-bytes", "10"], r"--kv-cache-memory-bytes is 10; it must be at least 20480\b"),
     (["--kv-cache-memory-bytes", "50K", "-c", "100"], r"is 51200; it must be at least 143360, which 100 tokens"),
     (["--kv-cache-dtype", "int8", "--kv-cache-memory-bytes", "10"], r"it must be at least 7680, which 2 tokens"),  # 8 + 4 bytes a head
+    # 2 + 4 bytes a head, and 16 of an open block's
+    (["--kv-cache-dtype", "kivi2", "--kv-cache-memory-bytes", "10"], r"it must be at least 28160, which 2 tokens take in blocks of 32"),
     (["--kv-cache-dtype", "int3"], r"--kv-cache-dtype 'int3' is not known; it is one of auto, f32, f16, bf16, int8"),
     (["--memory-utilization", "0.000001"], r"--memory-utilization 1e-06 of what is free"),
     (["-c", "1"], r"--max-model-len is 1; it must be at least 2, or 0"),

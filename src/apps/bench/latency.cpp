@@ -139,7 +139,7 @@ std::string rows_json(const EngineStack& stack, const std::string& model, double
     for (double& v : ns) v *= 1e9;
     const auto [mean_ns, deviation_ns] = mean_and_deviation(ns);
     const auto [mean_ts, deviation_ts] = mean_and_deviation(row.rates());
-    const std::string kv(stack.kv_format->name);
+    const std::string kv = stack.kv_formats.name();
     out.push_back({{"build_number", SLUICE_VERSION},
                    {"backends", stack.ops->isa()},
                    {"model_filename", model},

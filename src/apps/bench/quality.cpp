@@ -44,11 +44,9 @@ Result<Windows> read_windows(const std::string& path, const Tokenizer& tokenizer
   return windows;
 }
 
-Result<std::vector<double>> predict(Model& model, const KvFormat& kv_format, const Windows& windows, int context,
-                                    const char* what) {
-  constexpr int kBlockTokens = 16;
-  SLUICE_TRY(const KvArena kv,
-             KvArena::allocate(model.kv(), kv_format, (context + kBlockTokens - 1) / kBlockTokens, kBlockTokens));
+Result<std::vector<double>> predict(Model& model, const KvFormats& kv_formats, const Windows& windows, int context,
+                                    int block_tokens, const char* what) {
+  SLUICE_TRY(const KvArena kv, KvArena::allocate(model.kv(), kv_formats, (context + block_tokens - 1) / block_tokens, block_tokens));
   std::vector<double> nll;
   Progress progress(what);
   for (size_t w = 0; w < windows.size(); ++w) {
@@ -92,10 +90,10 @@ Result<int> bench_quality(const std::vector<std::string>& args) {
   SLUICE_TRY(const Windows windows, read_windows(text_path, *text.tokenizer, context, max_tokens));
   SLUICE_TRY_STATUS(stack->load());
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);
-  SLUICE_TRY(const auto served, predict(*stack->model, *stack->kv_format, windows, context, "as served"));
+  SLUICE_TRY(const auto served, predict(*stack->model, stack->kv_formats, windows, context, stack->tile_tokens, "as served"));
   std::vector<double> full_kv = served;
-  if (stack->kv_format != &kKvF32) {
-    SLUICE_TRY(full_kv, predict(*stack->model, kKvF32, windows, context, "as served, with float32 KV"));
+  if (stack->kv_formats.single() != &kKvF32) {
+    SLUICE_TRY(full_kv, predict(*stack->model, kKvF32, windows, context, stack->tile_tokens, "as served, with float32 KV"));
   }
   stack->executor.reset();
   stack->model.reset();
@@ -104,8 +102,8 @@ Result<int> bench_quality(const std::vector<std::string>& args) {
   SLUICE_TRY(const auto decoded, decode_source(std::move(original)));
   WeightStore weights(decoded, *stack->ops);
   SLUICE_TRY(const auto model, build_model(weights, *stack->ops));
-  SLUICE_TRY(const auto exact, predict(*model, kKvF32, windows, context, "exact"));
-  const std::string kv_name(stack->kv_format->name);
+  SLUICE_TRY(const auto exact, predict(*model, kKvF32, windows, context, stack->tile_tokens, "exact"));
+  const std::string kv_name = stack->kv_formats.name();
   const PairedNll paired = compare_nll(exact, served), of_kv = compare_nll(full_kv, served);
   const auto in_words = [](const PairedNll& p) {
     return fmt::format("{:+.6f} ± {:.6f} nats per token (95 %), which is {:+.4f} % ± {:.4f} % of the mean", p.difference,

@@ -23,7 +23,7 @@ Result<Finding> run(const Setting& setting) {
   }
   const std::vector<TokenId> text = kit->text(length);
   SLUICE_TRY(const auto exact, text_nll(*bench, text, kKvF32));
-  const auto bytes = [&](const KvFormat& kv) { return static_cast<double>(KvArena::block_bytes(bench->model().kv(), kv, 1)); };
+  const auto bytes = [&](const KvFormat& kv) { return kv_token_bytes(bench->model(), kv); };
   for (const KvFormat* kv : kv_formats()) {
     if (kv == &kKvF32) continue;
     SLUICE_TRY(const int right, answered(*bench, questions, *kv));

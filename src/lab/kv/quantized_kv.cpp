@@ -1,5 +1,9 @@
+#include "lab/kv/quantized_kv.h"
+
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 #include "exec/kv_arena.h"
 #include "lab/workloads.h"
@@ -9,7 +13,41 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting, const KvFormat& format, double most_nats) {
+struct HeadTap final : LayerPolicy {
+  explicit HeadTap(KvHeads& to) : heads(to) {}
+  void before_attention(const LayerView& view) override {
+    const size_t rows = view.positions.size(), n = static_cast<size_t>(view.kv.kv_heads), dim = static_cast<size_t>(view.kv.head_dim);
+    heads.head_dim = view.kv.head_dim;
+    for (size_t h = 0; h < n; ++h)
+      for (const auto& [from, to] : {std::pair{view.k, &heads.keys}, std::pair{view.v, &heads.values}}) {
+        std::vector<float>& x = to->emplace_back();
+        for (size_t r = 0; r < rows; ++r) x.insert(x.end(), from + (r * n + h) * dim, from + (r * n + h + 1) * dim);
+      }
+  }
+  KvHeads& heads;
+};
+
+}  // namespace
+
+Result<KvHeads> heads_of_random_tokens(const Setting& setting, int tokens) {
+  SLUICE_TRY(const auto bench, Bench::open(setting));
+  Rng rng(2);
+  const std::vector<TokenId> text = random_tokens(rng, bench->vocab(), tokens);
+  SLUICE_TRY(const KvArena kv, KvArena::allocate(bench->model().kv(), kKvF32, 1, tokens));
+  std::vector<int32_t> positions(text.size());
+  std::iota(positions.begin(), positions.end(), 0);
+  const std::vector<int64_t> slots(positions.begin(), positions.end());
+  const BlockId block = 0;
+  const AttendSegment segment{0, tokens, 0, &block};
+  const int32_t wanted[] = {tokens - 1};
+  std::vector<float> logits(static_cast<size_t>(bench->vocab()));
+  KvHeads heads{tokens, 0, {}, {}};
+  HeadTap tap(heads);
+  bench->model().forward({text, positions, slots, {&segment, 1}, wanted, &tap}, kv.layers(), logits.data());
+  return heads;
+}
+
+Result<Finding> measure_kv(const Setting& setting, const KvFormat& format, double most_nats) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   // The model's own greedy text: what it predicts surely is what a damaged cache would lose first.
   const int context = std::min(bench->max_positions(), setting.quick ? 768 : 2048), prompt = 32;
@@ -23,7 +61,8 @@ Result<Finding> run(const Setting& setting, const KvFormat& format, double most_
   text.insert(text.end(), output.begin(), output.end());
 
   const auto nll = [&](const KvFormat& kv_format) -> Result<std::vector<double>> {
-    SLUICE_TRY(const KvArena kv, KvArena::allocate(bench->model().kv(), kv_format, (context + 15) / 16, 16));
+    const int block = kv_format.fitting_block(16);
+    SLUICE_TRY(const KvArena kv, KvArena::allocate(bench->model().kv(), kv_format, (context + block - 1) / block, block));
     return token_nll(bench->model(), kv.layers(), text);
   };
   SLUICE_TRY(const auto exact, nll(kKvF32));
@@ -37,7 +76,7 @@ Result<Finding> run(const Setting& setting, const KvFormat& format, double most_
   const bool same = same_outputs(small, again, &why);
   f.must("within the format, equal bits from run to run", same, why);
   const auto token_bytes = [&](const KvFormat& kv_format) {
-    return static_cast<double>(KvArena::block_bytes(bench->model().kv(), kv_format, 1));
+    return kv_token_bytes(bench->model(), kv_format);
   };
   f.effect = {"KV bytes a token", "", token_bytes(kKvF16), token_bytes(format), Better::lower, false};
   f.count("NLL, nats a token", loss.mean, loss.mean + loss.difference);
@@ -45,8 +84,6 @@ Result<Finding> run(const Setting& setting, const KvFormat& format, double most_
           static_cast<double>(small.attention_ns) / 1e3 / static_cast<double>(small.stats.steps));
   return f;
 }
-
-}  // namespace
 
 extern const Experiment kInt8Kv, kFp8Kv, kInt4Kv;
 const Experiment kInt8Kv = {
@@ -61,7 +98,7 @@ const Experiment kInt8Kv = {
     .baseline = "f16",
     .workload = "a text that the model wrote",
     .holds = "approximate: below 0.01 nats a token; equal bits within the format",
-    .run = [](const Setting& setting) { return run(setting, kKvInt8, 0.01); }};
+    .run = [](const Setting& setting) { return measure_kv(setting, kKvInt8, 0.01); }};
 const Experiment kFp8Kv = {
     .name = "fp8-kv",
     .ids = "Q20 Q26",
@@ -74,7 +111,7 @@ const Experiment kFp8Kv = {
     .baseline = "f16",
     .workload = "a text that the model wrote",
     .holds = "approximate: below 0.03 nats a token; equal bits within the format",
-    .run = [](const Setting& setting) { return run(setting, kKvFp8, 0.03); }};
+    .run = [](const Setting& setting) { return measure_kv(setting, kKvFp8, 0.03); }};
 const Experiment kInt4Kv = {
     .name = "int4-kv",
     .ids = "Q2 Q26",
@@ -87,6 +124,6 @@ const Experiment kInt4Kv = {
     .baseline = "f16",
     .workload = "a text that the model wrote",
     .holds = "approximate: below 0.2 nats a token; equal bits within the format",
-    .run = [](const Setting& setting) { return run(setting, kKvInt4, 0.2); }};
+    .run = [](const Setting& setting) { return measure_kv(setting, kKvInt4, 0.2); }};
 
 }  // namespace sluice::lab

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "quant/kv/gear.h"
 #include "quant/kv/kv_format.h"
 
 namespace sluice {
@@ -140,6 +141,64 @@ TEST(Kivi, AKeyChannelThatIsLargeTakesNoOthersPrecision) {
   };
   EXPECT_LT(error(KvPart::keys), 0.5);
   EXPECT_GT(error(KvPart::values), 0.9);  // all of them became one or two steps of 14
+}
+
+// Values with outliers, over a few directions, as keys and values of models have them.
+std::vector<float> structured(Rng& rng, int tokens, int dim) {
+  std::vector<float> x = normals(rng, tokens * dim), left = normals(rng, tokens), right = normals(rng, dim);
+  for (int t = 0; t < tokens; ++t)
+    for (int d = 0; d < dim; ++d) {
+      float& v = x[static_cast<size_t>(t * dim + d)];
+      v += 3 * left[static_cast<size_t>(t)] * right[static_cast<size_t>(d)];
+      if (rng.below(50) == 0) v *= 4;
+    }
+  return x;
+}
+
+// GEAR's ablation: what D leaves, less with L, less again with S.
+TEST(Gear, EachPartLowersTheError) {
+  Rng rng(11);
+  for (const int tokens : {64, 128, 256})
+    for (const int dim : {24, 64, 128})
+      for (const KvPart part : kParts) {
+        const std::vector<float> x = structured(rng, tokens, dim);
+        const auto error = [&](GearParts parts) {
+          std::vector<uint8_t> tile(kKvGear4.tile_bytes(tokens, dim));
+          std::vector<float> y(x.size());
+          encode_gear(part, x.data(), tokens, dim, tile.data(), parts);
+          kKvGear4.block->decode(part, tile.data(), tokens, dim, 0, tokens, y.data());
+          return error_of(x, y);
+        };
+        const double codes = error({false, false}), low_rank = error({true, false}), sparse = error({false, true}), all = error({true, true});
+        EXPECT_LT(low_rank, codes) << tokens << " x " << dim;
+        EXPECT_LT(sparse, codes) << tokens << " x " << dim;
+        EXPECT_LT(all, low_rank) << tokens << " x " << dim;
+        EXPECT_LT(all, sparse) << tokens << " x " << dim;
+      }
+}
+
+// What is left of D is a matrix of rank 2: then L gives it back.
+TEST(Gear, FactorsOfRankTwoAreFound) {
+  Rng rng(12);
+  const int tokens = 64, dim = 64;
+  // One channel is a straight line of codes, and the others are constant: D is exact but for what float16 rounds.
+  std::vector<float> x(static_cast<size_t>(tokens * dim), 1.0f);
+  for (int t = 0; t < tokens; ++t) x[static_cast<size_t>(t * dim)] = static_cast<float>(t);  // steps of 63 / 15: off by up to 2
+  std::vector<uint8_t> tile(kKvGear4.tile_bytes(tokens, dim));
+  std::vector<float> y(x.size());
+  for (const bool low_rank : {false, true}) {
+    encode_gear(KvPart::keys, x.data(), tokens, dim, tile.data(), {low_rank, false});
+    kKvGear4.block->decode(KvPart::keys, tile.data(), tokens, dim, 0, tokens, y.data());
+    if (low_rank) EXPECT_LT(error_of(x, y), 1e-3);
+    else EXPECT_GT(error_of(x, y), 0.1);
+  }
+}
+
+// Codes with a scale and a minimum a vector, two float16 of rank 2 per token and channel, and two outliers of 4 bytes a vector
+// (values, whose vectors are shorter, decide).
+TEST(Gear, BytesAreTheFormula) {
+  EXPECT_EQ(kKvGear4.tile_bytes(64, 64), 64u * 32 + 64 * 4 + 2 * 2 * (64 + 64) + 64 * 2 * 4);
+  EXPECT_EQ(kKvGear4.tile_bytes(128, 64), 128u * 32 + 128 * 4 + 2 * 2 * (128 + 64) + 128 * 2 * 4);
 }
 
 }  // namespace

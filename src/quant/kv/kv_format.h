@@ -63,7 +63,7 @@ struct KvFormat {
   int fitting_block(int tokens) const { return (tokens + group_tokens() - 1) / group_tokens() * group_tokens(); }
 };
 
-extern const KvFormat kKvF32, kKvF16, kKvBF16, kKvInt8, kKvFp8, kKvInt4, kKvKivi2, kKvKivi4;
+extern const KvFormat kKvF32, kKvF16, kKvBF16, kKvInt8, kKvFp8, kKvInt4, kKvKivi2, kKvKivi4, kKvGear4;
 
 /// Every format, in the order of KvType.
 std::span<const KvFormat* const> kv_formats();
