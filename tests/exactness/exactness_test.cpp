@@ -94,9 +94,9 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   EngineOptions options = way.engine;
   int open_blocks = 0;
   if (way.kv.seals()) {  // the block size is part of the path: one for all ways
-    const int tokens = way.kv.fitting_block(1);
-    options.kv_blocks = (std::max(options.kv_blocks * options.block_tokens, options.max_model_len) + tokens - 1) / tokens;
-    options.block_tokens = tokens;
+    constexpr int kTokens = 32;  // as many blocks as if they held so many tokens: in fewer, nobody has a full one when he is preempted
+    options.kv_blocks = (std::max(options.kv_blocks * options.block_tokens, options.max_model_len) + kTokens - 1) / kTokens;
+    options.block_tokens = way.kv.fitting_block(kTokens);
     options.seals_blocks = true;
     open_blocks = most_open_blocks(options.max_num_seqs, options.max_num_batched_tokens, options.block_tokens, options.kv_blocks);
   }

@@ -37,10 +37,11 @@ struct Case {
   KvLayerView view;  // of the first layer
   size_t layer_bytes = 0, layers = 1;
   Buffer memory;
-  std::vector<BlockId> blocks;
+  std::vector<BlockId> blocks, open_tiles;  // open_tiles: of block formats, all the same one
   std::vector<double> us;
 
   static Result<Case> make(const Flags& f, const KvFormat& format, int depth, int block_tokens) {
+    block_tokens = format.fitting_block(block_tokens);
     Case c{.format = &format, .depth = depth, .block_tokens = block_tokens};
     const int count = (depth + block_tokens - 1) / block_tokens;
     const size_t tile = format.tile_bytes(block_tokens, f.head_dim), row = format.row_bytes(f.head_dim),
@@ -48,14 +49,24 @@ struct Case {
     const size_t half = tile * static_cast<size_t>(count) * static_cast<size_t>(f.kv_heads);
     c.layer_bytes = 2 * half;
     if (!f.cached) c.layers = std::max<size_t>(2, kBeyondCaches / c.layer_bytes);
-    SLUICE_TRY(c.memory, Buffer::allocate(c.layers * c.layer_bytes));
+    const size_t open = format.block != nullptr ? kKvF16.tile_bytes(block_tokens, f.head_dim) * static_cast<size_t>(f.kv_heads) : 0;
+    SLUICE_TRY(c.memory, Buffer::allocate(c.layers * c.layer_bytes + open));
     uint8_t* at = c.memory.data();
     c.view = {&format, block_tokens, f.kv_heads, f.head_dim, at, at + half};
     Rng rng(1);
-    std::vector<float> x(static_cast<size_t>(f.head_dim));
+    if (format.block != nullptr) {
+      c.open_tiles.assign(static_cast<size_t>(count), 0);
+      c.view.open_k = c.view.open_v = at + c.layers * c.layer_bytes;  // zeros
+      c.view.open_tiles = c.open_tiles.data();
+    }
+    std::vector<float> x(static_cast<size_t>(f.head_dim * (format.block != nullptr ? block_tokens : 1)));
     for (size_t i = 0; i < c.layer_bytes; i += tile)
       for (size_t token = 0; token < static_cast<size_t>(block_tokens); ++token) {
         for (float& v : x) v = static_cast<float>(rng.next_double() - 0.5);
+        if (format.block != nullptr) {
+          format.block->encode(i < half ? KvPart::keys : KvPart::values, x.data(), block_tokens, f.head_dim, at + i);
+          break;
+        }
         format.encode(x.data(), f.head_dim, at + i + token * row, at + i + side + token * static_cast<size_t>(format.side_bytes));
       }
     for (size_t i = 1; i < c.layers; ++i) std::memcpy(at + i * c.layer_bytes, at, c.layer_bytes);

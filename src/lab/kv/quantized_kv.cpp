@@ -47,7 +47,7 @@ Result<KvHeads> heads_of_random_tokens(const Setting& setting, int tokens) {
   return heads;
 }
 
-Result<Finding> measure_kv(const Setting& setting, const KvFormat& format, double most_nats) {
+Result<Finding> measure_kv(const Setting& setting, const KvFormats& format, double most_nats) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   // The model's own greedy text: what it predicts surely is what a damaged cache would lose first.
   const int context = std::min(bench->max_positions(), setting.quick ? 768 : 2048), prompt = 32;
@@ -60,7 +60,7 @@ Result<Finding> measure_kv(const Setting& setting, const KvFormat& format, doubl
   const std::vector<TokenId>& output = full.outputs.at({0, 0}).tokens;
   text.insert(text.end(), output.begin(), output.end());
 
-  const auto nll = [&](const KvFormat& kv_format) -> Result<std::vector<double>> {
+  const auto nll = [&](const KvFormats& kv_format) -> Result<std::vector<double>> {
     const int block = kv_format.fitting_block(16);
     SLUICE_TRY(const KvArena kv, KvArena::allocate(bench->model().kv(), kv_format, (context + block - 1) / block, block));
     return token_nll(bench->model(), kv.layers(), text);
@@ -75,7 +75,7 @@ Result<Finding> measure_kv(const Setting& setting, const KvFormat& format, doubl
   std::string why;
   const bool same = same_outputs(small, again, &why);
   f.must("within the format, equal bits from run to run", same, why);
-  const auto token_bytes = [&](const KvFormat& kv_format) {
+  const auto token_bytes = [&](const KvFormats& kv_format) {
     return kv_token_bytes(bench->model(), kv_format);
   };
   f.effect = {"KV bytes a token", "", token_bytes(kKvF16), token_bytes(format), Better::lower, false};

@@ -8,7 +8,7 @@
 namespace sluice::lab {
 
 /// `most_nats`: a token's negative log-likelihood may be off by, against float32 KV.
-Result<Finding> measure_kv(const Setting& setting, const KvFormat& format, double most_nats);
+Result<Finding> measure_kv(const Setting& setting, const KvFormats& formats, double most_nats);
 
 /// What every layer's KV heads hold of some tokens: keys as attention sees them, and values.
 struct KvHeads {
