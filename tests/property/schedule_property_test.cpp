@@ -96,7 +96,7 @@ EngineSetup random_setup(Rng& rng) {
     s.cache = &prefix_cache_catalog().back();
     s.admission = &admission_catalog()[0];
   }
-  s.segments = s.allocator->name == "paged" && rng.below(2) == 0;
+  s.segments = s.allocator->name == "paged" && rng.below(3) == 0;
   if (s.segments && rng.below(4) == 0) s.cache_reuse = static_cast<int>(rng.between(1, 8));
   s.watermark = rng.below(3) == 0 ? 0.3 : rng.below(2) == 0 ? 0 : 0.01;
   s.long_prefill_token_threshold = rng.below(4) == 0 ? static_cast<int>(rng.between(1, 20)) : 0;
@@ -281,7 +281,7 @@ void add_segments(Rng& rng, const EngineSetup& s, Request& r) {
   }
   const auto blocks = [&](int tokens) { return (tokens + s.block_tokens - 1) / s.block_tokens; };
   if (reuse.segments.empty() || blocks(prompt + r.max_tokens) + blocks(largest) > s.blocks || reuse.positions.back() + r.max_tokens >= s.max_model_len) return;
-  reuse.recompute = static_cast<double>(rng.below(5)) / 4;
+  reuse.recompute = static_cast<double>(std::max<int64_t>(0, rng.between(-3, 4))) / 4;
   reuse.rule = rng.below(2) == 0 ? RecomputeRule::position : RecomputeRule::deviation;
   r.reuse = std::move(reuse);
 }
@@ -309,7 +309,7 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
     r.length_penalty = static_cast<float>(rng.below(3));
   }
   if (rng.below(3) == 0) r.sampling.min_tokens = static_cast<int>(rng.between(0, r.max_tokens));
-  if (s.segments && r.prompt_logprobs < 0 && rng.below(2) == 0) add_segments(rng, s, r);
+  if (s.segments && r.prompt_logprobs < 0 && rng.below(4) != 0) add_segments(rng, s, r);
   return r;
 }
 
@@ -405,7 +405,7 @@ void run_schedule(uint64_t seed, Reached& reached) {
 
 TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
   Reached reached;
-  for (uint64_t seed = 0; seed < 3000; ++seed) {
+  for (uint64_t seed = 0; seed < 4000; ++seed) {
     run_schedule(seed, reached);
     if (HasFailure()) return;
   }
