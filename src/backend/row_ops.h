@@ -68,7 +68,7 @@ struct AttendTile {
   int64_t block_bytes;  // from a block to the next
   int block_tokens;
   const uint32_t* blocks;
-  bool again;      // the call before differed in tile and part alone: the scratch still has what comes of the queries
+  bool again;      // the call before had the same rows against another tile: the scratch still has what comes of the queries
   int64_t tile;    // positions [tile * kSuperTile, (tile + 1) * kSuperTile)
   float* scratch;  // attend_scratch_floats(rows * group, head_dim), aligned to 64 bytes
   AttendPart part;

@@ -94,9 +94,10 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   EngineOptions options = way.engine;
   int open_blocks = 0;
   if (way.kv.seals()) {  // the block size is part of the path: one for all ways
-    constexpr int kTokens = 32;  // as many blocks as if they held so many tokens: in fewer, nobody has a full one when he is preempted
-    options.kv_blocks = (std::max(options.kv_blocks * options.block_tokens, options.max_model_len) + kTokens - 1) / kTokens;
-    options.block_tokens = way.kv.fitting_block(kTokens);
+    const int tokens = way.kv.fitting_block(1);
+    // In fewer than nine blocks, nobody has a full one when he is preempted.
+    options.kv_blocks = std::max(9, (std::max(options.kv_blocks * options.block_tokens, options.max_model_len) + tokens - 1) / tokens);
+    options.block_tokens = tokens;
     options.seals_blocks = true;
     open_blocks = most_open_blocks(options.max_num_seqs, options.max_num_batched_tokens, options.block_tokens, options.kv_blocks);
   }
@@ -339,7 +340,7 @@ TEST(Exactness, KvRetention) {
   ASSERT_TRUE(source.ok()) << source.error().message;
   const OpTable* table = *select_op_table("");
   const std::vector<Request> requests = mixed_requests(512, 7);
-  Way whole{roomy(), 1, &kKvF32, true};
+  Way whole{roomy(), 1, kKvF32, true};
   const auto everything = run(*source, *table, whole, requests);
   for (const RetentionEntry& policy : retention_catalog()) {
     SCOPED_TRACE(std::string(policy.name));
@@ -348,7 +349,7 @@ TEST(Exactness, KvRetention) {
     for (const KvFormat* kv : {&kKvF32, narrow}) {
       if (kThreadSanitizer && kv != narrow) continue;
       const auto with = [&](Way way) {
-        way.kv = kv;
+        way.kv = *kv;
         way.engine.kv_retention = policy.name;
         if (evicts && kv == &kKvF32) way.engine.retention.budget_tokens = 48;
         if (evicts && kv == narrow) way.engine.retention = {.prompt_share = 0.5, .stride_tokens = 1};
