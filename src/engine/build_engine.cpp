@@ -119,6 +119,9 @@ Result<Chosen> choose(const EngineOptions& options) {
   if ((options.segment_cache || options.cache_reuse > 0) && options.kv_allocator != "paged")
     return invalid_argument(fmt::format("--prompt-schema, --enable-chunk-reuse and --cache-reuse need --kv-allocator paged: under '{}' a sequence's memory is its own, and "
                                         "has no place for blocks that outlive it", options.kv_allocator), "--kv-allocator");
+  if ((options.segment_cache || options.cache_reuse > 0) && options.seals_blocks)
+    return invalid_argument("--prompt-schema, --enable-chunk-reuse and --cache-reuse copy rows out of full blocks, which this --kv-cache-dtype encodes as a whole; choose "
+                            "one that encodes each token by itself", "--kv-cache-dtype");
   SLUICE_TRY(std::shared_ptr<const KvRetention> retention, make_retention(options.kv_retention, options.retention));
   SLUICE_TRY_STATUS(check_combinations(options));
   if (retention->evicts()) {
