@@ -367,7 +367,8 @@ TEST(Exactness, KvRetention) {
       }
       bool preempted = false;
       static const std::set<std::string_view> kTried = {"three threads", "chunks of one token", "chunks of seven", "steps of 24 tokens", "static batches", "block size 1",
-                                                        "block size 5", "block size 256", "a pool so small that sequences are preempted", "the same with the prefix cache"};
+                                                        "block size 5", "block size 256", "a pool so small that sequences are preempted", "the same with the prefix cache",
+                                                        "three seats under priority-aging", "three seats under mlfq"};
       for (const Named& named : ways()) {
         if (!kTried.contains(named.name)) continue;
         SCOPED_TRACE(named.name);
