@@ -15,7 +15,7 @@ struct Shape {
     return at;
   }
 };
-constexpr Shape kEarly{50, 80, 610}, kLate{700, 20, 760};
+constexpr Shape kOften{50, 80, 610}, kSeldom{50, 150, 500}, kLate{700, 20, 760};
 constexpr int kLength = 1000, kBudget = kLength / 5;  // the share that H2O reports
 
 /// How a policy did.
@@ -72,8 +72,8 @@ Result<Finding> compare(const Setting& setting, std::string_view baseline, std::
   SLUICE_TRY(const Score base, kit->ask(*bench, baseline, by_window ? 0 : RetentionOptions{}.sinks));
   SLUICE_TRY(const Score score, kit->ask(*bench, technique));
   const int count = static_cast<int>(kit->recurring.size());
-  f.effect = {fmt::format("facts answered of {}, with {} of {} slots, which the text comes back to up to token {}", count, kBudget, kLength, shape.last), "",
-              static_cast<double>(base.recurring), static_cast<double>(score.recurring), Better::higher, false};
+  f.effect = {fmt::format("facts lost of {}, with {} of {} slots, which the text comes back to up to token {}", count, kBudget, kLength, shape.last), "",
+              static_cast<double>(count - base.recurring), static_cast<double>(count - score.recurring), Better::lower, false};
   if (full.recurring * 2 < count)
     f.absent(fmt::format("with its full cache the model answers {} of {}", full.recurring, count));
   else if (score.recurring < base.recurring + count / 8)
@@ -105,7 +105,7 @@ const Experiment kHeavyHitters = {
     .baseline = "a window of as many slots",
     .workload = "24 questions about one of 20 facts in 1,000 tokens, eight times told in the first 614; the same told once; 2,000 tokens of text; 200 slots",
     .holds = kHolds,
-    .run = [](const Setting& setting) { return compare(setting, "sink-window", "h2o", kEarly); }};
+    .run = [](const Setting& setting) { return compare(setting, "sink-window", "h2o", kOften); }};
 const Experiment kAveragedScores = {
     .name = "averaged-scores",
     .ids = "W3",
@@ -129,8 +129,8 @@ const Experiment kKeyformer = {
     .flag = "`--kv-retention keyformer --kv-retention-budget N`, `--kv-retention-share S`",
     .test = kTest,
     .baseline = "H2O, the same slots",
-    .workload = "as H2O's",
+    .workload = "as H2O's, but the fact is told four times in the first 504 tokens",
     .holds = kHolds,
-    .run = [](const Setting& setting) { return compare(setting, "h2o", "keyformer", kEarly); }};
+    .run = [](const Setting& setting) { return compare(setting, "h2o", "keyformer", kSeldom); }};
 
 }  // namespace sluice::lab
