@@ -52,7 +52,7 @@ struct EngineSetup {
   std::string text() const {
     return fmt::format(
         "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
-        "scored, {} host and {} disk blocks, {}, {}, every {}th lost, {} of {} or {} by {}{}",
+        "scored, {} host and {} disk blocks, {}, {}, every {}th lost, {} of {} or {} by {}{}{}",
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
         cache->name, preempt->name, admission->name, allocator->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
         host_blocks, disk_blocks, tier->name, restore->name, lose_every, retention->name, retains.budget_tokens, retains.prompt_share, retains.stride_tokens,
@@ -130,7 +130,8 @@ EngineSetup random_setup(Rng& rng) {
   }
   if (rng.below(2) == 0) s.weights = {{"a", 2}, {"b", 0.5}};
   if (s.queue->aging > 0) s.aging = static_cast<Nanos>(rng.between(1, 1000)) * 1'000;
-  s.seals_blocks = s.retention == &retention_catalog()[0] && rng.below(2) == 0;  // what is let go of is moved within blocks
+  // What is let go of, and what is reused, is moved within blocks.
+  s.seals_blocks = s.retention == &retention_catalog()[0] && !s.segments && s.cache_reuse == 0 && rng.below(2) == 0;
   return s;
 }
 
@@ -166,7 +167,8 @@ struct World {
     EngineConfig config;
     config.tiers = {s.host_blocks, s.disk_blocks, s.block_tokens};
     config.limits.slo_ttft_ms = s.slo_ttft_ms;
-    config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold, s.max_scored_rows, s.seals_blocks};
+    config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold, s.max_scored_rows};
+    config.scheduler.seals_blocks = s.seals_blocks;
     config.kv_blocks = s.blocks;
     config.block_tokens = s.block_tokens;
     config.vocab_size = vocab;
