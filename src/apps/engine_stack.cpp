@@ -204,6 +204,10 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   const EngineOptions& o = flags.engine;
   const int64_t positions = plan.info.max_positions;
   const auto retention = retention_of(o);
+  for (int l = 0; l < plan.info.layers; ++l)
+    if (o.cache_reuse > 0 && sizing.formats.of(l).elem_bits < 16)
+      return invalid_argument(fmt::format("--cache-reuse rotates keys again at every cut of a conversation, which --kv-cache-dtype {} rounds too coarsely each time; give "
+                                          "f16, bf16 or f32", sizing.formats.of(l).name), "--kv-cache-dtype");
   for (int l = 0; l < plan.info.layers; ++l) SLUICE_TRY_STATUS(KvEvictor::check(*retention, sizing.formats.of(l), plan.info));
   // Slots that a context takes, which under KV retention are fewer than its tokens.
   const auto slots_of = [&](int64_t tokens) { return int64_t{retention->slots_to_hold(static_cast<int>(tokens), static_cast<int>(tokens))}; };

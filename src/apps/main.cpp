@@ -34,6 +34,7 @@ int usage(std::FILE* to) {
 
 int sluice_main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the call that writes it
   const std::string name = argc > 1 ? argv[1] : "";
   if (name == "--version" || name == "version") {
     std::puts("sluice " SLUICE_VERSION);

@@ -55,7 +55,7 @@ void OffloadFlags::declare(OptionSet& o) {
 
 Status OffloadFlags::check(const EngineOptions& engine) const {
   const OffloadFlags defaults;
-  if (layers == defaults.layers) {
+  if (layers.find_first_not_of('0') == std::string::npos) {
     for (const auto& [flag, given] : {std::pair{"--kv-offload-share", share != defaults.share},
                                       {"--kv-offload-path", path != defaults.path},
                                       {"--kv-offload-depth", depth != defaults.depth}})

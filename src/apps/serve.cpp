@@ -201,7 +201,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
              stack->model->info().vocab_size);
   const EngineOptions& o = stack->options;
   log_info("scheduling: {}, {}, {}, prefix cache {}, at most {} sequences and {} tokens a step", o.scheduling_policy,
-           o.chunk_policy, o.batching, o.prefix_cache, o.max_num_seqs, o.max_num_batched_tokens);
+           o.chunk_policy, o.batching, retention_of(o)->evicts() ? "none" : o.prefix_cache, o.max_num_seqs, o.max_num_batched_tokens);
 
   std::vector<std::string> names = flags.served_names;
   if (names.empty()) {

@@ -9,7 +9,7 @@
 namespace sluice {
 
 // To be raised with every change of a kernel that changes its bits: what an older version has computed is then refused.
-constexpr uint64_t kArithmetic = 1;
+constexpr uint64_t kArithmetic = 2;
 
 void TierFlags::declare(OptionSet& o) {
   o.add("--swap-space", swap_space,

@@ -237,7 +237,7 @@ void Engine::end_search(Live& live, FinishReason reason, std::string_view error)
 
 /// Of a step of beams: who they are now, and at the end what they found.
 void Engine::deliver_search(Live& live, const Outcome& outcome) {
-  if (!std::exchange(live.has_token, true)) ++first_tokens_;
+  if ((outcome.sampled || outcome.done) && !std::exchange(live.has_token, true)) ++first_tokens_;
   for (const SeqId id : outcome.dropped) {
     live.samples.erase(owner_.at(id).second);
     owner_.erase(id);
@@ -449,7 +449,7 @@ bool Engine::step() {
   stats_.last_progress = progress;
   for (const auto& request : left_queue_) limiter_.left_queue(*request);
   limiter_.settled(std::exchange(first_tokens_, 0), std::exchange(ended_without_token_, 0),
-                   stats_.waiting > 0 ? 0 : config_.scheduler.max_num_seqs - stats_.running, progress);
+                   stats_.waiting > 0 ? 0 : config_.scheduler.max_num_seqs - stats_.running - static_cast<int>(arrivals_.size()), progress);
   left_queue_.clear();
   queued_requests_ = static_cast<int>(arrivals_.size()) + never_admitted_;
   busy_ = !live_.empty() || scheduler_.has_copies();

@@ -3,19 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "exec/kv_rows.h"
+
 namespace sluice {
 namespace {
 
-/// Where a slot's row and its side stand in a tile of K or V.
-struct RowPlace {
-  uint8_t *row, *side;
-};
-RowPlace place(const KvLayerView& layer, uint8_t* kv, std::span<const BlockId> blocks, int kv_head, int slot) {
-  const KvFormat& format = *layer.format;
-  const auto block = static_cast<size_t>(blocks[static_cast<size_t>(slot / layer.block_tokens)]), offset = static_cast<size_t>(slot % layer.block_tokens);
-  uint8_t* tile = kv + (block * static_cast<size_t>(layer.kv_heads) + static_cast<size_t>(kv_head)) * layer.tile_bytes();
-  return {tile + offset * format.row_bytes(layer.head_dim),
-          tile + format.side_offset(layer.block_tokens, layer.head_dim) + offset * static_cast<size_t>(format.side_bytes)};
+KvRow row_at(const KvLayerView& layer, uint8_t* kv, std::span<const BlockId> blocks, int kv_head, int slot) {
+  return {layer, kv, blocks[static_cast<size_t>(slot / layer.block_tokens)], slot % layer.block_tokens, kv_head};
 }
 
 /// The first of `kept` that does not stand where it goes.
@@ -72,7 +66,8 @@ void KvEvictor::prepare(const StepPlan& plan) {
       cache.positions.resize(cache.scores.size());
       cache.prompt_tokens = item.prompt_tokens;
       cache.max_tokens = item.request->max_tokens;
-      cache.seed = item.request->sampling.seed;
+      // Who samples has given a seed, or wants no answer twice; a greedy answer is the same each time.
+      cache.seed = item.request->sampling.temperature > 0 ? item.request->sampling.seed : 0;
     }
     for (size_t i = 0; i < cache.scores.size(); ++i) {
       CHECK(cache.positions[i].size() == static_cast<size_t>(item.first_pos - item.dropped), "sequence {}: {} slots of {}", item.seq,
@@ -109,7 +104,7 @@ void KvEvictor::move_rows(const KvEviction& e, const KvLayerView& layer, int kv_
   const size_t row = layer.format->row_bytes(layer.head_dim), side = static_cast<size_t>(layer.format->side_bytes);
   for (size_t i = first_moved(kept); i < kept.size(); ++i)  // forward: nothing is overwritten that is still to be moved
     for (uint8_t* kv : {layer.k, layer.v}) {
-      const RowPlace from = place(layer, kv, e.blocks, kv_head, kept[i]), to = place(layer, kv, e.blocks, kv_head, static_cast<int>(i));
+      const KvRow from = row_at(layer, kv, e.blocks, kv_head, kept[i]), to = row_at(layer, kv, e.blocks, kv_head, static_cast<int>(i));
       std::memcpy(to.row, from.row, row);
       std::memcpy(to.side, from.side, side);
     }
@@ -124,16 +119,12 @@ void KvEvictor::rotate_moved(const KvEviction& e, const KvLayerView& layer, std:
   const auto each = [&](auto&& f) {
     ops_.pool().run(static_cast<int>(heads), [&](int head, int) {
       for (size_t i = 0; i < by.size(); ++i)
-        f(place(layer, layer.k, e.blocks, head, static_cast<int>(first + i)), keys.data() + (i * heads + static_cast<size_t>(head)) * dim);
+        f(row_at(layer, layer.k, e.blocks, head, static_cast<int>(first + i)), keys.data() + (i * heads + static_cast<size_t>(head)) * dim);
     });
   };
-  each([&](RowPlace at, float* x) {
-    const float factor = layer.format->decode(at.row, at.side, layer.head_dim, x);
-    if (factor != 1)
-      for (size_t d = 0; d < dim; ++d) x[d] *= factor;
-  });
+  each([&](const KvRow& at, float* x) { at.decode(layer, x); });
   model_.rotate_keys(by, layer.kv_heads, keys.data());
-  each([&](RowPlace at, const float* x) { layer.format->encode(x, layer.head_dim, at.row, at.side); });
+  each([&](const KvRow& at, const float* x) { at.encode(layer, x); });
 }
 
 // --- scores ------------------------------------------------------------------------------------------------------
@@ -153,9 +144,8 @@ void KvEvictor::observe(const LayerView& view, const AttendSegment& segment, int
   keys.resize(dim * slots);  // [head_dim, slots], so that sums run along slots
   row.resize(dim);
   for (size_t s = 0; s < slots; ++s) {
-    const RowPlace at = place(kv, kv.k, {segment.blocks, slots / static_cast<size_t>(kv.block_tokens) + 1}, kv_head, static_cast<int>(s));
-    const float factor = kv.format->decode(at.row, at.side, kv.head_dim, row.data());
-    for (size_t d = 0; d < dim; ++d) keys[d * slots + s] = row[d] * factor;
+    row_at(kv, kv.k, {segment.blocks, slots / static_cast<size_t>(kv.block_tokens) + 1}, kv_head, static_cast<int>(s)).decode(kv, row.data());
+    for (size_t d = 0; d < dim; ++d) keys[d * slots + s] = row[d];
   }
   std::vector<float>& scores = cache.scores[at(view.layer, kv_head)];
   const std::span<const int32_t> positions = cache.positions[at(view.layer, kv_head)];

@@ -21,7 +21,7 @@ class KvStore {
   virtual ~KvStore() = default;
   /// Of every layer, in tiles as kernels read them: a plan's block is one of these, or several.
   virtual std::span<const KvLayerView> layers() const = 0;
-  /// Copies the first `copy.tokens` slots of every layer and head from one block of a plan to another.
+  /// Copies `copy.tokens` slots of every layer and head, from its offsets on, from one block of a plan to another.
   virtual void copy(const KvCopy& copy) = 0;
   /// A whole block, out of the pool and into it: the bytes of one block, layer by layer.
   /// get() is false where the bytes are lost.

@@ -117,7 +117,7 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
     done.error = "the model's logits are not finite: its weights are damaged, or its activations overflow";
   }
   for (size_t i = 0; i < plan.items.size(); ++i)
-    if (std::string error = kv_->item_error(plan.items[i]); !error.empty()) result_.items[i].sampled = false, result_.items[i].error = std::move(error);
+    if (std::string error = kv_->item_error(plan.items[i]); !error.empty()) result_.items[i].sampled = false, result_.items[i].kv_lost = true, result_.items[i].error = std::move(error);
   const Nanos end = clock_.now();
   times_.copy += copied - start;
   times_.forward += computed - copied;

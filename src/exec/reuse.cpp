@@ -1,26 +1,8 @@
 #include "exec/reuse.h"
 
+#include "exec/kv_rows.h"
+
 namespace sluice {
-namespace {
-
-/// One token's row of one KV head, of keys or of values.
-struct RowPlace {
-  uint8_t *row, *side;
-
-  RowPlace(const KvLayerView& kv, uint8_t* base, BlockId block, int offset, int head) {
-    uint8_t* tile = base + (static_cast<size_t>(block) * static_cast<size_t>(kv.kv_heads) + static_cast<size_t>(head)) * kv.tile_bytes();
-    row = tile + static_cast<size_t>(offset) * kv.format->row_bytes(kv.head_dim);
-    side = tile + kv.format->side_offset(kv.block_tokens, kv.head_dim) + static_cast<size_t>(offset) * static_cast<size_t>(kv.format->side_bytes);
-  }
-};
-
-void decode(const KvLayerView& kv, const RowPlace& at, float* out) {
-  const float factor = kv.format->decode(at.row, at.side, kv.head_dim, out);
-  for (int i = 0; i < kv.head_dim; ++i) out[i] *= factor;
-}
-
-}  // namespace
-
 void rotate_copied_keys(const Model& model, std::span<const KvLayerView> layers, const KvCopy& copy) {
   std::vector<float> keys;
   const std::vector<int32_t> by(static_cast<size_t>(copy.tokens), copy.shift);
@@ -29,11 +11,11 @@ void rotate_copied_keys(const Model& model, std::span<const KvLayerView> layers,
     const auto each_row = [&](auto visit) {
       float* at = keys.data();
       for (int t = 0; t < copy.tokens; ++t)
-        for (int h = 0; h < kv.kv_heads; ++h, at += kv.head_dim) visit(RowPlace(kv, kv.k, copy.dst, copy.dst_offset + t, h), at);
+        for (int h = 0; h < kv.kv_heads; ++h, at += kv.head_dim) visit(KvRow(kv, kv.k, copy.dst, copy.dst_offset + t, h), at);
     };
-    each_row([&](const RowPlace& place, float* at) { decode(kv, place, at); });
+    each_row([&](const KvRow& row, float* x) { row.decode(kv, x); });
     model.rotate_keys(by, kv.kv_heads, keys.data());
-    each_row([&](const RowPlace& place, const float* at) { kv.format->encode(at, kv.head_dim, place.row, place.side); });
+    each_row([&](const KvRow& row, const float* x) { row.encode(kv, x); });
   }
 }
 
@@ -49,7 +31,7 @@ bool ReuseProbe::before_write(const LayerView& view) {
       double sum = 0;
       for (const auto& [fresh, base] : {std::pair{view.k, kv.k}, {view.v, kv.v}})
         for (int h = 0; h < kv.kv_heads && layers_ > 1; ++h) {
-          decode(kv, RowPlace(kv, base, block, slot % kv.block_tokens, h), held.data());
+          KvRow(kv, base, block, slot % kv.block_tokens, h).decode(kv, held.data());
           const float* now = fresh + row + static_cast<size_t>(h * kv.head_dim);
           for (int i = 0; i < kv.head_dim; ++i) sum += static_cast<double>(now[i] - held[static_cast<size_t>(i)]) * static_cast<double>(now[i] - held[static_cast<size_t>(i)]);
         }

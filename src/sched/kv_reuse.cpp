@@ -16,7 +16,7 @@ void KvReuse::find_kept(const SegmentCache& cache, CacheSalt salt, std::span<con
     const auto run = cache.find_kept(salt, rest);
     const int n = run ? static_cast<int>(run->blocks.size()) * run->block_tokens : 0;
     if (n < std::max(1, least_tokens)) {
-      ++at;
+      at += std::max(1, n);  // what begins within a run that is too short is rarely longer
       continue;
     }
     segments.push_back({.first = at, .tokens = n, .kept = true});

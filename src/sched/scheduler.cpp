@@ -96,6 +96,7 @@ bool Scheduler::drop(SeqId id, Nanos now) {
   const int output_tokens = it->second->output_tokens();
   release(*it->second, now);
   segments_.forget(id);
+  tiers_.forget(id);
   it->second->state = Sequence::State::finished;
   sequences_.erase(it);
   emit(Event::Kind::finished, id, output_tokens, now);
@@ -477,8 +478,10 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     item.blocks = item.detour == Detour::encode ? segments_.scratch(seq.id).ids() : seq.table.ids();
   }
   fetch_for_waiting(plan, now);
-  if (!plan.empty()) plan.ended.swap(ended_);
-  plan.freed = pool_.take_freed();
+  if (!plan.empty()) {  // an empty one is not submitted
+    plan.ended.swap(ended_);
+    plan.freed = pool_.take_freed();
+  }
   return plan;
 }
 
@@ -555,12 +558,14 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
   settle_tiers(plan, result, now);
   std::set<SeqId> restored;
   for (const Load& load : loads_) restored.insert(load.seq);
+  bool kv_lost = false;
   outcomes.reserve(plan.items.size());
   for (size_t i = 0; i < plan.items.size(); ++i) {
     const PlanItem& item = plan.items[i];
     const ItemResult& done = result.items[i];
     Sequence& seq = at(item.seq);
     const bool failed = !done.error.empty();
+    kv_lost |= done.kv_lost;
     if (seq.computed < item.first_pos) {  // a block was lost that it was to start from
       segments_.restart(seq.id);
       continue;
@@ -568,7 +573,7 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     CHECK(done.seq == item.seq && done.sampled == (item.samples && !failed) && seq.computed == item.first_pos);
     CHECK(failed || static_cast<int>(done.prompt.size()) == item.n_scored, "{} prompt tokens scored of {}",
           done.prompt.size(), item.n_scored);
-    if (settle_detour(seq, item, done, now)) {
+    if (!failed && settle_detour(seq, item, done, now)) {
       outcomes.push_back({.seq = item.seq, .reused = segments_.take_reused(item.seq)});
       continue;
     }
@@ -585,7 +590,7 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     const int full = full_blocks();
     if (full > full_before && !policies_.retention->evicts()) {
       cache_.insert(seq.request->salt, seq.tokens, full, seq.table);
-      tiers_.save(seq.request->salt, seq.tokens, full_before, full, seq.table);
+      tiers_.save(seq.id, seq.request->salt, seq.tokens, full_before, full, seq.table);
     }
 
     Outcome outcome{seq.id, done.sampled, done.token, FinishReason::none, {}};
@@ -604,6 +609,8 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
     }
     outcomes.push_back(std::move(outcome));
   }
+  // Which of the cached blocks is lost is not known here: all that nobody holds are computed again.
+  if (kv_lost) cache_.evict(pool_.total());
   for (Regroup& change : policies_.branching->regroup()) outcomes.push_back(regroup(std::move(change), now));
   return outcomes;
 }

@@ -20,7 +20,8 @@ void Scheduler::find_kept_history(Nanos now) {
 void Scheduler::find_kept_history(Sequence& seq) {
   const Request& request = *seq.request;
   const std::vector<KvSegment>& known = request.reuse.segments;
-  if (request.prompt_logprobs >= 0 || (request.reuse.any() && (known.empty() || !known[0].kept))) return;
+  // The lines of one request are told to belong together by their request, which this would change.
+  if (request.prompt_logprobs >= 0 || request.lines() > 1 || (request.reuse.any() && (known.empty() || !known[0].kept))) return;
   const int prefix = static_cast<int>(std::as_const(cache_).match(request.salt, request.prompt).blocks.size()) * pool_.block_tokens();
   KvReuse reuse;
   reuse.find_kept(*cache_.segments(), request.salt, request.prompt, prefix, config_.cache_reuse);

@@ -55,6 +55,7 @@ struct ItemResult {
   bool sampled = false;
   SampledToken token;
   std::string error = {};
+  bool kv_lost = false;  // the error is that blocks of it cannot be read any more: nobody is to find them again
   std::vector<SampledToken> prompt =
       {};  // prompt tokens [first_pos + 1, first_pos + 1 + n_scored), unless there is an error
   std::vector<float> deviation = {};  // of a probe: by row

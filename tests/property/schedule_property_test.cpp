@@ -164,6 +164,7 @@ struct World {
     if (policies.retention->evicts()) executor.retention = policies.retention;
     executor.lose_every = s.lose_every;
     executor.seals_blocks = s.seals_blocks;
+    executor.most_open = 2 * s.max_num_seqs + s.budget / s.block_tokens;  // exec/kv_store.h, most_open_blocks()
     EngineConfig config;
     config.tiers = {s.host_blocks, s.disk_blocks, s.block_tokens};
     config.limits.slo_ttft_ms = s.slo_ttft_ms;

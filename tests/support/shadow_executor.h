@@ -66,11 +66,13 @@ class ShadowExecutor final : public Executor {
     result_ = {};
     int scored = 0;
     void_blocks_.clear();
+    for (const BlockId block : plan.freed) open_.erase(block);
     for (const BlockId block : plan.freed)
       if (seals_blocks && !sealed_.contains(block)) std::fill_n(slots_.begin() + slot(block, 0), block_tokens_, 0);
     for (const KvCopy& copy : plan.copies) move(copy);
     for (const SeqId id : plan.ended) held_.erase(id);
     for (const KvEviction& eviction : plan.evictions) evict(eviction);
+    if (seals_blocks) count_open(plan);
     std::unordered_set<int> written;
     for (const PlanItem& item : plan.items) {
       if (item.request->reuse.any()) {
@@ -112,7 +114,7 @@ class ShadowExecutor final : public Executor {
           if (held != nullptr) held->push_back(pos);
           EXPECT_TRUE(written.insert(at).second) << "two sequences write slot " << at;
           slots_[at] = prefix;
-          write(item.blocks[pos / block_tokens_], pos % block_tokens_);
+          write(item.blocks[in_table / block_tokens_], in_table % block_tokens_);
         }
       }
       if (item.samples) done.token = sampled(*item.request, prefix, item.sample);
@@ -132,6 +134,7 @@ class ShadowExecutor final : public Executor {
   int max_step_tokens = 0, max_scored_rows = 0, steps = 0, detours = 0;
   bool seals_blocks = false;
   int copied_rows = 0;  // of open blocks
+  int most_open = 1 << 30;  // blocks that may be open at once
   /// Every so many-th block that another tier saves or gives back is lost; 0: none.
   int lose_every = 0;
   int lost = 0;
@@ -139,6 +142,17 @@ class ShadowExecutor final : public Executor {
   int evictions = 0;
 
  private:
+  /// As the executor keeps what is written until its block is full.
+  void count_open(const StepPlan& plan) {
+    for (const KvCopy& copy : plan.copies)
+      if (copy.from == Tier::pool && copy.to == Tier::pool && copy.tokens > 0) open_.insert(copy.dst);
+    for (const PlanItem& item : plan.items)
+      for (int i = item.first_pos / block_tokens_; i <= (item.first_pos + item.n_tokens - 1) / block_tokens_; ++i) open_.insert(item.blocks[i]);
+    EXPECT_LE(static_cast<int>(open_.size()), most_open) << "blocks are open at once";
+    for (const PlanItem& item : plan.items)
+      for (int i = item.first_pos / block_tokens_; i < (item.first_pos + item.n_tokens) / block_tokens_; ++i) open_.erase(item.blocks[i]);
+  }
+
   /// By scores that are made up, but of nothing but the token's own prefix.
   void evict(const KvEviction& e) {
     ASSERT_NE(retention, nullptr);
@@ -304,7 +318,7 @@ class ShadowExecutor final : public Executor {
   std::vector<uint64_t> slots_;
   std::map<std::pair<Tier, BlockId>, std::vector<uint64_t>> tiers_;
   std::unordered_set<BlockId> void_blocks_;  // of this step: loaded, and lost
-  std::unordered_set<BlockId> sealed_;
+  std::unordered_set<BlockId> sealed_, open_;
   int moved_ = 0;
   std::map<SeqId, std::vector<int32_t>> held_;  // under retention: positions by slot
   StepResult result_;

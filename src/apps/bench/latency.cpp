@@ -233,6 +233,9 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   SLUICE_TRY(const std::vector<int> depths, parse_numbers(flags.depths, "--n-depth", 0));
   SLUICE_TRY(const std::vector<int> batches, parse_numbers(flags.batches, "--batch", 1));
   SLUICE_TRY(const auto stack, open_engine_stack(engine));
+  if (stack->options.seals_blocks && std::ranges::any_of(depths, [](int depth) { return depth > 0; }))
+    return invalid_argument("--n-depth has no use with a --kv-cache-dtype that encodes whole blocks: these tests go on from the middle of blocks that are full; "
+                            "'sluice bench attention' measures such formats at any depth", "--n-depth");
   SLUICE_TRY_STATUS(check_room(stack->options, flags, depths, batches));
   SLUICE_TRY_STATUS(stack->load());
   for (const std::string& note : stack->notes) std::fputs(("# " + note + "\n").c_str(), stdout);

@@ -3,6 +3,9 @@
 #include <algorithm>
 
 namespace sluice {
+namespace {
+constexpr int kMostTried = 32;
+}
 
 void HistoryIndex::note(CacheSalt salt, std::span<const TokenId> tokens, int full_blocks, const BlockTable& table) {
   const auto size = static_cast<size_t>(pool_.block_tokens());
@@ -36,14 +39,17 @@ std::optional<KeptRun> HistoryIndex::find(CacheSalt salt, std::span<const TokenI
   std::vector<BlockId> best;
   const auto candidates = [&](std::span<const TokenId> block) { return blocks_.equal_range(hash_of(salt, block)); };
   const auto [begin, end] = candidates(tokens.first(size));
-  for (auto it = begin; it != end; ++it) {
+  int tried = 0;  // a text that repeats itself has as many candidates as blocks
+  for (auto it = begin; it != end && tried < kMostTried; ++it, ++tried) {
     if (!holds(it->second, salt, tokens.first(size))) continue;
     std::vector<BlockId> run = {it->second};
     for (size_t at = size; at + size <= tokens.size(); at += size) {
-      const auto [first, last] = candidates(tokens.subspan(at, size));
-      const auto next = std::find_if(first, last, [&](const auto& entry) {
-        return records_[entry.second].before == run.back() && holds(entry.second, salt, tokens.subspan(at, size));
-      });
+      auto [next, last] = candidates(tokens.subspan(at, size));
+      const auto follows = [&](BlockId id) {
+        return records_[id].before == run.back() && records_[id].position == records_[run.back()].position + pool_.block_tokens() &&
+               holds(id, salt, tokens.subspan(at, size));
+      };
+      for (int looked = 0; next != last && !follows(next->second);) next = ++looked < kMostTried ? std::next(next) : last;
       if (next == last) break;
       run.push_back(next->second);
     }

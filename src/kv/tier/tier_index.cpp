@@ -95,30 +95,22 @@ BlockId TierIndex::take_slot(Tier tier, int distance) {
   return slot;
 }
 
-void TierIndex::save(CacheSalt salt, std::span<const TokenId> tokens, int first, int full, const BlockTable& table) {
+void TierIndex::save(SeqId seq, CacheSalt salt, std::span<const TokenId> tokens, int first, int full, const BlockTable& table) {
   if (!config_.any()) return;
   const size_t block_tokens = static_cast<size_t>(config_.block_tokens);
   const auto block_at = [&](int i) { return tokens.subspan(static_cast<size_t>(i) * block_tokens, block_tokens); };
   uint64_t parent = root_block_hash(salt);
   int i = 0;
-  if (first > 0)
-    if (const auto end = ends_.find(table[first - 1].id()); end != ends_.end() && end->second.salt == salt && end->second.blocks == first &&
-                                                            std::ranges::equal(end->second.key->tokens, block_at(first - 1))) {
-      parent = end->second.key->hash;
-      i = first;
-    }
-  std::shared_ptr<const BlockKey> last;
+  if (const auto end = ends_.find(seq); first > 0 && end != ends_.end() && end->second.blocks == first) parent = end->second.hash, i = first;
   for (; i < full; ++i) {
     const auto block = block_at(i);
     const uint64_t hash = next_block_hash(parent, block);
     if (i >= first) {
       if (const auto known = entries_.find(hash); known != entries_.end()) {
         touch(known->second);  // or, one time in 2^64, another block: then this one is not kept
-        last = known->second.key;
       } else {
         Entry entry;
         entry.key = std::make_shared<const BlockKey>(BlockKey{hash, parent, {block.begin(), block.end()}});
-        last = entry.key;
         entry.use = {++tick_, tick_};
         bool kept = false;
         for (const Tier tier : {Tier::host, Tier::disk}) {
@@ -138,7 +130,7 @@ void TierIndex::save(CacheSalt salt, std::span<const TokenId> tokens, int first,
     }
     parent = hash;
   }
-  if (last != nullptr) ends_[table[full - 1].id()] = {salt, full, std::move(last)};
+  ends_[seq] = {full, parent};
 }
 
 void TierIndex::look_ahead(std::span<const TierNeed> waiting) {

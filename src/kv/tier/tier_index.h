@@ -60,8 +60,10 @@ class TierIndex {
   TierHit match(CacheSalt salt, std::span<const TokenId> tokens, int first_block, int most) const;
   /// The copy that brings the block of a hit into the pool; the block stays in its tier at least until settled().
   KvCopy load(const BlockKey& key, BlockId to);
-  /// Blocks [first, full) of the table have become full: those that no tier has are to be saved.
-  void save(CacheSalt salt, std::span<const TokenId> tokens, int first, int full, const BlockTable& table);
+  /// Blocks [first, full) of a sequence's table have become full: those that no tier has are to be saved.
+  void save(SeqId seq, CacheSalt salt, std::span<const TokenId> tokens, int first, int full, const BlockTable& table);
+  /// The sequence is no more.
+  void forget(SeqId seq) { ends_.erase(seq); }
   /// What the policy wants to be fetched for those who wait next, in their order.
   void look_ahead(std::span<const TierNeed> waiting);
   int look_ahead_sequences() const { return config_.disk_slots > 0 ? 2 * policy_->look_ahead() : 0; }
@@ -111,13 +113,12 @@ class TierIndex {
   Slots host_, disk_;
   std::vector<KvCopy> copies_;
   std::vector<uint64_t> pinned_;
-  /// Of a sequence whose last blocks were saved, by the last one: the hash that its next block goes on from.
+  /// How far a sequence's chain is known: so many blocks, of which the last has this hash. Its salt and these tokens do not change.
   struct End {
-    CacheSalt salt = 0;
     int blocks = 0;
-    std::shared_ptr<const BlockKey> key;
+    uint64_t hash = 0;
   };
-  std::unordered_map<BlockId, End> ends_;
+  std::unordered_map<SeqId, End> ends_;
   uint64_t tick_ = 0, epoch_ = 0;
   TierStats stats_;
 };

@@ -29,7 +29,7 @@ struct World {
     BlockTable table;
     const int blocks = static_cast<int>(tokens.size()) / kBlock;
     for (int i = 0; i < blocks; ++i) table.push(*pool.allocate());
-    index.save(salt, tokens, 0, blocks, table);
+    index.save(++seq, salt, tokens, 0, blocks, table);
     ASSERT_TRUE(index.consistent());
   }
   int found(const std::vector<TokenId>& tokens, CacheSalt salt = 0) {
@@ -37,6 +37,7 @@ struct World {
   }
   BlockPool pool;
   TierIndex index;
+  SeqId seq = 100;
 };
 
 TEST(TierIndex, FindsOnlyTheSamePrefixUnderTheSameSalt) {
@@ -58,15 +59,27 @@ TEST(TierIndex, ASequenceThatGrowsIsFoundLikeOneThatWasSavedWhole) {
   const auto tokens = run_of(1, 6), other = run_of(2, 6);
   BlockTable table;
   for (int i = 0; i < 6; ++i) table.push(*w.pool.allocate());
-  w.index.save(3, tokens, 0, 2, table);
-  w.index.save(3, tokens, 2, 3, table);
-  w.index.save(3, tokens, 3, 6, table);
+  w.index.save(1, 3, tokens, 0, 2, table);
+  w.index.save(1, 3, tokens, 2, 3, table);
+  w.index.save(1, 3, tokens, 3, 6, table);
   EXPECT_EQ(w.found(tokens, 3), 6);
-  // The same blocks, under another salt and with other tokens: what was remembered of them does not count.
-  w.index.save(4, tokens, 3, 6, table);
-  w.index.save(3, other, 3, 6, table);
+  // The same blocks, of other sequences, under another salt and with other tokens: what was remembered of them does not count.
+  w.index.save(2, 4, tokens, 3, 6, table);
+  w.index.save(3, 3, other, 3, 6, table);
   EXPECT_EQ(w.index.match(4, tokens, 3, 3).blocks.size(), 3u);
   EXPECT_EQ(w.index.match(3, other, 3, 3).blocks.size(), 3u);
+  // Behind another prefix, with the same tokens in the same block at the same place.
+  auto behind = tokens;
+  behind[0] = -1;
+  w.index.save(4, 3, behind, 3, 6, table);
+  EXPECT_EQ(w.index.match(3, behind, 3, 3).blocks.size(), 3u);
+  auto longer = tokens;
+  for (int i = 0; i < kBlock; ++i) longer.push_back(500 + i);
+  auto longer_behind = longer;
+  longer_behind[0] = -1;
+  table.push(*w.pool.allocate());
+  w.index.save(4, 3, longer_behind, 6, 7, table);
+  EXPECT_EQ(w.found(longer, 3), 6) << "its last block was computed behind another first one";
   ASSERT_TRUE(w.index.consistent());
 }
 
