@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "backend/key_rotation.h"
+
 namespace sluice {
 namespace {
 
@@ -13,12 +15,16 @@ void decode_open(KvPart, const uint8_t* tile, int, int head_dim, int first, int 
     kKvF16.decode(tile + static_cast<size_t>(first + t) * row_bytes, nullptr, head_dim, x);
 }
 
+/// How the view's keys are turned for its format; null: not.
+const KeyRotation* key_rotation(const KvLayerView& kv) { return kv.format->block->unrotated_keys ? kv.rotation : nullptr; }
+
 KvDecodeFn* or_else(KvDecodeFn* own, KvDecodeFn* portable) { return own != nullptr ? own : portable; }
 
 }  // namespace
 
 KvUnpack::KvUnpack(const KvLayerView& kv, const RowOps& ops)
     : kv_(kv),
+      ops_(ops),
       sealed_(or_else(ops.kv_decode[static_cast<size_t>(kv.format->type)], kv.format->block->decode)),
       open_(or_else(ops.kv_decode[static_cast<size_t>(KvType::f16)], decode_open)) {}
 
@@ -33,8 +39,10 @@ void KvUnpack::read(KvPart part, int kv_head, const BlockId* blocks, int64_t lo,
     const BlockId block = blocks[pos / kv_.block_tokens];
     const int offset = static_cast<int>(pos % kv_.block_tokens);
     const int count = static_cast<int>(std::min<int64_t>(kv_.block_tokens - offset, hi - pos));
-    if (pos < open_from) sealed_(part, tile(sealed, block, sealed_bytes), kv_.block_tokens, kv_.head_dim, offset, count, x);
-    else open_(part, tile(open, kv_.open_tile(block), open_bytes), kv_.block_tokens, kv_.head_dim, offset, count, x);
+    if (pos < open_from) {
+      sealed_(part, tile(sealed, block, sealed_bytes), kv_.block_tokens, kv_.head_dim, offset, count, x);
+      if (const KeyRotation* r = key_rotation(kv_); r != nullptr && part == KvPart::keys) r->turn(KeyRotation::Way::forth, ops_, x, kv_.head_dim, offset, count);
+    } else open_(part, tile(open, kv_.open_tile(block), open_bytes), kv_.block_tokens, kv_.head_dim, offset, count, x);
     x += static_cast<int64_t>(count) * kv_.head_dim;
     pos += count;
   }
@@ -72,6 +80,8 @@ void write_kv_blocks(const float* k, const float* v, std::span<const int64_t> sl
     uint8_t* sealed = part == KvPart::keys ? kv.k : kv.v;
     decode_rows(part, open + (kv.open_tile(block) * heads + head) * open_bytes, kv.block_tokens, kv.head_dim, 0, kv.block_tokens,
                 rows.data());
+    if (const KeyRotation* r = key_rotation(kv); r != nullptr && part == KvPart::keys)
+      r->turn(KeyRotation::Way::back, ops, rows.data(), kv.head_dim, 0, kv.block_tokens);
     kv.format->block->encode(part, rows.data(), kv.block_tokens, kv.head_dim, sealed + (block * heads + head) * kv.tile_bytes());
   });
 }

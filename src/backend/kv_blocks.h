@@ -1,6 +1,7 @@
 #pragma once
 // Block formats of the KV cache (quant/kv/kv_format.h) in Ops: rows go to open tiles, full blocks are sealed, and
-// attention reads a super-tile in float32, unpacked once for all the rows that it serves.
+// attention reads a super-tile in float32, unpacked once for all the rows that it serves. Keys of formats that encode them without
+// their rotation are turned back and forth here (key_rotation.h).
 
 #include "backend/ops.h"
 #include "backend/row_ops.h"
@@ -16,6 +17,7 @@ class KvUnpack {
 
  private:
   const KvLayerView& kv_;
+  const RowOps& ops_;
   KvDecodeFn *sealed_, *open_;
 };
 

@@ -21,6 +21,7 @@
 
 namespace sluice {
 
+struct KeyRotation;
 struct OpTable;
 class OpMeter;
 
@@ -68,6 +69,7 @@ struct KvLayerView {
   uint8_t* open_k = nullptr;  // of block formats
   uint8_t* open_v = nullptr;
   const BlockId* open_tiles = nullptr;  // by block: where its rows stand while it is open; null: at its own number
+  const KeyRotation* rotation = nullptr;  // of keys that come rotated, which some block formats turn back; the model knows it
 
   BlockId open_tile(BlockId block) const { return open_tiles != nullptr ? open_tiles[block] : block; }
   size_t tile_bytes() const { return format->tile_bytes(block_tokens, head_dim); }

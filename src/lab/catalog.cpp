@@ -9,7 +9,7 @@ namespace sluice::lab {
 
 // kv/
 extern const Experiment kAveragedScores, kHeavyHitters, kKeyformer, kRetentionSwap, kStreaming;
-extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kGear4, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKeptHistory, kKivi2, kKivi4, kKvFormatsPerLayer, kKvLayout, kKvOffload,
+extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kGear4, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKeptHistory, kKivi2, kKivi4, kKvFormatsPerLayer, kKvLayout, kKvOffload, kKvQuant,
     kLongContextFormats, kMultiTurn, kPaged, kParallelSampling, kPromptCache, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSelectiveReconstruction, kSwap, kTokenGranular,
     kVAttention;
 // measured_elsewhere.cpp
@@ -53,6 +53,7 @@ constexpr std::array kCatalog = {
     &kKivi4,
     &kKivi2,
     &kGear4,
+    &kKvQuant,
     &kKvFormatsPerLayer,
     &kLongContextFormats,
     &kStreaming,

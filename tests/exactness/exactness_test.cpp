@@ -293,12 +293,12 @@ TEST(Exactness, TrainedModel) {
   }
 }
 
-// A format that encodes token by token, and two that encode blocks of different groups, in one model; and the one with the larger
+// A format that encodes token by token, and two that encode blocks of different groups, in one model; and those with the larger
 // blocks alone. (In blocks of 64 few prompts leave a full one when their sequence is preempted: these do.)
 TEST(Exactness, FormatsPerLayerAndBlocksOf64) {
   auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
   ASSERT_TRUE(source.ok()) << source.error().message;
-  for (const char* const text : {"int8:0-1,gear4:3,kivi4", "gear4"}) {
+  for (const char* const text : {"int8:0-1,gear4:3,kivi4", "gear4", "kvquant3"}) {
     SCOPED_TRACE(text);
     const auto formats = KvFormats::parse(text);
     ASSERT_TRUE(formats.ok()) << formats.error().message;

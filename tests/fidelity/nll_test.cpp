@@ -143,12 +143,12 @@ TEST_P(NllTest, Int8WeightsLoseNothingWithAScalePer32Or128) {
 // its own, for which any other distribution is a worse one (the difference is a Kullback-Leibler divergence). It gets 0.3 %.
 // (Steps of twice the size cost three times as much, of half the size a tenth; values cost nothing, keys all of it.)
 // bf16 and fp8 have an error of their own size for every value, 1/256 and 1/16; int4 has steps 18 times those of int8; kivi4 has as
-// many, over less; gear4 corrects its own to what int8 has.
+// many, over less; gear4 corrects its own to what int8 has; kvquant3 has steps twice those of kivi4, of less.
 double most_of(const KvFormat& kv, double most_of_int8) {
   switch (kv.type) {
     case KvType::fp8: return 10 * most_of_int8;
     case KvType::int4: case KvType::kivi2: return 6 * most_of_int8;
-    case KvType::kivi4: return 2 * most_of_int8;
+    case KvType::kivi4: case KvType::kvquant3: return 2 * most_of_int8;
     default: return most_of_int8;
   }
 }

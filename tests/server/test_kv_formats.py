@@ -14,7 +14,7 @@ def complete(server, n=1, tokens=90):
     return [choice.text for choice in answer.choices]
 
 
-@pytest.mark.parametrize("dtype", ["kivi2", "kivi4", "gear4", "int8:0-1,kivi4"])
+@pytest.mark.parametrize("dtype", ["kivi2", "kivi4", "gear4", "kvquant3", "int8:0-1,kivi4"])
 def test_blocks_are_sealed_and_the_text_stays_the_same(start, tmp_path, dtype):
     flags = ["--kv-cache-dtype", dtype, "-np", "4", "--kv-disk", str(tmp_path / "kv"), "--kv-disk-bytes", "8M", "--kv-restore", "load"]
     server = start(*flags)

@@ -71,6 +71,14 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
   CHECK(next_wanted == batch.logit_rows.size(), "logit row {} of {} rows", batch.logit_rows[next_wanted], total);
 }
 
+KvLayerView DecoderModel::with_rotation(KvLayerView kv) {
+  if (kv.format->block == nullptr || !kv.format->block->unrotated_keys) return kv;
+  if (!key_rotation_ || key_rotation_->block_tokens != kv.block_tokens)
+    key_rotation_.emplace(config_.rope.inv_freq, config_.rope.style, kv.block_tokens);
+  kv.rotation = &*key_rotation_;
+  return kv;
+}
+
 std::span<const AttendSegment> DecoderModel::keep_rows(std::span<const AttendSegment> segments,
                                                        std::span<const int32_t> wanted) {
   gather_rows(workspace_.x, config_.info.hidden, wanted);
@@ -108,13 +116,14 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
     const int number = static_cast<int>(l);
     if (policy != nullptr) policy->before_layer(number);
     layer.project(w, rows, config_.rope.inv_freq);
-    const LayerView view{number, w.x, w.q, w.k, w.v, info.heads, config_.attention_scale, rows.positions, rows.segments, layers[l]};
+    const KvLayerView kv = with_rotation(layers[l]);
+    const LayerView view{number, w.x, w.q, w.k, w.v, info.heads, config_.attention_scale, rows.positions, rows.segments, kv};
     if (policy != nullptr && !policy->before_write(view)) {
       CHECK(wanted.empty(), "logits are wanted of a pass that ends in layer {}", l);
       policy->after_attention(number);
       return;
     }
-    ops_.write_kv(w.k, w.v, rows.slots, layers[l]);
+    ops_.write_kv(w.k, w.v, rows.slots, kv);
     if (policy != nullptr) policy->before_attention(view);
     if (l + 1 == weights_.layers.size()) {
       if (wanted.empty()) {
@@ -124,7 +133,7 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
       segments = keep_rows(segments, wanted);
       count = static_cast<int64_t>(wanted.size());
     }
-    layer.attend(w, segments, count, layers[l]);
+    layer.attend(w, segments, count, kv);
     if (policy != nullptr) policy->after_attention(number);
     layer.feed_forward(w, count);
   }

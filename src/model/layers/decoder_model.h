@@ -4,9 +4,11 @@
 // and the last layer computes, past its K and V, only the rows whose logits are wanted.
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "backend/key_rotation.h"
 #include "model/layers/decoder_layer.h"
 #include "model/model.h"
 
@@ -29,6 +31,8 @@ class DecoderModel : public Model {
   /// Rows [first, first + rows.count()) of the batch, which stand in the workspace; `wanted` count from `first`.
   void run_piece(std::span<const TokenId> tokens, const LayerRows& rows, std::span<const int32_t> wanted,
                  std::span<const KvLayerView> layers, LayerPolicy* policy, float* logits);
+  /// The layer's KV with the rotation of its keys, where its format asks for that.
+  KvLayerView with_rotation(KvLayerView kv);
   /// Moves the wanted rows of x and q to the front, and gives segments that cover just them.
   std::span<const AttendSegment> keep_rows(std::span<const AttendSegment> segments, std::span<const int32_t> wanted);
 
@@ -37,6 +41,7 @@ class DecoderModel : public Model {
   const Ops& ops_;
   Workspace workspace_;
   KvSpec kv_;
+  std::optional<KeyRotation> key_rotation_;  // for the blocks of the last pass that asked
   std::vector<AttendSegment> piece_segments_, kept_segments_;  // of the piece being run; kept for their memory
   std::vector<int32_t> piece_wanted_;
 };

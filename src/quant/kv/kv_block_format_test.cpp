@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "quant/kv/gear.h"
 #include "quant/kv/kv_format.h"
+#include "tensor/dtype.h"
 
 namespace sluice {
 namespace {
@@ -199,6 +200,49 @@ TEST(Gear, FactorsOfRankTwoAreFound) {
 TEST(Gear, BytesAreTheFormula) {
   EXPECT_EQ(kKvGear4.tile_bytes(64, 64), 64u * 32 + 64 * 4 + 2 * 2 * (64 + 64) + 64 * 2 * 4);
   EXPECT_EQ(kKvGear4.tile_bytes(128, 64), 128u * 32 + 128 * 4 + 2 * 2 * (128 + 64) + 128 * 2 * 4);
+}
+
+// One value far from the others of its vector is kept as it is, and widens no step.
+TEST(KvQuant, AnOutlierOfEveryVectorTakesNoOthersPrecision) {
+  Rng rng(13);
+  for (const KvPart part : kParts)
+    for (const int tokens : {64, 128})
+      for (const float size : {500.0f, -500.0f}) {
+        const int dim = 64;
+        std::vector<float> x = normals(rng, tokens * dim);
+        std::vector<uint8_t> far(x.size(), 0);
+        for (int v = 0; v < (part == KvPart::keys ? dim : tokens); ++v) {
+          const int t = part == KvPart::keys ? static_cast<int>(rng.between(1, tokens - 1)) : v, d = part == KvPart::keys ? v : static_cast<int>(rng.below(64));
+          x[static_cast<size_t>(t * dim + d)] = size, far[static_cast<size_t>(t * dim + d)] = 1;
+        }
+        const std::vector<float> y = round_trip(kKvQuant3, part, x, tokens, dim);
+        EXPECT_LT(error_of(x, y), 0.25);
+        for (size_t i = 0; i < x.size(); ++i) {
+          if (far[i] == 0) continue;
+          ASSERT_EQ(y[i], size) << "token " << i / 64;
+        }
+      }
+}
+
+// An attention sink's key, and what it keeps other tokens from.
+TEST(KvQuant, TheFirstTokenIsFloat16AndInNoRange) {
+  Rng rng(14);
+  const int tokens = 64, dim = 40;
+  std::vector<float> x = normals(rng, tokens * dim);
+  for (int d = 0; d < dim; ++d) x[static_cast<size_t>(d)] *= 1000;
+  for (const KvPart part : kParts) {
+    const std::vector<float> y = round_trip(kKvQuant3, part, x, tokens, dim);
+    for (size_t d = 0; d < 40; ++d) EXPECT_EQ(y[d], f16_to_f32(f32_to_f16(x[d])));
+    EXPECT_LT(error_of({x.begin() + dim, x.end()}, {y.begin() + dim, y.end()}), 0.25);
+  }
+}
+
+// Codes, the first token, two float16 and an outlier of 4 bytes a vector. Nothing depends on what is stored, so that a block's
+// outliers go to its own tile, whatever is before it.
+TEST(KvQuant, BytesAreTheFormula) {
+  EXPECT_EQ(kKvQuant3.tile_bytes(64, 64), 64u * 24 + 64 * 2 + 64 * 4 + 64 * 4);
+  EXPECT_EQ(kKvQuant3.tile_bytes(128, 64), 128u * 24 + 64 * 2 + 128 * 4 + 128 * 4);
+  EXPECT_EQ(kKvQuant3.tile_bytes(64, 20), 64u * 9 + 20 * 2 + 64 * 4 + 64 * 4);
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ struct KvBlockCodec {
   void (*encode)(KvPart part, const float* x, int block_tokens, int head_dim, uint8_t* tile);
   /// Tokens [first, first + count) of a tile to x[count][head_dim].
   void (*decode)(KvPart part, const uint8_t* tile, int block_tokens, int head_dim, int first, int count, float* x);
+  /// Keys come and go turned back by the rotation from the block's first position to theirs (KeyRotation), if they are rotated.
+  bool unrotated_keys = false;
 };
 
 struct KvFormat {
@@ -63,7 +65,7 @@ struct KvFormat {
   int fitting_block(int tokens) const { return (tokens + group_tokens() - 1) / group_tokens() * group_tokens(); }
 };
 
-extern const KvFormat kKvF32, kKvF16, kKvBF16, kKvInt8, kKvFp8, kKvInt4, kKvKivi2, kKvKivi4, kKvGear4;
+extern const KvFormat kKvF32, kKvF16, kKvBF16, kKvInt8, kKvFp8, kKvInt4, kKvKivi2, kKvKivi4, kKvGear4, kKvQuant3;
 
 /// Every format, in the order of KvType.
 std::span<const KvFormat* const> kv_formats();
