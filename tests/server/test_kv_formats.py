@@ -19,7 +19,7 @@ def test_blocks_are_sealed_and_the_text_stays_the_same(start, tmp_path, dtype):
     flags = ["--kv-cache-dtype", dtype, "-np", "4", "--kv-disk", str(tmp_path / "kv"), "--kv-disk-bytes", "8M", "--kv-restore", "load"]
     server = start(*flags)
     log = "".join(server.log)
-    assert re.search(r"a block is encoded when it is full, and beside it .* are for \d+ blocks that are not; --block-size is raised from 16 to (32|64)", log), log
+    assert re.search(r"a block is encoded when it is full, and .* of this are for \d+ blocks that are not; --block-size is raised from 16 to (32|64)", log), log
     first = complete(server)
     hits = server.metric("prefix_cache_hits")
     assert complete(server) == first
