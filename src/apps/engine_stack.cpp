@@ -154,7 +154,8 @@ void EngineFlags::declare(OptionSet& o) {
         "share of the memory that is free at start which weights and KV cache may take");
   o.add("--kv-cache-dtype", kv_cache_dtype,
         fmt::format("auto, {}; or several with their layers, as in f16:0-3,kivi2. auto is as precise as the weights; int8 and fp8 take half of f16, int4 a "
-                    "quarter, kivi2 3 bits a value, kvquant3 4.3, kivi4 5, gear4 6, and are approximate",
+                    "quarter, kivi2 3 bits a value, kvquant3 4.3, kivi4 5, gear4 6, and minicache, which merges pairs of layers of the upper half (kivi4,minicache:12-23), "
+                    "about 4; all of these are approximate",
                     KvFormats::known_names()));
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");
   offload.declare(o);
@@ -321,6 +322,7 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->tile_tokens = sizing.tile_tokens;
   stack->open_blocks = sizing.open_blocks;
   stack->options.seals_blocks = sizing.formats.seals();
+  stack->options.ends_at_blocks = sizing.formats.pairs();
   stack->options.kv_blocks = sizing.blocks;
   stack->options.block_tokens = sizing.block_tokens;
   stack->options.max_model_len = sizing.max_model_len;

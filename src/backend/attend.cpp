@@ -193,6 +193,10 @@ void Ops::attend(const AttendArgs& args) const {
         args.kv.kv_heads);
   CHECK(args.kv.head_dim <= kMostHeadDim, "heads of {} values; the most are {}", args.kv.head_dim, kMostHeadDim);
   CHECK(args.kv.head_dim > 0 && args.kv.block_tokens > 0 && args.scale > 0);
+  for (const AttendSegment& s : args.segments)
+    CHECK(args.kv.pair == nullptr || s.first_pos % args.kv.block_tokens + s.rows <= args.kv.block_tokens,
+          "rows {} to {} in one pass: the layer above has not sealed a block of {} that the later ones read", s.first_pos,
+          s.first_pos + s.rows - 1, args.kv.block_tokens);
   static thread_local AttendPlan own_plan;
   static thread_local Buffer own_arena;
   const AttendPlan& plan = own_plan;  // the caller's, in every worker

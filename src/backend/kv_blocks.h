@@ -18,7 +18,7 @@ class KvUnpack {
  private:
   const KvLayerView& kv_;
   const RowOps& ops_;
-  KvDecodeFn *sealed_, *open_;
+  KvDecodeFn *sealed_, *open_;  // of formats of two layers, sealed_ is that of directions
 };
 
 /// Ops::write_kv of a block format.

@@ -70,6 +70,9 @@ struct KvLayerView {
   uint8_t* open_v = nullptr;
   const BlockId* open_tiles = nullptr;  // by block: where its rows stand while it is open; null: at its own number
   const KeyRotation* rotation = nullptr;  // of keys that come rotated, which some block formats turn back; the model knows it
+  // Of formats of two layers, which are encoded when the upper one's block is full: both views, and which of them this is.
+  const KvLayerView* pair = nullptr;
+  int side = 0;
 
   BlockId open_tile(BlockId block) const { return open_tiles != nullptr ? open_tiles[block] : block; }
   size_t tile_bytes() const { return format->tile_bytes(block_tokens, head_dim); }
@@ -127,7 +130,8 @@ class Ops {
   /// gate = silu(gate) * up, element-wise over `count` values.
   void silu_mul(float* gate, const float* up, int64_t count) const;
   /// Stores rows k, v [rows, kv_heads, head_dim] into slots. Those of a block format go to their open tiles; a block whose
-  /// last slot is written is sealed, and the rows of its earlier ones have been written.
+  /// last slot is written is sealed, and the rows of its earlier ones have been written. Of formats of two layers the upper
+  /// one's call seals both: the lower one's comes before it, and no segment of either attends from more than one block.
   void write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const;
   /// Causal attention over paged KV with an online softmax; never holds the score matrix.
   void attend(const AttendArgs& args) const;

@@ -39,7 +39,7 @@ struct EngineOptions {
   int max_model_len = 2048;
   int kv_blocks = 0;
   int block_tokens = 16;
-  bool seals_blocks = false;  // of the KV format (SchedulerConfig)
+  bool seals_blocks = false, ends_at_blocks = false;  // of the KV format (SchedulerConfig)
   int64_t vocab_size = 0;
   int max_waiting = 1024;
   RequestLimits limits;

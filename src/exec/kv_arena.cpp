@@ -1,5 +1,8 @@
 #include "exec/kv_arena.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cstring>
 
 #include "exec/kv_tiles.h"
@@ -41,6 +44,18 @@ Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormats& formats, 
       arena.layers_.push_back({&format, block_tokens, group.kv_heads, group.head_dim, at, at + side});
       at += 2 * side;
     }
+  for (size_t l = 0; l < arena.layers_.size(); ++l) {
+    const int side = formats.side(static_cast<int>(l));
+    KvLayerView& layer = arena.layers_[l];
+    if (!layer.format->pairs()) continue;
+    const size_t lower = l - static_cast<size_t>(std::max(side, 0));
+    if (side < 0 || lower + 1 >= arena.layers_.size() || arena.layers_[lower].kv_heads != arena.layers_[lower + 1].kv_heads ||
+        arena.layers_[lower].head_dim != arena.layers_[lower + 1].head_dim)
+      return invalid_argument(fmt::format("layer {} has no other of its shape with which {} could merge it", l, layer.format->name), "--kv-cache-dtype");
+    layer.pair = &arena.layers_[lower];  // which stay where they are when the arena is moved
+    layer.side = side;
+    arena.pairs_ = true;
+  }
   if (!formats.seals()) return arena;
   if (open_blocks > 0) arena.open_ = OpenBlocks(blocks, open_blocks);
   const size_t tiles = static_cast<size_t>(open_blocks > 0 ? open_blocks : blocks);

@@ -27,6 +27,8 @@ class KvArena final : public KvStore {
   bool get(BlockId block, uint8_t* bytes) override;
   void put(BlockId block, const uint8_t* bytes) override;
   void put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) override;
+  /// Not where a layer reads tiles of the one above it.
+  bool in_parts() const override { return !pairs_; }
   void prepare(const StepPlan& plan) override;
   void finish(const StepPlan& plan) override;
   /// Of a block format: blocks that have rows in full now.
@@ -36,6 +38,7 @@ class KvArena final : public KvStore {
   Buffer buffer_, open_buffer_;
   OpenBlocks open_;  // of a block format, unless all blocks may be open
   std::vector<KvLayerView> layers_;
+  bool pairs_ = false;
 };
 
 }  // namespace sluice

@@ -85,6 +85,32 @@ TEST(KvArenaOfBlockFormats, ACopyTakesOpenRowsOfLayersThatSealAndRowsOfThoseThat
   }
 }
 
+TEST(KvArenaOfBlockFormats, LayersThatAreEncodedTogetherSeeEachOther) {
+  const auto formats = KvFormats::parse("f16,minicache:1-2");
+  ASSERT_TRUE(formats.ok());
+  auto first = KvArena::allocate(kSpec, *formats, 4, 64, 3);
+  ASSERT_TRUE(first.ok()) << first.error().message;
+  KvArena arena = std::move(*first);  // views stay where they are
+  const auto layers = arena.layers();
+  EXPECT_EQ(layers[0].pair, nullptr);
+  EXPECT_EQ(layers[1].pair, &layers[1]);
+  EXPECT_EQ(layers[2].pair, &layers[1]);
+  EXPECT_EQ(layers[1].side, 0);
+  EXPECT_EQ(layers[2].side, 1);
+  EXPECT_NE(layers[1].pair[0].open_k, nullptr);
+  EXPECT_EQ(layers[1].pair[1].open_v, layers[2].open_v);
+  EXPECT_FALSE(arena.in_parts()) << "the lower layer would read what has not been loaded of the upper one";
+  EXPECT_TRUE(KvArena::allocate(kSpec, kKvKivi4, 4, 64, 3)->in_parts());
+}
+
+TEST(KvArenaOfBlockFormats, LayersOfDifferentShapesAreNotEncodedTogether) {
+  const KvSpec spec = {{{.layers = 2, .kv_heads = 2, .head_dim = 20}, {.layers = 1, .kv_heads = 1, .head_dim = 20}}};
+  const auto arena = KvArena::allocate(spec, *KvFormats::parse("f16,minicache:1-2"), 4, 64);
+  ASSERT_FALSE(arena.ok());
+  EXPECT_NE(arena.error().message.find("layer 1 has no other of its shape"), std::string::npos) << arena.error().message;
+  EXPECT_FALSE(KvArena::allocate(kSpec, kKvMiniCache, 4, 64).ok()) << "of all layers: nothing says which are pairs";
+}
+
 TEST(KvArenaOfBlockFormats, BytesAreTheSumOfTheLayers) {
   const auto formats = KvFormats::parse("f32:1,kivi4");
   ASSERT_TRUE(formats.ok());

@@ -10,7 +10,7 @@ namespace sluice::lab {
 // kv/
 extern const Experiment kAveragedScores, kHeavyHitters, kKeyformer, kRetentionSwap, kStreaming;
 extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kGear4, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKeptHistory, kKivi2, kKivi4, kKvFormatsPerLayer, kKvLayout, kKvOffload, kKvQuant,
-    kLongContextFormats, kMultiTurn, kPaged, kParallelSampling, kPromptCache, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSelectiveReconstruction, kSwap, kTokenGranular,
+    kLongContextFormats, kMiniCache, kMultiTurn, kPaged, kParallelSampling, kPromptCache, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSelectiveReconstruction, kSwap, kTokenGranular,
     kVAttention;
 // measured_elsewhere.cpp
 extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kTiledAttention;
@@ -54,6 +54,7 @@ constexpr std::array kCatalog = {
     &kKivi2,
     &kGear4,
     &kKvQuant,
+    &kMiniCache,
     &kKvFormatsPerLayer,
     &kLongContextFormats,
     &kStreaming,

@@ -130,6 +130,7 @@ EngineOptions fitted(EngineOptions options, const KvFormats& kv) {
   options.block_tokens = kv.fitting_block(options.block_tokens);
   options.kv_blocks = (tokens + options.block_tokens - 1) / options.block_tokens;
   options.seals_blocks = kv.seals();
+  options.ends_at_blocks = kv.pairs();
   return options;
 }
 

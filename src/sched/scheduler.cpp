@@ -191,7 +191,8 @@ int Scheduler::blocks_released(const Sequence& seq) const {
 int Scheduler::clip(int asked, const Sequence& seq, const SegmentWork& work, const Draft& draft) const {
   const int threshold = config_.long_prefill_token_threshold;
   const int until_eviction = policies_.retention->next_eviction(seq.prompt_tokens(), work.computed) - work.computed;
-  const int n = std::min({asked, work.rows, draft.left.tokens, threshold > 0 ? threshold : work.rows, until_eviction});
+  const int until_block = config_.ends_at_blocks ? pool_.block_tokens() - work.computed % pool_.block_tokens() : work.rows;
+  const int n = std::min({asked, work.rows, draft.left.tokens, threshold > 0 ? threshold : work.rows, until_eviction, until_block});
   return seq.scored_of(work.computed, 1) > 0 ? std::min(n, draft.scored_rows_left) : n;
 }
 

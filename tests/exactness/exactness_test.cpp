@@ -99,6 +99,7 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
     options.kv_blocks = std::max(9, (std::max(options.kv_blocks * options.block_tokens, options.max_model_len) + tokens - 1) / tokens);
     options.block_tokens = tokens;
     options.seals_blocks = true;
+    options.ends_at_blocks = way.kv.pairs();
     open_blocks = most_open_blocks(options.max_num_seqs, options.max_num_batched_tokens, options.block_tokens, options.kv_blocks);
   }
   if (options.kv_allocator == "virtual") {
@@ -293,12 +294,12 @@ TEST(Exactness, TrainedModel) {
   }
 }
 
-// A format that encodes token by token, and two that encode blocks of different groups, in one model; and those with the larger
-// blocks alone. (In blocks of 64 few prompts leave a full one when their sequence is preempted: these do.)
+// A format that encodes token by token, and two that encode blocks of different groups, in one model; those with the larger
+// blocks alone; and one that encodes two layers together. (In blocks of 64 few prompts leave a full one when their sequence is preempted: these do.)
 TEST(Exactness, FormatsPerLayerAndBlocksOf64) {
   auto source = open_tensor_source(SLUICE_SOURCE_DIR "/models/stories260K.gguf");
   ASSERT_TRUE(source.ok()) << source.error().message;
-  for (const char* const text : {"int8:0-1,gear4:3,kivi4", "gear4", "kvquant3"}) {
+  for (const char* const text : {"int8:0-1,gear4:3,kivi4", "gear4", "kvquant3", "int8:0,kivi4,minicache:3-4"}) {
     SCOPED_TRACE(text);
     const auto formats = KvFormats::parse(text);
     ASSERT_TRUE(formats.ok()) << formats.error().message;

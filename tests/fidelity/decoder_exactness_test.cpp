@@ -36,7 +36,7 @@ TEST(DecoderExactness, RandomShapesAndChunks) {
     const RandomDecoder shape = random_shape(rng);
     const auto source = random_decoder(shape);
     const auto tokens = random_tokens(rng, rng.between(20, 60), shape.vocab);
-    const KvFormat& kv = *kv_formats()[rng.below(kNumKvTypes)];
+    const KvFormat& kv = *kv_formats()[rng.below(kv_formats().size())];
     const int capacity = static_cast<int>(tokens.size());
     for (const std::string& isa : usable_isas()) {
       auto loaded = LoadedModel::open(source, isa, 1 + static_cast<int>(rng.below(3)));

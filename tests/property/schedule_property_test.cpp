@@ -48,7 +48,7 @@ struct EngineSetup {
   Nanos max_queue_delay = 0;
   bool segments = false;  // a store of them, and requests that have some
   int cache_reuse = 0;    // the books are checked then, and not the outputs, which depend on what the cache holds
-  bool seals_blocks = false;
+  bool seals_blocks = false, ends_at_blocks = false;
   std::string text() const {
     return fmt::format(
         "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
@@ -56,7 +56,7 @@ struct EngineSetup {
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
         cache->name, preempt->name, admission->name, allocator->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
         host_blocks, disk_blocks, tier->name, restore->name, lose_every, retention->name, retains.budget_tokens, retains.prompt_share, retains.stride_tokens,
-        segments ? fmt::format(", segments, {} reused", cache_reuse) : "", seals_blocks ? ", blocks are sealed" : "");
+        segments ? fmt::format(", segments, {} reused", cache_reuse) : "", ends_at_blocks ? ", blocks are sealed in pairs of layers" : seals_blocks ? ", blocks are sealed" : "");
   }
 };
 
@@ -132,6 +132,7 @@ EngineSetup random_setup(Rng& rng) {
   if (s.queue->aging > 0) s.aging = static_cast<Nanos>(rng.between(1, 1000)) * 1'000;
   // What is let go of, and what is reused, is moved within blocks.
   s.seals_blocks = s.retention == &retention_catalog()[0] && !s.segments && s.cache_reuse == 0 && rng.below(2) == 0;
+  s.ends_at_blocks = s.seals_blocks && rng.below(2) == 0;
   return s;
 }
 
@@ -165,11 +166,13 @@ struct World {
     executor.lose_every = s.lose_every;
     executor.seals_blocks = s.seals_blocks;
     executor.most_open = 2 * s.max_num_seqs + s.budget / s.block_tokens;  // exec/kv_store.h, most_open_blocks()
+    executor.ends_at_blocks = s.ends_at_blocks;
     EngineConfig config;
     config.tiers = {s.host_blocks, s.disk_blocks, s.block_tokens};
     config.limits.slo_ttft_ms = s.slo_ttft_ms;
     config.scheduler = {s.max_num_seqs, s.budget, s.max_model_len, s.long_prefill_token_threshold, s.max_scored_rows};
     config.scheduler.seals_blocks = s.seals_blocks;
+    config.scheduler.ends_at_blocks = s.ends_at_blocks;
     config.kv_blocks = s.blocks;
     config.block_tokens = s.block_tokens;
     config.vocab_size = vocab;

@@ -14,7 +14,7 @@ def complete(server, n=1, tokens=90):
     return [choice.text for choice in answer.choices]
 
 
-@pytest.mark.parametrize("dtype", ["kivi2", "kivi4", "gear4", "kvquant3", "int8:0-1,kivi4"])
+@pytest.mark.parametrize("dtype", ["kivi2", "kivi4", "gear4", "kvquant3", "int8:0-1,kivi4", "kivi4,minicache:3-4"])
 def test_blocks_are_sealed_and_the_text_stays_the_same(start, tmp_path, dtype):
     flags = ["--kv-cache-dtype", dtype, "-np", "4", "--kv-disk", str(tmp_path / "kv"), "--kv-disk-bytes", "8M", "--kv-restore", "load"]
     server = start(*flags)
@@ -40,6 +40,8 @@ def test_blocks_are_sealed_and_the_text_stays_the_same(start, tmp_path, dtype):
     (["--kv-cache-dtype", "f16:0-1,int8", "--kv-allocator", "virtual"], r"--kv-allocator virtual with --kv-cache-dtype f16:0-1,int8: a page group"),
     (["--kv-cache-dtype", "f16:0-7,int8"], r"--kv-cache-dtype names layer 7; the model has 5, from 0 on"),
     (["--kv-cache-dtype", "f16:0-3"], r"--kv-cache-dtype says no format for layer 4"),
+    (["--kv-cache-dtype", "minicache"], r"minicache merges pairs of adjacent layers of the upper half, and has to be told which; of this model's 5 layers those are within 3-4"),
+    (["--kv-cache-dtype", "f16,minicache:0-1"], r"which 0 is not in"),
     (["--kv-cache-dtype", "f16:0-3,kivi3"], r"--kv-cache-dtype 'kivi3' is not known; it is one of auto, f32, .*kivi2"),
 ])
 def test_what_does_not_go_together_is_refused(flags, message):

@@ -80,6 +80,8 @@ class ShadowExecutor final : public Executor {
         continue;
       }
       EXPECT_EQ(item.tokens.size(), static_cast<size_t>(item.first_pos + item.n_tokens));
+      EXPECT_FALSE(ends_at_blocks && item.first_pos % block_tokens_ + item.n_tokens > block_tokens_)
+          << "positions " << item.first_pos << " to " << item.first_pos + item.n_tokens - 1 << " in one step";
       const int slots = item.first_pos + item.n_tokens - item.dropped;
       EXPECT_GE(static_cast<int>(item.blocks.size()) * block_tokens_, slots);
       EXPECT_LE(item.n_scored, item.n_tokens);
@@ -133,6 +135,7 @@ class ShadowExecutor final : public Executor {
 
   int max_step_tokens = 0, max_scored_rows = 0, steps = 0, detours = 0;
   bool seals_blocks = false;
+  bool ends_at_blocks = false;  // an item has positions of one block
   int copied_rows = 0;  // of open blocks
   int most_open = 1 << 30;  // blocks that may be open at once
   /// Every so many-th block that another tier saves or gives back is lost; 0: none.

@@ -26,6 +26,20 @@
 
 namespace sluice {
 
+struct KvFormat;
+
+/// What unpacks a tile of a block format: tokens [first, first + count) to x[count][head_dim].
+using KvTileDecode = void(KvPart part, const uint8_t* tile, int block_tokens, int head_dim, int first, int count, float* x);
+
+/// The tiles of one KV head in two adjacent layers, [0] the lower one's, that are encoded together: each holds bytes that both need.
+struct KvPairCodec {
+  const KvFormat* directions;  // a block format, of which tables may have a faster decoder
+  /// x[2][block_tokens][head_dim] into two tiles.
+  void (*encode)(KvPart part, const float* const* x, int block_tokens, int head_dim, uint8_t* const* tiles);
+  /// Of the layer `side`, 0 or 1; `directions` is that format's decoder, or one with the same bits.
+  void (*decode)(KvPart part, int side, const uint8_t* const* tiles, int block_tokens, int head_dim, int first, int count, KvTileDecode* directions, float* x);
+};
+
 /// A tile that is encoded at once. Pointers need no alignment.
 struct KvBlockCodec {
   int group_tokens;  // block_tokens is a multiple of it
@@ -33,8 +47,8 @@ struct KvBlockCodec {
   size_t (*tile_bytes)(int block_tokens, int head_dim);
   /// x[block_tokens][head_dim] into a tile. A value that is not finite makes some of those that decode not finite.
   void (*encode)(KvPart part, const float* x, int block_tokens, int head_dim, uint8_t* tile);
-  /// Tokens [first, first + count) of a tile to x[count][head_dim].
-  void (*decode)(KvPart part, const uint8_t* tile, int block_tokens, int head_dim, int first, int count, float* x);
+  KvTileDecode* decode;
+  const KvPairCodec* pair = nullptr;  // of formats of two layers, in place of both
   /// Keys come and go turned back by the rotation from the block's first position to theirs (KeyRotation), if they are rotated.
   bool unrotated_keys = false;
 };
@@ -59,6 +73,8 @@ struct KvFormat {
   size_t tile_bytes(int block_tokens, int head_dim) const {
     return block != nullptr ? block->tile_bytes(block_tokens, head_dim) : block_tokens * (row_bytes(head_dim) + side_bytes);
   }
+  /// Whether two adjacent layers share their tiles.
+  bool pairs() const { return block != nullptr && block->pair != nullptr; }
   /// Tokens that a block must hold a multiple of.
   int group_tokens() const { return block != nullptr ? block->group_tokens : 1; }
   /// The smallest block of at least `tokens` that this format takes.
@@ -67,7 +83,10 @@ struct KvFormat {
 
 extern const KvFormat kKvF32, kKvF16, kKvBF16, kKvInt8, kKvFp8, kKvInt4, kKvKivi2, kKvKivi4, kKvGear4, kKvQuant3;
 
-/// Every format, in the order of KvType.
+/// Of two layers: KvFormats says which.
+extern const KvFormat kKvMiniCache;
+
+/// Every format that a layer can have by itself, in the order of KvType.
 std::span<const KvFormat* const> kv_formats();
 /// Those that encode token by token.
 inline std::span<const KvFormat* const> kv_row_formats() { return kv_formats().first(kNumRowKvTypes); }

@@ -18,7 +18,7 @@ const KvFormat* named(std::string_view name) {
   if (name == "fp8_e4m3") name = "fp8";
   for (const KvFormat* format : kv_formats())
     if (name == format->name) return format;
-  return nullptr;
+  return name == kKvMiniCache.name ? &kKvMiniCache : nullptr;
 }
 
 /// "3", or "0-3".
@@ -38,7 +38,7 @@ bool read_range(std::string_view text, int& first, int& last) {
 std::string KvFormats::known_names() {
   std::string names;
   for (const KvFormat* format : kv_formats()) names += fmt::format("{}{}", names.empty() ? "" : ", ", format->name);
-  return names;
+  return fmt::format("{}, {}", names, kKvMiniCache.name);
 }
 
 Result<KvFormats> KvFormats::parse(std::string_view text) {
@@ -69,6 +69,19 @@ Result<KvFormats> KvFormats::parse(std::string_view text) {
 }
 
 Status KvFormats::check(int layers) const {
+  const int middle = (layers + 1) / 2, first = layers - (layers - middle) / 2 * 2;  // of all pairs that the upper half has
+  const auto merge = [&](std::string_view name, std::string_view why) {
+    return invalid_argument(fmt::format("{} '{}': {} merges pairs of adjacent layers of the upper half, {}; {}", kFlag, this->name(), name, why,
+                                        first < layers ? fmt::format("of this model's {} layers those are within {}-{}, as in kivi4,{}:{}-{}", layers, middle, layers - 1, name, first, layers - 1)
+                                                       : fmt::format("and this model has {} in all", layers)),
+                            kFlag);
+  };
+  if (rest_ != nullptr && rest_->pairs()) return merge(rest_->name, "and has to be told which");
+  for (const Range& r : ranges_) {
+    if (!r.format->pairs() || r.last >= layers) continue;
+    if ((r.last - r.first) % 2 == 0) return merge(r.format->name, fmt::format("and {}-{} are not an even number", r.first, r.last));
+    if (r.first < middle) return merge(r.format->name, fmt::format("which {} is not in", r.first));
+  }
   for (const Range& r : ranges_)
     if (r.last >= layers)
       return invalid_argument(fmt::format("{} names layer {}; the model has {}, from 0 on", kFlag, r.last, layers), kFlag);
@@ -98,6 +111,14 @@ std::vector<const KvFormat*> KvFormats::all() const {
   for (const Range& r : ranges_) found.push_back(r.format);
   return found;
 }
+
+int KvFormats::side(int layer) const {
+  for (const Range& r : ranges_)
+    if (r.format->pairs() && layer >= r.first && layer <= r.last) return (layer - r.first) % 2;
+  return -1;
+}
+
+bool KvFormats::pairs() const { return std::ranges::any_of(all(), &KvFormat::pairs); }
 
 bool KvFormats::seals() const {
   return std::ranges::any_of(all(), [](const KvFormat* f) { return f->block != nullptr; });

@@ -24,7 +24,7 @@ class KvFormats {
       if (layer >= r.first && layer <= r.last) return *r.format;
     return *rest_;
   }
-  /// Every layer has one, and every range is within them.
+  /// Every layer has one, every range is within them, and formats of two layers have pairs of the upper half.
   Status check(int layers) const;
   /// The format of all layers; null where there are several.
   const KvFormat* single() const { return ranges_.empty() ? rest_ : nullptr; }
@@ -34,6 +34,10 @@ class KvFormats {
   uint64_t salt() const;
   /// Whether some layer has a block format; then blocks are sealed.
   bool seals() const;
+  /// Of a layer that shares tiles with the one above it: 0; with the one below: 1; of others -1.
+  int side(int layer) const;
+  /// Whether some do.
+  bool pairs() const;
   /// The smallest block of at least `tokens` that all formats take.
   int fitting_block(int tokens) const;
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <tuple>
 
 namespace sluice {
 namespace {
@@ -36,6 +37,34 @@ TEST(KvFormatsOfLayers, RangesHaveTheirsAndTheRestHasTheOther) {
   EXPECT_EQ(rows->fitting_block(5), 5);
   EXPECT_TRUE(rows->check(3).ok());
   EXPECT_FALSE(rows->check(4).ok()) << "layer 3 has none";
+}
+
+TEST(KvFormatsOfLayers, PairsAreOfTheUpperHalf) {
+  const auto formats = KvFormats::parse("kivi4,minicache:3-4,minicache:6-9");
+  ASSERT_TRUE(formats.ok());
+  const int sides[] = {-1, -1, -1, 0, 1, -1, 0, 1, 0, 1, -1};
+  for (int l = 0; l < 11; ++l) EXPECT_EQ(formats->side(l), sides[l]) << l;
+  EXPECT_TRUE(formats->pairs() && formats->seals());
+  EXPECT_EQ(formats->fitting_block(16), 64);
+  EXPECT_FALSE(KvFormats::parse("kivi4")->pairs());
+  EXPECT_EQ(KvFormats::parse("kivi4")->side(0), -1);
+
+  EXPECT_TRUE(KvFormats::parse("f16,minicache:3-4")->check(5).ok());
+  EXPECT_TRUE(KvFormats::parse("f16,minicache:2-3")->check(4).ok());
+  EXPECT_TRUE(KvFormats::parse("f16,minicache:6-7,minicache:8-9")->check(12).ok());
+  const std::tuple<const char*, int, const char*> wrong[] = {
+      {"minicache", 5, "has to be told which; of this model's 5 layers those are within 3-4, as in kivi4,minicache:3-4"},
+      {"minicache", 6, "within 3-5, as in kivi4,minicache:4-5"},
+      {"minicache", 3, "this model has 3 in all"},
+      {"f16,minicache:1-2", 3, "this model has 3 in all"},
+      {"f16,minicache:2-4", 5, "2-4 are not an even number"},
+      {"f16,minicache:2-3", 5, "which 2 is not in"},
+      {"f16,minicache:5-6", 6, "names layer 6"}};
+  for (const auto& [text, layers, what] : wrong) {
+    const Status status = KvFormats::parse(text)->check(layers);
+    ASSERT_FALSE(status.ok()) << text << " of " << layers;
+    EXPECT_NE(status.error().message.find(what), std::string::npos) << status.error().message;
+  }
 }
 
 TEST(KvFormatsOfLayers, ErrorsNameWhatIsWrong) {

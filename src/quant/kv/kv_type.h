@@ -3,8 +3,8 @@
 
 namespace sluice {
 
-enum class KvType : int { f32, f16, bf16, int8, fp8, int4, kivi2, kivi4, gear4, kvquant3 };
-constexpr int kNumKvTypes = 10;
+enum class KvType : int { f32, f16, bf16, int8, fp8, int4, kivi2, kivi4, gear4, kvquant3, minicache };
+constexpr int kNumKvTypes = 11;
 constexpr int kNumRowKvTypes = 6;  // formats that encode token by token come first
 
 /// What a tile holds.
