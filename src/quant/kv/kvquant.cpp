@@ -88,7 +88,7 @@ void encode(KvPart part, const float* x, int block_tokens, int head_dim, uint8_t
   }
 }
 
-constexpr KvBlockCodec kCodec = {kGroupTokens, tile_bytes, encode, decode_kvquant, true};
+constexpr KvBlockCodec kCodec = {kGroupTokens, tile_bytes, encode, decode_kvquant, nullptr, true};
 
 }  // namespace
 
