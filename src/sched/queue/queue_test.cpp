@@ -57,6 +57,8 @@ TEST(Vtc, ChargesInputOnceAndOutputAsItComes) {
   c.vtc.on({Event::Kind::admitted, a});
   EXPECT_EQ(c.rank(a), (10 + 2) / 2) << "computing it again is not charged";
   EXPECT_EQ(c.rank(b), 0);
+  c.vtc.on({Event::Kind::prepared, a, 30});
+  EXPECT_EQ(c.rank(a), (10 + 2 + 30) / 2) << "what repairs reused KV is computed too";
 }
 
 TEST(Vtc, IdlingEarnsNoCredit) {

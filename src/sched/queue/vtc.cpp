@@ -76,6 +76,8 @@ void Vtc::on(const Event& event) {
       live.input_tokens = 0;  // what is computed again after a preemption is nobody's gain
       break;
     case Event::Kind::sampled: client.counter += kOutputWeight * event.tokens / client.weight; break;
+    // Rows beside its own, by which reused KV is encoded and repaired: work as its input is.
+    case Event::Kind::prepared: client.counter += kInputWeight * event.tokens / client.weight; break;
     case Event::Kind::preempted: join(live); break;
     case Event::Kind::finished:
       if (live.waits) leave(event.seq, live);
