@@ -297,6 +297,11 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
   const int length = static_cast<int>(rng.between(1, s.max_model_len - 1));
   if (rng.below(2) == 0) r.prompt = prefixes[rng.below(prefixes.size())];
   r.prompt.resize(std::min<size_t>(r.prompt.size(), length));
+  // The same text at the same place behind another first block, and another end.
+  if (s.host_blocks + s.disk_blocks > 0 && length > s.block_tokens && rng.below(2) == 0) {
+    r.prompt.assign(prefixes[2].begin(), prefixes[2].begin() + rng.between(s.block_tokens, length));
+    std::copy_n(prefixes[rng.below(2)].begin(), s.block_tokens, r.prompt.begin());
+  }
   if (rng.below(4) != 0)
     while (static_cast<int>(r.prompt.size()) < length) r.prompt.push_back(static_cast<TokenId>(rng.below(vocab)));
   if (r.prompt.empty()) r.prompt.push_back(0);

@@ -68,19 +68,25 @@ TEST(TierIndex, ASequenceThatGrowsIsFoundLikeOneThatWasSavedWhole) {
   w.index.save(3, 3, other, 3, 6, table);
   EXPECT_EQ(w.index.match(4, tokens, 3, 3).blocks.size(), 3u);
   EXPECT_EQ(w.index.match(3, other, 3, 3).blocks.size(), 3u);
-  // Behind another prefix, with the same tokens in the same block at the same place.
-  auto behind = tokens;
-  behind[0] = -1;
-  w.index.save(4, 3, behind, 3, 6, table);
-  EXPECT_EQ(w.index.match(3, behind, 3, 3).blocks.size(), 3u);
-  auto longer = tokens;
-  for (int i = 0; i < kBlock; ++i) longer.push_back(500 + i);
-  auto longer_behind = longer;
-  longer_behind[0] = -1;
-  table.push(*w.pool.allocate());
-  w.index.save(4, 3, longer_behind, 6, 7, table);
-  EXPECT_EQ(w.found(longer, 3), 6) << "its last block was computed behind another first one";
   ASSERT_TRUE(w.index.consistent());
+}
+
+// [a][S][T] was in blocks that [c][S][T] has now: what goes on from there goes on from c.
+TEST(TierIndex, ABlockThatWasAnothersLeadsToNoOldChain) {
+  World w(64, 0, "lru");
+  auto a = run_of(1, 4), c = a;
+  c[0] = -1;
+  BlockTable table;
+  for (int i = 0; i < 4; ++i) table.push(*w.pool.allocate());
+  w.index.save(1, 0, a, 0, 3, table);
+  w.index.save(2, 0, std::vector<TokenId>(c.begin(), c.end()), 0, 4, table);
+  auto longer = c;
+  longer[3 * kBlock] = -2;
+  w.index.save(3, 0, longer, 3, 4, table);  // it began with the three blocks of the second
+  auto behind_a = a;
+  behind_a[3 * kBlock] = -2;
+  EXPECT_EQ(w.found(behind_a), 3) << "its last block was computed behind c";
+  EXPECT_EQ(w.found(longer), 4);
 }
 
 TEST(TierIndex, SavesEachBlockOnceToEveryTier) {
