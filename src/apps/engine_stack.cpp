@@ -66,7 +66,7 @@ Status check_blocks(const KvFormats& formats, const EngineOptions& options) {
     return invalid_argument(fmt::format("--block-size is {}; --kv-cache-dtype {} encodes {} tokens together: give a multiple of them", tokens,
                                         formats.name(), formats.fitting_block(1)),
                             "--block-size");
-  if (options.kv_allocator == "virtual" && (formats.seals() || formats.single() == nullptr))
+  if (options.kv_allocator == "virtual" && formats.single_by_token() == nullptr)
     return invalid_argument(fmt::format("--kv-allocator virtual with --kv-cache-dtype {}: a page group holds the tokens of one format that encodes each by "
                                         "itself; leave the allocator at paged",
                                         formats.name()),
@@ -220,11 +220,11 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
                             "--max-model-len");
   sizing.tile_tokens = sizing.formats.fitting_block(o.block_tokens);
   sizing.block_tokens = o.kv_allocator == "virtual"
-                            ? VirtualArena::page_group_tokens(plan.kv, *sizing.formats.single(), o.block_tokens, static_cast<size_t>(flags.kv_page_group.bytes))
+                            ? VirtualArena::page_group_tokens(plan.kv, *sizing.formats.single_by_token(), o.block_tokens, static_cast<size_t>(flags.kv_page_group.bytes))
                             : sizing.tile_tokens;
   sizing.block_bytes = KvArena::block_bytes(plan.kv, sizing.formats, sizing.block_tokens);
   SLUICE_TRY(sizing.offload, flags.offload.resolve(plan.info.layers));
-  if (!sizing.offload.layers.empty() && (sizing.formats.seals() || sizing.formats.single() == nullptr))
+  if (!sizing.offload.layers.empty() && sizing.formats.single_by_token() == nullptr)
     return invalid_argument(fmt::format("--kv-offload-layers with --kv-cache-dtype {}: the windows hold one format that encodes each token by itself; "
                                         "choose such a one, or keep all layers in memory",
                                         sizing.formats.name()),
@@ -240,7 +240,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   };
   const auto memory_of = [&](int64_t blocks) {  // and of the rest, a file
     return sizing.offload.layers.empty() ? static_cast<size_t>(blocks) * sizing.block_bytes + open_of(blocks) * open_block
-                                         : LayeredArena::memory_bytes(plan.kv, *sizing.formats.single(), store(blocks));
+                                         : LayeredArena::memory_bytes(plan.kv, *sizing.formats.single_by_token(), store(blocks));
   };
   // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there
   // is.
@@ -284,7 +284,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   }
   if (sizing.max_model_len < wanted_len) sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
   if (!sizing.offload.layers.empty())
-    sizing.note += fmt::format("; in a file {}: {}", format_bytes(static_cast<double>(LayeredArena::file_bytes(plan.kv, *sizing.formats.single(), store(blocks)))),
+    sizing.note += fmt::format("; in a file {}: {}", format_bytes(static_cast<double>(LayeredArena::file_bytes(plan.kv, *sizing.formats.single_by_token(), store(blocks)))),
                                describe(sizing.offload));
   return sizing;
 }

@@ -20,16 +20,16 @@ Result<std::unique_ptr<KvStore>> open_kv_store(const KvSpec& spec, const KvForma
     if (!options.offload.layers.empty())
       return invalid_argument("--kv-allocator virtual maps every sequence's KV at addresses of its own, and windows have theirs: "
                               "--kv-offload-layers needs --kv-allocator paged or static", "--kv-offload-layers");
-    if (formats.single() == nullptr || formats.seals())
+    if (formats.single_by_token() == nullptr)
       return invalid_argument(fmt::format("page groups hold one format that encodes token by token, not {}", formats.name()), "--kv-allocator");
-    SLUICE_TRY(auto arena, VirtualArena::open(spec, *formats.single(), options));
+    SLUICE_TRY(auto arena, VirtualArena::open(spec, *formats.single_by_token(), options));
     return std::unique_ptr<KvStore>(std::move(arena));
   }
   if (!options.offload.layers.empty()) {
-    if (formats.single() == nullptr || formats.seals())
+    if (formats.single_by_token() == nullptr)
       return invalid_argument(fmt::format("the windows of --kv-offload-layers hold one format that encodes token by token, not {}", formats.name()),
                               "--kv-offload-layers");
-    SLUICE_TRY(auto arena, LayeredArena::open(spec, *formats.single(), options));
+    SLUICE_TRY(auto arena, LayeredArena::open(spec, *formats.single_by_token(), options));
     return std::unique_ptr<KvStore>(std::move(arena));
   }
   SLUICE_TRY(KvArena arena, KvArena::allocate(spec, formats, options.blocks, options.block_tokens, options.open_blocks));

@@ -267,8 +267,8 @@ void expect_all_ways_equal(const std::shared_ptr<TensorSource>& source, DType we
     bool preempted = false, hit = false, from_host = false, from_disk = false;
     for (Named named : ways()) {
       if (table->row == &kRefRowOps && !named.way.on_ref) continue;
-      if ((kv.seals() || kv.single() == nullptr) && named.way.engine.kv_allocator == "virtual") continue;  // refused: its page groups are no blocks of the format
-      if ((kv.seals() || kv.single() == nullptr) && named.way.offload > 0) continue;  // refused: its windows neither
+      if (kv.single_by_token() == nullptr && named.way.engine.kv_allocator == "virtual") continue;  // refused: its page groups are no blocks of the format
+      if (kv.single_by_token() == nullptr && named.way.offload > 0) continue;  // refused: its windows neither
       SCOPED_TRACE(named.name);
       named.way.kv = kv;
       const Run other = run(source, *table, named.way, requests);

@@ -28,6 +28,8 @@ class KvFormats {
   Status check(int layers) const;
   /// The format of all layers; null where there are several.
   const KvFormat* single() const { return ranges_.empty() ? rest_ : nullptr; }
+  /// The same, where it encodes token by token; null else: what windows and page groups hold.
+  const KvFormat* single_by_token() const { return seals() ? nullptr : single(); }
   /// As parse() reads it, in short names: files and salts tell formats apart by it.
   std::string name() const;
   /// Of the name, the same in every process: files hold hashes that begin with it.
