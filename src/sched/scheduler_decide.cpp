@@ -150,7 +150,8 @@ void Scheduler::consider_running(const Sequence& seq, Draft& draft, Nanos now) c
   if (draft.left.tokens <= 0) return;
   int reclaimed = 0;
   auto available = [&] { return pool_.free() + cache_.evictable() - draft.taken_blocks - reclaimed; };
-  SegmentWork work = next_work(seq, seq.computed, available());
+  const bool has_segments = !seq.request->reuse.segments.empty();
+  SegmentWork work = next_work(seq, seq.computed, has_segments ? available() : 0);
   reclaimed = reclaimed_by(work, draft);
   const int asked = policies_.chunk->tokens_for(seq, work.rows, draft.decision.run, draft.left);
   const int n = clip(asked, seq, work, draft);

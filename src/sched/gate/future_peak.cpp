@@ -8,10 +8,11 @@ namespace sluice {
 void Claims::add(const Sequence& seq, bool in_step, std::span<const BlockRef> blocks) {
   const int steps = std::max(1, seq.request->max_tokens - seq.output_tokens());
   const int positions = static_cast<int>(seq.tokens.size());
-  // Shared blocks stand first. That of the last position is written to, by a sharer into a copy of its own.
+  // Shared blocks stand first, and who shares one shares all before it. That of the last position is written to, by a
+  // sharer into a copy of its own.
   const int full = (positions - 1) / block_tokens_;
   blocks = blocks.first(std::min(blocks.size(), static_cast<size_t>(full)));
-  const auto end = std::ranges::find_if(blocks, [](const BlockRef& block) { return block.holders() < 2; });
+  const auto end = std::ranges::partition_point(blocks, [](const BlockRef& block) { return block.holders() >= 2; });
   if (end != blocks.begin()) holders_.push_back({claims_.size(), {blocks.begin(), end}});
   claims_.push_back({positions, steps, in_step});
   if (seq.output_tokens() > 0 || seq.sample > 0 || seq.request->lines() == 1) return;
@@ -24,9 +25,11 @@ void Claims::add(const Sequence& seq, bool in_step, std::span<const BlockRef> bl
 std::vector<Claim> Claims::take() {
   std::ranges::sort(holders_, {}, [&](const Holder& h) { return std::pair(claims_[h.claim].in_step, -claims_[h.claim].steps); });
   std::unordered_set<BlockId> charged;
-  for (const Holder& holder : holders_)
-    for (const BlockRef& block : holder.shared)
-      if (!charged.insert(block.id()).second) claims_[holder.claim].positions -= block_tokens_;
+  for (const Holder& holder : holders_) {
+    const auto own = std::ranges::partition_point(holder.shared, [&](const BlockRef& block) { return charged.contains(block.id()); });
+    claims_[holder.claim].positions -= static_cast<int>(own - holder.shared.begin()) * block_tokens_;
+    for (auto block = own; block != holder.shared.end(); ++block) charged.insert(block->id());
+  }
   return std::move(claims_);
 }
 
