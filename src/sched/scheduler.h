@@ -133,6 +133,8 @@ class Scheduler {
   /// Sequences are considered in ascending order of (band, rank, arrival, id).
   using Key = std::tuple<int, double, Nanos, SeqId>;
   Key key(const Sequence& seq, Nanos now) const;
+  /// The first so many that wait, in the order in which they are considered.
+  std::vector<const Sequence*> first_waiting(size_t most, Nanos now) const;
   void announce(const Sequence& seq);
   void enqueue(Sequence& seq, Nanos now);
   void dequeue(Sequence& seq, Nanos now);

@@ -65,6 +65,16 @@ class Scheduler::Order {
   std::set<Entry>::const_iterator sorted_, sorted_end_;
 };
 
+std::vector<const Sequence*> Scheduler::first_waiting(size_t most, Nanos now) const {
+  std::vector<std::pair<Key, const Sequence*>> order;
+  for (const Sequence* s : waiting_) order.emplace_back(key(*s, now), s);
+  const size_t n = std::min(order.size(), most);
+  std::ranges::partial_sort(order, order.begin() + static_cast<int64_t>(n));
+  std::vector<const Sequence*> first;
+  for (size_t i = 0; i < n; ++i) first.push_back(order[i].second);
+  return first;
+}
+
 SeqId Scheduler::oldest_waiting(Nanos now) const {
   const Sequence* first = nullptr;
   auto key = [&](const Sequence& s) { return std::tuple(policies_.queue->rank(s, now), s.arrival, s.id); };

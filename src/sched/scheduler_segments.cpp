@@ -10,11 +10,7 @@ namespace sluice {
 void Scheduler::find_kept_history(Nanos now) {
   constexpr size_t kMost = 4;  // of a queue
   if (config_.cache_reuse == 0) return;
-  std::vector<std::pair<Key, SeqId>> order;
-  for (const Sequence* s : waiting_) order.emplace_back(key(*s, now), s->id);
-  const size_t n = std::min(order.size(), kMost);
-  std::ranges::partial_sort(order, order.begin() + static_cast<int64_t>(n));
-  for (size_t i = 0; i < n; ++i) find_kept_history(at(order[i].second));
+  for (const Sequence* s : first_waiting(kMost, now)) find_kept_history(at(s->id));
 }
 
 void Scheduler::find_kept_history(Sequence& seq) {

@@ -35,12 +35,8 @@ void Scheduler::restore(Sequence& seq, const TierHit& hit, StepPlan& plan) {
 void Scheduler::fetch_for_waiting(StepPlan& plan, Nanos now) {
   const int most = tiers_.look_ahead_sequences();
   if (most == 0) return;
-  std::vector<std::pair<Key, const Sequence*>> order;
-  for (const Sequence* s : waiting_) order.emplace_back(key(*s, now), s);
-  const size_t n = std::min(order.size(), static_cast<size_t>(most));
-  std::ranges::partial_sort(order, order.begin() + static_cast<int64_t>(n));
   std::vector<TierNeed> needs;
-  for (size_t i = 0; i < n; ++i) needs.push_back({order[i].second->request->salt, order[i].second->exact_tokens()});
+  for (const Sequence* s : first_waiting(static_cast<size_t>(most), now)) needs.push_back({s->request->salt, s->exact_tokens()});
   tiers_.look_ahead(needs);
   for (KvCopy& copy : tiers_.take_copies()) plan.copies.push_back(std::move(copy));
 }
