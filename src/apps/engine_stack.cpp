@@ -49,14 +49,40 @@ Result<KvFormats> find_kv_formats(std::string_view name, const TensorSource& sou
   SLUICE_TRY(std::optional<KvFormats> named, named_kv_formats(name));
   if (named) return *std::move(named);
   // As precise as the weights: float32 models keep float32, everything else has had less than f16's 11 bits to begin
-  // with.
-  const KvFormat* widest = &kKvF16;
+  // with. A router or a gate in float32 does not make a model one.
+  int64_t in_f32 = 0, in_bf16 = 0, all = 0;
   for (const TensorInfo& tensor : source.tensors()) {
-    if (tensor.shape.rank != 2) continue;
-    if (tensor.dtype == DType::f32) return KvFormats(kKvF32);
-    if (tensor.dtype == DType::bf16) widest = &kKvBF16;
+    if (tensor.shape.rank < 2) continue;
+    all += tensor.shape.elems();
+    if (tensor.dtype == DType::f32) in_f32 += tensor.shape.elems();
+    if (tensor.dtype == DType::bf16) in_bf16 += tensor.shape.elems();
   }
-  return KvFormats(*widest);
+  return KvFormats(2 * in_f32 > all ? kKvF32 : in_bf16 > 0 ? kKvBF16 : kKvF16);
+}
+
+/// What looks into the keys and values of every layer, or moves them apart from each other, cannot serve a model that keeps
+/// something else in some.
+Status check_for_kv(const KvSpec& spec, const EngineOptions& o) {
+  const bool state = spec.has(KvGroup::Kind::state);
+  if (!state && !spec.has(KvGroup::Kind::latent)) return {};
+  const std::pair<bool, const char*> asked[] = {{o.kv_retention != retention_catalog()[0].name, "--kv-retention"},
+                                                {o.cache_reuse > 0, "--cache-reuse"},
+                                                {o.segment_cache, "--prompt-schema and --enable-chunk-reuse"}};
+  for (const auto& [on, flag] : asked)
+    if (on)
+      return invalid_argument(fmt::format("{}: layers of this model keep {}; it is for models whose layers all keep keys and values", flag,
+                                          state ? "a recurrent state" : "latent rows"),
+                              flag);
+  return {};
+}
+
+/// A block also holds a recurrent state: where that is large, blocks are long.
+int least_block(const KvSpec& spec, int wanted) {
+  constexpr size_t kLargeState = size_t{64} << 10;
+  constexpr int kLongBlock = 256;
+  size_t bytes = 0;
+  for (const KvGroup& group : spec.groups) bytes += group.state_bytes * static_cast<size_t>(group.layers);
+  return bytes > kLargeState ? std::max(wanted, kLongBlock) : wanted;
 }
 
 /// What formats ask of the blocks.
@@ -203,6 +229,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   SLUICE_TRY(sizing.formats, find_kv_formats(flags.kv_cache_dtype, source));
   SLUICE_TRY_STATUS(sizing.formats.check(plan.info.layers));
   const EngineOptions& o = flags.engine;
+  SLUICE_TRY_STATUS(check_for_kv(plan.kv, o));
   const int64_t positions = plan.info.max_positions;
   const auto retention = retention_of(o);
   for (int l = 0; l < plan.info.layers; ++l)
@@ -218,7 +245,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
                                         o.max_model_len, positions,
                                         retention->evicts() && !retention->positions_in_cache() ? "; --kv-retention sink-window, which counts positions within the cache, goes beyond" : ""),
                             "--max-model-len");
-  sizing.tile_tokens = sizing.formats.fitting_block(o.block_tokens);
+  sizing.tile_tokens = sizing.formats.fitting_block(least_block(plan.kv, o.block_tokens));
   sizing.block_tokens = o.kv_allocator == "virtual"
                             ? VirtualArena::page_group_tokens(plan.kv, *sizing.formats.single_by_token(), o.block_tokens, static_cast<size_t>(flags.kv_page_group.bytes))
                             : sizing.tile_tokens;
@@ -280,8 +307,8 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
     sizing.open_blocks = static_cast<int>(open_of(blocks));
     sizing.note += fmt::format("; a block is encoded when it is full, and {} of this are for {} blocks that are not",
                                format_bytes(static_cast<double>(open_of(blocks) * open_block)), sizing.open_blocks);
-    if (sizing.tile_tokens != o.block_tokens) sizing.note += fmt::format("; --block-size is raised from {} to {}", o.block_tokens, sizing.tile_tokens);
   }
+  if (sizing.tile_tokens != o.block_tokens) sizing.note += fmt::format("; --block-size is raised from {} to {}", o.block_tokens, sizing.tile_tokens);
   if (sizing.max_model_len < wanted_len) sizing.note += fmt::format("; the model's own {} do not fit", wanted_len);
   if (!sizing.offload.layers.empty())
     sizing.note += fmt::format("; in a file {}: {}", format_bytes(static_cast<double>(LayeredArena::file_bytes(plan.kv, *sizing.formats.single_by_token(), store(blocks)))),
@@ -321,7 +348,7 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   if (!flags.enable_prefix_caching) stack->options.prefix_cache = "none";
   stack->tile_tokens = sizing.tile_tokens;
   stack->open_blocks = sizing.open_blocks;
-  stack->options.seals_blocks = sizing.formats.seals();
+  stack->options.seals_blocks = sizing.formats.seals() || plan.kv.has(KvGroup::Kind::state);
   stack->options.ends_at_blocks = sizing.formats.pairs();
   stack->options.kv_blocks = sizing.blocks;
   stack->options.block_tokens = sizing.block_tokens;

@@ -73,7 +73,12 @@ struct KvLayerView {
   // Of formats of two layers, which are encoded when the upper one's block is full: both views, and which of them this is.
   const KvLayerView* pair = nullptr;
   int side = 0;
+  size_t state_bytes = 0;  // > 0: no keys, but a recurrent state in each block at k, as it was after the block's last computed token
 
+  /// Latent rows are keys and values in one (v == k), and a state is one piece.
+  int sides() const { return state_bytes > 0 || v == k ? 1 : 2; }
+  /// Bytes of a block on one of them.
+  size_t side_bytes() const { return state_bytes > 0 ? state_bytes : tile_bytes() * static_cast<size_t>(kv_heads); }
   BlockId open_tile(BlockId block) const { return open_tiles != nullptr ? open_tiles[block] : block; }
   size_t tile_bytes() const { return format->tile_bytes(block_tokens, head_dim); }
 };

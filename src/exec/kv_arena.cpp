@@ -12,24 +12,32 @@ namespace sluice {
 
 namespace {
 
-/// Of one block, the sum over layers of what f makes of their formats' tiles.
+/// Of one block on one side, of a layer of the group in this format.
+size_t side_bytes(const KvGroup& g, const KvFormat& format, int block_tokens) {
+  return g.kind == KvGroup::Kind::state ? g.state_bytes : static_cast<size_t>(g.kv_heads) * format.tile_bytes(block_tokens, g.head_dim);
+}
+size_t sides_of(const KvGroup& g) { return g.kind == KvGroup::Kind::state || g.kind == KvGroup::Kind::latent ? 1 : 2; }
+
+/// The sum of f(group, format) over layers.
 template <class F>
-size_t sum_tiles(const KvSpec& spec, const KvFormats& formats, F f) {
+size_t sum_layers(const KvSpec& spec, const KvFormats& formats, F f) {
   size_t bytes = 0;
   int layer = 0;
   for (const KvGroup& g : spec.groups)
-    for (int l = 0; l < g.layers; ++l) bytes += size_t{2} * g.kv_heads * f(formats.of(layer++), g.head_dim);
+    for (int l = 0; l < g.layers; ++l) bytes += f(g, formats.of(layer++));
   return bytes;
 }
 
 }  // namespace
 
 size_t KvArena::block_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens) {
-  return sum_tiles(spec, formats, [&](const KvFormat& f, int head_dim) { return f.tile_bytes(block_tokens, head_dim); });
+  return sum_layers(spec, formats, [&](const KvGroup& g, const KvFormat& f) { return sides_of(g) * side_bytes(g, f, block_tokens); });
 }
 
 size_t KvArena::open_block_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens) {
-  return sum_tiles(spec, formats, [&](const KvFormat& f, int head_dim) { return f.block == nullptr ? 0 : kKvF16.tile_bytes(block_tokens, head_dim); });
+  return sum_layers(spec, formats, [&](const KvGroup& g, const KvFormat& f) {
+    return f.block == nullptr || g.kind == KvGroup::Kind::state ? 0 : sides_of(g) * side_bytes(g, kKvF16, block_tokens);
+  });
 }
 
 Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormats& formats, int blocks, int block_tokens, int open_blocks) {
@@ -38,11 +46,17 @@ Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormats& formats, 
   uint8_t* at = arena.buffer_.data();
   for (const KvGroup& group : spec.groups)
     for (int l = 0; l < group.layers; ++l) {
-      const KvFormat& format = formats.of(static_cast<int>(arena.layers_.size()));
+      const bool state = group.kind == KvGroup::Kind::state;
+      const KvFormat& format = state ? kKvF32 : formats.of(static_cast<int>(arena.layers_.size()));
       CHECK(block_tokens % format.group_tokens() == 0, "blocks of {} tokens in groups of {}", block_tokens, format.group_tokens());
-      const size_t side = size_t{1} * blocks * group.kv_heads * format.tile_bytes(block_tokens, group.head_dim);
-      arena.layers_.push_back({&format, block_tokens, group.kv_heads, group.head_dim, at, at + side});
-      at += 2 * side;
+      if (sides_of(group) == 1 && format.block != nullptr)
+        return invalid_argument(fmt::format("{} encodes keys and values apart, but this model keeps one latent row for both; take a format "
+                                            "that encodes token by token", format.name), "--kv-cache-dtype");
+      const size_t side = static_cast<size_t>(blocks) * side_bytes(group, format, block_tokens);
+      KvLayerView view{&format, block_tokens, group.kv_heads, group.head_dim, at, sides_of(group) == 2 ? at + side : at};
+      view.state_bytes = state ? group.state_bytes : 0;
+      arena.layers_.push_back(view);
+      at += sides_of(group) * side;
     }
   for (size_t l = 0; l < arena.layers_.size(); ++l) {
     const int side = formats.side(static_cast<int>(l));
@@ -95,32 +109,23 @@ void KvArena::finish(const StepPlan& plan) {
 }
 
 bool KvArena::get(BlockId block, uint8_t* bytes) {
-  for (const KvLayerView& layer : layers_) {
-    const size_t n = layer.tile_bytes() * static_cast<size_t>(layer.kv_heads);
-    for (const uint8_t* kv : {layer.k, layer.v}) {
-      std::memcpy(bytes, kv + n * block, n);
-      bytes += n;
-    }
-  }
+  each_side([&](uint8_t* side, size_t n) {
+    std::memcpy(bytes, side + n * block, n);
+    bytes += n;
+  });
   return true;
 }
 
 void KvArena::put(BlockId block, const uint8_t* bytes) {
-  for (const KvLayerView& layer : layers_) {
-    const size_t n = layer.tile_bytes() * static_cast<size_t>(layer.kv_heads);
-    for (uint8_t* kv : {layer.k, layer.v}) {
-      std::memcpy(kv + n * block, bytes, n);
-      bytes += n;
-    }
-  }
+  each_side([&](uint8_t* side, size_t n) {
+    std::memcpy(side + n * block, bytes, n);
+    bytes += n;
+  });
 }
 
 void KvArena::put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) {
   PartOfBlock part(at, bytes);
-  for (const KvLayerView& layer : layers_) {
-    const size_t n = layer.tile_bytes() * static_cast<size_t>(layer.kv_heads);
-    for (uint8_t* kv : {layer.k, layer.v}) part.into(kv + n * block, n);
-  }
+  each_side([&](uint8_t* side, size_t n) { part.into(side + n * block, n); });
 }
 
 void KvArena::copy(const KvCopy& copy) {

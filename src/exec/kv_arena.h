@@ -1,6 +1,7 @@
 #pragma once
-// The bytes of the KV cache: for every layer K and V as [blocks][kv_heads] tiles of a format (quant/kv/kv_format.h). Of a
-// block format, the tiles of open blocks, in full, stand beside them.
+// The bytes of the KV cache: for every layer K and V as [blocks][kv_heads] tiles of a format (quant/kv/kv_format.h); of latent
+// attention one row for both, and of a recurrent layer a state in each block. Of a block format, the tiles of open blocks, in
+// full, stand beside them.
 
 #include <span>
 #include <vector>
@@ -35,6 +36,13 @@ class KvArena final : public KvStore {
   int open_blocks() const { return open_.open_count(); }
 
  private:
+  /// f(first block's bytes, bytes of a block) of every layer's sides, in the order of a block out of the pool.
+  template <class F>
+  void each_side(F f) const {
+    for (const KvLayerView& layer : layers_)
+      for (int s = 0; s < layer.sides(); ++s) f(s == 0 ? layer.k : layer.v, layer.side_bytes());
+  }
+
   Buffer buffer_, open_buffer_;
   OpenBlocks open_;  // of a block format, unless all blocks may be open
   std::vector<KvLayerView> layers_;

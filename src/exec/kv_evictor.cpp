@@ -95,7 +95,7 @@ void KvEvictor::evict(const KvEviction& e) {
     take(cache->positions[i], kept[i]);
   });
   if (policy_->positions_in_cache())
-    for (size_t l = 0; l < layers_.size(); ++l) rotate_moved(e, layers_[l], kept[l * static_cast<size_t>(kv_heads_)]);
+    for (size_t l = 0; l < layers_.size(); ++l) rotate_moved(e, static_cast<int>(l), kept[l * static_cast<size_t>(kv_heads_)]);
   ++stats_.evictions;
   stats_.moved_rows += kept[0].size() - first_moved(kept[0]);
 }
@@ -111,7 +111,8 @@ void KvEvictor::move_rows(const KvEviction& e, const KvLayerView& layer, int kv_
 }
 
 /// Keys that have moved are turned to their new slots.
-void KvEvictor::rotate_moved(const KvEviction& e, const KvLayerView& layer, std::span<const int32_t> kept) const {
+void KvEvictor::rotate_moved(const KvEviction& e, int number, std::span<const int32_t> kept) const {
+  const KvLayerView& layer = layers_[static_cast<size_t>(number)];
   const size_t first = first_moved(kept), dim = static_cast<size_t>(layer.head_dim), heads = static_cast<size_t>(layer.kv_heads);
   std::vector<int32_t> by;
   for (size_t i = first; i < kept.size(); ++i) by.push_back(static_cast<int32_t>(i) - kept[i]);
@@ -123,7 +124,7 @@ void KvEvictor::rotate_moved(const KvEviction& e, const KvLayerView& layer, std:
     });
   };
   each([&](const KvRow& at, float* x) { at.decode(layer, x); });
-  model_.rotate_keys(by, layer.kv_heads, keys.data());
+  model_.rotate_keys(number, by, keys.data());
   each([&](const KvRow& at, const float* x) { at.encode(layer, x); });
 }
 

@@ -49,7 +49,7 @@ class KvEvictor final : public LayerPolicy {
   size_t at(int layer, int kv_head) const { return static_cast<size_t>(layer * kv_heads_ + kv_head); }
   void evict(const KvEviction& eviction);
   void move_rows(const KvEviction& eviction, const KvLayerView& layer, int kv_head, std::span<const int32_t> kept) const;
-  void rotate_moved(const KvEviction& eviction, const KvLayerView& layer, std::span<const int32_t> kept) const;
+  void rotate_moved(const KvEviction& eviction, int layer, std::span<const int32_t> kept) const;
   void observe(const LayerView& view, const AttendSegment& segment, int kv_head, Cache& cache) const;
 
   std::shared_ptr<const KvRetention> policy_;

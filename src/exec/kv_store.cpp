@@ -16,6 +16,11 @@ int most_open_blocks(int max_num_seqs, int max_num_batched_tokens, int block_tok
 
 Result<std::unique_ptr<KvStore>> open_kv_store(const KvSpec& spec, const KvFormats& formats,
                                                const KvStoreOptions& options) {
+  const bool plain = !spec.has(KvGroup::Kind::state) && !spec.has(KvGroup::Kind::latent);
+  if (!plain && (options.allocator == "virtual" || !options.offload.layers.empty()))
+    return invalid_argument("page groups and windows hold keys and values, and this model has layers that keep a recurrent state or latent "
+                            "rows: it needs --kv-allocator paged or static, without --kv-offload-layers",
+                            options.allocator == "virtual" ? "--kv-allocator" : "--kv-offload-layers");
   if (options.allocator == "virtual") {
     if (!options.offload.layers.empty())
       return invalid_argument("--kv-allocator virtual maps every sequence's KV at addresses of its own, and windows have theirs: "

@@ -114,7 +114,7 @@ void KvTiers::before_layer(int layer) {
   size_t all = 0, up_to = 0;  // bytes of a tile, of which a block may have several
   const std::span<const KvLayerView> layers = pool_->layers();
   for (size_t l = 0; l < layers.size(); ++l) {
-    all += layers[l].tile_bytes() * static_cast<size_t>(layers[l].kv_heads);
+    all += layers[l].side_bytes() * static_cast<size_t>(layers[l].sides());
     if (l == static_cast<size_t>(layer)) up_to = all;
   }
   land_parts((up_to * (block_bytes_ / all) + part_bytes_ - 1) / part_bytes_);

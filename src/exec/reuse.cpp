@@ -6,7 +6,8 @@ namespace sluice {
 void rotate_copied_keys(const Model& model, std::span<const KvLayerView> layers, const KvCopy& copy) {
   std::vector<float> keys;
   const std::vector<int32_t> by(static_cast<size_t>(copy.tokens), copy.shift);
-  for (const KvLayerView& kv : layers) {
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const KvLayerView& kv = layers[l];
     keys.resize(static_cast<size_t>(copy.tokens) * static_cast<size_t>(kv.kv_heads * kv.head_dim));
     const auto each_row = [&](auto visit) {
       float* at = keys.data();
@@ -14,7 +15,7 @@ void rotate_copied_keys(const Model& model, std::span<const KvLayerView> layers,
         for (int h = 0; h < kv.kv_heads; ++h, at += kv.head_dim) visit(KvRow(kv, kv.k, copy.dst, copy.dst_offset + t, h), at);
     };
     each_row([&](const KvRow& row, float* x) { row.decode(kv, x); });
-    model.rotate_keys(by, kv.kv_heads, keys.data());
+    model.rotate_keys(static_cast<int>(l), by, keys.data());
     each_row([&](const KvRow& row, const float* x) { row.encode(kv, x); });
   }
 }

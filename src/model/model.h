@@ -49,8 +49,8 @@ struct Model {
   virtual const KvSpec& kv() const = 0;
   /// Computes the batch, writing K and V of layer l into layers[l]; logits is [logit_rows.size(), vocab_size].
   virtual void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) = 0;
-  /// Rotates keys that are rotated already, [rows, kv_heads, head_dim], by so many positions more, or fewer.
-  virtual void rotate_keys(std::span<const int32_t> by, int kv_heads, float* keys) const = 0;
+  /// Rotates keys of a layer that are rotated already, [rows, kv_heads, head_dim], by so many positions more, or fewer.
+  virtual void rotate_keys(int layer, std::span<const int32_t> by, float* keys) const = 0;
 };
 
 /// What is known of a model before its weights are loaded.

@@ -25,15 +25,7 @@ void add_architecture(std::vector<GgufKey>& keys, const GgufHyperparameters& m) 
   keys.push_back(GgufKey::u32(at + "rope.dimension_count", m.head_dim));
   keys.push_back(GgufKey::f32(at + "rope.freq_base", m.rope_theta));
   keys.push_back(GgufKey::u32(at + "vocab_size", m.vocab));
-  if (!m.rope_scaling) return;
-  const GgufRopeScaling& rope = *m.rope_scaling;
-  keys.push_back(GgufKey::text(at + "rope.scaling.type", rope.type));
-  keys.push_back(GgufKey::f32(at + "rope.scaling.factor", rope.factor));
-  if (rope.original_context > 0)
-    keys.push_back(GgufKey::u32(at + "rope.scaling.original_context_length", rope.original_context));
-  if (rope.attention_factor) keys.push_back(GgufKey::f32(at + "rope.scaling.attn_factor", *rope.attention_factor));
-  if (rope.beta_fast) keys.push_back(GgufKey::f32(at + "rope.scaling.yarn_beta_fast", *rope.beta_fast));
-  if (rope.beta_slow) keys.push_back(GgufKey::f32(at + "rope.scaling.yarn_beta_slow", *rope.beta_slow));
+  if (m.rope_scaling) add_rope_scaling(keys, m.arch, *m.rope_scaling);
 }
 
 void add_templates(std::vector<GgufKey>& keys, const GgufVocab& v) {
@@ -152,20 +144,35 @@ Result<GgufVocab> read_gguf_vocab(const Metadata& metadata) {
   return vocab;
 }
 
-Result<std::vector<GgufKey>> gguf_model_keys(const GgufHyperparameters& model, const GgufVocab& vocabulary,
-                                             const QuantRecipe& recipe) {
-  const auto rows = static_cast<size_t>(model.vocab);
-  if (vocabulary.tokens.size() > rows)
+void add_rope_scaling(std::vector<GgufKey>& keys, const std::string& arch, const GgufRopeScaling& rope) {
+  const std::string at = arch + ".rope.scaling.";
+  keys.push_back(GgufKey::text(at + "type", rope.type));
+  keys.push_back(GgufKey::f32(at + "factor", rope.factor));
+  if (rope.original_context > 0) keys.push_back(GgufKey::u32(at + "original_context_length", rope.original_context));
+  if (rope.attention_factor) keys.push_back(GgufKey::f32(at + "attn_factor", *rope.attention_factor));
+  if (rope.beta_fast) keys.push_back(GgufKey::f32(at + "yarn_beta_fast", *rope.beta_fast));
+  if (rope.beta_slow) keys.push_back(GgufKey::f32(at + "yarn_beta_slow", *rope.beta_slow));
+}
+
+Result<std::vector<GgufKey>> gguf_model_keys(const std::string& arch, const std::string& name, std::vector<GgufKey> own, int64_t rows,
+                                             const GgufVocab& vocabulary, const QuantRecipe& recipe) {
+  if (vocabulary.tokens.size() > static_cast<size_t>(rows))
     return invalid_argument(fmt::format("the tokenizer has {} tokens, but the model's embedding has {} rows",
                                         vocabulary.tokens.size(), rows));
   std::vector<GgufKey> keys;
-  keys.push_back(GgufKey::text("general.architecture", model.arch));
-  keys.push_back(GgufKey::text("general.name", model.name));
+  keys.push_back(GgufKey::text("general.architecture", arch));
+  keys.push_back(GgufKey::text("general.name", name));
   keys.push_back(GgufKey::u32("general.file_type", recipe.file_type));
   keys.push_back(GgufKey::u32("general.quantization_version", 2));
-  add_architecture(keys, model);
-  add_vocabulary(keys, vocabulary, rows);
+  keys.insert(keys.end(), std::make_move_iterator(own.begin()), std::make_move_iterator(own.end()));
+  add_vocabulary(keys, vocabulary, static_cast<size_t>(rows));
   return keys;
+}
+
+Result<std::vector<GgufKey>> gguf_model_keys(const GgufHyperparameters& model, const GgufVocab& vocabulary, const QuantRecipe& recipe) {
+  std::vector<GgufKey> own;
+  add_architecture(own, model);
+  return gguf_model_keys(model.arch, model.name, std::move(own), model.vocab, vocabulary, recipe);
 }
 
 std::vector<float> llama3_rope_factors(int64_t head_dim, double theta, double factor, double low_freq_factor,

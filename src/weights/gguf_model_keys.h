@@ -38,6 +38,12 @@ Result<GgufVocab> read_gguf_vocab(const Metadata& metadata);
 Result<std::vector<GgufKey>> gguf_model_keys(const GgufHyperparameters& model, const GgufVocab& vocabulary,
                                              const QuantRecipe& recipe);
 
+/// The same for an architecture whose own keys ("qwen3.block_count") are given, and whose embedding has so many rows.
+Result<std::vector<GgufKey>> gguf_model_keys(const std::string& arch, const std::string& name, std::vector<GgufKey> own, int64_t rows,
+                                             const GgufVocab& vocabulary, const QuantRecipe& recipe);
+/// The keys of a rope scaling.
+void add_rope_scaling(std::vector<GgufKey>& keys, const std::string& arch, const GgufRopeScaling& rope);
+
 /// The divisors of llama3's rope frequencies, [head_dim / 2], which GGUF stores as rope_freqs.weight. (transformers,
 /// modeling_rope_utils.py: _compute_llama3_parameters.)
 std::vector<float> llama3_rope_factors(int64_t head_dim, double theta, double factor, double low_freq_factor,

@@ -50,12 +50,20 @@ void set_scalar(Metadata& metadata, std::string key, JsonLeaf& leaf) {
   else if (auto* text = std::get_if<std::string>(&leaf)) metadata.set(std::move(key), std::move(*text));
 }
 
+// The newest files have rope_parameters, for all layers or by their types; most have rope_theta, rope_local_base_freq (of layers
+// with a window) and rope_scaling (of the others).
 void unify_rope(Metadata& metadata) {
-  const std::string from = "rope_parameters.", to = "rope_scaling.";
+  const std::string from = "rope_parameters.", to = "rope_scaling.", full = "full_attention.", local = "sliding_attention.";
   std::vector<std::pair<std::string, MetadataValue>> copies;
   for (const auto& [key, value] : metadata.values())
     if (key.starts_with(from)) {
-      const std::string name = key.substr(from.size());
+      std::string name = key.substr(from.size());
+      if (name == local + "rope_theta") {
+        copies.emplace_back("rope_local_base_freq", value);
+        continue;
+      }
+      if (name == local + "rope_type" && value == MetadataValue(std::string("default"))) continue;
+      if (name.starts_with(full)) name = name.substr(full.size());
       copies.emplace_back(name == "rope_theta" || name == "partial_rotary_factor" ? name : to + name, value);
     }
   for (auto& [key, value] : copies)

@@ -73,7 +73,8 @@ TensorView MappedSource::view(const TensorInfo& info) const {
 
 PackedMatrix MappedSource::panels(const TensorInfo& info) const {
   CHECK(info.packed, "{} is not packed", info.name);
-  return {info.dtype, info.shape[0], info.shape[1], data(info)};
+  const int64_t k = info.shape[info.shape.rank - 1];
+  return {info.dtype, info.shape.elems() / k, k, data(info)};
 }
 
 void MappedSource::release(const TensorInfo& info) const {

@@ -19,8 +19,10 @@ size_t weight_bytes(const TensorSource& source) {
   for (const TensorInfo& info : source.tensors()) {
     const bool embedding = is_token_embedding(info.name);
     if (info.shape.rank == 1) bytes += static_cast<size_t>(info.shape.elems()) * sizeof(float);
-    else if (info.shape.rank == 2 && Ops::matmul_supports(info.dtype) && !(embedding && own_head))
-      bytes += Ops::packed_bytes(info.dtype, info.shape[0], info.shape[1]);
+    else if (Ops::matmul_supports(info.dtype) && !(embedding && own_head)) {
+      const int64_t k = info.shape[info.shape.rank - 1];
+      bytes += Ops::packed_bytes(info.dtype, info.shape.elems() / k, k);
+    }
   }
   return bytes;
 }

@@ -2,18 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
-#include "backend/unpack.h"
+#include "backend/kernel_args.h"
 #include "quant/weight/weight_format.h"
 
 namespace sluice {
 namespace {
-
-std::string joined(std::span<const std::string> names) {
-  std::string text;
-  for (const auto& name : names) text += (text.empty() ? "" : " or ") + name;
-  return text;
-}
 
 // safetensors promises no alignment; kernels read the elements in place.
 bool aligned(const TensorView& view) {
@@ -22,30 +17,14 @@ bool aligned(const TensorView& view) {
   return reinterpret_cast<uintptr_t>(view.data) % need == 0;
 }
 
+// The panels of a native pack that are the piece's rows, and no others; nothing where it begins or ends within one.
+std::optional<PackedMatrix> mapped_panels(const PackedMatrix& all, const WeightPiece& piece, int64_t n) {
+  const int64_t first = (piece.shape.rank == 3 ? piece.of_stack * piece.shape[1] : 0) + piece.rows.first;
+  if (piece.rows.run != 0 || first % kPanelCols != 0 || (n % kPanelCols != 0 && first + n != all.n)) return {};
+  return PackedMatrix{all.dtype, n, all.k, all.data + Ops::packed_bytes(all.dtype, first, all.k)};
+}
+
 }  // namespace
-
-bool WeightStore::has(std::span<const std::string> names) const {
-  for (const auto& name : names)
-    if (source_->find(name) != nullptr) return true;
-  return false;
-}
-
-Result<const TensorInfo*> WeightStore::find(std::span<const std::string> names, const Shape& shape) {
-  for (const auto& name : names) {
-    const TensorInfo* info = source_->find(name);
-    if (info == nullptr) continue;
-    const std::string place = source_->files()[info->file_index];
-    if (info->shape != shape)
-      return corrupt_data(fmt::format("{}: tensor {} has shape {}, but the model's configuration asks for {}", place,
-                                      name, info->shape.text(), shape.text()));
-    if (weight_format(info->dtype) == nullptr)
-      return unsupported(fmt::format("{}: tensor {} has type {}, which no weight may have here", place, name,
-                                     dtype_name(info->dtype)));
-    return info;
-  }
-  return not_found(
-      fmt::format("{}: tensor {} {} is missing", source_->metadata().origin(), joined(names), shape.text()));
-}
 
 Result<uint8_t*> WeightStore::own(size_t bytes) {
   SLUICE_TRY(Buffer buffer, Buffer::allocate(bytes));
@@ -55,22 +34,28 @@ Result<uint8_t*> WeightStore::own(size_t bytes) {
   return buffers_.emplace_back(std::move(buffer)).data();
 }
 
-Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int64_t n, int64_t k) {
-  SLUICE_TRY(const TensorInfo* info, find(names, {n, k}));
+Result<PackedMatrix> WeightStore::matrix(const WeightPiece& piece, int64_t n, int64_t k) {
+  SLUICE_TRY(const TensorInfo* info, find_piece(*source_, piece));
   if (!Ops::matmul_supports(info->dtype))
     return unsupported(fmt::format("{}: tensor {} has type {}, which cannot be multiplied",
                                    source_->files()[info->file_index], info->name, dtype_name(info->dtype)));
-  if (info->packed) {
-    mapped_bytes_ += info->size_bytes;
-    report();
-    return source_->panels(*info);
-  }
-  TensorView view = source_->view(*info);
-  Buffer copy;
+  if (k % dtype_info(info->dtype).block_elems != 0)
+    return unsupported(fmt::format("{}: tensor {} has type {}, of blocks of {}, but rows of {} are asked of it",
+                                   source_->files()[info->file_index], info->name, dtype_name(info->dtype),
+                                   dtype_info(info->dtype).block_elems, k));
+  if (info->packed)
+    if (const auto mapped = mapped_panels(source_->panels(*info), piece, n)) {
+      mapped_bytes_ += Ops::packed_bytes(info->dtype, n, k);
+      report();
+      return *mapped;
+    }
+  Buffer memory;
+  SLUICE_TRY(TensorView view, piece_rows(*source_, *info, piece, 0, n, k, memory));
   if (!aligned(view)) {
-    SLUICE_TRY(copy, Buffer::allocate(info->size_bytes));
-    std::memcpy(copy.data(), view.data, info->size_bytes);
-    view.data = copy.data();
+    const size_t bytes = row_bytes(info->dtype, k) * static_cast<size_t>(n);
+    SLUICE_TRY(memory, Buffer::allocate(bytes));
+    std::memcpy(memory.data(), view.data, bytes);
+    view.data = memory.data();
   }
   SLUICE_TRY(uint8_t* const packed, own(Ops::packed_bytes(info->dtype, n, k)));
   ops_.pack(view, packed);
@@ -79,26 +64,35 @@ Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int
   return PackedMatrix{info->dtype, n, k, packed};
 }
 
-Result<std::span<const float>> WeightStore::vector(std::span<const std::string> names, int64_t n) {
-  SLUICE_TRY(const TensorInfo* info, find(names, {n}));
-  SLUICE_TRY(uint8_t* const bytes, own(static_cast<size_t>(n) * sizeof(float)));
-  auto* values = reinterpret_cast<float*>(bytes);
-  weight_format(info->dtype)->decode(source_->view(*info).data, values, n);
-  return std::span<const float>(values, static_cast<size_t>(n));
+Result<std::span<float>> WeightStore::values(int64_t count) {
+  SLUICE_TRY(uint8_t* const bytes, own(static_cast<size_t>(count) * sizeof(float)));
+  return std::span<float>(reinterpret_cast<float*>(bytes), static_cast<size_t>(count));
 }
 
-Result<TensorView> WeightStore::table(std::span<const std::string> names, int64_t rows, int64_t k) {
-  SLUICE_TRY(const TensorInfo* info, find(names, {rows, k}));
-  if (info->packed) {  // a pack holds tables row-major, if it can know that they are
-    const size_t row_size = row_bytes(info->dtype, k);
-    SLUICE_TRY(uint8_t* const copy, own(row_size * static_cast<size_t>(rows)));
-    for (int64_t r = 0; r < rows; ++r) unpack_row(source_->panels(*info), r, copy + row_size * static_cast<size_t>(r));
-    return TensorView{copy, info->dtype, info->shape};
+Result<std::span<const float>> WeightStore::vector(const WeightPiece& piece, int64_t n) {
+  SLUICE_TRY(const TensorInfo* info, find_piece(*source_, piece));
+  SLUICE_TRY(const std::span<float> out, values(n));
+  const WeightFormat& format = *weight_format(info->dtype);
+  if (piece.whole()) {
+    format.decode(source_->view(*info).data, out.data(), n);
+  } else {
+    Buffer memory;
+    SLUICE_TRY(const TensorView rows, piece_rows(*source_, *info, piece, 0, n, 1, memory));
+    format.decode(rows.data, out.data(), n);
   }
-  TensorView view = source_->view(*info);
-  if (!aligned(view)) {
-    SLUICE_TRY(uint8_t* const copy, own(info->size_bytes));
-    std::memcpy(copy, view.data, info->size_bytes);
+  if (piece.plus != 0)
+    for (float& value : out) value += piece.plus;
+  return std::span<const float>(out);
+}
+
+Result<TensorView> WeightStore::table(const WeightPiece& piece, int64_t rows, int64_t k) {
+  SLUICE_TRY(const TensorInfo* info, find_piece(*source_, piece));
+  Buffer memory;
+  SLUICE_TRY(TensorView view, piece_rows(*source_, *info, piece, 0, rows, k, memory));
+  if (!aligned(view) || memory.data() != nullptr) {
+    const size_t bytes = row_bytes(info->dtype, k) * static_cast<size_t>(rows);
+    SLUICE_TRY(uint8_t* const copy, own(bytes));
+    std::memcpy(copy, view.data, bytes);
     source_->release(*info);
     view.data = copy;
   }

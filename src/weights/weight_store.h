@@ -15,6 +15,7 @@
 #include "base/machine.h"
 #include "base/result.h"
 #include "weights/tensor_source.h"
+#include "weights/weight_piece.h"
 
 namespace sluice {
 
@@ -22,13 +23,14 @@ class WeightStore {
  public:
   WeightStore(std::shared_ptr<TensorSource> source, const Ops& ops) : source_(std::move(source)), ops_(ops) {}
 
-  /// The first of `names` that exists, packed for matmul; it must have shape [n, k].
-  Result<PackedMatrix> matrix(std::span<const std::string> names, int64_t n, int64_t k);
-  /// The first of `names` that exists, as float32 [n].
-  Result<std::span<const float>> vector(std::span<const std::string> names, int64_t n);
-  /// The first of `names` that exists, row-major [rows, k]: mapped, or a copy where the file has it unaligned.
-  Result<TensorView> table(std::span<const std::string> names, int64_t rows, int64_t k);
-  bool has(std::span<const std::string> names) const;
+  /// A piece [n, k], packed for matmul.
+  Result<PackedMatrix> matrix(const WeightPiece& piece, int64_t n, int64_t k);
+  /// A piece [n], as float32.
+  Result<std::span<const float>> vector(const WeightPiece& piece, int64_t n);
+  /// A piece [rows, k], row-major: mapped, or a copy where the file has it unaligned or otherwise.
+  Result<TensorView> table(const WeightPiece& piece, int64_t rows, int64_t k);
+  /// Memory of this store's own for `count` values that a model makes of its weights.
+  Result<std::span<float>> values(int64_t count);
 
   /// Called with the bytes of weights ready so far, after each matrix; of weight_bytes() in all.
   void on_progress(std::function<void(size_t bytes)> progress) { progress_ = std::move(progress); }
@@ -40,7 +42,6 @@ class WeightStore {
   size_t mapped_bytes() const { return mapped_bytes_; }
 
  private:
-  Result<const TensorInfo*> find(std::span<const std::string> names, const Shape& shape);
   Result<uint8_t*> own(size_t bytes);
   void report() const {
     if (progress_) progress_(owned_bytes_ + mapped_bytes_);

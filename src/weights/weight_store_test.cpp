@@ -19,8 +19,7 @@ class WeightStoreTest : public ::testing::Test {
     EXPECT_TRUE(source.ok()) << source.error().message;
     return *source;
   }
-  using Names = std::vector<std::string>;
-
+  
   TempDir dir_;
   ThreadPool pool_{2};
   Ops ops_{**select_op_table("ref"), pool_};
@@ -35,15 +34,15 @@ TEST_F(WeightStoreTest, PacksConvertsAndMaps) {
   builder.add("extra", {3}, {1, 2, 3});
   WeightStore store(open(builder.bytes()), ops_);
 
-  const auto mapped = store.table(Names{"token_embd", "embed"}, 20, 8);
+  const auto mapped = store.table({"embed", {20, 8}}, 20, 8);
   ASSERT_TRUE(mapped.ok()) << mapped.error().message;
   EXPECT_EQ(std::memcmp(mapped->data, table.data(), table.size() * 4), 0);
 
-  const auto norm = store.vector(Names{"norm"}, 8);
+  const auto norm = store.vector({"norm", {8}}, 8);
   ASSERT_TRUE(norm.ok());
   for (size_t i = 0; i < 8; ++i) EXPECT_EQ((*norm)[i], bf16_to_f32(f32_to_bf16(gains[i])));
 
-  const auto packed = store.matrix(Names{"proj"}, 20, 8);
+  const auto packed = store.matrix({"proj", {20, 8}}, 20, 8);
   ASSERT_TRUE(packed.ok()) << packed.error().message;
   EXPECT_EQ(store.owned_bytes(), Ops::packed_bytes(DType::f32, 20, 8) + 8 * sizeof(float));
   std::vector<float> y(20);
@@ -55,8 +54,43 @@ TEST_F(WeightStoreTest, PacksConvertsAndMaps) {
     for (size_t k = 0; k < 8; ++k) sum += static_cast<double>(x[k]) * matrix[n * 8 + k];
     EXPECT_NEAR(y[n], sum, 1e-5);
   }
-  EXPECT_TRUE(store.has(Names{"none", "extra"}));
-  EXPECT_FALSE(store.has(Names{"none"}));
+}
+
+// Where a file holds a weight does not change it: beside others, head by head between them, in a stack, transposed.
+TEST_F(WeightStoreTest, PiecesAreTheWeightsThatTheyAre) {
+  constexpr int64_t k = 8, heads = 3, dim = 5, n = heads * dim;
+  const auto q = random_values(1, n * k), v = random_values(2, n * k);
+  std::vector<float> beside, by_head, columns(2 * n * k);
+  beside.insert(beside.end(), q.begin(), q.end());
+  beside.insert(beside.end(), v.begin(), v.end());
+  for (int64_t h = 0; h < heads; ++h)
+    for (const auto* part : {&q, &v}) by_head.insert(by_head.end(), part->begin() + h * dim * k, part->begin() + (h + 1) * dim * k);
+  for (int64_t r = 0; r < 2 * n; ++r)
+    for (int64_t c = 0; c < k; ++c) columns[static_cast<size_t>(c * 2 * n + r)] = beside[static_cast<size_t>(r * k + c)];
+  SafetensorsBuilder builder;
+  builder.add("v", {n, k}, v);
+  builder.add("beside", {2 * n, k}, beside);
+  builder.add("by_head", {2 * n, k}, by_head);
+  builder.add("stack", {2, n, k}, beside);
+  builder.add("columns", {k, 2 * n}, columns);
+  builder.add("stacked_columns", {1, k, 2 * n}, columns);
+  builder.add("gains", {2 * n}, std::vector<float>(beside.begin(), beside.begin() + 2 * n));
+  WeightStore store(open(builder.bytes()), ops_);
+  const auto packed = [&](const WeightPiece& piece) {
+    const auto matrix = store.matrix(piece, n, k);
+    EXPECT_TRUE(matrix.ok()) << (matrix.ok() ? "" : matrix.error().message);
+    return std::string(reinterpret_cast<const char*>(matrix->data), Ops::packed_bytes(DType::f32, n, k));
+  };
+  const std::string want = packed({"v", {n, k}});
+  EXPECT_EQ(packed({"beside", {2 * n, k}, {n}}), want);
+  EXPECT_EQ(packed({"by_head", {2 * n, k}, {dim, dim, 2 * dim}}), want);
+  EXPECT_EQ(packed({"stack", {2, n, k}, {}, 1}), want);
+  EXPECT_EQ(packed({"columns", {k, 2 * n}, {n}, 0, true}), want);
+  EXPECT_EQ(packed({"stacked_columns", {1, k, 2 * n}, {n}, 0, true}), want);
+  const auto gains = store.vector({"gains", {2 * n}, {1, 1, 2}, 0, false, 1}, n);
+  ASSERT_TRUE(gains.ok());
+  for (size_t i = 0; i < n; ++i) EXPECT_EQ((*gains)[i], beside[2 * i + 1] + 1.0f);
+  EXPECT_NE(store.matrix({"beside", {n, k}}, n, k).error().message.find("tensor beside has shape [30, 8]"), std::string::npos);
 }
 
 TEST_F(WeightStoreTest, UnalignedTensorsAreCopied) {
@@ -68,12 +102,12 @@ TEST_F(WeightStoreTest, UnalignedTensorsAreCopied) {
         R"({"odd":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"w":{"dtype":"F32","shape":[4,4],"data_offsets":[3,67]}})" +
         std::string(pad);
     WeightStore store(open(safetensors_bytes(header, data)), ops_);
-    const auto table = store.table(Names{"w"}, 4, 4);
+    const auto table = store.table({"w", {4, 4}}, 4, 4);
     ASSERT_TRUE(table.ok());
     EXPECT_EQ(reinterpret_cast<uintptr_t>(table->data) % 4, 0u);
     EXPECT_EQ(std::memcmp(table->data, values.data(), 64), 0);
-    EXPECT_TRUE(store.matrix(Names{"w"}, 4, 4).ok());
-    EXPECT_TRUE(store.vector(Names{"odd"}, 3).error().message.find("tensor odd has type U8") != std::string::npos);
+    EXPECT_TRUE(store.matrix({"w", {4, 4}}, 4, 4).ok());
+    EXPECT_TRUE(store.vector({"odd", {3}}, 3).error().message.find("tensor odd has type U8") != std::string::npos);
   }
 }
 
@@ -81,12 +115,12 @@ TEST_F(WeightStoreTest, ErrorsNameTensorAndShape) {
   SafetensorsBuilder builder;
   builder.add("w", {4, 8}, random_values(1, 32));
   WeightStore store(open(builder.bytes()), ops_);
-  EXPECT_NE(store.matrix(Names{"w"}, 8, 4).error().message.find(
+  EXPECT_NE(store.matrix({"w", {8, 4}}, 8, 4).error().message.find(
                 "model.safetensors: tensor w has shape [4, 8], but the model's configuration asks for [8, 4]"),
             std::string::npos);
-  const auto missing = store.matrix(Names{"a", "b"}, 8, 4);
+  const auto missing = store.matrix({"a", {8, 4}}, 8, 4);
   EXPECT_EQ(missing.error().code, ErrorCode::not_found);
-  EXPECT_NE(missing.error().message.find("tensor a or b [8, 4] is missing"), std::string::npos);
+  EXPECT_NE(missing.error().message.find("tensor a [8, 4] is missing"), std::string::npos);
 }
 
 TEST_F(WeightStoreTest, AModelThatDoesNotFitIsRefusedWithTheSum) {
@@ -98,10 +132,10 @@ TEST_F(WeightStoreTest, AModelThatDoesNotFitIsRefusedWithTheSum) {
   // What the check foresees is what loading owns.
   WeightStore store(*source, ops_);
   for (const TensorInfo& info : (*source)->tensors()) {
-    const Names names{info.name};
-    if (info.name == "token_embd.weight") EXPECT_TRUE(store.table(names, info.shape[0], info.shape[1]).ok());
-    else if (info.shape.rank == 2) EXPECT_TRUE(store.matrix(names, info.shape[0], info.shape[1]).ok());
-    else EXPECT_TRUE(store.vector(names, info.shape[0]).ok());
+    const WeightPiece piece{info.name, info.shape};
+    if (info.name == "token_embd.weight") EXPECT_TRUE(store.table(piece, info.shape[0], info.shape[1]).ok());
+    else if (info.shape.rank == 2) EXPECT_TRUE(store.matrix(piece, info.shape[0], info.shape[1]).ok());
+    else EXPECT_TRUE(store.vector(piece, info.shape[0]).ok());
   }
   const size_t owned = weight_bytes(**source);
   EXPECT_EQ(owned, store.owned_bytes());

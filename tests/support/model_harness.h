@@ -67,23 +67,28 @@ class TestSequence {
  public:
   TestSequence(Model& model, int capacity_tokens, int block_tokens = 16, const KvFormat& kv = kKvF32) : model_(model) {
     block_tokens = kv.fitting_block(block_tokens);
-    const KvGroup& group = model.kv().groups.at(0);
     const int blocks = (capacity_tokens + block_tokens - 1) / block_tokens;
-    const size_t layer_bytes =
-        static_cast<size_t>(blocks) * group.kv_heads * kv.tile_bytes(block_tokens, group.head_dim);
-    memory_ = std::move(Buffer::allocate(2 * layer_bytes * static_cast<size_t>(group.layers))).value();
-    for (int l = 0; l < group.layers; ++l) {
-      uint8_t* k = memory_.data() + 2 * layer_bytes * static_cast<size_t>(l);
-      layers_.push_back({&kv, block_tokens, group.kv_heads, group.head_dim, k, k + layer_bytes});
-    }
-    if (kv.block != nullptr) {
-      const size_t open_bytes = static_cast<size_t>(blocks) * group.kv_heads * kKvF16.tile_bytes(block_tokens, group.head_dim);
-      open_ = std::move(Buffer::allocate(2 * open_bytes * layers_.size())).value();
-      for (size_t l = 0; l < layers_.size(); ++l) {
-        layers_[l].open_k = open_.data() + 2 * open_bytes * l;
-        layers_[l].open_v = layers_[l].open_k + open_bytes;
-      }
-    }
+    size_t bytes = 0, open_bytes = 0;
+    const auto each_layer = [&](auto visit) {
+      for (const KvGroup& group : model.kv().groups)
+        for (int l = 0; l < group.layers; ++l) visit(group, static_cast<size_t>(blocks) * group.kv_heads);
+    };
+    each_layer([&](const KvGroup& group, size_t tiles) {
+      bytes += 2 * tiles * kv.tile_bytes(block_tokens, group.head_dim);
+      if (kv.block != nullptr) open_bytes += 2 * tiles * kKvF16.tile_bytes(block_tokens, group.head_dim);
+    });
+    memory_ = std::move(Buffer::allocate(bytes)).value();
+    open_ = std::move(Buffer::allocate(open_bytes)).value();
+    uint8_t *at = memory_.data(), *open = open_.data();
+    each_layer([&](const KvGroup& group, size_t tiles) {
+      const size_t side = tiles * kv.tile_bytes(block_tokens, group.head_dim);
+      layers_.push_back({&kv, block_tokens, group.kv_heads, group.head_dim, at, at + side});
+      at += 2 * side;
+      if (kv.block == nullptr) return;
+      const size_t open_side = tiles * kKvF16.tile_bytes(block_tokens, group.head_dim);
+      layers_.back().open_k = open, layers_.back().open_v = open + open_side;
+      open += 2 * open_side;
+    });
     blocks_.resize(static_cast<size_t>(blocks));
     std::iota(blocks_.begin(), blocks_.end(), BlockId{0});
     capacity_ = blocks * block_tokens;

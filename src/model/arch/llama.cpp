@@ -2,24 +2,22 @@
 // neighbours; Llama 3's frequency factors come as a tensor there.
 // Touvron et al. 2023, "LLaMA"; Touvron et al. 2023, "Llama 2"; Dubey et al. 2024, "The Llama 3 herd of models".
 
-#include "model/layers/decoder_model.h"
+#include "model/layers/plain_decoder.h"
 
 namespace sluice {
 namespace {
 
-Result<DecoderConfig> parse(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(DecoderConfig out,
-             read_decoder_config(config, source, {.name = "llama", .gguf = {"llama", RopeStyle::interleaved}}));
-  SLUICE_TRY(out.qkv_bias, read_bias(config, "attention_bias"));
-  SLUICE_TRY(out.mlp_bias, read_bias(config, "mlp_bias"));
-  out.output_bias = out.qkv_bias;
-  return out;
+Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+  SLUICE_TRY(PlainDecoder d,
+             PlainDecoder::read(config, source, {.name = "llama", .gguf = {"llama", RopeStyle::interleaved}}));
+  SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
+  SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
+  d.attention.output_bias = d.attention.qkv_bias;
+  return d.build();
 }
-
-constexpr DecoderFamily kFamily{parse, decoder_tensors};
 
 }  // namespace
 
-ModelArch llama_arch() { return decoder_arch<kFamily>("llama", {"LlamaForCausalLM", "LLaMAForCausalLM"}, {"llama"}); }
+ModelArch llama_arch() { return decoder_arch<describe>("llama", {"LlamaForCausalLM", "LLaMAForCausalLM"}, {"llama"}); }
 
 }  // namespace sluice

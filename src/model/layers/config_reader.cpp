@@ -46,36 +46,84 @@ Error ConfigReader::refused(ConfigKey key, std::string_view problem) const {
   return unsupported(fmt::format("{}: {} {}", metadata_.origin(), name(key), problem));
 }
 
+void ConfigReader::note(ConfigKey key, MetadataValue value) const {
+  forget(key);
+  notes_.emplace_back(key, std::move(value));
+}
+
+void ConfigReader::forget(ConfigKey key) const {
+  std::erase_if(notes_, [&](const auto& n) { return n.first.hf == key.hf && n.first.gguf == key.gguf; });
+}
+
 Result<int64_t> ConfigReader::integer(ConfigKey key, int64_t lo, int64_t hi) const {
   SLUICE_TRY(const int64_t value, metadata_.integer(name(key)));
   if (value < lo || value > hi) return invalid(key, fmt::format("is {}; it must be from {} to {}", value, lo, hi));
+  note(key, value);
   return value;
 }
 
 Result<int64_t> ConfigReader::integer_or(ConfigKey key, int64_t otherwise, int64_t lo, int64_t hi) const {
-  if (!has(key)) return otherwise;
-  return integer(key, lo, hi);
+  if (has(key)) return integer(key, lo, hi);
+  note(key, otherwise);
+  return otherwise;
 }
 
 Result<double> ConfigReader::number(ConfigKey key, double lo, double hi) const {
   SLUICE_TRY(const double value, metadata_.number(name(key)));
   if (!(value >= lo && value <= hi)) return invalid(key, fmt::format("is {}; it must be from {} to {}", value, lo, hi));
+  note(key, value);
   return value;
 }
 
 Result<double> ConfigReader::number_or(ConfigKey key, double otherwise, double lo, double hi) const {
-  if (!has(key)) return otherwise;
-  return number(key, lo, hi);
+  if (has(key)) return number(key, lo, hi);
+  note(key, otherwise);
+  return otherwise;
 }
 
 Result<bool> ConfigReader::boolean_or(ConfigKey key, bool otherwise) const {
-  if (!has(key)) return otherwise;
-  return metadata_.boolean(name(key));
+  bool value = otherwise;
+  if (has(key)) {
+    SLUICE_TRY(value, metadata_.boolean(name(key)));
+  }
+  note(key, value);
+  return value;
 }
 
 Result<std::string> ConfigReader::string_or(ConfigKey key, std::string_view otherwise) const {
-  if (!has(key)) return std::string(otherwise);
-  return metadata_.string(name(key));
+  std::string value(otherwise);
+  if (has(key)) {
+    SLUICE_TRY(value, metadata_.string(name(key)));
+  }
+  note(key, value);
+  return value;
+}
+
+Result<std::vector<int64_t>> ConfigReader::integers(ConfigKey key, size_t count, int64_t lo, int64_t hi) const {
+  const std::vector<int64_t>* all = metadata_.integers(name(key));
+  if (all == nullptr) {
+    SLUICE_TRY(const int64_t one, integer(key, lo, hi));
+    return std::vector<int64_t>(count, one);
+  }
+  if (all->size() != count) return invalid(key, fmt::format("has {} values; it must have {}", all->size(), count));
+  for (const int64_t value : *all)
+    if (value < lo || value > hi) return invalid(key, fmt::format("has {}; its values must be from {} to {}", value, lo, hi));
+  note(key, *all);
+  return *all;
+}
+
+Result<std::vector<double>> ConfigReader::numbers(ConfigKey key, size_t count, double lo, double hi) const {
+  const std::string full = name(key);
+  if (metadata_.integers(full) == nullptr && metadata_.doubles(full) == nullptr) {
+    SLUICE_TRY(const double one, number(key, lo, hi));
+    return std::vector<double>(count, one);
+  }
+  SLUICE_TRY(std::vector<double> all, metadata_.numbers(full));
+  if (all.size() != count) return invalid(key, fmt::format("has {} values; it must have {}", all.size(), count));
+  for (const double value : all)
+    if (!(value >= lo && value <= hi)) return invalid(key, fmt::format("has {}; its values must be from {} to {}", value, lo, hi));
+  note(key, all);
+  return all;
 }
 
 Status ConfigReader::only(ConfigKey key, const MetadataValue& value) const {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "weights/metadata.h"
@@ -14,7 +16,7 @@ namespace sluice {
 /// One setting under its two names; an empty name means that this kind of file does not have it. GGUF names stand
 /// without the architecture that prefixes them in the file: "embedding_length".
 struct ConfigKey {
-  std::string_view hf, gguf;
+  std::string_view hf, gguf;  // which outlive the reader
 };
 
 class ConfigReader {
@@ -39,6 +41,16 @@ class ConfigReader {
   Result<bool> boolean_or(ConfigKey key, bool otherwise) const;
   Result<std::string> string_or(ConfigKey key, std::string_view otherwise) const;
 
+  /// An array of so many integers or numbers in [lo, hi] each; a single one stands for all of them.
+  Result<std::vector<int64_t>> integers(ConfigKey key, size_t count, int64_t lo, int64_t hi) const;
+  Result<std::vector<double>> numbers(ConfigKey key, size_t count, double lo, double hi) const;
+
+  /// What a converter writes down in the other kind of file: every setting that was read, defaults included. A family adds what
+  /// it derived, and takes back what does not apply.
+  void note(ConfigKey key, MetadataValue value) const;
+  void forget(ConfigKey key) const;
+  const std::vector<std::pair<ConfigKey, MetadataValue>>& notes() const { return notes_; }
+
   /// Fails unless the key is missing or has exactly this value.
   Status only(ConfigKey key, const MetadataValue& value) const;
 
@@ -48,6 +60,7 @@ class ConfigReader {
 
  private:
   const Metadata& metadata_;
+  mutable std::vector<std::pair<ConfigKey, MetadataValue>> notes_;
 };
 
 }  // namespace sluice

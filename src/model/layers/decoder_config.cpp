@@ -8,27 +8,16 @@ namespace sluice {
 namespace {
 
 constexpr ConfigKey kVocab{"vocab_size", "vocab_size"};
-constexpr ConfigKey kHidden{"hidden_size", "embedding_length"};
-constexpr ConfigKey kFfn{"intermediate_size", "feed_forward_length"};
-constexpr ConfigKey kLayers{"num_hidden_layers", "block_count"};
-constexpr ConfigKey kHeads{"num_attention_heads", "attention.head_count"};
-constexpr ConfigKey kKvHeads{"num_key_value_heads", "attention.head_count_kv"};
 constexpr ConfigKey kHeadDim{"head_dim", "attention.key_length"};
 constexpr ConfigKey kValueDim{"", "attention.value_length"};
 constexpr ConfigKey kRopeDim{"", "rope.dimension_count"};
-constexpr ConfigKey kPositions{"max_position_embeddings", "context_length"};
-constexpr ConfigKey kNormEps{"rms_norm_eps", "attention.layer_norm_rms_epsilon"};
 constexpr ConfigKey kTied{"tie_word_embeddings", ""};
 constexpr ConfigKey kScale{"", "attention.scale"};
 constexpr ConfigKey kWindow{"sliding_window", "attention.sliding_window"};
 constexpr ConfigKey kUseWindow{"use_sliding_window", ""};
 constexpr ConfigKey kWindowLayers{"max_window_layers", ""};
 constexpr ConfigKey kLayerTypes{"layer_types", ""};
-
-// Bounds that no real model comes near, and within which no product below overflows.
-constexpr int64_t kMaxVocab = 1 << 24, kMaxWidth = 1 << 20, kMaxLayers = 4096, kMaxHeads = 1 << 14,
-                  kMaxHeadDim = 1 << 12;
-constexpr int64_t kMaxPositions = int64_t{1} << 30;
+constexpr ConfigKey kRotaryFactor{"partial_rotary_factor", ""};
 
 // Settings that other models use and that change the output; they may only have their neutral value.
 struct Neutral {
@@ -36,11 +25,11 @@ struct Neutral {
   MetadataValue value;
 };
 
-Status check_neutral(const ConfigReader& config) {
+Status check_neutral(const ConfigReader& config, std::span<const std::string_view> computes) {
   const Neutral all[] = {
       {{"hidden_act", ""}, std::string("silu")},
       {{"hidden_activation", ""}, std::string("silu")},
-      {{"partial_rotary_factor", ""}, 1.0},
+      {{"activation_function", ""}, std::string("silu")},
       {{"rope_interleaved", ""}, false},
       {{"attention_multiplier", ""}, 1.0},
       {{"embedding_multiplier", "embedding_scale"}, 1.0},
@@ -51,13 +40,20 @@ Status check_neutral(const ConfigReader& config) {
       {{"clip_qkv", "attention.clamp_kqv"}, 0.0},
       {{"num_experts", "expert_count"}, 0.0},
       {{"num_local_experts", ""}, 0.0},
+      {{"n_routed_experts", ""}, 0.0},
       {{"", "attention.sliding_window_pattern"}, 0.0},
       {{"", "attention.max_alibi_bias"}, 0.0},
       {{"", "attention.causal"}, true},
       {{"", "use_parallel_residual"}, false},
       {{"", "attention.temperature_scale"}, 0.0},
   };
-  for (const Neutral& n : all) SLUICE_TRY_STATUS(config.only(n.key, n.value));
+  const auto computed = [&](std::string_view name, std::string_view kind) {
+    return std::ranges::any_of(computes, [&](std::string_view c) {
+      return !name.empty() && (kind.empty() ? c == name : c.starts_with(kind) && c.substr(kind.size()) == name);
+    });
+  };
+  for (const Neutral& n : all)
+    if (!computed(n.key.hf, {}) && !computed(n.key.gguf, "gguf.")) SLUICE_TRY_STATUS(config.only(n.key, n.value));
   const Metadata& metadata = config.metadata();
   for (const auto& [key, value] : metadata.values())
     if (!config.is_gguf() && (key.starts_with("quantization_config.") || key.starts_with("compression_config.")))
@@ -82,8 +78,9 @@ Result<int64_t> read_vocab(const ConfigReader& config, const TensorSource& sourc
 
 Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, const DecoderDefaults& defaults) {
   std::vector<int> windows(static_cast<size_t>(layers), 0);
-  const WindowRule rule = config.is_gguf() ? WindowRule::all_layers : defaults.window;
-  bool in_use = rule == WindowRule::all_layers;
+  const bool by_type = defaults.window == WindowRule::by_type;
+  const WindowRule rule = config.is_gguf() && !by_type ? WindowRule::all_layers : defaults.window;
+  bool in_use = rule == WindowRule::all_layers || by_type;
   if (rule == WindowRule::from_layer) {
     SLUICE_TRY(in_use, config.boolean_or(kUseWindow, false));
   }
@@ -99,87 +96,140 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
   }
   const int64_t unsaid = config.is_gguf() || config.is_null(kWindow) ? 0 : defaults.sliding_window;
   SLUICE_TRY(const int64_t window, config.integer_or(kWindow, unsaid, 0, kMaxPositions));
-  if (!in_use || window == 0) return windows;
+  if (!in_use || window == 0) {
+    config.forget(kWindow);
+    return windows;
+  }
   SLUICE_TRY(const int64_t first, config.integer_or(kWindowLayers, defaults.max_window_layers, 0, kMaxPositions));
-  for (size_t l = 0; l < windows.size(); ++l) {
-    const bool slides = types != nullptr ? (*types)[l] == "sliding_attention"
-                                         : rule == WindowRule::all_layers || static_cast<int64_t>(l) >= first;
-    if (slides) windows[l] = static_cast<int>(window);
+  for (int l = 0; l < layers; ++l) {
+    const bool slides = types != nullptr ? (*types)[static_cast<size_t>(l)] == "sliding_attention"
+                        : by_type        ? defaults.window_period > 0 && l % defaults.window_period != defaults.window_full
+                                         : rule == WindowRule::all_layers || l >= first;
+    if (slides) windows[static_cast<size_t>(l)] = static_cast<int>(window);
   }
   return windows;
 }
 
-Result<Presence> read_head(const ConfigReader& config) {
-  if (!config.has(kTied)) return Presence::if_present;
-  SLUICE_TRY(const bool tied, config.boolean_or(kTied, false));
+Result<Presence> read_head(const ConfigReader& config, bool otherwise) {
+  if (!config.has(kTied) && !otherwise) return Presence::if_present;
+  SLUICE_TRY(const bool tied, config.boolean_or(kTied, otherwise));
   return tied ? Presence::absent : Presence::required;
 }
 
 }  // namespace
 
-Result<Presence> read_bias(const ConfigReader& config, std::string_view hf_key) {
+Result<Presence> read_bias(const ConfigReader& config, std::string_view hf_key, bool otherwise) {
   if (config.is_gguf()) return Presence::if_present;
-  SLUICE_TRY(const bool on, config.boolean_or({hf_key, ""}, false));
+  SLUICE_TRY(const bool on, config.boolean_or({hf_key, ""}, otherwise));
   return on ? Presence::required : Presence::absent;
 }
 
-Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const TensorSource& source,
-                                          const DecoderDefaults& defaults) {
-  SLUICE_TRY_STATUS(check_neutral(config));
+Result<Activation> read_activation(const ConfigReader& config, ConfigKey key, std::string_view otherwise) {
+  static constexpr std::pair<std::string_view, Activation> kNames[] = {
+      {"silu", Activation::silu},           {"swish", Activation::silu},
+      {"gelu", Activation::gelu},           {"gelu_python", Activation::gelu},
+      {"gelu_new", Activation::gelu_tanh},  {"gelu_pytorch_tanh", Activation::gelu_tanh},
+      {"gelu_fast", Activation::gelu_tanh}, {"relu", Activation::relu},
+      {"relu2", Activation::relu2},         {"relu_squared", Activation::relu2},
+      {"quick_gelu", Activation::quick_gelu}};
+  SLUICE_TRY(const std::string name, config.string_or(key, otherwise));
+  std::string known;
+  for (const auto& [each, activation] : kNames) {
+    if (each == name) return activation;
+    known += (known.empty() ? "" : ", ") + std::string(each);
+  }
+  return config.refused(key, fmt::format("is \"{}\"; known are {}", name.substr(0, 100), known));
+}
+
+AttentionConfig DecoderConfig::attention(int layer) const {
+  AttentionConfig a;
+  a.hidden = info.hidden;
+  a.heads = info.heads, a.kv_heads = info.kv_heads, a.head_dim = info.head_dim;
+  a.scale = attention_scale;
+  a.window = windows[static_cast<size_t>(layer)];
+  a.rope = rope;
+  a.qk_norm_style = norm;
+  return a;
+}
+
+Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const TensorSource& source, const DecoderDefaults& defaults) {
+  SLUICE_TRY_STATUS(check_neutral(config, defaults.computes));
+  const DecoderKeys& keys = defaults.keys;
   DecoderConfig out;
   ModelInfo& info = out.info;
   info.arch = defaults.name;
   out.gguf = defaults.gguf;
-  SLUICE_TRY(info.hidden, config.integer(kHidden, 1, kMaxWidth));
-  SLUICE_TRY(info.ffn, config.integer(kFfn, 1, kMaxWidth * 4));
-  SLUICE_TRY(const int64_t layers, config.integer(kLayers, 1, kMaxLayers));
-  SLUICE_TRY(const int64_t heads, config.integer(kHeads, 1, kMaxHeads));
-  SLUICE_TRY(const int64_t kv_heads, config.integer_or(kKvHeads, heads, 1, kMaxHeads));
+  SLUICE_TRY(info.hidden, config.integer(keys.hidden, 1, kMaxWidth));
+  if (defaults.ffn == 0) {
+    SLUICE_TRY(info.ffn, config.integer(keys.ffn, 1, kMaxWidth * 4));
+  } else {
+    SLUICE_TRY(info.ffn, config.integer_or(keys.ffn, defaults.ffn > 0 ? defaults.ffn : -defaults.ffn * info.hidden, 1, kMaxWidth * 4));
+  }
+  SLUICE_TRY(const int64_t layers, config.integer(keys.layers, 1, kMaxLayers));
+  SLUICE_TRY(const int64_t heads, config.integer(keys.heads, 1, kMaxHeads));
+  SLUICE_TRY(const int64_t kv_heads, config.integer_or(keys.kv_heads, defaults.kv_heads > 0 ? defaults.kv_heads : heads, 1, kMaxHeads));
   if (heads % kv_heads != 0)
     return config.invalid(
-        kHeads, fmt::format("is {}; it must be a multiple of {}, {}", heads, config.name(kKvHeads), kv_heads));
+        keys.heads, fmt::format("is {}; it must be a multiple of {}, {}", heads, config.name(keys.kv_heads), kv_heads));
   int64_t head_dim = defaults.head_dim;
   if (config.has(kHeadDim) || head_dim != 0) {
     SLUICE_TRY(head_dim, config.integer_or(kHeadDim, head_dim, 2, kMaxHeadDim));
   } else if (info.hidden % heads == 0) {
     head_dim = info.hidden / heads;
+    config.note(kHeadDim, head_dim);
   } else {
-    return config.invalid(kHidden, fmt::format("is {}; it must be a multiple of {}, {}, or {} must be given",
-                                               info.hidden, config.name(kHeads), heads, config.name(kHeadDim)));
+    return config.invalid(keys.hidden, fmt::format("is {}; it must be a multiple of {}, {}, or {} must be given",
+                                                   info.hidden, config.name(keys.heads), heads, config.name(kHeadDim)));
   }
-  const ConfigKey head_dim_key = config.has(kHeadDim) ? kHeadDim : kHidden;
+  const ConfigKey head_dim_key = config.has(kHeadDim) ? kHeadDim : keys.hidden;
   if (head_dim % 2 != 0 || head_dim > kMaxHeadDim)
     return config.invalid(head_dim_key, fmt::format("gives heads of {} values; they must be even, and at most {}",
                                                     head_dim, kMaxHeadDim));
   SLUICE_TRY_STATUS(config.only(kValueDim, head_dim));
-  SLUICE_TRY_STATUS(config.only(kRopeDim, head_dim));
+  config.note(kValueDim, head_dim);
   info.layers = static_cast<int>(layers);
   info.heads = static_cast<int>(heads);
   info.kv_heads = static_cast<int>(kv_heads);
   info.head_dim = static_cast<int>(head_dim);
   SLUICE_TRY(info.vocab_size, read_vocab(config, source));
-  SLUICE_TRY(const int64_t positions, config.integer(kPositions, 1, kMaxPositions));
+  SLUICE_TRY(const int64_t positions, config.integer(keys.positions, 1, kMaxPositions));
 
-  SLUICE_TRY(const double eps,
-             config.is_gguf() ? config.number(kNormEps, 0.0, 1.0) : config.number_or(kNormEps, 1e-6, 0.0, 1.0));
-  out.norm_eps = static_cast<float>(eps);
+  out.norm.kind = defaults.norm;
+  SLUICE_TRY(const double eps, config.is_gguf() ? config.number(keys.norm_eps, 0.0, 1.0)
+                                                : config.number_or(keys.norm_eps, defaults.norm_eps, 0.0, 1.0));
+  out.norm.eps = static_cast<float>(eps);
+  if (defaults.norm == Norm::Kind::layer) out.norm.bias = Presence::required;
   SLUICE_TRY(double scale, config.number_or(kScale, 0.0, 0.0, 1e6));
+  config.forget(kScale);
   if (scale != 0 && scale < 1e-6)
     return config.invalid(kScale, fmt::format("is {}; it must be from 1e-06 to 1e+06", scale));
   if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(head_dim));
   out.attention_scale = static_cast<float>(scale);
-  const RopeStyle style = config.is_gguf() ? defaults.gguf.rope : RopeStyle::half;
-  SLUICE_TRY(out.rope, read_rope(config, defaults.rope_theta, info.head_dim, positions, style));
-  info.max_positions = std::min(out.rope.max_positions, kMaxPositions);
+  info.max_positions = std::min(positions, kMaxPositions);
+  if (defaults.rope) {
+    const bool partial = defaults.rotary_factor != 1 || std::ranges::find(defaults.computes, "partial_rotary_factor") != defaults.computes.end();
+    int64_t rotary = head_dim;
+    if (config.is_gguf()) {
+      SLUICE_TRY(rotary, config.integer_or(kRopeDim, head_dim, 2, head_dim));
+    } else {
+      SLUICE_TRY(const double factor, config.number_or(kRotaryFactor, defaults.rotary_factor, 0.0, 1.0));
+      config.forget(kRotaryFactor);
+      rotary = static_cast<int64_t>(factor * static_cast<double>(head_dim));
+      config.note(kRopeDim, rotary);
+      if (rotary < 2) return config.invalid(kRotaryFactor, fmt::format("is {}, which rotates {} of {} values", factor, rotary, head_dim));
+    }
+    if (rotary % 2 != 0 || (rotary != head_dim && !partial))
+      return config.refused(config.is_gguf() ? kRopeDim : kRotaryFactor,
+                            fmt::format("rotates {} of {} values; this model family rotates all of them", rotary, head_dim));
+    SLUICE_TRY(RopeConfig rope, read_rope(config, keys.theta, defaults.rope_theta, static_cast<int>(rotary), positions,
+                                          config.is_gguf() ? defaults.gguf.rope : defaults.hf_rope));
+    out.rope = std::make_shared<RopeConfig>(std::move(rope));
+    info.max_positions = std::min(out.rope->max_positions, kMaxPositions);
+  }
   SLUICE_TRY(out.windows, read_windows(config, info.layers, defaults));
   info.windowed = std::ranges::any_of(out.windows, [](int window) { return window > 0; });
-  SLUICE_TRY(out.head, read_head(config));
+  SLUICE_TRY(out.head, read_head(config, defaults.tied));
   return out;
-}
-
-KvSpec decoder_kv(const DecoderConfig& config) {
-  const ModelInfo& info = config.info;
-  return {{KvGroup{KvGroup::Kind::full, 0, info.layers, info.kv_heads, info.head_dim, 0}}};
 }
 
 }  // namespace sluice

@@ -1,8 +1,9 @@
-// A decoder of a Hugging Face directory as a GGUF: the settings as the model understood them, and the tensors of its
-// table under their other names.
+// A decoder of a Hugging Face directory as a GGUF: the settings as the model read them, and the tensors of its table in
+// their other places.
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "model/layers/decoder_model.h"
 #include "quant/weight/weight_format.h"
@@ -10,15 +11,12 @@
 namespace sluice {
 namespace {
 
-using L = LayerWeights;
-
 Error cannot_say(const Metadata& metadata, std::string_view what) {
   return unsupported(fmt::format("{}: {}, which a GGUF cannot say", metadata.origin(), what));
 }
 
-// Linear and yarn have keys, llama3 a tensor (rope_factors()).
-Status add_rope(const RopeSettings& rope, const Metadata& metadata, GgufHyperparameters& p) {
-  p.rope_theta = rope.theta;
+// Linear and yarn have keys, llama3 a tensor.
+Status add_rope(const RopeSettings& rope, const Metadata& metadata, const std::string& arch, std::vector<GgufKey>& keys) {
   if (rope.type == "default" || rope.type == "llama3") return {};
   if (rope.type != "linear" && rope.type != "yarn")
     return cannot_say(metadata, fmt::format("rope_scaling.rope_type is \"{}\"", rope.type));
@@ -35,107 +33,143 @@ Status add_rope(const RopeSettings& rope, const Metadata& metadata, GgufHyperpar
     scaling.beta_fast = rope.beta_fast;
     scaling.beta_slow = rope.beta_slow;
   }
-  p.rope_scaling = scaling;
+  add_rope_scaling(keys, arch, scaling);
   return {};
 }
 
-Result<GgufHyperparameters> hyperparameters(const DecoderConfig& config, const Metadata& metadata) {
-  const ModelInfo& info = config.info;
-  GgufHyperparameters p;
-  p.arch = config.gguf.arch;
-  p.layers = info.layers;
-  p.context = config.rope.settings.trained_positions;
-  p.hidden = info.hidden;
-  p.ffn = info.ffn;
-  p.heads = info.heads;
-  p.kv_heads = info.kv_heads;
-  p.head_dim = info.head_dim;
-  p.vocab = info.vocab_size;
-  p.norm_eps = config.norm_eps;
-  p.sliding_window = config.windows.front();
-  for (size_t layer = 0; layer < config.windows.size(); ++layer)
-    if (config.windows[layer] != config.windows.front())
-      return cannot_say(metadata, fmt::format("attention sees {} positions in layer {} and {} in layer 0 (0: all)",
-                                              config.windows[layer], layer, config.windows.front()));
-  SLUICE_TRY_STATUS(add_rope(config.rope.settings, metadata, p));
-  return p;
+GgufKey key_of(std::string name, const MetadataValue& value) {
+  if (const auto* b = std::get_if<bool>(&value)) return GgufKey::boolean(std::move(name), *b);
+  if (const auto* i = std::get_if<int64_t>(&value)) return GgufKey::u32(std::move(name), *i);
+  if (const auto* d = std::get_if<double>(&value)) return GgufKey::f32(std::move(name), *d);
+  if (const auto* s = std::get_if<std::string>(&value)) return GgufKey::text(std::move(name), *s);
+  if (std::holds_alternative<std::vector<int64_t>>(value)) return GgufKey::array(std::move(name), GgufType::i32, value);
+  if (std::holds_alternative<std::vector<double>>(value)) return GgufKey::array(std::move(name), GgufType::f32, value);
+  return GgufKey::array(std::move(name), GgufType::string, value);
 }
 
-// Row r of a head in interleaved order (pairs 2i, 2i + 1) stands at i or i + d/2 in half order.
-int64_t half_order_row(int64_t row, int64_t head_dim) {
+Result<std::vector<GgufKey>> own_keys(const Decoder& decoder, const ConfigReader& reader) {
+  const Metadata& metadata = reader.metadata();
+  const DecoderConfig& config = decoder.config;
+  const std::string arch(config.gguf.arch);
+  std::vector<GgufKey> keys;
+  for (const auto& [key, value] : reader.notes())
+    if (!key.gguf.empty() && !key.gguf.starts_with("rope.scal")) keys.push_back(key_of(fmt::format("{}.{}", arch, key.gguf), value));
+  if (config.gguf.one_window)
+    for (size_t layer = 0; layer < config.windows.size(); ++layer)
+      if (config.windows[layer] != config.windows.front())
+        return cannot_say(metadata, fmt::format("attention sees {} positions in layer {} and {} in layer 0 (0: all)",
+                                                config.windows[layer], layer, config.windows.front()));
+  if (config.rope != nullptr) SLUICE_TRY_STATUS(add_rope(config.rope->settings, metadata, arch, keys));
+  return keys;
+}
+
+// Row r of a head in interleaved order (pairs 2i, 2i + 1) stands at i or i + d/2 in half order; past the d that are rotated,
+// where it was.
+int64_t half_order_row(int64_t row, int64_t head_dim, int64_t rotary_dims) {
   const int64_t r = row % head_dim;
-  return row - r + r / 2 + r % 2 * (head_dim / 2);
+  return r >= rotary_dims ? row : row - r + r / 2 + r % 2 * (rotary_dims / 2);
 }
 
 // Whether its rows, or a vector's elements, are rotated in pairs.
-bool is_rotated(const TensorSlot& slot) {
-  for (PackedMatrix L::*m : {&L::q, &L::k})
-    if (slot == TensorSlot(m)) return true;
-  for (const float* L::*v : {&L::q_bias, &L::k_bias, &L::q_norm, &L::k_norm})
-    if (slot == TensorSlot(v)) return true;
-  return false;
+bool is_rotated(std::string_view key) {
+  return key == "attn_q.weight" || key == "attn_k.weight" || key == "attn_q.bias" || key == "attn_k.bias" ||
+         key == "attn_q_norm.weight" || key == "attn_k_norm.weight";
 }
 
-// The tensor's rows as float32, from half to interleaved order when `permuted`.
-std::function<void(int64_t, int64_t, float*)> rows_of(std::shared_ptr<TensorSource> source, const TensorInfo& info,
-                                                      const WeightFormat* format, bool permuted, int64_t head_dim) {
-  const int64_t width = info.shape.rank == 1 ? 1 : info.shape[1];
-  const int64_t per_row = info.shape.rank == 1 ? info.shape[0] : 1;
-  const auto* data = static_cast<const uint8_t*>(source->view(info).data);
-  const size_t width_bytes = row_bytes(info.dtype, width);
-  return [=, source = std::move(source)](int64_t first, int64_t rows, float* out) {
-    if (!permuted) {
-      format->decode(data + static_cast<size_t>(first * per_row) * width_bytes, out, rows * per_row * width);
-      return;
+/// A GGUF's tensor, which the rows of one weight or of several fill.
+struct Filled {
+  std::shared_ptr<TensorSource> source;
+  std::vector<TableRow> weights;
+  struct From { int32_t weight; int64_t row; };
+  std::vector<From> rows;  // of the tensor
+  int64_t cols = 1;
+
+  void operator()(int64_t first, int64_t count, float* out) const {
+    Buffer memory;
+    for (int64_t r = 0; r < count; ++r) {
+      const From& from = rows[static_cast<size_t>(first + r)];
+      const TableRow& weight = weights[static_cast<size_t>(from.weight)];
+      const TensorInfo& info = *source->find(weight.piece.name);
+      const auto view = piece_rows(*source, info, weight.piece, from.row, 1, cols, memory);
+      CHECK(view.ok(), "{}", view.error().message);
+      float* const to = out + r * cols;
+      weight_format(info.dtype)->decode(view->data, to, cols);
+      const float plus = weight.piece.plus - weight.in_gguf.plus;
+      for (int64_t c = 0; plus != 0 && c < cols; ++c) to[c] += plus;
     }
-    for (int64_t r = 0; r < rows * per_row; ++r)
-      format->decode(data + static_cast<size_t>(half_order_row(first * per_row + r, head_dim)) * width_bytes,
-                     out + r * width, width);
-  };
-}
+  }
+};
 
 }  // namespace
 
-Result<GgufPlan> convert_decoder(const DecoderFamily& family, std::shared_ptr<TensorSource> source,
-                                 const GgufIdentity& identity) {
+Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSource> source, const GgufIdentity& identity) {
   const Metadata& metadata = source->metadata();
-  SLUICE_TRY(ParsedDecoder parsed, parse_decoder(family, *source));
-  const DecoderConfig& config = parsed.config;
-  SLUICE_TRY(GgufHyperparameters p, hyperparameters(config, metadata));
-  p.name = identity.name;
-  warn_of_unread(parsed.tensors, config, *source);  // as whoever runs the directory is told
+  const ConfigReader reader(metadata);
+  SLUICE_TRY(Decoder decoder, family(reader, *source));
+  SLUICE_TRY(const TensorTable table, decoder.declare(*source));
+  const DecoderConfig& config = decoder.config;
+  const ModelInfo& info = config.info;
+  SLUICE_TRY(std::vector<GgufKey> own, own_keys(decoder, reader));
+  table.warn_of_unread(info.arch);  // as whoever runs the directory is told
 
-  // Layer by layer, as a forward pass reads them; what belongs to no layer stands first.
-  const auto place = [](const NamedTensor& t) { return t.gguf_name.starts_with("blk.") ? t.layer : -1; };
-  std::ranges::stable_sort(parsed.tensors, {}, place);
-  const TensorSlot head = &DecoderWeights::head;
-  const bool tied = std::ranges::none_of(parsed.tensors, [&](const NamedTensor& t) { return t.slot == head; });
   GgufPlan plan;
-  if (const RopeSettings& rope = config.rope.settings; rope.type == "llama3") {
+  const RopeSettings rope = config.rope != nullptr ? config.rope->settings : RopeSettings{};
+  if (rope.type == "llama3") {
     GgufTensor factors;
     factors.name = "rope_freqs.weight";
-    factors.shape = {p.head_dim / 2};
-    factors.fill = [values = llama3_rope_factors(p.head_dim, rope.theta, rope.factor, rope.low_freq, rope.high_freq,
+    factors.shape = {config.rope->rotary_dims() / 2};
+    factors.fill = [values = llama3_rope_factors(config.rope->rotary_dims(), rope.theta, rope.factor, rope.low_freq, rope.high_freq,
                                                  rope.original_positions)](int64_t, int64_t, float* out) {
       std::copy(values.begin(), values.end(), out);
     };
     plan.tensors.push_back(std::move(factors));
   }
-  for (const NamedTensor& t : parsed.tensors) {
-    const TensorInfo& info = *source->find(t.name);
-    const WeightFormat* format = weight_format(info.dtype);
-    if (format == nullptr || t.gguf_name.empty())
-      return unsupported(fmt::format("{}: tensor {} of type {} has no place in a {} GGUF",
-                                     source->files()[info.file_index], t.name, dtype_name(info.dtype), p.arch));
+  // What belongs to no layer stands first, then layer by layer, as a forward pass reads them.
+  std::vector<TableRow> rows(table.rows().begin(), table.rows().end());
+  std::ranges::stable_sort(rows, {}, &TableRow::layer);
+  std::vector<std::string> order;
+  std::map<std::string, Filled> tensors;
+  for (const TableRow& row : rows) {
+    const TensorInfo& stored = *source->find(row.piece.name);
+    if (weight_format(stored.dtype) == nullptr || row.in_gguf.name.empty())
+      return unsupported(fmt::format("{}: tensor {} of type {} has no place in a {} GGUF", source->files()[stored.file_index],
+                                     row.piece.name, dtype_name(stored.dtype), config.gguf.arch));
+    auto [at, is_new] = tensors.try_emplace(row.in_gguf.name);
+    Filled& filled = at->second;
+    const Shape& shape = row.in_gguf.shape;
+    const bool matrix = row.shape.rank == 2;
+    if (is_new) {
+      order.push_back(row.in_gguf.name);
+      filled.source = source;
+      filled.cols = matrix ? row.shape[1] : 1;
+      filled.rows.resize(static_cast<size_t>(shape.elems() / filled.cols), {-1, 0});
+    }
+    const bool permuted = config.gguf.rope == RopeStyle::interleaved && config.rope != nullptr &&
+                          config.rope->style == RopeStyle::half && is_rotated(row.key);
+    const int64_t in_stack = shape.rank == (matrix ? 3 : 2) ? row.in_gguf.of_stack * shape[1] : 0;
+    for (int64_t r = 0; r < row.shape[0]; ++r)
+      filled.rows[static_cast<size_t>(in_stack + row.in_gguf.rows(r))] = {
+          static_cast<int32_t>(filled.weights.size()), permuted ? half_order_row(r, info.head_dim, config.rope->rotary_dims()) : r};
+    filled.weights.push_back(row);
+  }
+  const bool tied = !table.has("output.weight");
+  for (const std::string& name : order) {
+    Filled& filled = tensors.at(name);
+    const Shape shape = filled.weights.front().in_gguf.shape;
+    for (const Filled::From& from : filled.rows) CHECK(from.weight >= 0, "a row of {} comes from nowhere", name);
     GgufTensor tensor;
-    tensor.name = t.gguf_name;
-    tensor.shape = t.shape;
-    tensor.dtype = recipe_dtype(identity.recipe, {p.layers, tied}, tensor.name, t.shape);
-    const bool permuted = config.gguf.rope == RopeStyle::interleaved && is_rotated(t.slot);
-    tensor.fill = rows_of(source, info, format, permuted, p.head_dim);
+    tensor.name = name;
+    tensor.shape = shape;
+    tensor.dtype = recipe_dtype(identity.recipe, {info.layers, tied}, name, shape);
+    const bool vector = filled.cols == 1 && filled.weights.front().shape.rank == 1;
+    const int64_t per_row = vector ? shape[shape.rank - 1] : 1;
+    tensor.fill = [filled = std::move(filled), per_row](int64_t first, int64_t count, float* out) {
+      filled(first * per_row, count * per_row, out);
+    };
     plan.tensors.push_back(std::move(tensor));
   }
-  auto keys = gguf_model_keys(p, identity.vocabulary, identity.recipe);
+  auto keys = gguf_model_keys(std::string(config.gguf.arch), identity.name, std::move(own), info.vocab_size, identity.vocabulary,
+                              identity.recipe);
   if (!keys.ok()) return keys.error().in(metadata.origin());
   plan.keys = std::move(keys).value();
   return plan;

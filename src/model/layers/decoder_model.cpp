@@ -1,7 +1,7 @@
 #include "model/layers/decoder_model.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cmath>
 
 namespace sluice {
 namespace {
@@ -19,40 +19,83 @@ void cut_segments(std::span<const AttendSegment> segments, int64_t first, int64_
   }
 }
 
-void gather_rows(float* values, int64_t width, std::span<const int32_t> wanted) {
-  for (size_t i = 0; i < wanted.size(); ++i)
-    if (wanted[i] != static_cast<int32_t>(i))
-      std::memcpy(values + static_cast<int64_t>(i) * width, values + wanted[i] * width,
-                  static_cast<size_t>(width) * sizeof(float));
+Status apply_rope_factors(Decoder& decoder, const Metadata& metadata) {
+  if (decoder.rope_factors == nullptr) return {};
+  std::vector<float>& inv_freq = decoder.config.rope->inv_freq;
+  for (size_t i = 0; i < inv_freq.size(); ++i) {
+    const float factor = decoder.rope_factors[i];
+    if (!(factor > 0 && std::isfinite(factor)))
+      return corrupt_data(fmt::format("{}: tensor rope_freqs.weight has {} at {}; factors must be finite and above 0", metadata.origin(),
+                                      factor, i));
+    inv_freq[i] /= factor;
+  }
+  return {};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> DecoderModel::create(DecoderConfig config, DecoderWeights weights, const Ops& ops) {
-  for (int i = 0; weights.rope_factors != nullptr && i < config.info.head_dim / 2; ++i)
-    config.rope.inv_freq[static_cast<size_t>(i)] /= weights.rope_factors[i];
-  SLUICE_TRY(Workspace workspace, Workspace::allocate(config.info, kPieceRows));
-  return std::unique_ptr<Model>(new DecoderModel(std::move(config), std::move(weights), ops, std::move(workspace)));
+Result<TensorTable> Decoder::declare(const TensorSource& source) {
+  const ModelInfo& info = config.info;
+  TensorTable table(names, source);
+  table.table("token_embd.weight", &embedding, info.vocab_size, info.hidden);
+  if (learned_positions > 0) table.table("position_embd.weight", &positions, learned_positions, info.hidden);
+  embedding_norm.declare(table);
+  if (config.rope != nullptr)
+    table.vector("rope_freqs.weight", &rope_factors, config.rope->rotary_dims() / 2, Presence::if_present);
+  for (size_t l = 0; l < layers.size(); ++l) {
+    table.at_layer(static_cast<int>(l));
+    layers[l].declare(table);
+  }
+  table.at_layer(-1);
+  final_norm.declare(table);
+  table.matrix("output.weight", &head, info.vocab_size, info.hidden, "head", config.head);
+  table.vector("output.bias", &head_bias_values, info.vocab_size, head_bias);
+  if (config.head == Presence::absent) table.ignore("output.weight");
+  // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
+  SLUICE_TRY_STATUS(table.check(info.layers, info.arch));
+  config.info.parameters = table.parameters();
+  return table;
 }
 
-DecoderModel::DecoderModel(DecoderConfig config, DecoderWeights weights, const Ops& ops, Workspace workspace)
-    : config_(std::move(config)),
-      weights_(std::move(weights)),
-      ops_(ops),
-      workspace_(std::move(workspace)),
-      kv_(decoder_kv(config_)) {
+KvSpec decoder_kv(const Decoder& decoder) {
+  KvSpec spec;
+  for (size_t l = 0; l < decoder.layers.size(); ++l) {
+    KvGroup group = decoder.layers[l].mixer ? decoder.layers[l].mixer->kv() : KvGroup{KvGroup::Kind::full, 0, 1, 0, 0, 0};
+    if (!spec.groups.empty()) {
+      KvGroup& last = spec.groups.back();
+      KvGroup same = last;
+      same.first_layer = group.first_layer, same.layers = group.layers;
+      if (same == group) {
+        ++last.layers;
+        continue;
+      }
+    }
+    group.first_layer = static_cast<int>(l);
+    spec.groups.push_back(group);
+  }
+  return spec;
+}
+
+Result<std::unique_ptr<Model>> DecoderModel::create(Decoder decoder, const Ops& ops) {
+  WorkspaceWidths widths;
+  for (const DecoderLayer& layer : decoder.layers)
+    if (layer.mixer) widths = widths.max(layer.mixer->widths());
+  SLUICE_TRY(Workspace workspace, Workspace::allocate(decoder.config.info.hidden, widths, kPieceRows));
+  return std::unique_ptr<Model>(new DecoderModel(std::move(decoder), ops, std::move(workspace)));
+}
+
+DecoderModel::DecoderModel(Decoder decoder, const Ops& ops, Workspace workspace)
+    : decoder_(std::move(decoder)), ops_(ops), workspace_(std::move(workspace)), kv_(decoder_kv(decoder_)) {
   piece_wanted_.reserve(kPieceRows);
   piece_segments_.reserve(kPieceRows);
-  kept_segments_.reserve(kPieceRows);
 }
 
 void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) {
+  const ModelInfo& info = decoder_.config.info;
   CHECK(batch.positions.size() == batch.tokens.size() && batch.slots.size() == batch.tokens.size(),
         "{} tokens, {} positions, {} slots", batch.tokens.size(), batch.positions.size(), batch.slots.size());
-  CHECK(layers.size() == weights_.layers.size(), "KV of {} layers for a model of {}", layers.size(),
-        weights_.layers.size());
-  for (const TokenId t : batch.tokens)
-    CHECK(t >= 0 && t < config_.info.vocab_size, "token {} of {}", t, config_.info.vocab_size);
+  CHECK(layers.size() == decoder_.layers.size(), "KV of {} layers for a model of {}", layers.size(), decoder_.layers.size());
+  for (const TokenId t : batch.tokens) CHECK(t >= 0 && t < info.vocab_size, "token {} of {}", t, info.vocab_size);
 
   const size_t total = batch.tokens.size();
   size_t next_wanted = 0;
@@ -66,105 +109,79 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
       piece_wanted_.push_back(batch.logit_rows[next_wanted] - static_cast<int32_t>(first));
     const LayerRows piece{batch.positions.subspan(first, rows), batch.slots.subspan(first, rows), piece_segments_};
     run_piece(batch.tokens.subspan(first, rows), piece, piece_wanted_, layers, batch.policy,
-              logits + static_cast<int64_t>(done) * config_.info.vocab_size);
+              logits + static_cast<int64_t>(done) * info.vocab_size);
   }
   CHECK(next_wanted == batch.logit_rows.size(), "logit row {} of {} rows", batch.logit_rows[next_wanted], total);
 }
 
-KvLayerView DecoderModel::with_rotation(KvLayerView kv) {
-  if (kv.format->block == nullptr || !kv.format->block->unrotated_keys) return kv;
-  if (!key_rotation_ || key_rotation_->block_tokens != kv.block_tokens)
-    key_rotation_.emplace(config_.rope.inv_freq, config_.rope.style, kv.block_tokens);
-  kv.rotation = &*key_rotation_;
-  return kv;
-}
-
-std::span<const AttendSegment> DecoderModel::keep_rows(std::span<const AttendSegment> segments,
-                                                       std::span<const int32_t> wanted) {
-  gather_rows(workspace_.x, config_.info.hidden, wanted);
-  gather_rows(workspace_.q, size_of(Dim::q, config_.info), wanted);
-  kept_segments_.clear();
-  size_t s = 0;
-  int previous = -2;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    const int row = wanted[i];
-    const size_t before = s;
-    while (row >= segments[s].first_row + segments[s].rows) ++s;
-    if (row == previous + 1 && s == before)
-      ++kept_segments_.back().rows;
-    else
-      kept_segments_.push_back(
-          {static_cast<int>(i), 1, segments[s].first_pos + row - segments[s].first_row, segments[s].blocks});
-    previous = row;
-  }
-  return kept_segments_;
-}
-
-void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& rows, std::span<const int32_t> wanted,
-                             std::span<const KvLayerView> layers, LayerPolicy* policy, float* logits) {
-  Workspace& w = workspace_;
-  const ModelInfo& info = config_.info;
-  if (weights_.embedding.data != nullptr)
-    ops_.embed(weights_.embedding, tokens, w.x);
+void DecoderModel::embed(std::span<const TokenId> tokens, std::span<const int32_t> positions) {
+  const Decoder& d = decoder_;
+  const auto rows = static_cast<int64_t>(tokens.size()), hidden = d.config.info.hidden;
+  float* const x = workspace_.x;
+  if (d.embedding.data != nullptr)
+    ops_.embed(d.embedding, tokens, x);
   else
-    ops_.embed(weights_.head, tokens, w.x);
-  int64_t count = rows.count();
-  std::span<const AttendSegment> segments = rows.segments;
-  if (policy != nullptr) policy->before_piece(segments);
-  for (size_t l = 0; l < weights_.layers.size(); ++l) {
-    const DecoderLayer layer{ops_, config_, weights_.layers[l], config_.windows[l]};
+    ops_.embed(d.head, tokens, x);
+  if (d.embedding_scale != 1) ops_.scale(x, d.embedding_scale, rows * hidden);
+  if (d.learned_positions > 0) {
+    piece_positions_.clear();
+    for (const int32_t p : positions) {
+      CHECK(p + d.first_position < d.learned_positions, "position {} of {}", p, d.learned_positions - d.first_position);
+      piece_positions_.push_back(static_cast<TokenId>(p + d.first_position));
+    }
+    ops_.embed(d.positions, piece_positions_, workspace_.y);
+    ops_.add_scaled(x, workspace_.y, 1, rows * hidden);
+  }
+  if (d.embedding_norm.present()) ops_.norm(x, d.embedding_norm.norm(), rows, hidden, x);
+}
+
+void DecoderModel::head(int64_t rows, float* logits) {
+  const Decoder& d = decoder_;
+  const ModelInfo& info = d.config.info;
+  const MatmulOut head{&d.head, d.head_bias_values, logits, info.vocab_size};
+  ops_.matmul({workspace_.x, rows, info.hidden, d.final_norm.norm()}, {&head, 1});
+  if (d.logit_scale != 1) ops_.scale(logits, d.logit_scale, rows * info.vocab_size);
+  if (d.logit_softcap > 0) ops_.softcap(logits, d.logit_softcap, rows * info.vocab_size);
+}
+
+void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& rows, const std::vector<int32_t>& wanted,
+                             std::span<const KvLayerView> layers, LayerPolicy* policy, float* logits) {
+  embed(tokens, rows.positions);
+  if (policy != nullptr) policy->before_piece(rows.segments);
+  for (size_t l = 0; l < decoder_.layers.size(); ++l) {
     const int number = static_cast<int>(l);
     if (policy != nullptr) policy->before_layer(number);
-    layer.project(w, rows, config_.rope.inv_freq);
-    const KvLayerView kv = with_rotation(layers[l]);
-    const LayerView view{number, w.x, w.q, w.k, w.v, info.heads, config_.attention_scale, rows.positions, rows.segments, kv};
-    if (policy != nullptr && !policy->before_write(view)) {
-      CHECK(wanted.empty(), "logits are wanted of a pass that ends in layer {}", l);
-      policy->after_attention(number);
-      return;
-    }
-    ops_.write_kv(w.k, w.v, rows.slots, kv);
-    if (policy != nullptr) policy->before_attention(view);
-    if (l + 1 == weights_.layers.size()) {
-      if (wanted.empty()) {
-        if (policy != nullptr) policy->after_attention(number);
-        return;
-      }
-      segments = keep_rows(segments, wanted);
-      count = static_cast<int64_t>(wanted.size());
-    }
-    layer.attend(w, segments, count, kv);
+    const bool last = l + 1 == decoder_.layers.size();
+    const LayerPass pass{ops_, workspace_, rows, layers[l], policy, number, last ? &wanted : nullptr};
+    const bool goes_on = decoder_.layers[l].run(pass, decoder_.config.info.hidden);
     if (policy != nullptr) policy->after_attention(number);
-    layer.feed_forward(w, count);
+    if (goes_on) continue;
+    CHECK(wanted.empty(), "logits are wanted of a pass that ends in layer {}", l);
+    return;
   }
-  const MatmulOut head{&weights_.head, nullptr, logits, info.vocab_size};
-  ops_.matmul({w.x, count, info.hidden, weights_.final_norm, config_.norm_eps}, {&head, 1});
+  if (!wanted.empty()) head(static_cast<int64_t>(wanted.size()), logits);
 }
 
-void DecoderModel::rotate_keys(std::span<const int32_t> by, int kv_heads, float* keys) const {
-  const int head_dim = config_.info.head_dim;
-  ops_.rope(keys, by, config_.rope.inv_freq, 1, kv_heads, head_dim, head_dim, config_.rope.style);
+void DecoderModel::rotate_keys(int layer, std::span<const int32_t> by, float* keys) const {
+  if (const auto& mixer = decoder_.layers[static_cast<size_t>(layer)].mixer) mixer->rotate_keys(ops_, by, keys);
 }
 
-Result<ParsedDecoder> parse_decoder(const DecoderFamily& family, const TensorSource& source) {
-  const Metadata& metadata = source.metadata();
-  SLUICE_TRY(DecoderConfig config, family.parse(ConfigReader(metadata), source));
-  std::vector<NamedTensor> tensors = list_tensors(family.tensors(config), config, source, metadata.kind());
-  // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
-  SLUICE_TRY_STATUS(check_tensors(tensors, config, source));
-  for (const NamedTensor& t : tensors) config.info.parameters += t.shape.elems();
-  return ParsedDecoder{std::move(config), std::move(tensors)};
+Result<std::unique_ptr<Model>> build_decoder(DecoderFamily* family, WeightStore& store, const Ops& ops) {
+  const TensorSource& source = store.source();
+  SLUICE_TRY(Decoder decoder, family(ConfigReader(source.metadata()), source));
+  SLUICE_TRY(TensorTable table, decoder.declare(source));
+  if (!table.has("output.weight")) table.load_as_matrix("token_embd.weight", &decoder.head, "head");
+  SLUICE_TRY_STATUS(table.load(store));
+  SLUICE_TRY_STATUS(apply_rope_factors(decoder, source.metadata()));
+  table.warn_of_unread(decoder.config.info.arch);
+  for (DecoderLayer& layer : decoder.layers) SLUICE_TRY_STATUS(layer.prepare(store));
+  return DecoderModel::create(std::move(decoder), ops);
 }
 
-Result<std::unique_ptr<Model>> build_decoder(const DecoderFamily& family, WeightStore& store, const Ops& ops) {
-  SLUICE_TRY(ParsedDecoder parsed, parse_decoder(family, store.source()));
-  SLUICE_TRY(DecoderWeights weights, load_tensors(parsed.tensors, parsed.config, store));
-  return DecoderModel::create(std::move(parsed.config), std::move(weights), ops);
-}
-
-Result<ModelPlan> plan_decoder(const DecoderFamily& family, const TensorSource& source) {
-  SLUICE_TRY(ParsedDecoder parsed, parse_decoder(family, source));
-  return ModelPlan{parsed.config.info, decoder_kv(parsed.config)};
+Result<ModelPlan> plan_decoder(DecoderFamily* family, const TensorSource& source) {
+  SLUICE_TRY(Decoder decoder, family(ConfigReader(source.metadata()), source));
+  SLUICE_TRY(const TensorTable table, decoder.declare(source));
+  return ModelPlan{decoder.config.info, decoder_kv(decoder)};
 }
 
 }  // namespace sluice

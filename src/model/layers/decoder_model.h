@@ -1,72 +1,85 @@
 #pragma once
-// The forward pass of a decoder: embedding, layers, final norm, head. Each row's logits are a function of its tokens
-// and positions alone, so a batch may be cut anywhere: it is run in pieces of kPieceRows rows through one workspace,
-// and the last layer computes, past its K and V, only the rows whose logits are wanted.
+// A decoder: embedding, layers, final norm, head. Each row's logits are a function of its tokens and positions alone, so a
+// batch may be cut anywhere: it is run in pieces of kPieceRows rows through one workspace, and the last layer computes, past
+// what later rows read, only the rows whose logits are wanted.
 
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
-#include "backend/key_rotation.h"
-#include "model/layers/decoder_layer.h"
+#include "model/layers/decoder_config.h"
+#include "model/layers/layer.h"
+#include "model/layers/tensor_table.h"
 #include "model/model.h"
 
 namespace sluice {
 
 inline constexpr int64_t kPieceRows = 512;
 
+/// What a family makes of a file: its settings, its parts, and how its tensors are called.
+struct Decoder {
+  DecoderConfig config;
+  TensorNames names = llama_names();
+  std::vector<DecoderLayer> layers;
+
+  float embedding_scale = 1;
+  int64_t learned_positions = 0;  // rows of a table of positions, added to the embedding; 0: none
+  int64_t first_position = 0;     // the row of position 0
+  NormLayer embedding_norm;
+  NormLayer final_norm;
+  Presence head_bias = Presence::absent;
+  float logit_scale = 1;    // of the head's products
+  float logit_softcap = 0;  // > 0: cap * tanh(logit / cap), after the scale
+
+  // The weights of these.
+  TensorView embedding, positions;  // no data: the embedding is the head, which is tied to it
+  const float *rope_factors = nullptr, *head_bias_values = nullptr;
+  PackedMatrix head;
+
+  /// All of its tensors, checked against the file.
+  Result<TensorTable> declare(const TensorSource& source);
+};
+
 class DecoderModel : public Model {
  public:
-  static Result<std::unique_ptr<Model>> create(DecoderConfig config, DecoderWeights weights, const Ops& ops);
+  static Result<std::unique_ptr<Model>> create(Decoder decoder, const Ops& ops);
 
-  const ModelInfo& info() const override { return config_.info; }
+  const ModelInfo& info() const override { return decoder_.config.info; }
   const KvSpec& kv() const override { return kv_; }
   void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) override;
-  void rotate_keys(std::span<const int32_t> by, int kv_heads, float* keys) const override;
+  void rotate_keys(int layer, std::span<const int32_t> by, float* keys) const override;
 
  private:
-  DecoderModel(DecoderConfig config, DecoderWeights weights, const Ops& ops, Workspace workspace);
+  DecoderModel(Decoder decoder, const Ops& ops, Workspace workspace);
 
   /// Rows [first, first + rows.count()) of the batch, which stand in the workspace; `wanted` count from `first`.
-  void run_piece(std::span<const TokenId> tokens, const LayerRows& rows, std::span<const int32_t> wanted,
+  void run_piece(std::span<const TokenId> tokens, const LayerRows& rows, const std::vector<int32_t>& wanted,
                  std::span<const KvLayerView> layers, LayerPolicy* policy, float* logits);
-  /// The layer's KV with the rotation of its keys, where its format asks for that.
-  KvLayerView with_rotation(KvLayerView kv);
-  /// Moves the wanted rows of x and q to the front, and gives segments that cover just them.
-  std::span<const AttendSegment> keep_rows(std::span<const AttendSegment> segments, std::span<const int32_t> wanted);
+  void embed(std::span<const TokenId> tokens, std::span<const int32_t> positions);
+  void head(int64_t rows, float* logits);
 
-  DecoderConfig config_;
-  DecoderWeights weights_;
+  Decoder decoder_;
   const Ops& ops_;
   Workspace workspace_;
   KvSpec kv_;
-  std::optional<KeyRotation> key_rotation_;  // for the blocks of the last pass that asked
-  std::vector<AttendSegment> piece_segments_, kept_segments_;  // of the piece being run; kept for their memory
+  std::vector<AttendSegment> piece_segments_;  // of the piece being run; kept for their memory
   std::vector<int32_t> piece_wanted_;
+  std::vector<TokenId> piece_positions_;
 };
+
+/// The groups of a decoder's layers, in order: neighbours with the same kind of KV are one.
+KvSpec decoder_kv(const Decoder& decoder);
 
 /// A family, as its file in model/arch/ describes it.
-struct DecoderFamily {
-  Result<DecoderConfig> (*parse)(const ConfigReader&, const TensorSource&);
-  std::vector<TensorSpec> (*tensors)(const DecoderConfig&);
-};
-
-/// A model file's settings and tensors, both checked.
-struct ParsedDecoder {
-  DecoderConfig config;
-  std::vector<NamedTensor> tensors;
-};
-Result<ParsedDecoder> parse_decoder(const DecoderFamily& family, const TensorSource& source);
+using DecoderFamily = Result<Decoder>(const ConfigReader&, const TensorSource&);
 
 /// What ModelArch asks of a family, for all that are decoders.
-Result<std::unique_ptr<Model>> build_decoder(const DecoderFamily& family, WeightStore& store, const Ops& ops);
-Result<ModelPlan> plan_decoder(const DecoderFamily& family, const TensorSource& source);
-Result<GgufPlan> convert_decoder(const DecoderFamily& family, std::shared_ptr<TensorSource> source,
-                                 const GgufIdentity& identity);
+Result<std::unique_ptr<Model>> build_decoder(DecoderFamily* family, WeightStore& store, const Ops& ops);
+Result<ModelPlan> plan_decoder(DecoderFamily* family, const TensorSource& source);
+Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSource> source, const GgufIdentity& identity);
 
 /// A ModelArch whose functions are a DecoderFamily's.
-template <const DecoderFamily& family>
+template <DecoderFamily* family>
 ModelArch decoder_arch(std::string_view name, std::vector<std::string_view> hf_names,
                        std::vector<std::string_view> gguf_names) {
   return {name, std::move(hf_names), std::move(gguf_names),

@@ -11,7 +11,6 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kTheta{"rope_theta", "rope.freq_base"};
 constexpr ConfigKey kType{"rope_scaling.rope_type", "rope.scaling.type"};
 constexpr ConfigKey kOldType{"rope_scaling.type", ""};
 constexpr ConfigKey kFactor{"rope_scaling.factor", "rope.scaling.factor"};
@@ -150,12 +149,17 @@ Status scale_yarn(const ConfigReader& config, int head_dim, RopeConfig& rope) {
 
 }  // namespace
 
-Result<RopeConfig> read_rope(const ConfigReader& config, double default_theta, int head_dim, int64_t trained_positions,
-                             RopeStyle style) {
-  SLUICE_TRY(const double theta, config.number_or(kTheta, default_theta, 1.0 + 1e-6, 1e12));
-  RopeConfig rope{plain_frequencies(theta, head_dim), 1.0f, style, trained_positions, {}};
+RopeConfig plain_rope(double theta, int rotary_dims, int64_t positions, RopeStyle style) {
+  RopeConfig rope{plain_frequencies(theta, rotary_dims), 1.0f, style, positions, {}};
   rope.settings.theta = theta;
-  rope.settings.trained_positions = trained_positions;
+  rope.settings.trained_positions = positions;
+  return rope;
+}
+
+Result<RopeConfig> read_rope(const ConfigReader& config, ConfigKey theta_key, double default_theta, int head_dim,
+                             int64_t trained_positions, RopeStyle style) {
+  SLUICE_TRY(const double theta, config.number_or(theta_key, default_theta, 1.0 + 1e-6, 1e12));
+  RopeConfig rope = plain_rope(theta, head_dim, trained_positions, style);
 
   // GGUF files that only carry a factor mean linear; "type" is the older spelling in config.json.
   SLUICE_TRY(const std::string old_type, config.string_or(kOldType, config.is_gguf() ? "linear" : "default"));

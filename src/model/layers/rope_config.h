@@ -25,11 +25,13 @@ struct RopeSettings {
 };
 
 struct RopeConfig {
-  std::vector<float> inv_freq;  // [head_dim / 2], radians per position
+  std::vector<float> inv_freq;  // [rotary dims / 2], radians per position
   float magnitude = 1;          // what cos and sin are multiplied by
   RopeStyle style = RopeStyle::half;
   int64_t max_positions = 0;  // the context after scaling
   RopeSettings settings;
+
+  int rotary_dims() const { return static_cast<int>(2 * inv_freq.size()); }
 };
 
 /// Computes the frequencies that the file asks for:
@@ -41,8 +43,11 @@ struct RopeConfig {
 ///  - llama3: long wavelengths divided by a factor, short ones kept, a ramp between (Llama 3.1);
 ///  - yarn: a ramp by rotations over the trained context, and a magnitude (Peng et al. 2023, "YaRN").
 /// Any other type, and any key of the scaling that is not known, is an error. `trained_positions` is the file's own
-/// context length; `head_dim` is even.
-Result<RopeConfig> read_rope(const ConfigReader& config, double default_theta, int head_dim, int64_t trained_positions,
-                             RopeStyle style);
+/// context length; `rotary_dims`, even, is how many values of a head are rotated.
+Result<RopeConfig> read_rope(const ConfigReader& config, ConfigKey theta, double default_theta, int rotary_dims,
+                             int64_t trained_positions, RopeStyle style);
+
+/// The rotation without any scaling.
+RopeConfig plain_rope(double theta, int rotary_dims, int64_t positions, RopeStyle style);
 
 }  // namespace sluice

@@ -1,0 +1,66 @@
+#include "weights/weight_piece.h"
+
+#include <cstring>
+
+#include "backend/unpack.h"
+#include "quant/weight/weight_format.h"
+#include "weights/tensor_source.h"
+
+namespace sluice {
+namespace {
+
+void copy_column(const uint8_t* from, size_t from_stride, uint8_t* to, size_t value_bytes, int64_t count) {
+  for (int64_t i = 0; i < count; ++i)
+    std::memcpy(to + static_cast<size_t>(i) * value_bytes, from + static_cast<size_t>(i) * from_stride, value_bytes);
+}
+
+}  // namespace
+
+Result<const TensorInfo*> find_piece(const TensorSource& source, const WeightPiece& piece) {
+  const TensorInfo* info = source.find(piece.name);
+  if (info == nullptr)
+    return not_found(fmt::format("{}: tensor {} {} is missing", source.metadata().origin(), piece.name, piece.shape.text()));
+  const std::string place = source.files()[info->file_index];
+  if (info->shape != piece.shape)
+    return corrupt_data(fmt::format("{}: tensor {} has shape {}, but the model's configuration asks for {}", place, piece.name,
+                                    info->shape.text(), piece.shape.text()));
+  if (weight_format(info->dtype) == nullptr)
+    return unsupported(fmt::format("{}: tensor {} has type {}, which no weight may have here", place, piece.name,
+                                   dtype_name(info->dtype)));
+  if (piece.transposed && dtype_info(info->dtype).block_elems != 1)
+    return unsupported(fmt::format("{}: tensor {} stands transposed there, which rows of {} cannot be read from", place, piece.name,
+                                   dtype_name(info->dtype)));
+  return info;
+}
+
+Result<TensorView> piece_rows(const TensorSource& source, const TensorInfo& info, const WeightPiece& piece, int64_t first,
+                              int64_t n, int64_t k, Buffer& memory) {
+  const size_t row_size = row_bytes(info.dtype, k);
+  const int64_t per_stack = info.shape.elems() / (info.shape.rank == 3 ? info.shape[0] : 1);
+  TensorView out{nullptr, info.dtype, {n, k}};
+  if (!info.packed && !piece.transposed && piece.rows.run == 0) {
+    const int64_t row = piece.of_stack * (per_stack / k) + piece.rows(first);
+    out.data = static_cast<const uint8_t*>(source.view(info).data) + static_cast<size_t>(row) * row_size;
+    return out;
+  }
+  SLUICE_TRY(memory, Buffer::allocate(row_size * static_cast<size_t>(n)));
+  out.data = memory.data();
+  for (int64_t r = 0; r < n; ++r) {
+    uint8_t* const to = memory.data() + static_cast<size_t>(r) * row_size;
+    const int64_t row = piece.rows(first + r);
+    if (info.packed) {
+      unpack_row(source.panels(info), piece.of_stack * (per_stack / k) + row, to);
+      continue;
+    }
+    const auto* data = static_cast<const uint8_t*>(source.view(info).data) + row_bytes(info.dtype, piece.of_stack * per_stack);
+    if (piece.transposed) {
+      const size_t value = row_bytes(info.dtype, 1);
+      copy_column(data + static_cast<size_t>(row) * value, static_cast<size_t>(per_stack / k) * value, to, value, k);
+    } else {
+      std::memcpy(to, data + static_cast<size_t>(row) * row_size, row_size);
+    }
+  }
+  return out;
+}
+
+}  // namespace sluice

@@ -1,0 +1,43 @@
+#pragma once
+// A weight as a part of a file's tensor. Files hold the same matrix alone, beside others in one tensor (Phi-3's qkv_proj), head by
+// head between them (GPT-NeoX's query_key_value), as one of a stack (experts), or as its transpose (GPT-2's Conv1D).
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "tensor/buffer.h"
+#include "tensor/tensor_view.h"
+
+namespace sluice {
+
+struct TensorSource;
+struct TensorInfo;
+
+/// Row r of a weight is row first + r / run * stride + r % run of the tensor; run 0: first + r.
+struct RowMap {
+  int64_t first = 0, run = 0, stride = 0;
+  int64_t operator()(int64_t r) const { return run == 0 ? first + r : first + r / run * stride + r % run; }
+};
+
+struct WeightPiece {
+  std::string name;
+  Shape shape;              // what the tensor has to have: [N, K], [N] of a vector, [E, N, K] of a stack; transposed: [K, N], [E, K, N]
+  RowMap rows;              // within it, or within one of its stack
+  int64_t of_stack = 0;     // which one
+  bool transposed = false;  // a row of the weight is a column of the tensor
+  float plus = 0;           // of vectors: added to every value (gains that are stored as their difference from 1)
+
+  /// Whether it is all of the tensor, in its order.
+  bool whole() const { return shape.rank < 3 && !transposed && rows.first == 0 && rows.run == 0; }
+};
+
+/// The piece's tensor, with its shape checked. The error names file, tensor and both shapes, or says what is missing.
+Result<const TensorInfo*> find_piece(const TensorSource& source, const WeightPiece& piece);
+
+/// Row-major rows [first, first + n) of the piece, k values each, as the tensor encodes them: where they stand, or
+/// gathered into `memory`. Transposed ones have to be of a type without blocks.
+Result<TensorView> piece_rows(const TensorSource& source, const TensorInfo& info, const WeightPiece& piece, int64_t first,
+                              int64_t n, int64_t k, Buffer& memory);
+
+}  // namespace sluice
