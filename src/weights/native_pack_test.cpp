@@ -129,18 +129,18 @@ TEST_F(NativePackTest, IsUsedInPlace) {
     WeightStore store(source, ops_);
     size_t vectors = 0, panels = 0;
     for (const TensorInfo& info : source->tensors()) {
-      const std::vector<std::string> names{info.name};
+      const WeightPiece piece{info.name, info.shape};
       if (info.shape.rank == 1) {
-        EXPECT_TRUE(store.vector(names, info.shape[0]).ok());
+        EXPECT_TRUE(store.vector(piece, info.shape[0]).ok());
         vectors += static_cast<size_t>(info.shape[0]) * sizeof(float);
       } else if (info.packed) {
-        const auto matrix = store.matrix(names, info.shape[0], info.shape[1]);
+        const auto matrix = store.matrix(piece, info.shape[0], info.shape[1]);
         ASSERT_TRUE(matrix.ok());
         EXPECT_EQ(matrix->data, source->panels(info).data);
         EXPECT_EQ(reinterpret_cast<uintptr_t>(matrix->data) % 64, 0u);
         panels += info.size_bytes;
       } else {
-        const auto table = store.table(names, info.shape[0], info.shape[1]);
+        const auto table = store.table(piece, info.shape[0], info.shape[1]);
         ASSERT_TRUE(table.ok());
         EXPECT_EQ(table->data, source->view(info).data);
       }
@@ -158,7 +158,7 @@ TEST_F(NativePackTest, APackedTableIsUnpacked) {
   const auto source = *open_tensor_source(dir_.file("m.pack"));
   const auto plain = write_and_open(dir_, "plain.gguf", plan_random("tiny-llama3", 3, recipe("q4_k")));
   WeightStore store(source, ops_);
-  const auto table = store.table(std::vector<std::string>{"token_embd.weight"}, 512, 256);
+  const auto table = store.table({"token_embd.weight", {512, 256}}, 512, 256);
   ASSERT_TRUE(table.ok());
   const TensorInfo& info = *plain->find("token_embd.weight");
   EXPECT_EQ(std::memcmp(table->data, plain->view(info).data, info.size_bytes), 0);

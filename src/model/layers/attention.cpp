@@ -13,7 +13,7 @@ void clamp(float* x, float limit, int64_t count) {
 
 Attention::Attention(AttentionConfig config) : config_(std::move(config)) {
   const AttentionConfig& c = config_;
-  if (c.qk_norm == QkNorm::Kind::none) return;
+  if (c.qk_norm == QkNorm::none) return;
   const auto width = [&](int heads) { return int64_t{c.head_dim} * (c.qk_norm == QkNorm::head ? 1 : heads); };
   q_norm_ = NormLayer("attn_q_norm", c.qk_norm_style, width(c.heads));
   k_norm_ = NormLayer("attn_k_norm", c.qk_norm_style, width(c.kv_heads));
@@ -66,7 +66,7 @@ void Attention::project(const LayerPass& pass, const Norm& norm) {
   if (c.clip_qkv > 0)
     for (const MatmulOut& out : outs) clamp(out.y, c.clip_qkv, n * out.y_stride);
   const auto norm_qk = [&] {
-    if (c.qk_norm == QkNorm::Kind::none) return;
+    if (c.qk_norm == QkNorm::none) return;
     norm_heads(ops, w.q, c.heads, q_norm_, n);
     norm_heads(ops, w.k, c.kv_heads, k_norm_, n);
   };

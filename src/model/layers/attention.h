@@ -26,7 +26,7 @@ struct AttentionConfig {
   float scale = 1;                          // of the scores
   int window = 0;                           // > 0: a row sees so many positions, its own included
   std::shared_ptr<const RopeConfig> rope;   // null: no rotation
-  QkNorm qk_norm = QkNorm::Kind::none;
+  QkNorm qk_norm = QkNorm::none;
   NormStyle qk_norm_style;
   bool norm_after_rope = false;             // of the norm of q and k (Llama 4)
   Presence qkv_bias = Presence::absent, output_bias = Presence::absent;

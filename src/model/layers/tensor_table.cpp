@@ -117,7 +117,9 @@ WeightPiece TensorTable::resolve(std::string_view key, const Shape& shape, bool 
 void TensorTable::declare(Destination to, std::string_view key, Shape shape, Presence presence, std::string_view role,
                           int expert, int experts) {
   if (presence == Presence::absent) return;
-  TableRow row{to, std::string(key), layer_, {}, resolve(key, shape, true, expert, experts), shape, presence, role};
+  TableRow row;
+  row.to = to, row.key = key, row.layer = layer_, row.shape = shape, row.presence = presence, row.role = role;
+  row.in_gguf = resolve(key, shape, true, expert, experts);
   row.piece = gguf_ ? row.in_gguf : resolve(key, shape, false, expert, experts);
   if (row.piece.name.empty()) {
     CHECK(presence == Presence::if_present, "{} has no name in this kind of file", key);
