@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/row_args.h"
 #include "base/result.h"
 #include "model/layers/config_reader.h"
 #include "model/layers/rope_config.h"
@@ -50,6 +51,8 @@ struct DecoderConfig {
   Presence head = Presence::if_present;  // the embedding is the head where there is none
   // Biases of q, k and v, of the attention's output, and of the MLP; each family sets its own.
   Presence qkv_bias = Presence::absent, output_bias = Presence::absent, mlp_bias = Presence::absent;
+
+  Norm rms_norm(const float* gain) const { return {Norm::Kind::rms, gain, nullptr, norm_eps}; }
 };
 
 /// Reads and checks what all these families share; settings that change the output in a way that is not computed here

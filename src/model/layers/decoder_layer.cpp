@@ -23,14 +23,13 @@ Result<Workspace> Workspace::allocate(const ModelInfo& info, int64_t rows) {
 void DecoderLayer::project(Workspace& w, const LayerRows& rows, std::span<const float> inv_freq) const {
   const ModelInfo& info = config.info;
   const int64_t n = rows.count();
-  const MatmulIn in{w.x, n, info.hidden, weights.attention_norm, config.norm_eps};
+  const MatmulIn in{w.x, n, info.hidden, config.rms_norm(weights.attention_norm)};
   const MatmulOut outs[] = {{&weights.q, weights.q_bias, w.q, weights.q.n},
                             {&weights.k, weights.k_bias, w.k, weights.k.n},
                             {&weights.v, weights.v_bias, w.v, weights.v.n}};
   ops.matmul(in, outs);
-  if (weights.q_norm != nullptr) ops.rms_norm(w.q, weights.q_norm, config.norm_eps, n * info.heads, info.head_dim, w.q);
-  if (weights.k_norm != nullptr)
-    ops.rms_norm(w.k, weights.k_norm, config.norm_eps, n * info.kv_heads, info.head_dim, w.k);
+  if (weights.q_norm != nullptr) ops.norm(w.q, config.rms_norm(weights.q_norm), n * info.heads, info.head_dim, w.q);
+  if (weights.k_norm != nullptr) ops.norm(w.k, config.rms_norm(weights.k_norm), n * info.kv_heads, info.head_dim, w.k);
   const auto rotate = [&](float* x, int heads) {
     ops.rope(x, rows.positions, inv_freq, config.rope.magnitude, heads, info.head_dim, info.head_dim,
              config.rope.style);
@@ -56,9 +55,8 @@ void DecoderLayer::attend(Workspace& w, std::span<const AttendSegment> segments,
 }
 
 void DecoderLayer::feed_forward(Workspace& w, int64_t rows) const {
-  const MatmulIn in{w.x, rows, config.info.hidden, weights.mlp_norm, config.norm_eps};
-  ops.gated_mlp(in, {&weights.gate, &weights.up, &weights.down, weights.gate_bias, weights.up_bias, weights.down_bias},
-                w.x);
+  const MatmulIn in{w.x, rows, config.info.hidden, config.rms_norm(weights.mlp_norm)};
+  ops.mlp(in, {&weights.gate, &weights.up, &weights.down, weights.gate_bias, weights.up_bias, weights.down_bias}, w.x);
 }
 
 }  // namespace sluice

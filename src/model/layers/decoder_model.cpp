@@ -138,7 +138,7 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
     layer.feed_forward(w, count);
   }
   const MatmulOut head{&weights_.head, nullptr, logits, info.vocab_size};
-  ops_.matmul({w.x, count, info.hidden, weights_.final_norm, config_.norm_eps}, {&head, 1});
+  ops_.matmul({w.x, count, info.hidden, config_.rms_norm(weights_.final_norm)}, {&head, 1});
 }
 
 void DecoderModel::rotate_keys(std::span<const int32_t> by, int kv_heads, float* keys) const {
