@@ -42,25 +42,31 @@ size_t form_bytes(ActForm form, int64_t k) {
   return 0;
 }
 
-void Activations::lay_out(const OpTable& table, ActForm new_form, int64_t new_rows, int64_t new_k) {
+void Activations::lay_out(const OpTable& table, ActForm new_form, std::span<const int64_t> part_rows, int64_t new_k) {
   form = new_form;
-  rows = new_rows;
   k = new_k;
-  const size_t row_bytes = form_bytes(form, k);
-  const uint8_t* const at = memory_.reserve(static_cast<size_t>(rows) * row_bytes);
-  // Slices of nearly equal size, cut into groups of nearly equal size: a small slice at the end would read and unpack all
-  // weights for its few rows.
-  const int64_t most = table.group_rows[static_cast<int>(form)], wanted_slices = (rows + kMaxTileRows - 1) / kMaxTileRows;
+  rows = 0;
+  for (const int64_t n : part_rows) rows += n;
+  const uint8_t* const at = memory_.reserve(static_cast<size_t>(rows) * form_bytes(form, k));
   groups.clear();
   slices.clear();
-  for (int64_t s = 0, row = 0; s < wanted_slices; ++s) {
-    const int64_t slice_rows = rows / wanted_slices + (s < rows % wanted_slices ? 1 : 0);
+  for (size_t part = 0; part < part_rows.size(); ++part) add_part(table, static_cast<int>(part), part_rows[part], at);
+}
+
+// Slices of nearly equal size, cut into groups of nearly equal size: a small slice at the end would read and unpack all
+// weights for its few rows.
+void Activations::add_part(const OpTable& table, int part, int64_t part_rows, const uint8_t* at) {
+  const size_t row_bytes = form_bytes(form, k);
+  const int64_t most = table.group_rows[static_cast<int>(form)];
+  const int64_t wanted_slices = (part_rows + kMaxTileRows - 1) / kMaxTileRows;
+  int row = slices.empty() ? 0 : slices.back().first_row + slices.back().rows;
+  for (int64_t s = 0; s < wanted_slices; ++s) {
+    const int64_t slice_rows = part_rows / wanted_slices + (s < part_rows % wanted_slices ? 1 : 0);
     const int64_t count = (slice_rows + most - 1) / most;
-    slices.push_back({static_cast<int>(groups.size()), static_cast<int>(count), static_cast<int>(row),
-                      static_cast<int>(slice_rows)});
+    slices.push_back({static_cast<int>(groups.size()), static_cast<int>(count), row, static_cast<int>(slice_rows), part});
     for (int64_t g = 0; g < count; ++g) {
       const int size = static_cast<int>(slice_rows / count + (g < slice_rows % count ? 1 : 0));
-      groups.push_back({at + static_cast<size_t>(row) * row_bytes, size, static_cast<int>(row)});
+      groups.push_back({at + static_cast<size_t>(row) * row_bytes, size, row});
       row += size;
     }
   }

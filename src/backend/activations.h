@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "backend/kernel_args.h"
@@ -39,6 +40,7 @@ size_t form_bytes(ActForm form, int64_t k);
 struct RowSlice {
   int first_group, groups;
   int first_row, rows;
+  int part;  // of the rows
 };
 
 /// Rows in one form, for a table.
@@ -48,12 +50,17 @@ struct Activations {
   std::vector<RowGroup> groups;
   std::vector<RowSlice> slices;
 
-  /// Makes room for rows[rows, k] and cuts it into groups and slices; what it holds is not yet set.
-  void lay_out(const OpTable& table, ActForm form, int64_t rows, int64_t k);
+  /// Makes room for rows[rows, k] and cuts it into groups and slices; what it holds is not yet set. Slices are the same in
+  /// every form.
+  void lay_out(const OpTable& table, ActForm form, int64_t rows, int64_t k) { lay_out(table, form, {&rows, 1}, k); }
+  /// The same of parts of so many rows each, for matrices of their own: each slice is of one part.
+  void lay_out(const OpTable& table, ActForm form, std::span<const int64_t> part_rows, int64_t k);
   /// Sets columns [first_k, first_k + k) of a group from x[row of the group * stride]; first_k is a multiple of 32.
   void set(const OpTable& table, const RowGroup& group, int64_t first_k, const float* x, int64_t stride, int64_t k) const;
 
  private:
+  void add_part(const OpTable& table, int part, int64_t part_rows, const uint8_t* at);
+
   Scratch memory_;
 };
 

@@ -51,39 +51,57 @@ TEST_P(FusedMatmul, NormAndResidualInOnePassEqualTheirOwnOps) {
   const PackedMatrix m = w.matrix();
   const std::vector<float> gain = make_rows(1, k, 2), bias = make_rows(1, n, 3);
   for (const int64_t rows : {1, 7, 140}) {
+    const Norm norm{rows == 7 ? Norm::Kind::layer : Norm::Kind::rms, gain.data(), nullptr, 1e-5f};
     const Ops ops(table(), pool_of(3));
     const std::vector<float> x = make_rows(rows, k, 4), residual = make_rows(rows, n, 5);
     std::vector<float> normed(x.size()), want = residual, got = residual;
-    ops.rms_norm(x.data(), gain.data(), 1e-5f, rows, k, normed.data());
+    ops.norm(x.data(), norm, rows, k, normed.data());
     const std::vector<float> product = multiply(table(), 1, w, normed.data(), rows, bias.data());
     table().row->add(want.data(), product.data(), rows * n);
     const MatmulOut out{&m, bias.data(), got.data(), n, true};
-    ops.matmul({x.data(), rows, k, gain.data(), 1e-5f}, {&out, 1});
+    ops.matmul({x.data(), rows, k, norm}, {&out, 1});
     ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << rows << " rows";
   }
 }
 
-TEST_P(FusedMatmul, GatedMlpEqualsItsProducts) {
+// Gated and plain, added to y or set; the gate, up and down of types that read rows in different forms too.
+TEST_P(FusedMatmul, MlpEqualsItsProducts) {
   // A last task narrower than the others: whole blocks, but no whole register tile of columns.
   const int64_t k = 256, ffn = weight_format(dtype())->block_elems > 32 ? 768 : 544;
   const std::vector<float> gain = make_rows(1, k, 2), up_bias = make_rows(1, ffn, 3);
-  const Weights gate = make_weights(dtype(), ffn, k, 1), up = make_weights(dtype(), ffn, k, 2);
-  // The last: a type of another form, so that the products cannot be joined.
-  for (const DType down_type : {dtype(), DType::q8_0, DType::f32}) {
-    const Weights down = make_weights(down_type, k, ffn, 3);
+  const Norm norm{Norm::Kind::rms, gain.data(), nullptr, 1e-5f};
+  const Weights gate = make_weights(dtype(), ffn, k, 1);
+  int form = 0;
+  for (const auto& [up_type, down_type] : {std::pair(dtype(), dtype()), std::pair(dtype(), DType::q8_0),
+                                           std::pair(dtype(), DType::f32), std::pair(DType::q8_0, DType::bf16)}) {
+    const Weights up = make_weights(up_type, ffn, k, 2), down = make_weights(down_type, k, ffn, 3);
     const PackedMatrix g = gate.matrix(), u = up.matrix(), d = down.matrix();
     for (const int64_t rows : {1, 9, 140}) {
+      const int kind = (form + form / 3) % 3;  // each of each number of rows
+      const bool gated = kind != 2, adds = form % 2 == 0;
+      const Activation act = gated ? (kind == 0 ? Activation::silu : Activation::swiglu_oai) : Activation::gelu;
+      ++form;
       const Ops ops(table(), pool_of(3));
       const std::vector<float> x = make_rows(rows, k, 4);
       std::vector<float> normed(x.size()), want = x, got = x;
-      ops.rms_norm(x.data(), gain.data(), 1e-5f, rows, k, normed.data());
-      std::vector<float> hidden = multiply(table(), 1, gate, normed.data(), rows, nullptr);
-      const std::vector<float> upper = multiply(table(), 2, up, normed.data(), rows, up_bias.data());
-      ops.silu_mul(hidden.data(), upper.data(), rows * ffn);
+      ops.norm(x.data(), norm, rows, k, normed.data());
+      std::vector<float> hidden = multiply(table(), 1, gated ? gate : up, normed.data(), rows, gated ? nullptr : up_bias.data());
+      if (gated) {
+        const std::vector<float> upper = multiply(table(), 2, up, normed.data(), rows, up_bias.data());
+        ops.gate(hidden.data(), upper.data(), rows * ffn, act);
+      } else {
+        ops.activate(hidden.data(), rows * ffn, act);
+      }
       const std::vector<float> product = multiply(table(), 1, down, hidden.data(), rows, nullptr);
-      table().row->add(want.data(), product.data(), rows * k);
-      ops.gated_mlp({x.data(), rows, k, gain.data(), 1e-5f}, {&g, &u, &d, nullptr, up_bias.data(), nullptr}, got.data());
-      ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << dtype_name(down_type) << ", " << rows << " rows";
+      if (adds)
+        table().row->add(want.data(), product.data(), rows * k);
+      else
+        want = product;
+      Mlp mlp{gated ? &g : nullptr, &u, &d, nullptr, up_bias.data(), nullptr, act};
+      mlp.adds = adds;
+      ops.mlp({x.data(), rows, k, norm}, mlp, got.data());
+      ASSERT_TRUE(same_bits(got.data(), want.data(), got.size()))
+          << dtype_name(up_type) << ", " << dtype_name(down_type) << ", " << rows << " rows" << (gated ? ", gated" : "");
     }
   }
 }

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "backend/matmul_plan.h"
+#include "backend/row_args.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
@@ -34,12 +35,11 @@ struct PackedMatrix {
   std::string_view role = "matmul";  // what it is in its model, for the meter: "qkv", "down"; lives as long as the program
 };
 
-/// What several products share: x[rows, k], normed first (rms_norm with `norm_gain`) where there is a gain.
+/// What several products share: x[rows, k], normed first.
 struct MatmulIn {
   const float* x = nullptr;
   int64_t rows = 0, k = 0;
-  const float* norm_gain = nullptr;  // [k] or null
-  float norm_eps = 0;
+  Norm norm = {};
 };
 
 /// One product of several that share an input: y[rows, n] = x[rows, k] W^T + bias, or y += that.
@@ -51,10 +51,13 @@ struct MatmulOut {
   bool adds = false;
 };
 
-/// down(silu(gate(x)) * up(x)); each bias may be null.
-struct GatedMlp {
+/// down(act(gate(x)) * up(x)), or down(act(up(x))) where `gate` is null; each bias may be null.
+struct Mlp {
   const PackedMatrix *gate = nullptr, *up = nullptr, *down = nullptr;
   const float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
+  Activation act = Activation::silu;
+  SwigluParams swiglu = {};
+  bool adds = true;  // to y, or sets it
 };
 
 enum class RopeStyle : uint8_t { half, interleaved };  // pairs (i, i + d/2) as in HF, or (2i, 2i + 1) as in GGUF llama
@@ -121,19 +124,33 @@ class Ops {
   void embed(const TensorView& table, std::span<const TokenId> tokens, float* out) const;
   /// The same, the same bits, from the packed matrix of a tied head.
   void embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out) const;
-  /// out = x / sqrt(mean(x^2) + eps) * gain, over `rows` rows of `cols`; in place allowed.
-  void rms_norm(const float* x, const float* gain, float eps, int64_t rows, int64_t cols, float* out) const;
+  /// out = norm(x), of which there is one, over `rows` rows of `cols`; in place allowed.
+  void norm(const float* x, const Norm& norm, int64_t rows, int64_t cols, float* out) const;
   /// All products of one input in one parallel region; x is brought once into each form that the weights' kernels read:
   /// block-quantized weights read int8 with a scale per row and block of 32, BF16 reads bfloat16.
   void matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const;
-  /// y[rows, k of the input] += mlp(x). The hidden values go from one product to the next in the form that it reads.
-  void gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const;
-  /// Rotates x[rows, heads, head_dim] in place by positions[row] * inv_freq[i], i < rotary_dims / 2; cos and sin are
-  /// multiplied by `magnitude` (YaRN's attention factor; 1 otherwise). Values past rotary_dims pass unchanged.
+  /// y[rows, n of down] += mlp(x), or = mlp(x). The hidden values go from one product to the next in the form that it reads.
+  void mlp(const MatmulIn& in, const Mlp& mlp, float* y) const;
+  /// Rotates dims [offset, offset + rotary_dims) of each head of x[rows, heads, head_dim] in place by positions[row] *
+  /// inv_freq[i], i < rotary_dims / 2; cos and sin are multiplied by `magnitude` (YaRN's attention factor; 1 otherwise).
+  /// The other dims pass unchanged.
   void rope(float* x, std::span<const int32_t> positions, std::span<const float> inv_freq, float magnitude,
-            int heads, int head_dim, int rotary_dims, RopeStyle style) const;
-  /// gate = silu(gate) * up, element-wise over `count` values.
-  void silu_mul(float* gate, const float* up, int64_t count) const;
+            int heads, int head_dim, int rotary_dims, RopeStyle style, int offset = 0) const;
+
+  // Element-wise, over `count` values.
+  /// x = act(x).
+  void activate(float* x, int64_t count, Activation act) const;
+  /// gate = act(gate) * up (Activation says what swiglu_oai is).
+  void gate(float* gate, const float* up, int64_t count, Activation act, const SwigluParams& swiglu = {}) const;
+  /// x += y.
+  void add(float* x, const float* y, int64_t count) const;
+  /// x += scale * y.
+  void add_scaled(float* x, const float* y, float scale, int64_t count) const;
+  /// x *= scale.
+  void scale(float* x, float scale, int64_t count) const;
+  /// x = cap * tanh(x / cap), cap > 0.
+  void softcap(float* x, float cap, int64_t count) const;
+
   /// Stores rows k, v [rows, kv_heads, head_dim] into slots. Those of a block format go to their open tiles; a block whose
   /// last slot is written is sealed, and the rows of its earlier ones have been written. Of formats of two layers the upper
   /// one's call seals both: the lower one's comes before it, and no segment of either attends from more than one block.

@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/row_args.h"
 #include "quant/kv/kv_type.h"
 
 namespace sluice {
@@ -95,11 +96,19 @@ using AttendTileFn = void(const AttendTile& a);
 using AttendMergeFn = void(const AttendPart& into, const AttendPart& part, int n, int head_dim);
 /// out[head_dim] = o / l for one partial.
 using AttendFinishFn = void(const float* o, float l, int head_dim, float* out);
-/// One row of x / sqrt(mean(x^2) + eps) * gain; the squares are summed in float64, in 16 lanes.
-using RmsNormFn = void(const float* x, const float* gain, float eps, int64_t cols, float* out);
+/// One row; in place allowed.
+using NormFn = void(const float* x, const Norm& norm, int64_t cols, float* out);
 using RopeFn = void(const RopeRow& a);
-using SiluMulFn = void(float* gate, const float* up, int64_t count);
+/// x = act(x).
+using ActivateFn = void(float* x, int64_t count);
+/// gate = act(gate) * up, or what swiglu_oai makes of the two.
+using GateFn = void(float* gate, const float* up, int64_t count, const SwigluParams& params);
 using AddFn = void(float* x, const float* y, int64_t count);
+/// x += scale * y, one fused multiply-add each.
+using AddScaledFn = void(float* x, const float* y, float scale, int64_t count);
+using ScaleFn = void(float* x, float scale, int64_t count);
+/// x = cap * tanh(x / cap).
+using SoftcapFn = void(float* x, float cap, int64_t count);
 /// KvFormat::encode.
 using KvEncodeFn = void(const float* x, int head_dim, uint8_t* row, uint8_t* side);
 /// KvBlockCodec::decode.
@@ -110,10 +119,14 @@ struct RowOps {
   AttendTileFn* attend_tile[kNumKvTypes];  // by KvType; null: the reference's
   AttendMergeFn* attend_merge;
   AttendFinishFn* attend_finish;
-  RmsNormFn* rms_norm;
+  NormFn* norm;
   RopeFn* rope;
-  SiluMulFn* silu_mul;
+  ActivateFn* activate[kNumActivations];  // by Activation; null of swiglu_oai
+  GateFn* gate[kNumActivations];
   AddFn* add;
+  AddScaledFn* add_scaled;
+  ScaleFn* scale;
+  SoftcapFn* softcap;
   KvEncodeFn* kv_encode[kNumKvTypes];  // by KvType; null: the format's own
   KvDecodeFn* kv_decode[kNumKvTypes];  // of block formats, and of f16, in which open blocks stand; null: the same
 };

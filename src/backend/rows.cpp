@@ -24,7 +24,7 @@ void over_ranges(ThreadPool& pool, int64_t items, int64_t values_per_item, F f) 
            [&](int task, int) { f(task * step, std::min(items, (task + 1) * step)); });
 }
 
-// cos and sin of every row's angles. All layers of a step rotate q and k by the same angles, so the last table is kept.
+// cos and sin of every row's angles.
 struct RopeTable {
   std::vector<int32_t> positions;
   std::vector<float> inv_freq;
@@ -58,40 +58,84 @@ struct RopeTable {
   }
 };
 
+// All layers of a step, or those with a window and those without, rotate q and k by the same angles: so the last two tables are
+// kept.
+struct RopeTables {
+  RopeTable tables[2];
+  int last = 0;  // used
+
+  const RopeTable& of(ThreadPool& pool, std::span<const int32_t> p, std::span<const float> f, float m) {
+    if (tables[last].serves(p, f, m)) return tables[last];
+    last = 1 - last;
+    if (!tables[last].serves(p, f, m)) tables[last].fill(pool, p, f, m);
+    return tables[last];
+  }
+};
+
 }  // namespace
 
-void Ops::rms_norm(const float* x, const float* gain, float eps, int64_t rows, int64_t cols, float* out) const {
+void Ops::norm(const float* x, const Norm& norm, int64_t rows, int64_t cols, float* out) const {
+  CHECK(norm.kind != Norm::Kind::none, "a norm of no kind");
   const OpTimer timer(meter_, [&] { return values_work("norm", rows * cols, 2, 4); });
   over_ranges(pool_, rows, 2 * cols, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) table_.row->rms_norm(x + row * cols, gain, eps, cols, out + row * cols);
+    for (int64_t row = begin; row < end; ++row) table_.row->norm(x + row * cols, norm, cols, out + row * cols);
   });
 }
 
 void Ops::rope(float* x, std::span<const int32_t> positions, std::span<const float> inv_freq, float magnitude,
-               int heads, int head_dim, int rotary_dims, RopeStyle style) const {
+               int heads, int head_dim, int rotary_dims, RopeStyle style, int offset) const {
   const OpTimer timer(
       meter_, [&] { return values_work("rope", static_cast<int64_t>(positions.size()) * heads * rotary_dims, 2, 3); });
   const int pairs = rotary_dims / 2;
-  CHECK(rotary_dims % 2 == 0 && rotary_dims <= head_dim && static_cast<size_t>(pairs) <= inv_freq.size(),
-        "{} rotary dims in heads of {}, with {} frequencies", rotary_dims, head_dim, inv_freq.size());
-  static thread_local RopeTable tables;
-  RopeTable& table = tables;  // the caller's, in every worker
-  const auto frequencies = inv_freq.first(static_cast<size_t>(pairs));
-  if (!table.serves(positions, frequencies, magnitude)) table.fill(pool_, positions, frequencies, magnitude);
+  CHECK(rotary_dims % 2 == 0 && offset >= 0 && offset + rotary_dims <= head_dim &&
+            static_cast<size_t>(pairs) <= inv_freq.size(),
+        "{} rotary dims from {} on in heads of {}, with {} frequencies", rotary_dims, offset, head_dim, inv_freq.size());
+  static thread_local RopeTables tables;
+  const RopeTable& table =  // the caller's, in every worker
+      tables.of(pool_, positions, inv_freq.first(static_cast<size_t>(pairs)), magnitude);
   const int64_t row_values = static_cast<int64_t>(heads) * head_dim;
   over_ranges(pool_, static_cast<int64_t>(positions.size()), row_values, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* cos = table.values.data() + 2 * row * pairs;
       table_.row->rope(
-          {x + row * row_values, heads, head_dim, pairs, style == RopeStyle::interleaved, cos, cos + pairs});
+          {x + row * row_values + offset, heads, head_dim, pairs, style == RopeStyle::interleaved, cos, cos + pairs});
     }
   });
 }
 
-void Ops::silu_mul(float* gate, const float* up, int64_t count) const {
-  const OpTimer timer(meter_, [&] { return values_work("silu * up", count, 3, 5); });
-  over_ranges(pool_, count, 4,
-              [&](int64_t begin, int64_t end) { table_.row->silu_mul(gate + begin, up + begin, end - begin); });
+void Ops::activate(float* x, int64_t count, Activation act) const {
+  ActivateFn* const f = table_.row->activate[static_cast<size_t>(act)];
+  CHECK(f != nullptr, "an activation of a gate and another value, where there is no gate");
+  const OpTimer timer(meter_, [&] { return values_work("activation", count, 2, 4); });
+  over_ranges(pool_, count, 4, [&](int64_t begin, int64_t end) { f(x + begin, end - begin); });
+}
+
+void Ops::gate(float* gate, const float* up, int64_t count, Activation act, const SwigluParams& swiglu) const {
+  GateFn* const f = table_.row->gate[static_cast<size_t>(act)];
+  const OpTimer timer(meter_, [&] { return values_work("gate", count, 3, 5); });
+  over_ranges(pool_, count, 4, [&](int64_t begin, int64_t end) { f(gate + begin, up + begin, end - begin, swiglu); });
+}
+
+void Ops::add(float* x, const float* y, int64_t count) const {
+  const OpTimer timer(meter_, [&] { return values_work("add", count, 3, 1); });
+  over_ranges(pool_, count, 1, [&](int64_t begin, int64_t end) { table_.row->add(x + begin, y + begin, end - begin); });
+}
+
+void Ops::add_scaled(float* x, const float* y, float scale, int64_t count) const {
+  const OpTimer timer(meter_, [&] { return values_work("add", count, 3, 2); });
+  over_ranges(pool_, count, 1,
+              [&](int64_t begin, int64_t end) { table_.row->add_scaled(x + begin, y + begin, scale, end - begin); });
+}
+
+void Ops::scale(float* x, float scale, int64_t count) const {
+  const OpTimer timer(meter_, [&] { return values_work("scale", count, 2, 1); });
+  over_ranges(pool_, count, 1, [&](int64_t begin, int64_t end) { table_.row->scale(x + begin, scale, end - begin); });
+}
+
+void Ops::softcap(float* x, float cap, int64_t count) const {
+  CHECK(cap > 0, "values are capped at {}", cap);
+  const OpTimer timer(meter_, [&] { return values_work("softcap", count, 2, 5); });
+  over_ranges(pool_, count, 4, [&](int64_t begin, int64_t end) { table_.row->softcap(x + begin, cap, end - begin); });
 }
 
 }  // namespace sluice

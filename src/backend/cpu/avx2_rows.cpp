@@ -179,7 +179,7 @@ inline float fold_max(Vec x) {
 }  // namespace
 
 constinit const RowOps kAvx2RowOps = [] {
-  RowOps ops = {{}, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, {}, {}};
+  RowOps ops = plain_row_ops();
   for (int i = 0; i < kNumKvTypes; ++i) {
     ops.attend_tile[i] = kAttendTiles[i];
     ops.kv_encode[i] = kKvEncoders[i];

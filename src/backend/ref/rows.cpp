@@ -97,7 +97,7 @@ void attend_tile(const AttendTile& a) {
 }  // namespace
 
 constinit const RowOps kRefRowOps = [] {
-  RowOps ops = {{}, attend_merge, attend_finish, rms_norm, rope, silu_mul, add, {}, {}};
+  RowOps ops = plain_row_ops();
   for (AttendTileFn*& f : ops.attend_tile) f = attend_tile;
   return ops;
 }();

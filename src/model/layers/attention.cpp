@@ -108,7 +108,7 @@ bool Attention::mix(const LayerPass& pass, const Norm& norm, float* y, bool adds
   args.kv = kv;
   args.segments = pass.rows.segments;
   args.softcap = c.softcap;
-  args.alibi = c.alibi.empty() ? nullptr : c.alibi.data();
+  args.slopes = c.alibi.empty() ? nullptr : c.alibi.data();
   args.sinks = sinks_;
   if (pass.wanted != nullptr) {
     gather_rows(w.q, width, *pass.wanted);
