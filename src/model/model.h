@@ -49,6 +49,10 @@ struct Model {
   virtual const KvSpec& kv() const = 0;
   /// Computes the batch, writing K and V of layer l into layers[l]; logits is [logit_rows.size(), vocab_size].
   virtual void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) = 0;
+  /// No sequence will be longer than that: what a family rotates by may depend on it (longrope). Before the first forward().
+  virtual void set_context(int64_t /*tokens*/) {}
+  /// Rows that each expert has computed since the start, [layers][experts]; empty for layers that have none.
+  virtual std::vector<std::span<const int64_t>> expert_rows() const { return {}; }
   /// Rotates keys of a layer that are rotated already, [rows, kv_heads, head_dim], by so many positions more, or fewer.
   virtual void rotate_keys(int layer, std::span<const int32_t> by, float* keys) const = 0;
 };

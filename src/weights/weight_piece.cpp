@@ -55,7 +55,8 @@ Result<TensorView> piece_rows(const TensorSource& source, const TensorInfo& info
     const auto* data = static_cast<const uint8_t*>(source.view(info).data) + row_bytes(info.dtype, piece.of_stack * per_stack);
     if (piece.transposed) {
       const size_t value = row_bytes(info.dtype, 1);
-      copy_column(data + static_cast<size_t>(row) * value, static_cast<size_t>(per_stack / k) * value, to, value, k);
+      const int64_t width = info.shape[info.shape.rank - 1];
+      copy_column(data + static_cast<size_t>(piece.first_column * width + row) * value, static_cast<size_t>(width) * value, to, value, k);
     } else {
       std::memcpy(to, data + static_cast<size_t>(row) * row_size, row_size);
     }

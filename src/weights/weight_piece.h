@@ -26,6 +26,7 @@ struct WeightPiece {
   RowMap rows;              // within it, or within one of its stack
   int64_t of_stack = 0;     // which one
   bool transposed = false;  // a row of the weight is a column of the tensor
+  int64_t first_column = 0; // and its column 0 is this row of the tensor
   float plus = 0;           // of vectors: added to every value (gains that are stored as their difference from 1)
 
   /// Whether it is all of the tensor, in its order.

@@ -1,6 +1,7 @@
 // tests/data/fidelity/<name>/: the logits that transformers computed in float32, teacher-forced over 64 tokens, from
-// the very weights that each file holds (tests/golden/make_fidelity_models.py, make_gguf_twins.py). Every file is
-// tested: the Hugging Face directories, and the GGUF files that another writer made.
+// the very weights that each file holds (tests/golden/make_fidelity_models.py, make_gguf_twins.py); tests/data/families/<name>/:
+// the same of every architecture (make_family_models.py, make_family_twins.py). Every file is tested: the Hugging Face
+// directories, and the GGUF files that another writer made.
 
 #include <filesystem>
 #include <map>
@@ -16,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kTolerance = 1e-4;
+constexpr int kPositions = 64;
 constexpr double kQuantizedRmsBound = 0.06;
 
 struct ModelFile {
@@ -24,10 +26,10 @@ struct ModelFile {
 };
 void PrintTo(const ModelFile& file, std::ostream* out) { *out << file.path; }
 
-std::vector<ModelFile> model_files() {
-  std::vector<ModelFile> files;
-  for (const auto& entry : fs::directory_iterator(SLUICE_SOURCE_DIR "/tests/data/fidelity")) {
+void add_files(const fs::path& folder, std::vector<ModelFile>& files) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string directory = entry.path().string(), name = entry.path().filename().string();
+    if (!fs::exists(entry.path() / "golden.logits.f32")) continue;
     if (fs::exists(entry.path() / "config.json"))
       files.push_back({name + "_hf", directory, directory, directory + "/golden.logits.f32"});
     if (!fs::exists(entry.path() / "gguf.json")) continue;
@@ -39,6 +41,11 @@ std::vector<ModelFile> model_files() {
                        directory + "/" + facts.at("logits").get<std::string>(), type[0] == 'q'});
     }
   }
+}
+
+std::vector<ModelFile> model_files() {
+  std::vector<ModelFile> files;
+  for (const char* folder : {"fidelity", "families"}) add_files(fs::path(SLUICE_SOURCE_DIR "/tests/data") / folder, files);
   std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return files;
 }
@@ -72,6 +79,7 @@ class FidelityTest : public testing::TestWithParam<ModelFile> {
     if (decoded) source = Result<std::shared_ptr<TensorSource>>(decoded_source(**source));
     auto loaded = LoadedModel::open(std::move(*source), isa, threads);
     EXPECT_TRUE(loaded.ok()) << (loaded.ok() ? "" : loaded.error().message);
+    if (loaded.ok()) (*loaded)->model->set_context(kPositions);
     return loaded.ok() ? std::move(loaded).value() : nullptr;
   }
 };
@@ -178,16 +186,21 @@ TEST_P(FidelityTest, PlantedFaultsShow) {
   const bool gguf = metadata.kind() == MetadataKind::gguf;
   const std::string arch = metadata.architecture();
   const auto key = [&](const std::string& hf, const std::string& name) { return gguf ? arch + "." + name : hf; };
-  const std::string theta = key("rope_theta", "rope.freq_base");
-  const std::string eps = key("rms_norm_eps", "attention.layer_norm_rms_epsilon");
-
   using Edit = std::function<void(MemorySource&)>;
   std::map<std::string, Edit> faults;
-  faults["rope base x1.2"] = [&](MemorySource& s) { s.metadata().set(theta, metadata.number_or(theta, 10000) * 1.2); };
-  faults["norm epsilon x10"] = [&](MemorySource& s) { s.metadata().set(eps, metadata.number_or(eps, 0) * 10); };
-  faults["activation on up instead of gate"] = [&](MemorySource& s) {
-    s.swap_in_layers(gguf ? "ffn_gate" : "gate_proj", gguf ? "ffn_up" : "up_proj");
+  for (const auto& [hf, name] : {std::pair{"rope_theta", "rope.freq_base"}})
+    if (const std::string theta = key(hf, name); metadata.has(theta))
+      faults["rope base x1.2"] = [&, theta](MemorySource& s) { s.metadata().set(theta, metadata.number_or(theta, 0) * 1.2); };
+  for (const auto& [hf, name] : {std::pair{"rms_norm_eps", "attention.layer_norm_rms_epsilon"}, {"layer_norm_eps", "attention.layer_norm_epsilon"},
+                                 {"layernorm_epsilon", "attention.layer_norm_rms_epsilon"}})
+    if (const std::string eps = key(hf, name); metadata.has(eps) && metadata.number_or(eps, 0) > 1e-4)
+      faults["norm epsilon x10"] = [&, eps](MemorySource& s) { s.metadata().set(eps, metadata.number_or(eps, 0) * 10); };
+  const std::string gate = gguf ? "ffn_gate.weight" : "gate_proj", up = gguf ? "ffn_up.weight" : "up_proj";
+  const auto has_part = [&](const std::string& part) {
+    return std::ranges::any_of((*source)->tensors(), [&](const TensorInfo& t) { return t.name.find(part) != std::string::npos; });
   };
+  if (has_part(gate) && has_part("." + up) && !has_part("gate_up_proj"))
+    faults["activation on up instead of gate"] = [&](MemorySource& s) { s.swap_in_layers("." + gate, "." + up); };
   if (!gguf && metadata.string_or("rope_scaling.rope_type", "default") != "default")
     faults["no rope scaling"] = [](MemorySource& s) {
       Metadata plain(s.metadata().kind(), s.metadata().origin());
@@ -212,6 +225,7 @@ TEST_P(FidelityTest, PlantedFaultsShow) {
     plant(*copy);
     auto loaded = LoadedModel::open(copy);
     ASSERT_TRUE(loaded.ok()) << name << ": " << loaded.error().message;
+    (*loaded)->model->set_context(kPositions);
     EXPECT_GT(max_abs_diff(logits_of(*(*loaded)->model, golden.ids), golden.logits), 10 * kTolerance) << name;
   }
 }

@@ -1,9 +1,22 @@
-// Every model family: <name>.cpp in this folder defines <name>_arch().
+// Every model family: a file of this folder defines <name>_arch(), one family or a few close ones.
 #define SLUICE_MODEL_FAMILIES(family) \
   family(llama) \
   family(qwen2) \
   family(qwen3) \
+  family(qwen3moe) \
   family(mistral) \
+  family(ministral) \
+  family(ministral3) \
+  family(gemma) \
+  family(gemma2) \
+  family(gemma3) \
+  family(gpt_oss) \
+  family(deepseek) \
+  family(phi2) \
+  family(phi3) \
+  family(glm) \
+  family(glm4) \
+  family(chatglm) \
 
 #include "model/model.h"
 

@@ -1,6 +1,7 @@
 #include "model/layers/attention.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace sluice {
 namespace {
@@ -77,6 +78,11 @@ void Attention::project(const LayerPass& pass, const Norm& norm) {
     ops.rope(w.k, pass.rows.positions, r.inv_freq, r.magnitude, c.kv_heads, c.head_dim, r.rotary_dims(), r.style);
   }
   if (c.norm_after_rope) norm_qk();
+  const int64_t width = int64_t{c.heads} * c.head_dim;
+  for (int64_t r = 0; c.position_beta > 0 && r < n; ++r) {
+    const float at = std::floor((static_cast<float>(pass.rows.positions[static_cast<size_t>(r)]) + c.position_offset) / c.position_period);
+    if (at > 0) ops.scale(w.q + r * width, 1 + c.position_beta * std::log(1 + at), width);
+  }
 }
 
 KvLayerView Attention::with_rotation(KvLayerView kv) {

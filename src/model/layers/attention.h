@@ -33,6 +33,8 @@ struct AttentionConfig {
   Presence sinks = Presence::absent;        // a logit per head in the softmax's denominator (gpt-oss)
   float softcap = 0;                        // > 0: scores are softcap * tanh(score / softcap) (Gemma 2)
   std::vector<float> alibi;                 // [heads]: slopes, or empty (Press et al. 2022)
+  float position_beta = 0;                  // > 0: q is multiplied by 1 + beta * ln(1 + floor((position + offset) / period))
+  float position_period = 1, position_offset = 0;  // (Llama 4's temperature, Ministral 3)
   float clip_qkv = 0;                       // > 0: q, k and v are clamped to +- that (OLMo, MPT)
   bool gated = false;                       // the output is multiplied by sigmoid(gate(x)) (Qwen3-Next)
 };

@@ -7,8 +7,6 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kVocab{"vocab_size", "vocab_size"};
-constexpr ConfigKey kHeadDim{"head_dim", "attention.key_length"};
 constexpr ConfigKey kValueDim{"", "attention.value_length"};
 constexpr ConfigKey kRopeDim{"", "rope.dimension_count"};
 constexpr ConfigKey kTied{"tie_word_embeddings", ""};
@@ -63,8 +61,8 @@ Status check_neutral(const ConfigReader& config, std::span<const std::string_vie
 }
 
 // A GGUF need not state its vocabulary's size: the embedding table has it.
-Result<int64_t> read_vocab(const ConfigReader& config, const TensorSource& source) {
-  if (config.has(kVocab) || !config.is_gguf()) return config.integer(kVocab, 1, kMaxVocab);
+Result<int64_t> read_vocab(const ConfigReader& config, ConfigKey key, const TensorSource& source) {
+  if (config.has(key) || !config.is_gguf()) return config.integer(key, 1, kMaxVocab);
   const TensorInfo* embedding = source.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.rank != 2)
     return corrupt_data(
@@ -171,41 +169,43 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   if (heads % kv_heads != 0)
     return config.invalid(
         keys.heads, fmt::format("is {}; it must be a multiple of {}, {}", heads, config.name(keys.kv_heads), kv_heads));
-  int64_t head_dim = defaults.head_dim;
-  if (config.has(kHeadDim) || head_dim != 0) {
-    SLUICE_TRY(head_dim, config.integer_or(kHeadDim, head_dim, 2, kMaxHeadDim));
-  } else if (info.hidden % heads == 0) {
-    head_dim = info.hidden / heads;
-    config.note(kHeadDim, head_dim);
-  } else {
-    return config.invalid(keys.hidden, fmt::format("is {}; it must be a multiple of {}, {}, or {} must be given",
-                                                   info.hidden, config.name(keys.heads), heads, config.name(kHeadDim)));
-  }
-  const ConfigKey head_dim_key = config.has(kHeadDim) ? kHeadDim : keys.hidden;
-  if (head_dim % 2 != 0 || head_dim > kMaxHeadDim)
-    return config.invalid(head_dim_key, fmt::format("gives heads of {} values; they must be even, and at most {}",
-                                                    head_dim, kMaxHeadDim));
-  SLUICE_TRY_STATUS(config.only(kValueDim, head_dim));
-  config.note(kValueDim, head_dim);
   info.layers = static_cast<int>(layers);
   info.heads = static_cast<int>(heads);
-  info.kv_heads = static_cast<int>(kv_heads);
-  info.head_dim = static_cast<int>(head_dim);
-  SLUICE_TRY(info.vocab_size, read_vocab(config, source));
+  SLUICE_TRY(info.vocab_size, read_vocab(config, keys.vocab, source));
   SLUICE_TRY(const int64_t positions, config.integer(keys.positions, 1, kMaxPositions));
-
+  info.max_positions = std::min(positions, kMaxPositions);
   out.norm.kind = defaults.norm;
   SLUICE_TRY(const double eps, config.is_gguf() ? config.number(keys.norm_eps, 0.0, 1.0)
                                                 : config.number_or(keys.norm_eps, defaults.norm_eps, 0.0, 1.0));
   out.norm.eps = static_cast<float>(eps);
   if (defaults.norm == Norm::Kind::layer) out.norm.bias = Presence::required;
+  SLUICE_TRY(out.head, read_head(config, defaults.tied));
+  out.windows.assign(static_cast<size_t>(layers), 0);
+  if (defaults.own_attention) return out;
+  int64_t head_dim = defaults.head_dim;
+  if (config.has(keys.head_dim) || head_dim != 0) {
+    SLUICE_TRY(head_dim, config.integer_or(keys.head_dim, head_dim, 2, kMaxHeadDim));
+  } else if (info.hidden % heads == 0) {
+    head_dim = info.hidden / heads;
+    config.note(keys.head_dim, head_dim);
+  } else {
+    return config.invalid(keys.hidden, fmt::format("is {}; it must be a multiple of {}, {}, or {} must be given",
+                                                   info.hidden, config.name(keys.heads), heads, config.name(keys.head_dim)));
+  }
+  const ConfigKey head_dim_key = config.has(keys.head_dim) ? keys.head_dim : keys.hidden;
+  if (head_dim % 2 != 0 || head_dim > kMaxHeadDim)
+    return config.invalid(head_dim_key, fmt::format("gives heads of {} values; they must be even, and at most {}",
+                                                    head_dim, kMaxHeadDim));
+  SLUICE_TRY_STATUS(config.only(kValueDim, head_dim));
+  config.note(kValueDim, head_dim);
+  info.kv_heads = static_cast<int>(kv_heads);
+  info.head_dim = static_cast<int>(head_dim);
   SLUICE_TRY(double scale, config.number_or(kScale, 0.0, 0.0, 1e6));
   config.forget(kScale);
   if (scale != 0 && scale < 1e-6)
     return config.invalid(kScale, fmt::format("is {}; it must be from 1e-06 to 1e+06", scale));
   if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(head_dim));
   out.attention_scale = static_cast<float>(scale);
-  info.max_positions = std::min(positions, kMaxPositions);
   if (defaults.rope) {
     const bool partial = defaults.rotary_factor != 1 || std::ranges::find(defaults.computes, "partial_rotary_factor") != defaults.computes.end();
     int64_t rotary = head_dim;
@@ -221,14 +221,18 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
     if (rotary % 2 != 0 || (rotary != head_dim && !partial))
       return config.refused(config.is_gguf() ? kRopeDim : kRotaryFactor,
                             fmt::format("rotates {} of {} values; this model family rotates all of them", rotary, head_dim));
-    SLUICE_TRY(RopeConfig rope, read_rope(config, keys.theta, defaults.rope_theta, static_cast<int>(rotary), positions,
-                                          config.is_gguf() ? defaults.gguf.rope : defaults.hf_rope));
+    SLUICE_TRY(RopeConfig rope, read_rope(config, {.theta = keys.theta,
+                                                   .default_theta = defaults.rope_theta,
+                                                   .rotary_dims = static_cast<int>(rotary),
+                                                   .positions = positions,
+                                                   .style = config.is_gguf() ? defaults.gguf.rope : defaults.hf_rope,
+                                                   .truncate = defaults.yarn_truncate,
+                                                   .also = defaults.computes}));
     out.rope = std::make_shared<RopeConfig>(std::move(rope));
     info.max_positions = std::min(out.rope->max_positions, kMaxPositions);
   }
   SLUICE_TRY(out.windows, read_windows(config, info.layers, defaults));
   info.windowed = std::ranges::any_of(out.windows, [](int window) { return window > 0; });
-  SLUICE_TRY(out.head, read_head(config, defaults.tied));
   return out;
 }
 

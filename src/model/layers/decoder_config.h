@@ -44,6 +44,8 @@ struct DecoderKeys {
   ConfigKey positions{"max_position_embeddings", "context_length"};
   ConfigKey norm_eps{"rms_norm_eps", "attention.layer_norm_rms_epsilon"};
   ConfigKey theta{"rope_theta", "rope.freq_base"};
+  ConfigKey head_dim{"head_dim", "attention.key_length"};
+  ConfigKey vocab{"vocab_size", "vocab_size"};
 };
 
 /// What a family fixes, and what its settings are when a file leaves them out.
@@ -56,6 +58,8 @@ struct DecoderDefaults {
   bool rope = true;
   double rope_theta = 10000;
   RopeStyle hf_rope = RopeStyle::half;
+  bool yarn_truncate = true;
+  bool own_attention = false;  // the family reads its heads, rotation and windows itself
   double rotary_factor = 1;  // of a head's values; partial_rotary_factor says otherwise
   int64_t head_dim = 0;      // 0: hidden / heads
   int64_t kv_heads = 0;      // 0: as many as heads

@@ -19,16 +19,25 @@ void cut_segments(std::span<const AttendSegment> segments, int64_t first, int64_
   }
 }
 
-Status apply_rope_factors(Decoder& decoder, const Metadata& metadata) {
-  if (decoder.rope_factors == nullptr) return {};
-  std::vector<float>& inv_freq = decoder.config.rope->inv_freq;
-  for (size_t i = 0; i < inv_freq.size(); ++i) {
-    const float factor = decoder.rope_factors[i];
-    if (!(factor > 0 && std::isfinite(factor)))
-      return corrupt_data(fmt::format("{}: tensor rope_freqs.weight has {} at {}; factors must be finite and above 0", metadata.origin(),
-                                      factor, i));
-    inv_freq[i] /= factor;
+Status divide_by(const float* factors, std::string_view name, const Metadata& metadata, std::vector<float>& inv_freq) {
+  for (size_t i = 0; factors != nullptr && i < inv_freq.size(); ++i) {
+    if (!(factors[i] > 0 && std::isfinite(factors[i])))
+      return corrupt_data(fmt::format("{}: tensor {}.weight has {} at {}; factors must be finite and above 0", metadata.origin(), name,
+                                      factors[i], i));
+    inv_freq[i] /= factors[i];
   }
+  return {};
+}
+
+Status apply_rope_factors(Decoder& d, const Metadata& metadata) {
+  if (d.config.rope == nullptr) return {};
+  RopeConfig& rope = *d.config.rope;
+  SLUICE_TRY_STATUS(divide_by(d.rope_factors, "rope_freqs", metadata, rope.inv_freq));
+  if (d.short_factors == nullptr || d.long_factors == nullptr) return {};
+  rope.short_freq = rope.long_freq = rope.inv_freq;
+  SLUICE_TRY_STATUS(divide_by(d.short_factors, "rope_factors_short", metadata, rope.short_freq));
+  SLUICE_TRY_STATUS(divide_by(d.long_factors, "rope_factors_long", metadata, rope.long_freq));
+  rope.set_context(d.config.info.max_positions);
   return {};
 }
 
@@ -42,6 +51,10 @@ Result<TensorTable> Decoder::declare(const TensorSource& source) {
   embedding_norm.declare(table);
   if (config.rope != nullptr)
     table.vector("rope_freqs.weight", &rope_factors, config.rope->rotary_dims() / 2, Presence::if_present);
+  if (config.rope != nullptr) {
+    table.vector("rope_factors_short.weight", &short_factors, config.rope->rotary_dims() / 2, Presence::if_present);
+    table.vector("rope_factors_long.weight", &long_factors, config.rope->rotary_dims() / 2, Presence::if_present);
+  }
   for (size_t l = 0; l < layers.size(); ++l) {
     table.at_layer(static_cast<int>(l));
     layers[l].declare(table);
@@ -52,7 +65,7 @@ Result<TensorTable> Decoder::declare(const TensorSource& source) {
   table.vector("output.bias", &head_bias_values, info.vocab_size, head_bias);
   if (config.head == Presence::absent) table.ignore("output.weight");
   // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
-  SLUICE_TRY_STATUS(table.check(info.layers, info.arch));
+  SLUICE_TRY_STATUS(table.check(info.layers, info.arch, ignored_layers));
   config.info.parameters = table.parameters();
   return table;
 }
@@ -160,6 +173,12 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
     return;
   }
   if (!wanted.empty()) head(static_cast<int64_t>(wanted.size()), logits);
+}
+
+std::vector<std::span<const int64_t>> DecoderModel::expert_rows() const {
+  std::vector<std::span<const int64_t>> rows;
+  for (const DecoderLayer& layer : decoder_.layers) rows.push_back(layer.ffn ? layer.ffn->expert_rows() : std::span<const int64_t>());
+  return rows;
 }
 
 void DecoderModel::rotate_keys(int layer, std::span<const int32_t> by, float* keys) const {

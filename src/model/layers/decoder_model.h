@@ -30,10 +30,11 @@ struct Decoder {
   Presence head_bias = Presence::absent;
   float logit_scale = 1;    // of the head's products
   float logit_softcap = 0;  // > 0: cap * tanh(logit / cap), after the scale
+  int ignored_layers = 0;   // past the last, which a file may hold for other uses (multi-token prediction)
 
   // The weights of these.
   TensorView embedding, positions;  // no data: the embedding is the head, which is tied to it
-  const float *rope_factors = nullptr, *head_bias_values = nullptr;
+  const float *rope_factors = nullptr, *short_factors = nullptr, *long_factors = nullptr, *head_bias_values = nullptr;
   PackedMatrix head;
 
   /// All of its tensors, checked against the file.
@@ -47,6 +48,10 @@ class DecoderModel : public Model {
   const ModelInfo& info() const override { return decoder_.config.info; }
   const KvSpec& kv() const override { return kv_; }
   void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) override;
+  void set_context(int64_t tokens) override {
+    if (decoder_.config.rope != nullptr) decoder_.config.rope->set_context(tokens);
+  }
+  std::vector<std::span<const int64_t>> expert_rows() const override;
   void rotate_keys(int layer, std::span<const int32_t> by, float* keys) const override;
 
  private:

@@ -8,7 +8,8 @@ Result<Workspace> Workspace::allocate(int64_t hidden, const WorkspaceWidths& wid
   Workspace w;
   w.rows = rows;
   const std::pair<float**, int64_t> parts[] = {{&w.x, hidden},   {&w.y, hidden},   {&w.q, widths.q},
-                                               {&w.k, widths.k}, {&w.v, widths.v}, {&w.attended, widths.attended}};
+                                               {&w.k, widths.k}, {&w.v, widths.v}, {&w.attended, widths.attended},
+                                               {&w.extra, widths.extra}};
   const auto padded = [](int64_t floats) { return (floats + 15) / 16 * 16; };  // every part begins on a cache line
   int64_t floats = 0;
   for (const auto& [at, width] : parts) floats += padded(width * rows);

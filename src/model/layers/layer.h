@@ -19,9 +19,10 @@ namespace sluice {
 
 /// Floats per row that mixers keep in the workspace; layers share them.
 struct WorkspaceWidths {
-  int64_t q = 0, k = 0, v = 0, attended = 0;
+  int64_t q = 0, k = 0, v = 0, attended = 0, extra = 0;
   WorkspaceWidths max(const WorkspaceWidths& other) const {
-    return {std::max(q, other.q), std::max(k, other.k), std::max(v, other.v), std::max(attended, other.attended)};
+    return {std::max(q, other.q), std::max(k, other.k), std::max(v, other.v), std::max(attended, other.attended),
+            std::max(extra, other.extra)};
   }
 };
 
@@ -32,7 +33,7 @@ struct Workspace {
   int64_t rows = 0;
   float* x = nullptr;  // [rows, hidden]: the residual stream
   float* y = nullptr;  // same: what a part adds, where it does not go straight to x
-  float *q = nullptr, *k = nullptr, *v = nullptr, *attended = nullptr;  // [rows, widths]
+  float *q = nullptr, *k = nullptr, *v = nullptr, *attended = nullptr, *extra = nullptr;  // [rows, widths]
   Buffer memory;
 };
 
@@ -78,6 +79,8 @@ struct FeedForward {
   virtual Status prepare(WeightStore&) { return {}; }
   /// y[rows, hidden] (+)= f(norm(x)).
   virtual void apply(const Ops& ops, const float* x, int64_t rows, const Norm& norm, float* y, bool adds) = 0;
+  /// Of a mixture: how many rows each expert has computed since the start.
+  virtual std::span<const int64_t> expert_rows() const { return {}; }
 };
 
 /// A norm of a family: what it divides by, and which tensors it has.

@@ -29,10 +29,16 @@ struct PlainDecoder {
   float residual_scale = 1;
   /// Called with each layer's parts as they are about to be built.
   std::function<void(int layer, AttentionConfig&, MlpConfig&)> each;
-  /// Makes a layer's feed-forward part of another kind; null: an MLP.
+  /// Makes a layer's mixer of another kind, or its feed-forward part; null: attention, and an MLP.
+  std::function<std::unique_ptr<Mixer>(int layer)> mixer;
   std::function<std::unique_ptr<FeedForward>(int layer)> ffn;
 
   Decoder build() const;
 };
+
+/// q, k and v are rows of one tensor there, in this order.
+void fuse_qkv(std::map<std::string, Place, std::less<>>& places, const std::string& name, const AttentionConfig& attention);
+/// Gate and up are.
+void fuse_gate_up(std::map<std::string, Place, std::less<>>& places, const std::string& name, int64_t ffn);
 
 }  // namespace sluice

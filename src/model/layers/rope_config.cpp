@@ -24,6 +24,10 @@ constexpr ConfigKey kAttentionFactor{"rope_scaling.attention_factor", ""};
 constexpr ConfigKey kMscale{"rope_scaling.mscale", ""};
 constexpr ConfigKey kMscaleAllDim{"rope_scaling.mscale_all_dim", ""};
 constexpr ConfigKey kTruncate{"rope_scaling.truncate", ""};
+constexpr ConfigKey kLogMultiplier{"", "rope.scaling.yarn_log_multiplier"};
+constexpr ConfigKey kShortFactor{"rope_scaling.short_factor", ""};
+constexpr ConfigKey kLongFactor{"rope_scaling.long_factor", ""};
+constexpr ConfigKey kOuterOriginal{"original_max_position_embeddings", ""};
 // llama.cpp's multiplier on top of the magnitude that the factor gives.
 constexpr ConfigKey kGgufAttnFactor{"", "rope.scaling.attn_factor"};
 constexpr ConfigKey kGgufYarnAttnFactor{"", "rope.scaling.yarn_attn_factor"};
@@ -44,7 +48,7 @@ std::vector<float> plain_frequencies(double theta, int head_dim) {
 }
 
 // Keys that a type does not read could only be ignored; they are refused instead.
-Status check_keys(const ConfigReader& config, std::string_view type, std::initializer_list<ConfigKey> known) {
+Status check_keys(const ConfigReader& config, const RopeReading& reading, std::string_view type, std::initializer_list<ConfigKey> known) {
   if (config.is_gguf()) return {};
   static constexpr std::string_view kPrefix = "rope_scaling.";
   static constexpr std::string_view kHarmless[] = {"rope_type", "type", "rope_theta", "partial_rotary_factor",
@@ -54,6 +58,7 @@ Status check_keys(const ConfigReader& config, std::string_view type, std::initia
     const std::string_view name = std::string_view(key).substr(kPrefix.size());
     if (std::find(std::begin(kHarmless), std::end(kHarmless), name) != std::end(kHarmless)) continue;
     if (std::any_of(known.begin(), known.end(), [&](ConfigKey k) { return k.hf == key; })) continue;
+    if (std::ranges::find(reading.also, key) != reading.also.end()) continue;
     return config.refused({key, ""}, fmt::format("is not known for rope type \"{}\"", type));
   }
   return {};
@@ -95,9 +100,41 @@ Status scale_llama3(const ConfigReader& config, RopeConfig& rope) {
   return {};
 }
 
+// What pairs are divided by, of both lists, each of a file's own.
+void divide_pairs(RopeConfig& rope, const std::vector<double>& within, const std::vector<double>& beyond) {
+  const std::vector<float> plain = rope.inv_freq;
+  const auto divided = [&](const std::vector<double>& by) {
+    std::vector<float> out = plain;
+    for (size_t i = 0; i < out.size(); ++i) out[i] = 1.0f / (static_cast<float>(by[i]) * (1.0f / plain[i]));
+    return out;
+  };
+  rope.short_freq = divided(within);
+  rope.long_freq = divided(beyond);
+  rope.set_context(rope.max_positions);
+}
+
+Status scale_longrope(const ConfigReader& config, RopeConfig& rope) {
+  const auto trained = static_cast<double>(rope.settings.trained_positions);
+  SLUICE_TRY(const double outer, config.number_or(kOuterOriginal, trained, 1.0, kMaxPositions));
+  SLUICE_TRY(rope.settings.original_positions, config.number_or(kOriginal, outer, 1.0, kMaxPositions));
+  const double original = rope.settings.original_positions;
+  SLUICE_TRY(const double factor, config.number_or(kFactor, trained / original, 1e-6, kMaxFactor));
+  double magnitude = factor <= 1 ? 1.0 : std::sqrt(1 + std::log(factor) / std::log(original));
+  if (config.has(kAttentionFactor)) {
+    SLUICE_TRY(magnitude, config.number(kAttentionFactor, 1e-6, kMaxFactor));
+  }
+  rope.magnitude = static_cast<float>(magnitude);
+  rope.settings.magnitude = magnitude;
+  SLUICE_TRY(const std::vector<double> within, config.numbers(kShortFactor, rope.inv_freq.size(), 1e-6, kMaxFactor));
+  SLUICE_TRY(const std::vector<double> beyond, config.numbers(kLongFactor, rope.inv_freq.size(), 1e-6, kMaxFactor));
+  divide_pairs(rope, within, beyond);
+  return {};
+}
+
 double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
 
-Result<double> yarn_magnitude(const ConfigReader& config, double factor) {
+Result<double> yarn_magnitude(const ConfigReader& config, double factor, bool scores_scaled) {
+  if (config.is_gguf() && scores_scaled) return 1.0;
   if (config.is_gguf()) {
     SLUICE_TRY(const double a, config.number_or(kGgufAttnFactor, 1.0, 1e-6, kMaxFactor));
     SLUICE_TRY(const double b, config.number_or(kGgufYarnAttnFactor, 1.0, 1e-6, kMaxFactor));
@@ -110,18 +147,26 @@ Result<double> yarn_magnitude(const ConfigReader& config, double factor) {
   return yarn_mscale(factor, 1.0);
 }
 
-Status scale_yarn(const ConfigReader& config, int head_dim, RopeConfig& rope) {
+Status scale_yarn(const ConfigReader& config, const RopeReading& reading, RopeConfig& rope) {
+  const int head_dim = reading.rotary_dims;
   const double theta = rope.settings.theta;
   const int64_t trained_positions = rope.settings.trained_positions;
   SLUICE_TRY_STATUS(config.only({"", "rope.scaling.yarn_ext_factor"}, 1.0));
-  SLUICE_TRY_STATUS(config.only({"", "rope.scaling.yarn_log_multiplier"}, 0.0));
+  if (!reading.scores_scaled) {
+    SLUICE_TRY_STATUS(config.only(kLogMultiplier, 0.0));
+  } else if (config.is_gguf()) {  // which keeps a tenth of it
+    SLUICE_TRY(const double tenth, config.number_or(kLogMultiplier, 0.0, 0.0, kMaxFactor));
+    rope.settings.mscale_all_dim = 10 * tenth;
+  } else {
+    SLUICE_TRY(rope.settings.mscale_all_dim, config.number_or(kMscaleAllDim, 0.0, 0.0, kMaxFactor));
+  }
   SLUICE_TRY(const double factor, config.number(kFactor, 1.0, kMaxFactor));
   SLUICE_TRY(const double original,
              config.number_or(kOriginal, static_cast<double>(trained_positions), 1.0, kMaxPositions));
   SLUICE_TRY(const double beta_fast, config.number_or(kBetaFast, 32.0, 1e-6, kMaxFactor));
   SLUICE_TRY(const double beta_slow, config.number_or(kBetaSlow, 1.0, 1e-6, kMaxFactor));
-  SLUICE_TRY(const bool truncate, config.boolean_or(kTruncate, true));
-  SLUICE_TRY(const double magnitude, yarn_magnitude(config, factor));
+  SLUICE_TRY(const bool truncate, config.boolean_or(kTruncate, reading.truncate));
+  SLUICE_TRY(const double magnitude, yarn_magnitude(config, factor, reading.scores_scaled));
   // The pair that turns `rotations` times over the original context.
   const auto pair_of = [&](double rotations) {
     return head_dim * std::log(original / (rotations * 2 * std::numbers::pi)) / (2 * std::log(theta));
@@ -156,10 +201,14 @@ RopeConfig plain_rope(double theta, int rotary_dims, int64_t positions, RopeStyl
   return rope;
 }
 
-Result<RopeConfig> read_rope(const ConfigReader& config, ConfigKey theta_key, double default_theta, int head_dim,
-                             int64_t trained_positions, RopeStyle style) {
-  SLUICE_TRY(const double theta, config.number_or(theta_key, default_theta, 1.0 + 1e-6, 1e12));
-  RopeConfig rope = plain_rope(theta, head_dim, trained_positions, style);
+void RopeConfig::set_context(int64_t tokens) {
+  if (!short_freq.empty()) inv_freq = static_cast<double>(tokens) > settings.original_positions ? long_freq : short_freq;
+}
+
+Result<RopeConfig> read_rope(const ConfigReader& config, const RopeReading& reading) {
+  const int64_t trained_positions = reading.positions;
+  SLUICE_TRY(const double theta, config.number_or(reading.theta, reading.default_theta, 1.0 + 1e-6, 1e12));
+  RopeConfig rope = plain_rope(theta, reading.rotary_dims, trained_positions, reading.style);
 
   // GGUF files that only carry a factor mean linear; "type" is the older spelling in config.json.
   SLUICE_TRY(const std::string old_type, config.string_or(kOldType, config.is_gguf() ? "linear" : "default"));
@@ -168,29 +217,32 @@ Result<RopeConfig> read_rope(const ConfigReader& config, ConfigKey theta_key, do
   if (type == "none") rope.settings.type.assign("default");
 
   if (type == "default" || type == "none") {
-    SLUICE_TRY_STATUS(check_keys(config, type, {}));
+    SLUICE_TRY_STATUS(check_keys(config, reading, type, {}));
   } else if (type == "linear") {
-    SLUICE_TRY_STATUS(check_keys(config, type, {kFactor}));
+    SLUICE_TRY_STATUS(check_keys(config, reading, type, {kFactor}));
     SLUICE_TRY_STATUS(scale_linear(config, rope));
   } else if (type == "dynamic" && !config.is_gguf()) {
-    SLUICE_TRY_STATUS(check_keys(config, type, {kFactor, kOriginal}));
+    SLUICE_TRY_STATUS(check_keys(config, reading, type, {kFactor, kOriginal}));
     SLUICE_TRY(const int64_t original,
                config.integer_or(kOriginal, trained_positions, 1, static_cast<int64_t>(kMaxPositions)));
     rope.max_positions = std::min(trained_positions, original);
     log_info("{}: rope type \"dynamic\" is exact up to the trained context; it is limited to {} positions",
              config.metadata().origin(), rope.max_positions);
   } else if (type == "llama3" && !config.is_gguf()) {
-    SLUICE_TRY_STATUS(check_keys(config, type, {kFactor, kLowFreq, kHighFreq, kOriginal}));
+    SLUICE_TRY_STATUS(check_keys(config, reading, type, {kFactor, kLowFreq, kHighFreq, kOriginal}));
     SLUICE_TRY_STATUS(scale_llama3(config, rope));
   } else if (type == "yarn") {
     SLUICE_TRY_STATUS(check_keys(
-        config, type, {kFactor, kOriginal, kBetaFast, kBetaSlow, kAttentionFactor, kMscale, kMscaleAllDim, kTruncate}));
-    SLUICE_TRY_STATUS(scale_yarn(config, head_dim, rope));
+        config, reading, type, {kFactor, kOriginal, kBetaFast, kBetaSlow, kAttentionFactor, kMscale, kMscaleAllDim, kTruncate}));
+    SLUICE_TRY_STATUS(scale_yarn(config, reading, rope));
+  } else if ((type == "longrope" || type == "su") && !config.is_gguf()) {
+    SLUICE_TRY_STATUS(check_keys(config, reading, type, {kFactor, kOriginal, kShortFactor, kLongFactor, kAttentionFactor}));
+    SLUICE_TRY_STATUS(scale_longrope(config, rope));
   } else {
     const ConfigKey at = config.has(kType) || config.is_gguf() ? kType : kOldType;
     return config.refused(
         at, fmt::format("is \"{}\"; known are {}", type.substr(0, 100),
-                        config.is_gguf() ? "none, linear, yarn" : "default, linear, dynamic, llama3, yarn"));
+                        config.is_gguf() ? "none, linear, yarn" : "default, linear, dynamic, llama3, yarn, longrope"));
   }
   return rope;
 }

@@ -2,7 +2,9 @@
 // Rotary position embedding (Su et al. 2021, "RoFormer") and the ways to stretch it to longer contexts.
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/ops.h"
@@ -22,6 +24,7 @@ struct RopeSettings {
   double beta_fast = 0, beta_slow = 0;  // yarn
   double magnitude = 1;                 // yarn: as a multiple of its own 0.1 ln(factor) + 1
   bool truncate = true;                 // yarn: the ramp begins and ends at whole pairs
+  double mscale_all_dim = 0;            // yarn, where scores are scaled: by the square of 0.1 mscale_all_dim ln(factor) + 1
 };
 
 struct RopeConfig {
@@ -30,7 +33,11 @@ struct RopeConfig {
   RopeStyle style = RopeStyle::half;
   int64_t max_positions = 0;  // the context after scaling
   RopeSettings settings;
+  // longrope: the frequencies within the original context and beyond it, of which inv_freq are one.
+  std::vector<float> short_freq, long_freq;
 
+  /// Takes the frequencies for sequences of at most so many tokens.
+  void set_context(int64_t tokens);
   int rotary_dims() const { return static_cast<int>(2 * inv_freq.size()); }
 };
 
@@ -42,10 +49,20 @@ struct RopeConfig {
 ///    frequencies would depend on the final length, and cached keys would be wrong;
 ///  - llama3: long wavelengths divided by a factor, short ones kept, a ramp between (Llama 3.1);
 ///  - yarn: a ramp by rotations over the trained context, and a magnitude (Peng et al. 2023, "YaRN").
-/// Any other type, and any key of the scaling that is not known, is an error. `trained_positions` is the file's own
-/// context length; `rotary_dims`, even, is how many values of a head are rotated.
-Result<RopeConfig> read_rope(const ConfigReader& config, ConfigKey theta, double default_theta, int rotary_dims,
-                             int64_t trained_positions, RopeStyle style);
+///  - longrope: each pair by a factor of its own, of which there are two lists, for contexts within the original one and beyond
+///    (Ding et al. 2024, "LongRoPE").
+/// Any other type, and any key of the scaling that is not known, is an error.
+struct RopeReading {
+  ConfigKey theta{"rope_theta", "rope.freq_base"};
+  double default_theta = 10000;
+  int rotary_dims = 0;        // of a head, even
+  int64_t positions = 0;      // the file's own context length
+  RopeStyle style = RopeStyle::half;
+  bool truncate = true;       // yarn: where the file does not say (truncate)
+  bool scores_scaled = false; // yarn: the family scales scores by mscale_all_dim, and cos and sin by what is left (DeepSeek)
+  std::span<const std::string_view> also = {};  // keys of the scaling that the family reads
+};
+Result<RopeConfig> read_rope(const ConfigReader& config, const RopeReading& reading);
 
 /// The rotation without any scaling.
 RopeConfig plain_rope(double theta, int rotary_dims, int64_t positions, RopeStyle style);

@@ -98,17 +98,23 @@ WeightPiece TensorTable::resolve(std::string_view key, const Shape& shape, bool 
     place->name = add_prefix_ + place->name;
   }
   WeightPiece piece;
-  const bool stacked = expert >= 0 && place->name.find("{e}") == std::string::npos;
+  const bool stacked = expert >= 0 && place->per_expert == 0 && place->name.find("{e}") == std::string::npos;
   piece.name = filled(filled(place->name, "{}", layer_), "{e}", expert);
   piece.rows = place->rows;
   piece.of_stack = stacked ? expert : 0;
   piece.transposed = place->transposed;
+  piece.first_column = place->first_column;
+  if (place->per_expert != 0) (place->transposed ? piece.first_column : piece.rows.first) += expert * place->per_expert;
   piece.plus = place->plus;
   const int64_t rows = place->of_rows != 0 ? place->of_rows : shape[0];
-  if (shape.rank == 1)
-    piece.shape = stacked ? Shape{experts, rows} : Shape{rows};
-  else if (place->transposed)
-    piece.shape = stacked ? Shape{experts, shape[1], rows} : Shape{shape[1], rows};
+  if (shape.rank == 1 && experts > 0)  // of each: the map goes over them all
+    piece.shape = {experts, place->of_rows != 0 ? place->of_rows : shape[0] / experts};
+  else if (shape.rank == 1)
+    piece.shape = {rows};
+  else if (place->transposed) {
+    const int64_t columns = place->of_columns != 0 ? place->of_columns : shape[1];
+    piece.shape = stacked ? Shape{experts, columns, rows} : Shape{columns, rows};
+  }
   else
     piece.shape = stacked ? Shape{experts, rows, shape[1]} : Shape{rows, shape[1]};
   return piece;
@@ -137,14 +143,12 @@ void TensorTable::vector(std::string_view key, const float** to, int64_t n, Pres
 void TensorTable::table(std::string_view key, TensorView* to, int64_t rows, int64_t k, Presence presence) {
   declare(to, key, {rows, k}, presence, {}, -1, 0);
 }
-void TensorTable::experts(std::string_view key, Experts* to, int count, int64_t n, int64_t k, std::string_view role) {
+void TensorTable::experts(std::string_view key, ExpertMatrices* to, int count, int64_t n, int64_t k, std::string_view role) {
   to->resize(static_cast<size_t>(count));
   for (int e = 0; e < count; ++e) declare(&(*to)[static_cast<size_t>(e)], key, {n, k}, Presence::required, role, e, count);
 }
-void TensorTable::expert_vectors(std::string_view key, std::vector<const float*>* to, int count, int64_t n, Presence presence) {
-  if (presence == Presence::absent) return;
-  to->resize(static_cast<size_t>(count));
-  for (int e = 0; e < count; ++e) declare(&(*to)[static_cast<size_t>(e)], key, {n}, presence, {}, e, count);
+void TensorTable::expert_vectors(std::string_view key, const float** to, int count, int64_t n, Presence presence) {
+  declare(to, key, {count * n}, presence, {}, -1, count);
 }
 void TensorTable::ignore(std::string_view key) {
   const WeightPiece piece = resolve(key, {1}, gguf_, -1, 0);
@@ -171,7 +175,7 @@ std::vector<const TensorInfo*> TensorTable::unread() const {
   return out;
 }
 
-Status TensorTable::check(int layers, std::string_view family) {
+Status TensorTable::check(int layers, std::string_view family, int ignored) {
   // An optional row counts when any layer has it, and is then required in all.
   std::set<std::string, std::less<>> there;
   for (const TableRow& row : rows_)
@@ -197,7 +201,7 @@ Status TensorTable::check(int layers, std::string_view family) {
   // A file with more layers than its configuration counts would run as a model cut short.
   for (const TensorInfo& info : source_->tensors()) {
     int64_t layer = 0;
-    if (in_a_layer(info.name, &layer) && layer >= layers)
+    if (in_a_layer(info.name, &layer) && layer >= layers + ignored)
       return corrupt_data(fmt::format("{}: tensor {} is of layer {}, but {} is {}, so that the last is {}",
                                       source_->files()[info.file_index], info.name, layer,
                                       gguf_ ? metadata.architecture() + ".block_count" : "num_hidden_layers", layers, layers - 1));
@@ -207,7 +211,7 @@ Status TensorTable::check(int layers, std::string_view family) {
   // nothing that is computed here, and is only reported.
   for (const TensorInfo* info : unread()) {
     int64_t layer = 0;
-    if (in_a_layer(info->name, &layer))
+    if (in_a_layer(info->name, &layer) && layer < layers)
       return unsupported(fmt::format("{}: tensor {} stands in a layer, but the {} family has no such tensor: without it "
                                      "the layer would compute something else",
                                      source_->files()[info->file_index], info->name, family));

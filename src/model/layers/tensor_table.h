@@ -27,7 +27,10 @@ struct Place {
   RowMap rows;
   int64_t of_rows = 0;      // the tensor's; 0: as many as the weight's
   bool transposed = false;  // it holds [columns, rows]
+  int64_t first_column = 0; // of a transposed one: which of its rows column 0 is
+  int64_t of_columns = 0;   // and how many it has; 0: as many as the weight has columns
   float plus = 0;           // of vectors: what is added to every value
+  int64_t per_expert = 0;   // experts follow each other by so many rows of one tensor of two dimensions
 };
 
 /// Names of a family's tensors. Keys are GGUF's names without "blk.N.": "attn_q.weight", or "attn_q" for its weight and bias
@@ -44,7 +47,7 @@ struct TensorNames {
 /// The names that Llama's checkpoints have and most others took over.
 TensorNames llama_names();
 
-using Experts = std::vector<PackedMatrix>;
+using ExpertMatrices = std::vector<PackedMatrix>;
 /// Where a loaded weight goes. Matrices and tables may have any weight type, vectors are held as float32.
 using Destination = std::variant<PackedMatrix*, const float**, TensorView*>;
 
@@ -70,14 +73,16 @@ class TensorTable {
   void vector(std::string_view key, const float** to, int64_t n, Presence presence = Presence::required);
   void table(std::string_view key, TensorView* to, int64_t rows, int64_t k, Presence presence = Presence::required);
   /// One matrix, or vector, of each expert; `to` is made that long.
-  void experts(std::string_view key, Experts* to, int count, int64_t n, int64_t k, std::string_view role);
-  void expert_vectors(std::string_view key, std::vector<const float*>* to, int count, int64_t n, Presence presence = Presence::required);
+  void experts(std::string_view key, ExpertMatrices* to, int count, int64_t n, int64_t k, std::string_view role);
+  /// [count, n] in one piece.
+  void expert_vectors(std::string_view key, const float** to, int count, int64_t n, Presence presence = Presence::required);
   /// A tensor of layers that is known and changes nothing that is computed.
   void ignore(std::string_view key);
 
   /// Decides what is optional, and fails when a tensor is missing or has another shape, when the file holds a layer past
   /// `layers`, and when it holds a tensor within a layer that nobody declared. Call once, after all declarations.
-  Status check(int layers, std::string_view family);
+  /// Tensors of layers [layers, layers + ignored) may be there, and are not read.
+  Status check(int layers, std::string_view family, int ignored = 0);
   /// Whether the file has it, in any layer; after check().
   bool has(std::string_view key) const;
   std::span<const TableRow> rows() const { return rows_; }

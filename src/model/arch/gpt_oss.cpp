@@ -1,0 +1,76 @@
+// gpt-oss: every second layer has a window; each head has a sink, a logit that only the softmax's denominator sees; all layers are
+// mixtures of experts with biases and a clamped gate, chosen by the softmax of the chosen logits.
+// OpenAI 2025, "gpt-oss-120b & gpt-oss-20b model card".
+
+#include "model/layers/moe.h"
+#include "model/layers/plain_decoder.h"
+
+namespace sluice {
+namespace {
+
+constexpr ConfigKey kExperts{"num_local_experts", "expert_count"};
+constexpr ConfigKey kTopK{"num_experts_per_tok", "expert_used_count"};
+constexpr ConfigKey kExpertFfn{"", "expert_feed_forward_length"};
+constexpr ConfigKey kAlpha{"swiglu_alpha", ""};
+constexpr ConfigKey kLimit{"swiglu_limit", ""};
+
+// Gate and up stand in one tensor, row by row in turn. Where they are not quantized it holds columns; in four bits, rows.
+void name_tensors(TensorNames& names, int64_t ffn, bool columns) {
+  const auto expert = [&](std::string_view name, RowMap rows, int64_t of_rows) {
+    return Place{.name = fmt::format("model.layers.{{}}.mlp.experts.{}", name), .rows = rows, .of_rows = of_rows, .transposed = columns};
+  };
+  const RowMap even{0, 1, 2}, odd{1, 1, 2};
+  names.hf("ffn_gate_inp", {"model.layers.{}.mlp.router"})
+      .hf("attn_sinks.weight", {"model.layers.{}.self_attn.sinks"})
+      .hf("ffn_gate_exps.weight", expert("gate_up_proj", even, 2 * ffn))
+      .hf("ffn_up_exps.weight", expert("gate_up_proj", odd, 2 * ffn))
+      .hf("ffn_down_exps.weight", expert("down_proj", {}, 0))
+      .hf("ffn_gate_exps.bias", expert("gate_up_proj_bias", even, 2 * ffn))
+      .hf("ffn_up_exps.bias", expert("gate_up_proj_bias", odd, 2 * ffn))
+      .hf("ffn_down_exps.bias", expert("down_proj_bias", {}, 0));
+  names.gguf["ffn_norm"] = {"post_attention_norm"};
+}
+
+Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
+                                                {.name = "gpt-oss",
+                                                 .gguf = {.arch = "gpt-oss", .one_window = false},
+                                                 .norm_eps = 1e-5,
+                                                 .rope_theta = 150000,
+                                                 .yarn_truncate = !config.is_gguf(),
+                                                 .head_dim = 64,
+                                                 .window = WindowRule::by_type,
+                                                 .sliding_window = 128,
+                                                 .window_period = 2,
+                                                 .window_full = 1,
+                                                 .computes = {"num_local_experts", "gguf.expert_count"}}));
+  SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias", true));
+  d.attention.output_bias = d.attention.qkv_bias;
+  d.attention.sinks = Presence::required;
+  MoeConfig moe;
+  moe.hidden = d.config.info.hidden;
+  moe.ffn = d.config.info.ffn;
+  if (config.is_gguf()) {
+    SLUICE_TRY(moe.ffn, config.integer(kExpertFfn, 1, kMaxWidth));
+  } else {
+    config.note(kExpertFfn, moe.ffn);
+  }
+  SLUICE_TRY(const int64_t experts, config.integer(kExperts, 1, 1 << 14));
+  SLUICE_TRY(const int64_t top_k, config.integer(kTopK, 1, experts));
+  moe.routing = {.experts = static_cast<int>(experts), .top_k = static_cast<int>(top_k), .score = Routing::Score::topk_softmax};
+  moe.router_bias = moe.expert_bias = Presence::required;
+  moe.act = Activation::swiglu_oai;
+  SLUICE_TRY(const double alpha, config.number_or(kAlpha, 1.702, 0.0, 1e6));
+  SLUICE_TRY(const double limit, config.number_or(kLimit, 7.0, 1e-6, 1e6));
+  moe.swiglu = {static_cast<float>(alpha), static_cast<float>(limit)};
+  d.ffn = [=](int) { return std::make_unique<MoeLayer>(moe); };
+  const TensorInfo* down = source.find("model.layers.0.mlp.experts.down_proj");
+  name_tensors(d.names, moe.ffn, down == nullptr || dtype_info(down->dtype).block_elems == 1);
+  return d.build();
+}
+
+}  // namespace
+
+ModelArch gpt_oss_arch() { return decoder_arch<describe>("gpt-oss", {"GptOssForCausalLM"}, {"gpt-oss"}); }
+
+}  // namespace sluice
