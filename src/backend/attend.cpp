@@ -67,8 +67,12 @@ struct Attention {
     t.rows = b.rows;
     t.group = group();
     t.head_dim = kv.head_dim;
+    t.v_dim = args.value_dim();
+    t.end = args.causal ? 0 : int64_t{s.first_pos} + s.rows;
     t.window = args.window;
     t.scale = args.scale;
+    t.softcap = args.softcap;
+    t.slopes = args.slopes != nullptr ? args.slopes + b.kv_head * group() : nullptr;
     t.kv_type = kv.format->type;
     t.row_bytes = static_cast<int>(kv.format->row_bytes(kv.head_dim));
     t.side_bytes = kv.format->side_bytes;
@@ -83,13 +87,13 @@ struct Attention {
 
   void finish(const AttendBlock& b, const AttendPart& part) const {
     const AttendSegment& s = args.segments[static_cast<size_t>(b.segment)];
-    const int64_t dim = args.kv.head_dim;
+    const int dim = args.value_dim();
     for (int row = 0; row < b.rows; ++row)
-      for (int head = 0; head < group(); ++head) {
-        const int64_t n = static_cast<int64_t>(row) * group() + head;
-        const int64_t to =
-            (s.first_row + b.first_row + row) * static_cast<int64_t>(args.heads) + b.kv_head * group() + head;
-        ops.attend_finish(part.o + n * padded_dim(args.kv.head_dim), part.l[n], args.kv.head_dim, args.out + to * dim);
+      for (int i = 0; i < group(); ++i) {
+        const int64_t n = static_cast<int64_t>(row) * group() + i, head = b.kv_head * group() + i;
+        const int64_t to = (s.first_row + b.first_row + row) * static_cast<int64_t>(args.heads) + head;
+        ops.attend_finish(part.o + n * padded_dim(args.kv.head_dim), part.m[n], part.l[n],
+                          args.sinks != nullptr ? args.sinks + head : nullptr, dim, args.out + to * dim);
       }
   }
 
@@ -193,6 +197,9 @@ void Ops::attend(const AttendArgs& args) const {
         args.kv.kv_heads);
   CHECK(args.kv.head_dim <= kMostHeadDim, "heads of {} values; the most are {}", args.kv.head_dim, kMostHeadDim);
   CHECK(args.kv.head_dim > 0 && args.kv.block_tokens > 0 && args.scale > 0);
+  CHECK(args.v_dim >= 0 && args.v_dim <= args.kv.head_dim, "values of {} dims in rows of {}", args.v_dim, args.kv.head_dim);
+  CHECK(args.kv.format->block == nullptr || (args.causal && !args.kv.one_row()),
+        "{} keeps keys apart from values, and blocks open for those who see them last", args.kv.format->name);
   for (const AttendSegment& s : args.segments)
     CHECK(args.kv.pair == nullptr || s.first_pos % args.kv.block_tokens + s.rows <= args.kv.block_tokens,
           "rows {} to {} in one pass: the layer above has not sealed a block of {} that the later ones read", s.first_pos,
@@ -223,6 +230,7 @@ void Ops::attend(const AttendArgs& args) const {
 void Ops::write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const {
   const OpTimer timer(meter_, [&] { return write_kv_work(static_cast<int64_t>(slots.size()), kv); });
   const KvFormat& format = *kv.format;
+  CHECK(format.block == nullptr || !kv.one_row(), "{} keeps keys apart from values", format.name);
   if (format.block != nullptr) return write_kv_blocks(k, v, slots, kv, *table_.row, pool_);
   KvEncodeFn* const own = table_.row->kv_encode[static_cast<size_t>(format.type)];
   KvEncodeFn* const encode = own != nullptr ? own : format.encode;
@@ -237,7 +245,7 @@ void Ops::write_kv(const float* k, const float* v, std::span<const int64_t> slot
       const size_t row_at = tile + static_cast<size_t>(offset) * row_bytes,
                    side_at = tile + side_offset + static_cast<size_t>(offset * format.side_bytes);
       encode(k + from, kv.head_dim, kv.k + row_at, kv.k + side_at);
-      encode(v + from, kv.head_dim, kv.v + row_at, kv.v + side_at);
+      if (!kv.one_row()) encode(v + from, kv.head_dim, kv.v + row_at, kv.v + side_at);
     }
   };
   constexpr int64_t kRowsPerTask = 32;

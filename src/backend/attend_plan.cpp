@@ -62,8 +62,8 @@ void add_blocks(const AttendArgs& args, int segment, int queries, AttendPlan& pl
     if (args.kv.format->block != nullptr)  // rows of different blocks read different ones open
       b.rows = std::min(b.rows, args.kv.block_tokens - (s.first_pos + row) % args.kv.block_tokens);
     const int64_t first = s.first_pos + row, last = first + b.rows - 1;
-    b.tile_begin = (args.window > 0 ? std::max<int64_t>(0, first - args.window + 1) : 0) / kSuperTile;
-    b.tile_end = last / kSuperTile + 1;
+    b.tile_begin = seen_by(args, s, first).first / kSuperTile;
+    b.tile_end = (seen_by(args, s, last).end + kSuperTile - 1) / kSuperTile;
     b.prefix = prefix.block;
     b.prefix_row = prefix.row;
     if (prefix.block >= 0) b.tile_begin = plan.blocks[static_cast<size_t>(prefix.block)].tile_end;
@@ -73,6 +73,14 @@ void add_blocks(const AttendArgs& args, int segment, int queries, AttendPlan& pl
 }
 
 }  // namespace
+
+Seen seen_by(const AttendArgs& args, const AttendSegment& segment, int64_t pos) {
+  const int64_t reach = args.causal ? args.window - 1 : args.window / 2;  // of a window
+  const int64_t first = args.window > 0 ? std::max<int64_t>(0, pos - reach) : 0;
+  if (args.causal) return {first, pos + 1};
+  const int64_t end = int64_t{segment.first_pos} + segment.rows;
+  return {first, args.window > 0 ? std::min(end, pos + reach + 1) : end};
+}
 
 int64_t attend_part_floats(int n, int head_dim) {
   return round_up(n, kLanes) * 2 + static_cast<int64_t>(n) * padded_dim(head_dim);

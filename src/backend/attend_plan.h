@@ -13,6 +13,12 @@
 
 namespace sluice {
 
+/// The positions [first, end) that a segment's row at `pos` sees.
+struct Seen {
+  int64_t first, end;
+};
+Seen seen_by(const AttendArgs& args, const AttendSegment& segment, int64_t pos);
+
 /// Rows against one KV head and the super-tiles [tile_begin, tile_end): consecutive rows of one segment, or, of sequences
 /// that share a prefix, all their rows against it.
 struct AttendBlock {

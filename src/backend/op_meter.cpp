@@ -9,6 +9,7 @@ namespace sluice {
 
 namespace {
 double tile_token_bytes(const KvLayerView& kv) { return static_cast<double>(kv.tile_bytes()) / kv.block_tokens; }
+double streams(const KvLayerView& kv) { return kv.one_row() ? 1 : 2; }
 }  // namespace
 
 OpWork embed_work(DType dtype, int64_t k, int64_t rows) {
@@ -35,20 +36,22 @@ OpWork attend_work(const AttendArgs& args) {
   double positions = 0, pairs = 0;  // key-value positions read, and (row, position) pairs
   for (const AttendSegment& s : args.segments) {
     const int64_t last = int64_t{s.first_pos} + s.rows - 1;
-    const auto first_seen = [&](int64_t p) { return args.window > 0 ? std::max<int64_t>(0, p - args.window + 1) : 0; };
-    positions += static_cast<double>(last + 1 - first_seen(s.first_pos));
-    for (int64_t p = s.first_pos; p <= last; ++p) pairs += static_cast<double>(p + 1 - first_seen(p));
+    positions += static_cast<double>(seen_by(args, s, last).end - seen_by(args, s, s.first_pos).first);
+    for (int64_t p = s.first_pos; p <= last; ++p) {
+      const Seen seen = seen_by(args, s, p);
+      pairs += static_cast<double>(seen.end - seen.first);
+    }
   }
   SharedPrefixes shared;
   find_shared_prefixes(args, attend_shared_rows(args.heads / args.kv.kv_heads), shared);
   for (const SharedPrefixes::Group& g : shared.groups) positions -= static_cast<double>((g.count - 1) * g.tiles * kSuperTile);
-  const double token_bytes = 2.0 * args.kv.kv_heads * tile_token_bytes(args.kv);
-  return {"attention", positions * token_bytes, 4.0 * pairs * args.heads * args.kv.head_dim};
+  const double token_bytes = streams(args.kv) * args.kv.kv_heads * tile_token_bytes(args.kv);
+  return {"attention", positions * token_bytes, 2.0 * pairs * args.heads * (args.kv.head_dim + args.value_dim())};
 }
 
 OpWork write_kv_work(int64_t rows, const KvLayerView& kv) {
   const double head = 4.0 * kv.head_dim + tile_token_bytes(kv);
-  return {"write_kv", 2.0 * static_cast<double>(rows) * kv.kv_heads * head, 0};
+  return {"write_kv", streams(kv) * static_cast<double>(rows) * kv.kv_heads * head, 0};
 }
 
 OpWork values_work(std::string_view op, int64_t values, int passes, int operations) {

@@ -60,9 +60,43 @@ struct Mlp {
   bool adds = true;  // to y, or sets it
 };
 
+/// How rows of router logits choose experts. Of equal ones the first is chosen.
+struct Routing {
+  enum class Score : uint8_t {
+    softmax,       // over all experts
+    topk_softmax,  // over those that are chosen, by their logits (Mixtral, gpt-oss)
+    sigmoid,       // of each (DeepSeek-V3)
+  };
+  enum class GroupScore : uint8_t { best, best_two };  // what a group is worth: its best expert (DeepSeek-V2), its best two's sum (V3)
+  int experts = 0, top_k = 0;
+  Score score = Score::softmax;
+  bool renormalize = false;               // the chosen scores are divided by their sum
+  const float* selection_bias = nullptr;  // [experts]: added to scores for the choice only, or null
+  int groups = 1, top_groups = 1;         // of consecutive experts, and from how many of them experts are chosen
+  GroupScore group_score = GroupScore::best;
+  float scale = 1;  // of the weights, in the end
+};
+
+/// What rows chose: [rows, top_k] each.
+struct ExpertChoice {
+  const int32_t* ids = nullptr;
+  const float* weights = nullptr;
+  int top_k = 0;
+};
+
+/// An Mlp per expert, all of one shape; none has a gate where `gate` is empty.
+struct Experts {
+  std::span<const PackedMatrix> gate, up, down;
+  const float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;  // [experts, n of the matrix] or null
+  Activation act = Activation::silu;
+  SwigluParams swiglu = {};
+  bool adds = true;  // to y, or sets it
+};
+
 enum class RopeStyle : uint8_t { half, interleaved };  // pairs (i, i + d/2) as in HF, or (2i, 2i + 1) as in GGUF llama
 
-/// One layer's K and V: each [blocks][kv_heads] tiles of `format`. A slot is block * block_tokens + offset.
+/// One layer's K and V: each [blocks][kv_heads] tiles of `format`, which may be the same ones (multi-head latent attention: a row
+/// is a key, and its first dims a value). A slot is block * block_tokens + offset.
 /// Of a block format, blocks that are not full stand in [open tiles][kv_heads] tiles of kKvF16 beside them.
 struct KvLayerView {
   const KvFormat* format = &kKvF32;
@@ -78,8 +112,10 @@ struct KvLayerView {
   int side = 0;
   size_t state_bytes = 0;  // > 0: no keys, but a recurrent state in each block at k, as it was after the block's last computed token
 
-  /// Latent rows are keys and values in one (v == k), and a state is one piece.
-  int sides() const { return state_bytes > 0 || v == k ? 1 : 2; }
+  /// Whether a row of K is that of V too.
+  bool one_row() const { return k != nullptr && k == v; }
+  /// Pieces of memory: keys and values, or one.
+  int sides() const { return state_bytes > 0 || one_row() ? 1 : 2; }
   /// Bytes of a block on one of them.
   size_t side_bytes() const { return state_bytes > 0 ? state_bytes : tile_bytes() * static_cast<size_t>(kv_heads); }
   BlockId open_tile(BlockId block) const { return open_tiles != nullptr ? open_tiles[block] : block; }
@@ -92,14 +128,23 @@ struct AttendSegment {
   const BlockId* blocks = nullptr;
 };
 
+/// Attention of the segments' rows. The arithmetic of what it may do to scores is in row_ops.h.
 struct AttendArgs {
   const float* q = nullptr;  // [rows, heads, head_dim]
-  float* out = nullptr;      // same
+  float* out = nullptr;      // [rows, heads, v_dim]
   int heads = 0;
   float scale = 1;
   int window = 0;            // > 0: a row at p sees [p - window + 1, p]; 0: [0, p]
   KvLayerView kv;
   std::span<const AttendSegment> segments;
+  float softcap = 0;              // > 0: what scores are capped at
+  const float* slopes = nullptr;  // [heads]: what a key counts more for each position that it is nearer (ALiBi), or null
+  const float* sinks = nullptr;   // [heads]: a logit that joins the denominator of the softmax, or null
+  int v_dim = 0;                  // dims of values: the first of a row of V; 0: head_dim
+  /// False (encoders): a row sees its whole segment and all before it, or, with a window, what is window / 2 away at most.
+  bool causal = true;
+
+  int value_dim() const { return v_dim > 0 ? v_dim : kv.head_dim; }
 };
 
 class Ops {
@@ -131,6 +176,12 @@ class Ops {
   void matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const;
   /// y[rows, n of down] += mlp(x), or = mlp(x). The hidden values go from one product to the next in the form that it reads.
   void mlp(const MatmulIn& in, const Mlp& mlp, float* y) const;
+  /// ids and weights [rows, top_k] of logits[rows, experts], the first choice first.
+  void route(const float* logits, int64_t rows, const Routing& routing, int32_t* ids, float* weights) const;
+  /// y[rows, n of down] +=, or =, the sum over a row's choice, in its order, of weight * expert(x): every row by every expert that it
+  /// chose. An expert's weights are read once for all of its rows. rows_of[experts] is increased by the rows of each, if not empty.
+  void experts(const MatmulIn& in, const Experts& experts, const ExpertChoice& choice, float* y,
+               std::span<int64_t> rows_of = {}) const;
   /// Rotates dims [offset, offset + rotary_dims) of each head of x[rows, heads, head_dim] in place by positions[row] *
   /// inv_freq[i], i < rotary_dims / 2; cos and sin are multiplied by `magnitude` (YaRN's attention factor; 1 otherwise).
   /// The other dims pass unchanged.
@@ -151,11 +202,11 @@ class Ops {
   /// x = cap * tanh(x / cap), cap > 0.
   void softcap(float* x, float cap, int64_t count) const;
 
-  /// Stores rows k, v [rows, kv_heads, head_dim] into slots. Those of a block format go to their open tiles; a block whose
+  /// Stores rows k, v [rows, kv_heads, head_dim] into slots; k alone where the view's K and V are one. Those of a block format go to their open tiles; a block whose
   /// last slot is written is sealed, and the rows of its earlier ones have been written. Of formats of two layers the upper
   /// one's call seals both: the lower one's comes before it, and no segment of either attends from more than one block.
   void write_kv(const float* k, const float* v, std::span<const int64_t> slots, const KvLayerView& kv) const;
-  /// Causal attention over paged KV with an online softmax; never holds the score matrix.
+  /// Attention over paged KV with an online softmax; never holds the score matrix.
   void attend(const AttendArgs& args) const;
 
  private:

@@ -9,13 +9,19 @@
 //    where it has none, and kFp8Factor of fp8 (quant/kv/kv_format.h);
 //  - score(t) = f(t) * sum over d of q[d] * K[t][d], one fused multiply-add per d, d ascending;
 //  - m = max over t of score(t), times scale; p(t) = exp(fma(score(t), scale, -m));
+//  - where scores are capped or biased: s(t) = score(t) * scale, then cap * tanh(s(t) / cap) by softcap's arithmetic (Gemma 2), then
+//    fma(slope of the head, t - position of the row, s(t)) (ALiBi, Press et al. 2022); m = max of s(t), and p(t) = exp(s(t) - m);
 //  - l = sum of p(t) in 16 lanes (t mod 16), each ascending, then folded 16 -> 8 -> 4 -> 2 -> 1;
 //  - o[d] = sum over t of (p(t) * g(t)) * V[t][d], one fused multiply-add per t, t ascending from lo;
-//  - the partials (m, l, o) of the super-tiles are merged in ascending order, and o is divided by l at the end.
+//  - the partials (m, l, o) of the super-tiles are merged in ascending order, and o is divided by l at the end;
+//  - a sink, a logit of the head that only the denominator has (gpt-oss; Xiao et al. 2024 for what it does), joins then: with
+//    m' = max(m, sink) and w = exp(m - m'), o is multiplied by w / fma(l, w, exp(sink - m')).
+// Values may be narrower than keys: of a row of V, only the first v_dim dims count (multi-head latent attention, DeepSeek-V2 2024,
+// whose values are the first dims of the very rows that are its keys).
 // Formats whose rows are integers times their factor (int8, int4: integer_rows below) are attended in integers, which are
 // exact and so have no order:
 //  - q is to_integers(q, query_steps()): integers of at most that, to nearest even, times s = max |q[d]| / query_steps();
-//  - score(t) = f(t) * float32(sum over d of q[d] * K[t][d]), and `scale` is scale * s;
+//  - score(t) = f(t) * float32(sum over d of q[d] * K[t][d]), and `scale` is scale * s, in what caps and biases them too;
 //  - the weights w(t) = p(t) * g(t) of the positions that the row sees in the super-tile are to_integers(w, weight_steps()) too,
 //    with the factor s_w, and o[d] = s_w * float32(sum over t of w(t) * V[t][d]); l is the sum of p(t), as above.
 // (Queries as integers beside integer keys as in SageAttention, Zhang et al., ICLR 2025, which has 8 bits of both and keeps
@@ -57,10 +63,13 @@ struct AttendTile {
   const float* q;         // the first row's first head of this group; with batch_rows, the batch's first row's
   int64_t row_stride;     // floats from a row's queries to the next row's
   const int* batch_rows;  // [rows] in the batch, which see the same positions; null: consecutive rows
-  int rows, group, head_dim;
+  int rows, group, head_dim, v_dim;  // v_dim <= head_dim: dims of values and outputs
   int64_t first_pos;  // of the first row; the others follow it, or with batch_rows see what it sees
+  int64_t end;        // 0: causal; > 0: a row sees what follows it too, up to there
   int window;         // as in AttendArgs
   float scale;
+  float softcap;        // 0: none
+  const float* slopes;  // [group] or null; not with batch_rows
   KvType kv_type;
   int row_bytes, side_bytes;  // of a token (quant/kv/kv_format.h)
   int64_t side_offset;        // in a tile
@@ -94,8 +103,8 @@ struct RopeRow {
 using AttendTileFn = void(const AttendTile& a);
 /// into = merge(into, part) for n partials.
 using AttendMergeFn = void(const AttendPart& into, const AttendPart& part, int n, int head_dim);
-/// out[head_dim] = o / l for one partial.
-using AttendFinishFn = void(const float* o, float l, int head_dim, float* out);
+/// out[dim] = o / l for one partial, whose denominator the sink joins where there is one.
+using AttendFinishFn = void(const float* o, float m, float l, const float* sink, int dim, float* out);
 /// One row; in place allowed.
 using NormFn = void(const float* x, const Norm& norm, int64_t cols, float* out);
 using RopeFn = void(const RopeRow& a);

@@ -42,6 +42,8 @@ void find_shared_prefixes(const AttendArgs& args, int most_rows, SharedPrefixes&
   out.groups.clear();
   out.members.clear();
   out.candidates.clear();
+  // Biases differ from row to row; an encoder's segments have nothing before them.
+  if (args.slopes != nullptr || !args.causal) return;
   for (size_t i = 0; i < args.segments.size(); ++i) {
     const AttendSegment& s = args.segments[i];
     const int64_t tiles = (int64_t{s.first_pos} + 1) / kSuperTile;

@@ -30,32 +30,46 @@ float soften(float* scores, Interval see, float scale, float m) {
   return lanes[0];
 }
 
+// m of the scores of a query vector and what is still to be multiplied by `scale`, after capping and biasing.
+struct Top {
+  float m, scale;
+};
+Top find_top(const AttendTile& a, int n, Interval see, float scale, float* scores) {
+  if (bends_scores(a)) {
+    bend_scores(a, n / a.group, n % a.group, see, scale, scores);
+    scale = 1;
+  }
+  float top = -INFINITY;
+  for (int t = see.lo; t < see.hi; ++t) top = top > scores[t] ? top : scores[t];
+  return {top * scale, scale};
+}
+
 // One query vector over a format whose rows are integers.
 void attend_integers(const AttendTile& a, const float* q, Interval see, int n) {
   const int64_t start = a.tile * kSuperTile;
   std::vector<float> row(static_cast<size_t>(a.head_dim));
   std::vector<int16_t> query(row.size());
   const float scale = a.scale * to_integers(q, a.head_dim, static_cast<float>(query_steps(a.kv_type)), query.data());
-  float scores[kSuperTile], top = -INFINITY;
+  float scores[kSuperTile];
   for (int t = see.lo; t < see.hi; ++t) {
     const float factor = decode(a, a.k, start + t, row.data());
     int32_t sum = 0;
     for (size_t d = 0; d < row.size(); ++d) sum += query[d] * static_cast<int32_t>(row[d]);
     scores[t] = static_cast<float>(sum) * factor;
-    top = top > scores[t] ? top : scores[t];
   }
-  const float m = top * scale, l = soften(scores, see, scale, m);
+  const Top top = find_top(a, n, see, scale, scores);
+  const float l = soften(scores, see, top.scale, top.m);
   for (int t = see.lo; t < see.hi; ++t) scores[t] *= decode(a, a.v, start + t, row.data());
   int16_t weights[kSuperTile];
   const float step = to_integers(scores + see.lo, see.hi - see.lo, static_cast<float>(weight_steps(a.kv_type)), weights + see.lo);
-  std::vector<int32_t> sums(row.size());
+  std::vector<int32_t> sums(static_cast<size_t>(a.v_dim));
   for (int t = see.lo; t < see.hi; ++t) {
     decode(a, a.v, start + t, row.data());
-    for (size_t d = 0; d < row.size(); ++d) sums[d] += weights[t] * static_cast<int32_t>(row[d]);
+    for (size_t d = 0; d < sums.size(); ++d) sums[d] += weights[t] * static_cast<int32_t>(row[d]);
   }
   float* o = a.part.o + static_cast<int64_t>(n) * padded_dim(a.head_dim);
-  for (size_t d = 0; d < row.size(); ++d) o[d] = static_cast<float>(sums[d]) * step;
-  a.part.m[n] = m;
+  for (size_t d = 0; d < sums.size(); ++d) o[d] = static_cast<float>(sums[d]) * step;
+  a.part.m[n] = top.m;
   a.part.l[n] = l;
 }
 
@@ -75,21 +89,19 @@ void attend_tile(const AttendTile& a) {
       continue;
     }
     float scores[kSuperTile];
-    float top = -INFINITY;
     for (int t = see.lo; t < see.hi; ++t) {
       const float factor = decode(a, a.k, start + t, row);
       float sum = 0;
       for (int d = 0; d < a.head_dim; ++d) sum = std::fma(q[d], row[d], sum);
       scores[t] = sum * factor;
-      top = top > scores[t] ? top : scores[t];
     }
-    const float m = top * a.scale;
-    const float l = soften(scores, see, a.scale, m);
+    const Top top = find_top(a, n, see, a.scale, scores);
+    const float l = soften(scores, see, top.scale, top.m);
     for (int t = see.lo; t < see.hi; ++t) {
       const float weight = scores[t] * decode(a, a.v, start + t, row);
-      for (int d = 0; d < a.head_dim; ++d) o[d] = std::fma(weight, row[d], o[d]);
+      for (int d = 0; d < a.v_dim; ++d) o[d] = std::fma(weight, row[d], o[d]);
     }
-    a.part.m[n] = m;
+    a.part.m[n] = top.m;
     a.part.l[n] = l;
   }
 }
