@@ -13,7 +13,7 @@ import zlib
 import torch
 import transformers
 
-from fidelity import kinds
+from fidelity import encoder, kinds
 from fidelity.core import make
 
 if __name__ == "__main__":
@@ -24,7 +24,8 @@ if __name__ == "__main__":
     failed = []
     for each in sys.argv[1:] or models:
         try:
-            make(each, models[each], zlib.crc32(each.encode()) % 1000)
+            maker = encoder.make if isinstance(models[each], encoder.EncoderSpec) else make
+            maker(each, models[each], zlib.crc32(each.encode()) % 1000)
         except Exception:  # the others are made all the same
             traceback.print_exc()
             failed.append(each)

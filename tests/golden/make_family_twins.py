@@ -10,13 +10,16 @@ both forms of the model and the reference itself are then right, or wrong in the
 """
 import argparse
 import json
+import multiprocessing
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
 import transformers
+from safetensors.torch import load_file, save_file
 
 from fidelity import kinds
 from fidelity.core import OUT, write_json
@@ -24,7 +27,7 @@ from fidelity.core import OUT, write_json
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def convert(converter, folder, outs, extra):
+def convert(converter, folder, outs, extra, names):
     """Runs the converter in a process of its own: it brings its own gguf package."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = pathlib.Path(scratch) / folder.name
@@ -33,11 +36,28 @@ def convert(converter, folder, outs, extra):
             vocab = json.loads((copy / "config.json").read_text())["vocab_size"]
             (copy / "tokenizer.json").write_text(json.dumps(
                 {"model": {"vocab": {str(i): i for i in range(vocab)}}, "added_tokens": []}))
-        if extra:
-            config = json.loads((copy / "config.json").read_text())
-            (copy / "config.json").write_text(json.dumps({**config, **extra}))
-        subprocess.run([sys.executable, HERE / "fidelity" / "convert.py", converter, copy, *outs], check=True,
+        for old, new in names:
+            rename(copy / "model.safetensors", old, new)
+        subprocess.run([sys.executable, HERE / "fidelity" / "convert.py", converter, copy, json.dumps(extra), *outs], check=True,
                        capture_output=True, text=True)
+
+
+def checked(path, folder, golden, spec):
+    """What llama.cpp says of the file, from a process of its own, for it may end by a signal."""
+    def run(pipe):
+        from fidelity import llama_cpp_logits
+        pipe.send(llama_cpp_logits.compare(path, folder, golden, spec))
+
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=run, args=(there,))
+    process.start()
+    process.join(120)
+    return here.recv() if here.poll() else {"llama_cpp_says": "llama.cpp does not come to an end"}
+
+
+def rename(path, pattern, new):
+    tensors = {re.sub(pattern, new, name): tensor for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def make_twin(converter, name, spec, check):
@@ -49,20 +69,20 @@ def make_twin(converter, name, spec, check):
         return f"{name}: no twin, {spec.gguf_note}"
     path = folder / f"model.{spec.gguf}.gguf"
     golden = json.loads((folder / "golden.json").read_text())
-    facts = {"logits": golden["logits"]}
+    facts = {key: golden[key] for key in ("logits", "hidden", "embeddings", "scores") if key in golden}
     with tempfile.TemporaryDirectory() as scratch:
         wide = pathlib.Path(scratch) / "model.gguf"
-        convert(converter, folder, [path, spec.gguf, wide, "f32"] if check else [path, spec.gguf], spec.converter)
+        convert(converter, folder, [path, spec.gguf, wide, "f32"] if check else [path, spec.gguf], spec.converter,
+                spec.converter_names)
         if check:
-            from fidelity import llama_cpp_logits
-            facts.update(llama_cpp_logits.compare(wide, folder, golden, spec))
+            facts.update(checked(wide, folder, golden, spec))
     out = {"converter": "llama.cpp convert_hf_to_gguf.py", "files": {path.name: facts}}
     if spec.converter:
         out["keys_given_to_the_converter"] = spec.converter
     if spec.gguf_note:
         out["note"] = spec.gguf_note
     write_json(folder / "gguf.json", out)
-    return f"{name}: {path.name} {path.stat().st_size} bytes, {facts}, folder {sum(p.stat().st_size for p in folder.glob('*'))}"
+    return f"{name}: {path.name} {path.stat().st_size} bytes, {facts}, folder {sum(p.stat().st_size for p in folder.glob('*') if p.is_file())}"
 
 
 if __name__ == "__main__":

@@ -1,23 +1,33 @@
-"""python convert.py CONVERTER FOLDER (OUT TYPE)...: runs llama.cpp's converter with its vocabulary step replaced by none."""
+"""python convert.py CONVERTER FOLDER KEYS (OUT TYPE)...: runs llama.cpp's converter without its vocabulary step.
+
+KEYS, a JSON object, is added to what the converter reads of the config.
+"""
+import json
 import pathlib
 import sys
 
 
-def main(converter, folder, *outs):
+def main(converter, folder, keys, *outs):
     sys.path.insert(0, str(pathlib.Path(converter).parent))
     import convert_hf_to_gguf as tool
 
     def no_vocabulary(self):
         self.gguf_writer.add_tokenizer_model("no_vocab")
         self.gguf_writer.add_vocab_size(self.hparams["vocab_size"])
+        if "bert" in self.hparams["model_type"] and "type_vocab_size" in self.hparams:
+            self.gguf_writer.add_token_type_count(self.hparams["type_vocab_size"])  # this too is of that step
 
     get_model_class = tool.get_model_class  # the tool looks a class up in each run
 
     def without_vocabulary(*args, **kwargs):
         model = get_model_class(*args, **kwargs)
         model.set_vocab = no_vocabulary
+        if hasattr(model, "lerp_weights"):
+            model.lerp_weights = {}  # of the class: left full by a first conversion
         return model
 
+    load = tool.ModelBase.load_hparams
+    tool.ModelBase.load_hparams = staticmethod(lambda *args, **kwargs: {**load(*args, **kwargs), **json.loads(keys)})
     tool.get_model_class = without_vocabulary
     for out, kind in zip(outs[::2], outs[1::2]):
         sys.argv = ["convert_hf_to_gguf.py", folder, "--outfile", out, "--outtype", kind]

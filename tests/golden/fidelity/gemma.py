@@ -39,9 +39,9 @@ PUBLISHED3 = {"rope_parameters": ..., "rope_theta": 1000000.0, "rope_local_base_
 MODELS = {
     "gemma": Spec("GemmaConfig", dict(SIZE, rope_parameters=rope(10000.0)), NORMS, "bfloat16", zero_centred="norm",
                   gguf="bf16"),
-    "gemma2": Spec("Gemma2Config", GEMMA2, FAULTS2, zero_centred="norm"),
+    "gemma2": Spec("Gemma2Config", GEMMA2, FAULTS2, "bfloat16", zero_centred="norm", gguf="bf16"),
     "gemma2_scalar": Spec("Gemma2Config", dict(GEMMA2, num_hidden_layers=2, query_pre_attn_scalar=24),
-                          {**FAULTS2, "scores scaled by the head size": {"query_pre_attn_scalar": 16}}, "bfloat16", zero_centred="norm", gguf=None, gguf_note=NO_SCALAR),
+                          {**FAULTS2, "scores scaled by the head size": {"query_pre_attn_scalar": 16}}, zero_centred="norm", gguf=None, gguf_note=NO_SCALAR),
     "gemma3_text": Spec("Gemma3TextConfig", GEMMA3, FAULTS3, "bfloat16", zero_centred="norm", gguf="bf16",
                         published=dict(PUBLISHED3, sliding_window_pattern=6)),
     "gemma3_text_scalar": Spec("Gemma3TextConfig", dict(

@@ -1,7 +1,8 @@
 """Every model, by name."""
 import importlib
 
-FILES = ("moe", "gemma", "openai", "deepseek", "phi", "glm", "mistral")
+FILES = ("moe", "gemma", "openai", "deepseek", "phi", "glm", "mistral", "granite", "llama4", "dense", "gpt", "alibi", "minicpm",
+         "recurrent", "hybrid", "encoders")
 
 
 def all_models():

@@ -13,5 +13,5 @@ MODELS = {
         10000.0, "yarn", factor=8.0, original_max_position_embeddings=16, beta_fast=32.0, beta_slow=1.0, mscale=1.0,
         mscale_all_dim=1.0, llama_4_scaling_beta=0.3)), {
             "queries do not grow": {"rope_parameters": lambda old: dict(old, llama_4_scaling_beta=0.0)}}, "bfloat16",
-        gguf="bf16"),
+        gguf=None, gguf_note="the converter does not go without a tokenizer of Mistral's"),
 }
