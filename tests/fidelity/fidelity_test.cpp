@@ -69,6 +69,11 @@ struct Golden {
 
 std::string file_name(const testing::TestParamInfo<ModelFile>& info) { return info.param.name; }
 
+// Whether some of its matrices are in blocks.
+bool has_blocks(const TensorSource& source) {
+  return std::ranges::any_of(source.tensors(), [](const TensorInfo& t) { return dtype_info(t.dtype).block_elems > 1; });
+}
+
 class FidelityTest : public testing::TestWithParam<ModelFile> {
  protected:
   std::unique_ptr<LoadedModel> open(const std::string& isa = {}, int threads = 1, bool decoded = false) {
@@ -76,7 +81,7 @@ class FidelityTest : public testing::TestWithParam<ModelFile> {
     EXPECT_TRUE(source.ok()) << (source.ok() ? "" : source.error().message);
     if (!source.ok()) return nullptr;
     // The reference multiplied the float32 values of the blocks.
-    if (decoded) source = Result<std::shared_ptr<TensorSource>>(decoded_source(**source));
+    if (decoded || (!GetParam().quantized && has_blocks(**source))) source = Result<std::shared_ptr<TensorSource>>(decoded_source(**source));
     auto loaded = LoadedModel::open(std::move(*source), isa, threads);
     EXPECT_TRUE(loaded.ok()) << (loaded.ok() ? "" : loaded.error().message);
     if (loaded.ok()) (*loaded)->model->set_context(kPositions);

@@ -73,18 +73,24 @@ class TestSequence {
       for (const KvGroup& group : model.kv().groups)
         for (int l = 0; l < group.layers; ++l) visit(group, static_cast<size_t>(blocks) * group.kv_heads);
     };
+    const auto is_state = [](const KvGroup& group) { return group.kind == KvGroup::Kind::state; };
+    const auto side_of = [&](const KvGroup& group, size_t tiles) {
+      return is_state(group) ? group.state_bytes * static_cast<size_t>(blocks) : tiles * kv.tile_bytes(block_tokens, group.head_dim);
+    };
     each_layer([&](const KvGroup& group, size_t tiles) {
-      bytes += 2 * tiles * kv.tile_bytes(block_tokens, group.head_dim);
+      bytes += 2 * side_of(group, tiles);
       if (kv.block != nullptr) open_bytes += 2 * tiles * kKvF16.tile_bytes(block_tokens, group.head_dim);
     });
     memory_ = std::move(Buffer::allocate(bytes)).value();
     open_ = std::move(Buffer::allocate(open_bytes)).value();
     uint8_t *at = memory_.data(), *open = open_.data();
     each_layer([&](const KvGroup& group, size_t tiles) {
-      const size_t side = tiles * kv.tile_bytes(block_tokens, group.head_dim);
-      layers_.push_back({&kv, block_tokens, group.kv_heads, group.head_dim, at, at + side});
+      const size_t side = side_of(group, tiles);
+      const bool one = is_state(group) || group.kind == KvGroup::Kind::latent;
+      layers_.push_back({is_state(group) ? &kKvF32 : &kv, block_tokens, group.kv_heads, group.head_dim, at, one ? at : at + side});
+      layers_.back().state_bytes = group.state_bytes;
       at += 2 * side;
-      if (kv.block == nullptr) return;
+      if (kv.block == nullptr || is_state(group)) return;
       const size_t open_side = tiles * kKvF16.tile_bytes(block_tokens, group.head_dim);
       layers_.back().open_k = open, layers_.back().open_v = open + open_side;
       open += 2 * open_side;
