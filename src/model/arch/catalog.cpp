@@ -2,11 +2,13 @@
 #define SLUICE_MODEL_FAMILIES(family) \
   family(llama) \
   family(qwen2) \
+  family(qwen2moe) \
   family(qwen3) \
   family(qwen3moe) \
   family(mistral) \
   family(ministral) \
   family(ministral3) \
+  family(mixtral) \
   family(gemma) \
   family(gemma2) \
   family(gemma3) \
@@ -17,6 +19,31 @@
   family(glm) \
   family(glm4) \
   family(chatglm) \
+  family(llama4) \
+  family(olmo) \
+  family(olmo2) \
+  family(olmoe) \
+  family(granite) \
+  family(granitemoe) \
+  family(smollm3) \
+  family(starcoder2) \
+  family(gpt2) \
+  family(gpt_bigcode) \
+  family(gptj) \
+  family(codegen) \
+  family(gpt_neox) \
+  family(falcon) \
+  family(opt) \
+  family(bloom) \
+  family(mpt) \
+  family(baichuan) \
+  family(minicpm) \
+  family(minicpm3) \
+  family(stablelm) \
+  family(cohere) \
+  family(cohere2) \
+  family(exaone4) \
+  family(nemotron) \
 
 #include "model/model.h"
 

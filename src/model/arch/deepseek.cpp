@@ -3,22 +3,13 @@
 // best two.
 // DeepSeek-AI 2024, "DeepSeek-V2"; 2024, "DeepSeek-V3 technical report".
 
-#include <cmath>
-
-#include "model/layers/latent_attention.h"
+#include "model/layers/latent_config.h"
 #include "model/layers/moe.h"
 #include "model/layers/plain_decoder.h"
 
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kQRank{"q_lora_rank", "attention.q_lora_rank"};
-constexpr ConfigKey kKvRank{"kv_lora_rank", "attention.kv_lora_rank"};
-constexpr ConfigKey kNopeDim{"qk_nope_head_dim", ""};
-constexpr ConfigKey kRopeDim{"qk_rope_head_dim", "rope.dimension_count"};
-constexpr ConfigKey kValueDim{"v_head_dim", "attention.value_length_mla"};
-constexpr ConfigKey kKeyDim{"", "attention.key_length_mla"};
-constexpr ConfigKey kRowDim{"", "attention.key_length"}, kLatentDim{"", "attention.value_length"};
 constexpr ConfigKey kExperts{"n_routed_experts", "expert_count"};
 constexpr ConfigKey kTopK{"num_experts_per_tok", "expert_used_count"};
 constexpr ConfigKey kExpertFfn{"moe_intermediate_size", "expert_feed_forward_length"};
@@ -32,49 +23,7 @@ constexpr ConfigKey kMethod{"topk_method", ""};
 constexpr ConfigKey kPrediction{"num_nextn_predict_layers", "nextn_predict_layers"};
 constexpr int64_t kSoftmaxGating = 1, kSigmoidGating = 2;
 
-Result<LatentAttentionConfig> read_attention(const ConfigReader& config, DecoderConfig& d) {
-  LatentAttentionConfig a;
-  a.hidden = d.info.hidden;
-  a.heads = d.info.heads;
-  a.norm = d.norm;
-  if (!config.is_null(kQRank)) {
-    SLUICE_TRY(a.q_rank, config.integer_or(kQRank, 0, 0, kMaxWidth));
-  }
-  if (a.q_rank == 0) config.forget(kQRank);
-  SLUICE_TRY(a.kv_rank, config.integer(kKvRank, 1, kMaxHeadDim));
-  SLUICE_TRY(a.rope_dim, config.integer(kRopeDim, 2, kMaxHeadDim));
-  SLUICE_TRY(a.v_dim, config.integer(kValueDim, 1, kMaxHeadDim));
-  if (a.rope_dim % 2 != 0) return config.invalid(kRopeDim, fmt::format("is {}; it must be even", a.rope_dim));
-  if (config.is_gguf()) {
-    SLUICE_TRY(const int64_t key, config.integer(kKeyDim, a.rope_dim + 1, kMaxHeadDim));
-    a.nope_dim = key - a.rope_dim;
-  } else {
-    SLUICE_TRY(a.nope_dim, config.integer(kNopeDim, 1, kMaxHeadDim));
-    config.note(kKeyDim, a.nope_dim + a.rope_dim);
-    config.note(kRowDim, a.kv_rank + a.rope_dim);
-    config.note(kLatentDim, a.kv_rank);
-    config.note(DecoderKeys{}.kv_heads, int64_t{1});
-  }
-  SLUICE_TRY(RopeConfig rope, read_rope(config, {.rotary_dims = static_cast<int>(a.rope_dim),
-                                                 .positions = d.info.max_positions,
-                                                 .style = RopeStyle::interleaved,
-                                                 .scores_scaled = true}));
-  double scale = 1 / std::sqrt(static_cast<double>(a.nope_dim + a.rope_dim));
-  if (rope.settings.type == "yarn" && rope.settings.factor > 1 && rope.settings.mscale_all_dim != 0) {
-    const double mscale = 0.1 * rope.settings.mscale_all_dim * std::log(rope.settings.factor) + 1;
-    scale *= mscale * mscale;
-  }
-  a.scale = static_cast<float>(scale);
-  SLUICE_TRY(a.bias, read_bias(config, "attention_bias"));
-  d.info.kv_heads = 1;
-  d.info.head_dim = a.row_dim();
-  d.info.max_positions = std::min(rope.max_positions, kMaxPositions);
-  d.rope = std::make_shared<RopeConfig>(std::move(rope));
-  a.rope = d.rope;
-  return a;
-}
-
-Result<MoeConfig> read_experts(const ConfigReader& config, const TensorSource& source, const DecoderConfig& d, bool third) {
+Result<MoeConfig> read_experts(const ConfigReader& config, const DecoderConfig& d, bool third) {
   MoeConfig moe;
   moe.hidden = d.info.hidden;
   SLUICE_TRY(const int64_t experts, config.integer(kExperts, 1, 1 << 14));
@@ -100,27 +49,11 @@ Result<MoeConfig> read_experts(const ConfigReader& config, const TensorSource& s
                  .group_score = third ? Routing::GroupScore::best_two : Routing::GroupScore::best,
                  .scale = static_cast<float>(scale)};
   if (third) moe.selection_bias = config.is_gguf() ? Presence::if_present : Presence::required;
-  (void)source;
   return moe;
 }
 
 void name_tensors(TensorNames& names, const LatentAttentionConfig& a) {
-  const auto attention = [](std::string_view name) { return Place{"model.layers.{}.self_attn." + std::string(name)}; };
-  const auto rows = [](Place place, int64_t first, int64_t of_rows) {
-    place.rows.first = first, place.of_rows = of_rows;
-    return place;
-  };
-  names.hf("attn_q_a", attention("q_a_proj")).hf("attn_q_a_norm", attention("q_a_layernorm")).hf("attn_q_b", attention("q_b_proj"));
-  names.hf("attn_kv_a_norm", attention("kv_a_layernorm"));
-  for (auto* places : {&names.huggingface, &names.gguf}) {
-    const Place both = places == &names.gguf ? Place{"attn_kv_a_mqa"} : attention("kv_a_proj_with_mqa");
-    (*places)["attn_kv_a_latent"] = rows(both, 0, a.row_dim());
-    (*places)["attn_kv_a_rope"] = rows(both, a.kv_rank, a.row_dim());
-  }
-  const int64_t per_head = a.nope_dim + a.v_dim, all = a.heads * per_head;
-  names.hf("attn_k_b", {.name = "model.layers.{}.self_attn.kv_b_proj", .transposed = true, .of_columns = all, .per_expert = per_head});
-  names.hf("attn_v_b",
-           {.name = "model.layers.{}.self_attn.kv_b_proj", .rows = {a.nope_dim}, .of_rows = all, .per_expert = per_head});
+  name_latent_attention(names, a);
   name_experts(names, "mlp");
   names.hf("exp_probs_b.bias", {"model.layers.{}.mlp.gate.e_score_correction_bias"})
       .hf("ffn_gate_shexp", {"model.layers.{}.mlp.shared_experts.gate_proj"})
@@ -143,8 +76,8 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   } else {
     config.note(kGating, third ? kSigmoidGating : kSoftmaxGating);
   }
-  SLUICE_TRY(const LatentAttentionConfig attention, read_attention(config, d.config));
-  SLUICE_TRY(const MoeConfig moe, read_experts(config, source, d.config, third));
+  SLUICE_TRY(const LatentAttentionConfig attention, read_latent_attention(config, {.bias = "attention_bias", .style = RopeStyle::interleaved}, d.config));
+  SLUICE_TRY(const MoeConfig moe, read_experts(config, d.config, third));
   SLUICE_TRY(const int64_t dense, config.integer_or(kDense, 0, 0, kMaxLayers));
   name_tensors(d.names, attention);
   d.mixer = [attention](int) { return std::make_unique<LatentAttention>(attention); };

@@ -2,14 +2,12 @@
 // mixtures of experts with biases and a clamped gate, chosen by the softmax of the chosen logits.
 // OpenAI 2025, "gpt-oss-120b & gpt-oss-20b model card".
 
-#include "model/layers/moe.h"
+#include "model/arch/mixtures.h"
 #include "model/layers/plain_decoder.h"
 
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kExperts{"num_local_experts", "expert_count"};
-constexpr ConfigKey kTopK{"num_experts_per_tok", "expert_used_count"};
 constexpr ConfigKey kExpertFfn{"", "expert_feed_forward_length"};
 constexpr ConfigKey kAlpha{"swiglu_alpha", ""};
 constexpr ConfigKey kLimit{"swiglu_limit", ""};
@@ -47,17 +45,9 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias", true));
   d.attention.output_bias = d.attention.qkv_bias;
   d.attention.sinks = Presence::required;
-  MoeConfig moe;
-  moe.hidden = d.config.info.hidden;
-  moe.ffn = d.config.info.ffn;
-  if (config.is_gguf()) {
-    SLUICE_TRY(moe.ffn, config.integer(kExpertFfn, 1, kMaxWidth));
-  } else {
-    config.note(kExpertFfn, moe.ffn);
-  }
-  SLUICE_TRY(const int64_t experts, config.integer(kExperts, 1, 1 << 14));
-  SLUICE_TRY(const int64_t top_k, config.integer(kTopK, 1, experts));
-  moe.routing = {.experts = static_cast<int>(experts), .top_k = static_cast<int>(top_k), .score = Routing::Score::topk_softmax};
+  SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {.ffn = kExpertFfn}));
+  if (!config.is_gguf()) config.note(kExpertFfn, moe.ffn);
+  moe.routing.score = Routing::Score::topk_softmax;
   moe.router_bias = moe.expert_bias = Presence::required;
   moe.act = Activation::swiglu_oai;
   SLUICE_TRY(const double alpha, config.number_or(kAlpha, 1.702, 0.0, 1e6));

@@ -5,9 +5,17 @@
 #include "model/layers/plain_decoder.h"
 
 namespace sluice {
+
+Result<Decoder> describe_mixtral(const ConfigReader& config, const TensorSource& source);  // mixtral.cpp
+
 namespace {
 
 Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+  if (config.is_gguf()) {
+    SLUICE_TRY(const int64_t experts, config.integer_or({"", "expert_count"}, 0, 0, 1 << 14));
+    config.forget({"", "expert_count"});
+    if (experts > 0) return describe_mixtral(config, source);
+  }
   SLUICE_TRY(PlainDecoder d,
              PlainDecoder::read(config, source, {.name = "llama", .gguf = {"llama", RopeStyle::interleaved}}));
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));

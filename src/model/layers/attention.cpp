@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/row_ops.h"
+
 namespace sluice {
 namespace {
 
@@ -14,7 +16,7 @@ void clamp(float* x, float limit, int64_t count) {
 
 Attention::Attention(AttentionConfig config) : config_(std::move(config)) {
   const AttentionConfig& c = config_;
-  if (c.qk_norm == QkNorm::none) return;
+  if (c.qk_norm == QkNorm::none || c.qk_norm == QkNorm::every_head) return;
   const auto width = [&](int heads) { return int64_t{c.head_dim} * (c.qk_norm == QkNorm::head ? 1 : heads); };
   q_norm_ = NormLayer("attn_q_norm", c.qk_norm_style, width(c.heads));
   k_norm_ = NormLayer("attn_k_norm", c.qk_norm_style, width(c.kv_heads));
@@ -31,6 +33,10 @@ void Attention::declare(TensorTable& table) {
   table.vector("attn_v.bias", &v_bias_, kv, c.qkv_bias);
   q_norm_.declare(table);
   k_norm_.declare(table);
+  if (c.qk_norm == QkNorm::every_head) {
+    table.vectors("attn_q_norm.weight", &q_gains_, c.heads, c.head_dim);
+    table.vectors("attn_k_norm.weight", &k_gains_, c.kv_heads, c.head_dim);
+  }
   if (c.gated) table.matrix("attn_gate.weight", &gate_, q, c.hidden, "qkv");
   table.vector("attn_sinks.weight", &sinks_, c.heads, c.sinks);
   table.matrix("attn_output.weight", &o_, c.hidden, q, "o");
@@ -44,16 +50,15 @@ WorkspaceWidths Attention::widths() const {
   return {q, kv, kv, q};
 }
 
-void Attention::norm_heads(const Ops& ops, float* x, int heads, const NormLayer& norm, int64_t rows) const {
+void Attention::norm_heads(const Ops& ops, float* x, int heads, const NormLayer& norm, std::span<const float* const> gains,
+                           int64_t rows) const {
   const AttentionConfig& c = config_;
   if (c.qk_norm == QkNorm::width) return ops.norm(x, norm.norm(), rows, int64_t{heads} * c.head_dim, x);
   if (c.qk_norm == QkNorm::head) return ops.norm(x, norm.norm(), rows * heads, c.head_dim, x);
-  Norm own = norm.norm();
   for (int64_t r = 0; r < rows; ++r)
     for (int h = 0; h < heads; ++h) {
-      own.gain = norm.norm().gain + int64_t{h} * c.head_dim;
       float* const head = x + (r * heads + h) * c.head_dim;
-      ops.norm(head, own, 1, c.head_dim, head);
+      ops.norm(head, {c.qk_norm_style.kind, gains[static_cast<size_t>(h)], nullptr, c.qk_norm_style.eps}, 1, c.head_dim, head);
     }
 }
 
@@ -68,8 +73,8 @@ void Attention::project(const LayerPass& pass, const Norm& norm) {
     for (const MatmulOut& out : outs) clamp(out.y, c.clip_qkv, n * out.y_stride);
   const auto norm_qk = [&] {
     if (c.qk_norm == QkNorm::none) return;
-    norm_heads(ops, w.q, c.heads, q_norm_, n);
-    norm_heads(ops, w.k, c.kv_heads, k_norm_, n);
+    norm_heads(ops, w.q, c.heads, q_norm_, q_gains_, n);
+    norm_heads(ops, w.k, c.kv_heads, k_norm_, k_gains_, n);
   };
   if (!c.norm_after_rope) norm_qk();
   if (c.rope != nullptr) {
@@ -120,10 +125,54 @@ bool Attention::mix(const LayerPass& pass, const Norm& norm, float* y, bool adds
     gather_rows(w.q, width, *pass.wanted);
     args.segments = cut_to_rows(args.segments, *pass.wanted, kept_segments_);
   }
-  ops.attend(args);
+  if (c.chunk > 0) attend_chunks(ops, args);
+  else ops.attend(args);
   const MatmulOut out{&o_, o_bias_, y, c.hidden, adds};
   ops.matmul({w.attended, rows, width}, {&out, 1});
   return true;
+}
+
+void Attention::attend_chunks(const Ops& ops, AttendArgs args) {
+  const int chunk = config_.chunk, block = args.kv.block_tokens;
+  // Where chunks are whole blocks, and whole super-tiles or parts of one, a chunk is a sequence whose table begins with it: the
+  // same sums as with a window up to its begin.
+  const bool whole = chunk % block == 0 && chunk % kLanes == 0 && (chunk % kSuperTile == 0 || kSuperTile % chunk == 0);
+  chunk_segments_.clear();
+  for (const AttendSegment& s : args.segments)
+    for (int done = 0; done < s.rows;) {
+      const int pos = s.first_pos + done, begin = pos / chunk * chunk;
+      const int rows = whole ? std::min(s.rows - done, begin + chunk - pos) : 1;
+      AttendSegment part{s.first_row + done, rows, pos, s.blocks};
+      if (whole) part.first_pos -= begin, part.blocks += begin / block;
+      chunk_segments_.push_back(part);
+      done += rows;
+    }
+  if (whole) {
+    args.segments = chunk_segments_;
+    return ops.attend(args);
+  }
+  const int64_t width = int64_t{config_.heads} * config_.head_dim;
+  const float* const q = args.q;
+  float* const out = args.out;
+  for (AttendSegment row : chunk_segments_) {
+    args.q = q + row.first_row * width;
+    args.out = out + row.first_row * width;
+    args.window = row.first_pos % chunk + 1;
+    row.first_row = 0;
+    args.segments = {&row, 1};
+    ops.attend(args);
+  }
+}
+
+std::vector<float> alibi_slopes(int heads, double most) {
+  int whole = 1;
+  while (whole * 2 <= heads) whole *= 2;
+  std::vector<float> slopes;
+  for (int h = 0; h < heads; ++h) {
+    const double power = h < whole ? most * (h + 1) / whole : most * (2 * (h - whole) + 1) / (2 * whole);
+    slopes.push_back(static_cast<float>(std::exp2(-power)));
+  }
+  return slopes;
 }
 
 void Attention::rotate_keys(const Ops& ops, std::span<const int32_t> by, float* keys) const {

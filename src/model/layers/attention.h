@@ -25,6 +25,7 @@ struct AttentionConfig {
   int heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1;                          // of the scores
   int window = 0;                           // > 0: a row sees so many positions, its own included
+  int chunk = 0;                            // > 0: a row sees its chunk of so many positions, up to its own (Llama 4)
   std::shared_ptr<const RopeConfig> rope;   // null: no rotation
   QkNorm qk_norm = QkNorm::none;
   NormStyle qk_norm_style;
@@ -51,7 +52,9 @@ class Attention final : public Mixer {
 
  private:
   void project(const LayerPass& pass, const Norm& norm);
-  void norm_heads(const Ops& ops, float* x, int heads, const NormLayer& norm, int64_t rows) const;
+  void norm_heads(const Ops& ops, float* x, int heads, const NormLayer& norm, std::span<const float* const> gains, int64_t rows) const;
+  /// Attention of the rows of args' segments to their own chunks.
+  void attend_chunks(const Ops& ops, AttendArgs args);
   /// The layer's KV with the rotation of its keys, where its format asks for that.
   KvLayerView with_rotation(KvLayerView kv);
 
@@ -59,8 +62,13 @@ class Attention final : public Mixer {
   PackedMatrix q_, k_, v_, o_, gate_;
   const float *q_bias_ = nullptr, *k_bias_ = nullptr, *v_bias_ = nullptr, *o_bias_ = nullptr, *sinks_ = nullptr;
   NormLayer q_norm_, k_norm_;
+  std::vector<const float*> q_gains_, k_gains_;  // [heads]: of QkNorm::every_head
   std::optional<KeyRotation> key_rotation_;  // for the blocks of the last pass that asked
-  std::vector<AttendSegment> kept_segments_;  // kept for its memory
+  std::vector<AttendSegment> kept_segments_, chunk_segments_;  // kept for their memory
 };
+
+/// The slopes of ALiBi (Press et al. 2022): a geometric series over the largest power of two of heads, from 2^(-most / that) on, and
+/// every second of the next one's for the heads beyond.
+std::vector<float> alibi_slopes(int heads, double most = 8);
 
 }  // namespace sluice

@@ -15,6 +15,7 @@ constexpr ConfigKey kWindow{"sliding_window", "attention.sliding_window"};
 constexpr ConfigKey kUseWindow{"use_sliding_window", ""};
 constexpr ConfigKey kWindowLayers{"max_window_layers", ""};
 constexpr ConfigKey kLayerTypes{"layer_types", ""};
+constexpr ConfigKey kPattern{"", "attention.sliding_window_pattern"};
 constexpr ConfigKey kRotaryFactor{"partial_rotary_factor", ""};
 
 // Settings that other models use and that change the output; they may only have their neutral value.
@@ -36,6 +37,9 @@ Status check_neutral(const ConfigReader& config, std::span<const std::string_vie
       {{"attn_logit_softcapping", "attn_logit_softcapping"}, 0.0},
       {{"final_logit_softcapping", "final_logit_softcapping"}, 0.0},
       {{"clip_qkv", "attention.clamp_kqv"}, 0.0},
+      {{"qk_layernorm", ""}, false},
+      {{"use_qk_norm", ""}, false},
+      {{"alibi", ""}, false},
       {{"num_experts", "expert_count"}, 0.0},
       {{"num_local_experts", ""}, 0.0},
       {{"n_routed_experts", ""}, 0.0},
@@ -82,8 +86,9 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
   if (rule == WindowRule::from_layer) {
     SLUICE_TRY(in_use, config.boolean_or(kUseWindow, false));
   }
-  const std::vector<std::string>* types = config.metadata().strings("layer_types");
-  if (config.has(kLayerTypes) && (types == nullptr || types->size() != windows.size()))
+  const bool own_types = std::ranges::find(defaults.computes, kLayerTypes.hf) != defaults.computes.end();
+  const std::vector<std::string>* types = own_types ? nullptr : config.metadata().strings("layer_types");
+  if (!own_types && config.has(kLayerTypes) && (types == nullptr || types->size() != windows.size()))
     return config.invalid(kLayerTypes, fmt::format("must be an array of {} names, one per layer", layers));
   if (types != nullptr) {
     for (const std::string& type : *types)
@@ -99,8 +104,12 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
     return windows;
   }
   SLUICE_TRY(const int64_t first, config.integer_or(kWindowLayers, defaults.max_window_layers, 0, kMaxPositions));
+  const std::vector<int64_t>* pattern = by_type && config.is_gguf() ? config.metadata().integers(config.name(kPattern)) : nullptr;
+  if (pattern != nullptr && pattern->size() != windows.size())
+    return config.invalid(kPattern, fmt::format("has {} values for {} layers", pattern->size(), layers));
   for (int l = 0; l < layers; ++l) {
-    const bool slides = types != nullptr ? (*types)[static_cast<size_t>(l)] == "sliding_attention"
+    const bool slides = pattern != nullptr ? (*pattern)[static_cast<size_t>(l)] != 0
+                        : types != nullptr ? (*types)[static_cast<size_t>(l)] == "sliding_attention"
                         : by_type        ? defaults.window_period > 0 && l % defaults.window_period != defaults.window_full
                                          : rule == WindowRule::all_layers || l >= first;
     if (slides) windows[static_cast<size_t>(l)] = static_cast<int>(window);
@@ -172,7 +181,12 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   info.layers = static_cast<int>(layers);
   info.heads = static_cast<int>(heads);
   SLUICE_TRY(info.vocab_size, read_vocab(config, keys.vocab, source));
-  SLUICE_TRY(const int64_t positions, config.integer(keys.positions, 1, kMaxPositions));
+  int64_t positions = defaults.positions;
+  if (positions == 0 || config.has(keys.positions)) {
+    SLUICE_TRY(positions, config.integer(keys.positions, 1, kMaxPositions));
+  } else {
+    config.note(keys.positions, positions);
+  }
   info.max_positions = std::min(positions, kMaxPositions);
   out.norm.kind = defaults.norm;
   SLUICE_TRY(const double eps, config.is_gguf() ? config.number(keys.norm_eps, 0.0, 1.0)

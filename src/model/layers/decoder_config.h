@@ -64,6 +64,7 @@ struct DecoderDefaults {
   int64_t head_dim = 0;      // 0: hidden / heads
   int64_t kv_heads = 0;      // 0: as many as heads
   int64_t ffn = 0;           // 0: the file has to say; -n: n times hidden
+  int64_t positions = 0;     // where a config.json does not say; 0: it has to
   WindowRule window = WindowRule::none;
   int64_t sliding_window = 0;     // positions, under a rule; null in config.json means none
   int64_t max_window_layers = 0;  // under from_layer

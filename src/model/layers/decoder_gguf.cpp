@@ -106,6 +106,9 @@ Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSo
   const Metadata& metadata = source->metadata();
   const ConfigReader reader(metadata);
   SLUICE_TRY(Decoder decoder, family(reader, *source));
+  if (decoder.config.gguf.arch.empty())
+    return unsupported(fmt::format("{}: there is no GGUF form of the {} family", metadata.origin(), decoder.config.info.arch));
+  if (decoder.normalized_head) return cannot_say(metadata, "the head's rows count as unit vectors");
   SLUICE_TRY(const TensorTable table, decoder.declare(*source));
   const DecoderConfig& config = decoder.config;
   const ModelInfo& info = config.info;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quant/weight/weight_format.h"
+
 namespace sluice {
 namespace {
 
@@ -41,12 +43,37 @@ Status apply_rope_factors(Decoder& d, const Metadata& metadata) {
   return {};
 }
 
+// What each row of the head is divided by.
+Status normalize_head(Decoder& d, const TensorTable& table, WeightStore& store) {
+  if (!d.normalized_head) return {};
+  const std::string key = table.has("output.weight") ? "output.weight" : "token_embd.weight";
+  const TableRow& row = *std::ranges::find(table.rows(), key, &TableRow::key);
+  SLUICE_TRY(const TensorInfo* info, find_piece(store.source(), row.piece));
+  SLUICE_TRY(const std::span<float> scales, store.values(row.shape[0]));
+  std::vector<float> values(static_cast<size_t>(row.shape[1]));
+  Buffer memory;
+  for (int64_t v = 0; v < row.shape[0]; ++v) {
+    SLUICE_TRY(const TensorView one, piece_rows(store.source(), *info, row.piece, v, 1, row.shape[1], memory));
+    weight_format(info->dtype)->decode(one.data, values.data(), row.shape[1]);
+    double sum = 0;
+    for (const float x : values) sum += static_cast<double>(x) * x;
+    scales[static_cast<size_t>(v)] = static_cast<float>(1 / std::max(std::sqrt(sum), 1e-12));
+  }
+  d.head_scales = scales;
+  return {};
+}
+
 }  // namespace
 
 Result<TensorTable> Decoder::declare(const TensorSource& source) {
   const ModelInfo& info = config.info;
   TensorTable table(names, source);
-  table.table("token_embd.weight", &embedding, info.vocab_size, info.hidden);
+  const int64_t width = embedding_dim > 0 ? embedding_dim : info.hidden;
+  table.table("token_embd.weight", &embedding, info.vocab_size, width);
+  if (embedding_dim > 0) {
+    table.matrix("embd_in.weight", &project_in, info.hidden, width, "embedding");
+    table.matrix("embd_out.weight", &project_out, width, info.hidden, "head");
+  }
   if (learned_positions > 0) table.table("position_embd.weight", &positions, learned_positions, info.hidden);
   embedding_norm.declare(table);
   if (config.rope != nullptr)
@@ -61,7 +88,7 @@ Result<TensorTable> Decoder::declare(const TensorSource& source) {
   }
   table.at_layer(-1);
   final_norm.declare(table);
-  table.matrix("output.weight", &head, info.vocab_size, info.hidden, "head", config.head);
+  table.matrix("output.weight", &head, info.vocab_size, width, "head", config.head);
   table.vector("output.bias", &head_bias_values, info.vocab_size, head_bias);
   if (config.head == Presence::absent) table.ignore("output.weight");
   // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
@@ -130,11 +157,15 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
 void DecoderModel::embed(std::span<const TokenId> tokens, std::span<const int32_t> positions) {
   const Decoder& d = decoder_;
   const auto rows = static_cast<int64_t>(tokens.size()), hidden = d.config.info.hidden;
-  float* const x = workspace_.x;
+  float *const x = workspace_.x, *const to = d.embedding_dim > 0 ? workspace_.y : x;
   if (d.embedding.data != nullptr)
-    ops_.embed(d.embedding, tokens, x);
+    ops_.embed(d.embedding, tokens, to);
   else
-    ops_.embed(d.head, tokens, x);
+    ops_.embed(d.head, tokens, to);
+  if (d.embedding_dim > 0) {
+    const MatmulOut out{&d.project_in, nullptr, x, hidden};
+    ops_.matmul({to, rows, d.embedding_dim}, {&out, 1});
+  }
   if (d.embedding_scale != 1) ops_.scale(x, d.embedding_scale, rows * hidden);
   if (d.learned_positions > 0) {
     piece_positions_.clear();
@@ -152,7 +183,15 @@ void DecoderModel::head(int64_t rows, float* logits) {
   const Decoder& d = decoder_;
   const ModelInfo& info = d.config.info;
   const MatmulOut head{&d.head, d.head_bias_values, logits, info.vocab_size};
-  ops_.matmul({workspace_.x, rows, info.hidden, d.final_norm.norm()}, {&head, 1});
+  if (d.embedding_dim > 0) {
+    const MatmulOut out{&d.project_out, nullptr, workspace_.y, d.embedding_dim};
+    ops_.matmul({workspace_.x, rows, info.hidden, d.final_norm.norm()}, {&out, 1});
+    ops_.matmul({workspace_.y, rows, d.embedding_dim}, {&head, 1});
+  } else {
+    ops_.matmul({workspace_.x, rows, info.hidden, d.final_norm.norm()}, {&head, 1});
+  }
+  for (int64_t r = 0; !d.head_scales.empty() && r < rows; ++r)
+    for (int64_t v = 0; v < info.vocab_size; ++v) logits[r * info.vocab_size + v] *= d.head_scales[static_cast<size_t>(v)];
   if (d.logit_scale != 1) ops_.scale(logits, d.logit_scale, rows * info.vocab_size);
   if (d.logit_softcap > 0) ops_.softcap(logits, d.logit_softcap, rows * info.vocab_size);
 }
@@ -192,6 +231,7 @@ Result<std::unique_ptr<Model>> build_decoder(DecoderFamily* family, WeightStore&
   if (!table.has("output.weight")) table.load_as_matrix("token_embd.weight", &decoder.head, "head");
   SLUICE_TRY_STATUS(table.load(store));
   SLUICE_TRY_STATUS(apply_rope_factors(decoder, source.metadata()));
+  SLUICE_TRY_STATUS(normalize_head(decoder, table, store));
   table.warn_of_unread(decoder.config.info.arch);
   for (DecoderLayer& layer : decoder.layers) SLUICE_TRY_STATUS(layer.prepare(store));
   return DecoderModel::create(std::move(decoder), ops);

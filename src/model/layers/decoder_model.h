@@ -25,17 +25,20 @@ struct Decoder {
   float embedding_scale = 1;
   int64_t learned_positions = 0;  // rows of a table of positions, added to the embedding; 0: none
   int64_t first_position = 0;     // the row of position 0
+  int64_t embedding_dim = 0;      // 0: hidden; otherwise it is projected to hidden, and back before the head (OPT 350M)
   NormLayer embedding_norm;
   NormLayer final_norm;
   Presence head_bias = Presence::absent;
   float logit_scale = 1;    // of the head's products
   float logit_softcap = 0;  // > 0: cap * tanh(logit / cap), after the scale
+  bool normalized_head = false;  // the head's rows count as unit vectors (Baichuan 2)
   int ignored_layers = 0;   // past the last, which a file may hold for other uses (multi-token prediction)
 
   // The weights of these.
   TensorView embedding, positions;  // no data: the embedding is the head, which is tied to it
   const float *rope_factors = nullptr, *short_factors = nullptr, *long_factors = nullptr, *head_bias_values = nullptr;
-  PackedMatrix head;
+  PackedMatrix head, project_in, project_out;
+  std::span<const float> head_scales;  // [vocab]: of a normalized head
 
   /// All of its tensors, checked against the file.
   Result<TensorTable> declare(const TensorSource& source);

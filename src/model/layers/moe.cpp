@@ -1,5 +1,6 @@
 #include "model/layers/moe.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace sluice {
@@ -44,7 +45,15 @@ void MoeLayer::apply(const Ops& ops, const float* x, int64_t rows, const Norm& n
     std::fill(shared_out_.begin(), shared_out_.end(), 0.0f);
     add_shared(ops, x, rows, norm, shared_out_.data());
   }
-  ops.experts(in, experts, {ids_.data(), weights_.data(), c.routing.top_k}, y, expert_rows_);
+  if (c.weighs_input) {
+    weighed_.resize(static_cast<size_t>(rows * c.hidden));
+    ops.norm(x, norm, rows, c.hidden, weighed_.data());
+    for (int64_t r = 0; r < rows; ++r) ops.scale(weighed_.data() + r * c.hidden, weights_[static_cast<size_t>(r)], c.hidden);
+    std::ranges::fill(weights_, 1.0f);
+    ops.experts({weighed_.data(), rows, c.hidden}, experts, {ids_.data(), weights_.data(), c.routing.top_k}, y, expert_rows_);
+  } else {
+    ops.experts(in, experts, {ids_.data(), weights_.data(), c.routing.top_k}, y, expert_rows_);
+  }
   if (shared_ != nullptr) ops.add(y, shared_out_.data(), rows * c.hidden);
 }
 

@@ -17,6 +17,7 @@ struct MoeConfig {
   Activation act = Activation::silu;
   SwigluParams swiglu = {};
   int64_t shared_ffn = 0;              // of the expert for all rows; 0: none
+  bool weighs_input = false;           // an expert's input is multiplied by its weight, instead of its output; of one choice (Llama 4)
   bool shared_gate = false;            // whose output is multiplied by sigmoid(its gate(x)) (Qwen2-MoE)
 };
 
@@ -37,7 +38,7 @@ class MoeLayer final : public FeedForward {
   const float *gate_bias_ = nullptr, *up_bias_ = nullptr, *down_bias_ = nullptr;
   std::unique_ptr<MlpLayer> shared_;
   std::vector<int64_t> expert_rows_;
-  std::vector<float> logits_, weights_, shared_out_;  // of the rows of a pass; kept for their memory
+  std::vector<float> logits_, weights_, shared_out_, weighed_;  // of the rows of a pass; kept for their memory
   std::vector<int32_t> ids_;
 };
 

@@ -23,6 +23,7 @@ Decoder PlainDecoder::build() const {
     MlpConfig m = mlp;
     a.window = config.windows[static_cast<size_t>(l)];
     if (each) each(l, a, m);
+    if (a.chunk > 0) out.config.info.windowed = true;
     DecoderLayer layer;
     if (norms != NormPlace::after) {
       layer.mixer_norm = norm("attn_norm");

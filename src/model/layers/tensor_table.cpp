@@ -107,16 +107,20 @@ WeightPiece TensorTable::resolve(std::string_view key, const Shape& shape, bool 
   if (place->per_expert != 0) (place->transposed ? piece.first_column : piece.rows.first) += expert * place->per_expert;
   piece.plus = place->plus;
   const int64_t rows = place->of_rows != 0 ? place->of_rows : shape[0];
-  if (shape.rank == 1 && experts > 0)  // of each: the map goes over them all
+  if (shape.rank == 1 && stacked) {  // one row of several
+    piece.shape = {experts, rows};
+    piece.of_stack = 0;
+    piece.rows.first += expert * rows;
+  } else if (shape.rank == 1 && expert < 0 && experts > 0) {  // of each: the map goes over them all
     piece.shape = {experts, place->of_rows != 0 ? place->of_rows : shape[0] / experts};
-  else if (shape.rank == 1)
+  } else if (shape.rank == 1) {
     piece.shape = {rows};
-  else if (place->transposed) {
+  } else if (place->transposed) {
     const int64_t columns = place->of_columns != 0 ? place->of_columns : shape[1];
     piece.shape = stacked ? Shape{experts, columns, rows} : Shape{columns, rows};
-  }
-  else
+  } else {
     piece.shape = stacked ? Shape{experts, rows, shape[1]} : Shape{rows, shape[1]};
+  }
   return piece;
 }
 
@@ -149,6 +153,10 @@ void TensorTable::experts(std::string_view key, ExpertMatrices* to, int count, i
 }
 void TensorTable::expert_vectors(std::string_view key, const float** to, int count, int64_t n, Presence presence) {
   declare(to, key, {count * n}, presence, {}, -1, count);
+}
+void TensorTable::vectors(std::string_view key, std::vector<const float*>* to, int count, int64_t n) {
+  to->resize(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) declare(&(*to)[static_cast<size_t>(i)], key, {n}, Presence::required, {}, i, count);
 }
 void TensorTable::ignore(std::string_view key) {
   const WeightPiece piece = resolve(key, {1}, gguf_, -1, 0);

@@ -76,6 +76,8 @@ class TensorTable {
   void experts(std::string_view key, ExpertMatrices* to, int count, int64_t n, int64_t k, std::string_view role);
   /// [count, n] in one piece.
   void expert_vectors(std::string_view key, const float** to, int count, int64_t n, Presence presence = Presence::required);
+  /// One vector [n] of each of `count`, which may be rows of one tensor.
+  void vectors(std::string_view key, std::vector<const float*>* to, int count, int64_t n);
   /// A tensor of layers that is known and changes nothing that is computed.
   void ignore(std::string_view key);
 

@@ -1,0 +1,63 @@
+// MiniCPM: Llama's shape with factors of the embedding, of what layers add, and under the logits. MiniCPM3: the same over latent
+// attention, rotated by halves.
+// Hu et al. 2024, "MiniCPM: unveiling the potential of small language models".
+
+#include <cmath>
+
+#include "model/layers/latent_config.h"
+#include "model/layers/plain_decoder.h"
+
+namespace sluice {
+namespace {
+
+constexpr ConfigKey kEmbedding{"scale_emb", "embedding_scale"};
+constexpr ConfigKey kDepth{"scale_depth", ""}, kBase{"dim_model_base", ""};
+constexpr ConfigKey kResidual{"", "residual_scale"}, kLogits{"", "logit_scale"};
+
+/// A GGUF has what comes of the depth and the base.
+Result<Decoder> with_factors(const ConfigReader& config, PlainDecoder d) {
+  const ModelInfo& info = d.config.info;
+  double residual = 1, logits = 1;
+  if (config.is_gguf()) {
+    SLUICE_TRY(residual, config.number_or(kResidual, 1.0, 1e-9, 1e9));
+    SLUICE_TRY(logits, config.number_or(kLogits, 1.0, 1e-9, 1e9));
+  } else {
+    SLUICE_TRY(const double depth, config.number_or(kDepth, 1.0, 1e-9, 1e9));
+    SLUICE_TRY(const double base, config.number_or(kBase, 1.0, 1e-9, 1e9));
+    residual = depth / std::sqrt(static_cast<double>(info.layers));
+    logits = static_cast<double>(info.hidden) / base;
+    config.note(kResidual, residual);
+    config.note(kLogits, logits);
+  }
+  SLUICE_TRY(const double embedding, config.number_or(kEmbedding, 1.0, 1e-9, 1e9));
+  d.residual_scale = static_cast<float>(residual);
+  Decoder out = d.build();
+  out.embedding_scale = static_cast<float>(embedding);
+  out.logit_scale = static_cast<float>(1 / logits);
+  return out;
+}
+
+Result<Decoder> minicpm(const ConfigReader& config, const TensorSource& source) {
+  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
+                                                {.name = "minicpm",
+                                                 .gguf = {"minicpm", RopeStyle::interleaved},
+                                                 .tied = true,
+                                                 .computes = {"embedding_multiplier", "residual_multiplier", "logits_scaling"}}));
+  return with_factors(config, std::move(d));
+}
+
+Result<Decoder> minicpm3(const ConfigReader& config, const TensorSource& source) {
+  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, {.name = "minicpm3", .own_attention = true}));
+  SLUICE_TRY(const LatentAttentionConfig attention,
+             read_latent_attention(config, {.bias = "attention_bias", .style = RopeStyle::half}, d.config));
+  name_latent_attention(d.names, attention);
+  d.mixer = [attention](int) { return std::make_unique<LatentAttention>(attention); };
+  return with_factors(config, std::move(d));
+}
+
+}  // namespace
+
+ModelArch minicpm_arch() { return decoder_arch<minicpm>("minicpm", {"MiniCPMForCausalLM"}, {"minicpm"}); }
+ModelArch minicpm3_arch() { return decoder_arch<minicpm3>("minicpm3", {"MiniCPM3ForCausalLM"}, {}); }
+
+}  // namespace sluice

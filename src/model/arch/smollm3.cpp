@@ -1,0 +1,37 @@
+// SmolLM3: Llama's shape, of which every fourth layer does not rotate (NoPE).
+// Bakouch et al. 2025, "SmolLM3: smol, multilingual, long-context reasoner".
+
+#include "model/layers/plain_decoder.h"
+
+namespace sluice {
+namespace {
+
+constexpr ConfigKey kRotated{"no_rope_layers", ""};  // 1: the layer does rotate
+constexpr ConfigKey kInterval{"no_rope_layer_interval", ""};
+
+Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
+                                                {.name = "smollm3",
+                                                 .gguf = {"smollm3", RopeStyle::interleaved},
+                                                 .rope_theta = 2e6,
+                                                 .window = WindowRule::by_type}));
+  SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
+  SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
+  d.attention.output_bias = d.attention.qkv_bias;
+  SLUICE_TRY(const int64_t interval, config.integer_or(kInterval, 4, 1, kMaxLayers));
+  std::vector<int64_t> rotated;
+  for (int l = 0; l < d.config.info.layers; ++l) rotated.push_back((l + 1) % interval != 0);
+  if (config.has(kRotated)) {
+    SLUICE_TRY(rotated, config.integers(kRotated, rotated.size(), 0, 1));
+  }
+  d.each = [rotated](int layer, AttentionConfig& a, MlpConfig&) {
+    if (rotated[static_cast<size_t>(layer)] == 0) a.rope = nullptr;
+  };
+  return d.build();
+}
+
+}  // namespace
+
+ModelArch smollm3_arch() { return decoder_arch<describe>("smollm3", {"SmolLM3ForCausalLM"}, {"smollm3"}); }
+
+}  // namespace sluice
