@@ -69,14 +69,14 @@ void Attention::project(const LayerPass& pass, const Norm& norm) {
   const int64_t n = pass.rows.count();
   const MatmulOut outs[] = {{&q_, q_bias_, w.q, q_.n}, {&k_, k_bias_, w.k, k_.n}, {&v_, v_bias_, w.v, v_.n}};
   ops.matmul({w.x, n, c.hidden, norm}, outs);
-  if (c.clip_qkv > 0)
-    for (const MatmulOut& out : outs) clamp(out.y, c.clip_qkv, n * out.y_stride);
   const auto norm_qk = [&] {
     if (c.qk_norm == QkNorm::none) return;
     norm_heads(ops, w.q, c.heads, q_norm_, q_gains_, n);
     norm_heads(ops, w.k, c.kv_heads, k_norm_, k_gains_, n);
   };
   if (!c.norm_after_rope) norm_qk();
+  if (c.clip_qkv > 0)
+    for (const MatmulOut& out : outs) clamp(out.y, c.clip_qkv, n * out.y_stride);
   if (c.rope != nullptr) {
     const RopeConfig& r = *c.rope;
     ops.rope(w.q, pass.rows.positions, r.inv_freq, r.magnitude, c.heads, c.head_dim, r.rotary_dims(), r.style);
