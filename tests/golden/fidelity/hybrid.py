@@ -88,7 +88,8 @@ MODELS = {
         "shared expert left out": without_shared_expert, "shared expert not gated": shared_expert_ungated,
         "weights of the chosen not normalized": on_modules("TopKRouter", norm_topk_prob=False)}, "bfloat16", gains=GAINS,
         zero_centred=r"layernorm|q_norm|k_norm|model\.norm", gguf="bf16", published={
-            "full_attention_interval": 2, "partial_rotary_factor": 0.5}, converter={"full_attention_interval": 2}),
+            "full_attention_interval": 2, "partial_rotary_factor": 0.5}, converter={"full_attention_interval": 2},
+        converter_flags=("--no-nextn",)),
     "jamba": Spec("JambaConfig", dict(
         ATTENTION, hidden_size=24, num_hidden_layers=3, intermediate_size=20, rms_norm_eps=1e-2, num_experts=3,
         num_experts_per_tok=2, expert_layer_period=2, expert_layer_offset=1, attn_layer_period=3, attn_layer_offset=1,
@@ -97,12 +98,12 @@ MODELS = {
         gains=GAINS, gguf="bf16"),
     "nemotron_h": Spec("NemotronHConfig", dict(
         NEMOTRON, layers_block_type=["linear_attention", "mlp", "full_attention", "mlp"]), NEMOTRON_FAULTS, "bfloat16",
-        gains=GAINS, gguf="bf16", published=nemotron_keys("M-*-")),
+        gains=GAINS, gguf="bf16", published=nemotron_keys("M-*-"), converter={"mamba_d_head": 8}),
     "nemotron_h_moe": Spec("NemotronHConfig", dict(
         NEMOTRON, layers_block_type=["linear_attention", "moe", "full_attention", "moe"]), {
             **NEMOTRON_FAULTS, "correction bias ignored": bias_ignored,
             "routed scaling left out": on_modules("TopkRouter", routed_scaling_factor=1.0)}, "bfloat16", gains=GAINS,
-        gguf="bf16", published=nemotron_keys("ME*E")),
+        gguf="bf16", published=nemotron_keys("ME*E"), converter={"mamba_d_head": 8}),
     "falcon_h1": Spec("FalconH1Config", dict(FALCON_H1, mamba_rms_norm=False), {
         **SSM_FAULTS, **H1_FAULTS, "no mlp_multipliers": {"mlp_multipliers": [1.0, 1.0]},
         "no ssm_multipliers": {"ssm_multipliers": [1.0] * 5}}, "bfloat16", gains=GAINS, gguf="bf16"),
