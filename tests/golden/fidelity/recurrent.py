@@ -1,7 +1,7 @@
 """State-space models and recurrences: Mamba, Mamba 2, Falcon Mamba, RWKV 4 to 7, retention, linear attention."""
 from fidelity.authored.retention import LinearAttention, RetNet
 from fidelity.authored.rwkv import Rwkv5, Rwkv6, Rwkv7
-from fidelity.faults import fill, on_modules
+from fidelity.faults import fill
 from fidelity.spec import Spec
 
 
