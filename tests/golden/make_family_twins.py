@@ -27,7 +27,7 @@ from fidelity.core import OUT, write_json
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def convert(converter, folder, outs, extra, names):
+def convert(converter, folder, outs, spec):
     """Runs the converter in a process of its own: it brings its own gguf package."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = pathlib.Path(scratch) / folder.name
@@ -36,9 +36,10 @@ def convert(converter, folder, outs, extra, names):
             vocab = json.loads((copy / "config.json").read_text())["vocab_size"]
             (copy / "tokenizer.json").write_text(json.dumps(
                 {"model": {"vocab": {str(i): i for i in range(vocab)}}, "added_tokens": []}))
-        for old, new in names:
+        for old, new in spec.converter_names:
             rename(copy / "model.safetensors", old, new)
-        subprocess.run([sys.executable, HERE / "fidelity" / "convert.py", converter, copy, json.dumps(extra), *outs], check=True,
+        subprocess.run([sys.executable, HERE / "fidelity" / "convert.py", converter, copy, json.dumps(spec.converter),
+                        json.dumps(spec.converter_flags), *outs], check=True,
                        capture_output=True, text=True)
 
 
@@ -72,8 +73,7 @@ def make_twin(converter, name, spec, check):
     facts = {key: golden[key] for key in ("logits", "hidden", "embeddings", "scores") if key in golden}
     with tempfile.TemporaryDirectory() as scratch:
         wide = pathlib.Path(scratch) / "model.gguf"
-        convert(converter, folder, [path, spec.gguf, wide, "f32"] if check else [path, spec.gguf], spec.converter,
-                spec.converter_names)
+        convert(converter, folder, [path, spec.gguf, wide, "f32"] if check else [path, spec.gguf], spec)
         if check:
             facts.update(checked(wide, folder, golden, spec))
     out = {"converter": "llama.cpp convert_hf_to_gguf.py", "files": {path.name: facts}}

@@ -40,10 +40,12 @@ MODELS = {
     "falcon_7b": Spec("FalconConfig", dict(FALCON, multi_query=True, parallel_attn=True, new_decoder_architecture=False),
                       published=dict(num_kv_heads=..., n_head_kv=1), converter={"num_kv_heads": 1}),
     "falcon_40b": Spec("FalconConfig", dict(
-        FALCON, num_attention_heads=4, num_kv_heads=2, hidden_size=32, ffn_hidden_size=128, new_decoder_architecture=True, parallel_attn=True,
+        FALCON, num_attention_heads=4, num_kv_heads=2, hidden_size=32, ffn_hidden_size=128,
+        new_decoder_architecture=True, parallel_attn=True,
         multi_query=True), {"one norm for attention and FFN": one_norm_for_both}, "bfloat16", gguf="bf16"),
     "falcon_rw": Spec("FalconConfig", dict(
-        FALCON, num_attention_heads=4, hidden_size=32, ffn_hidden_size=60, alibi=True, multi_query=False, parallel_attn=False, bias=True,
+        FALCON, num_attention_heads=4, hidden_size=32, ffn_hidden_size=60, alibi=True, multi_query=False,
+        parallel_attn=False, bias=True,
         new_decoder_architecture=False), {"rope instead of ALiBi": {"alibi": False}, "no biases": fill("bias", 0.0)},
         without=("rope base x1.2",), gguf=None, gguf_note="llama.cpp's Falcon has no ALiBi, and its FFN no norm of its own"),
     "mpt": Spec("MptConfig", dict(MPT, attn_config=dict(alibi=True, clip_qkv=1.2)), {
@@ -51,7 +53,8 @@ MODELS = {
         "norm epsilon x1000": {"layer_norm_epsilon": 1e-2}}, published=dict(architectures=["MPTForCausalLM"]),
         without=("norm epsilon x10",), gguf_note="the converter writes an epsilon of 1e-5 always"),
     "bloom": Spec("BloomConfig", dict(hidden_size=24, n_head=3, n_layer=2, vocab_size=83, layer_norm_epsilon=1e-2), {
-        "ALiBi off": on_modules("Attention", beta=0.0), "embedding norm left out": without_embedding_norm, "no biases": fill("bias", 0.0),
+        "ALiBi off": on_modules("Attention", beta=0.0), "embedding norm left out": without_embedding_norm,
+        "no biases": fill("bias", 0.0),
         "Q, K, V taken as three blocks": qkv_blocks}, published=dict(n_embed=24, hidden_size=...)),
     "baichuan_7b": Spec("", dict(BAICHUAN, max_position_embeddings=256), {
         **BAICHUAN_FAULTS, "rope base x1.2": {"rope_theta": 12000.0}, "ALiBi instead of rope": {"model_max_length": 256}},

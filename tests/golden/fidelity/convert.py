@@ -1,13 +1,14 @@
-"""python convert.py CONVERTER FOLDER KEYS (OUT TYPE)...: runs llama.cpp's converter without its vocabulary step.
+"""python convert.py CONVERTER FOLDER KEYS FLAGS (OUT TYPE)...: runs llama.cpp's converter without its vocabulary step.
 
-KEYS, a JSON object, is added to what the converter reads of the config.
+KEYS, a JSON object, is added to what the converter reads of the config (null takes a key away); FLAGS,
+a JSON list, to its command line.
 """
 import json
 import pathlib
 import sys
 
 
-def main(converter, folder, keys, *outs):
+def main(converter, folder, keys, flags, *outs):
     sys.path.insert(0, str(pathlib.Path(converter).parent))
     import convert_hf_to_gguf as tool
 
@@ -27,10 +28,15 @@ def main(converter, folder, keys, *outs):
         return model
 
     load = tool.ModelBase.load_hparams
-    tool.ModelBase.load_hparams = staticmethod(lambda *args, **kwargs: {**load(*args, **kwargs), **json.loads(keys)})
+
+    def with_keys(*args, **kwargs):
+        more = json.loads(keys)
+        return {k: v for k, v in {**load(*args, **kwargs), **more}.items() if v is not None or k not in more}
+
+    tool.ModelBase.load_hparams = staticmethod(with_keys)
     tool.get_model_class = without_vocabulary
     for out, kind in zip(outs[::2], outs[1::2]):
-        sys.argv = ["convert_hf_to_gguf.py", folder, "--outfile", out, "--outtype", kind]
+        sys.argv = ["convert_hf_to_gguf.py", folder, "--outfile", out, "--outtype", kind, *json.loads(flags)]
         tool.main()
 
 

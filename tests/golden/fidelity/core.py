@@ -12,9 +12,8 @@ import types
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM
-
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from fidelity import mxfp4
 from fidelity.faults import apply_changes, general_faults
@@ -232,7 +231,9 @@ def try_seed(name, spec, folder, seed):
         moved[fault] = round((logits_of(wrong_model(folder, spec, how), ids) - logits).abs().max().item(), 6)
         if not moved[fault] > VISIBLE:
             return f"the fault '{fault}' moves the logits by {moved[fault]} only"
-    golden = {**({"reference": spec.authored.__doc__.strip().splitlines()[0]} if spec.authored else {}), "transformers": transformers.__version__, "torch": torch.__version__, "seed": seed, "weights": spec.dtype,
+    reference = {"reference": spec.authored.__doc__.strip().splitlines()[0]} if spec.authored else {}
+    golden = {**reference, "transformers": transformers.__version__, "torch": torch.__version__, "seed": seed,
+              "weights": spec.dtype,
               "ids": ids, "logits": "golden.logits.f32", "shape": list(logits.shape),
               "logits_std": round(deviation, 6), "float64_difference": float(f"{rounding:.2g}"),
               **({"least_routing_gap": float(f"{min(gaps):.3g}")} if gaps else {}),

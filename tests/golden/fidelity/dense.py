@@ -109,7 +109,8 @@ MODELS = {
     "exaone4": Spec("Exaone4Config", dict(
         RMS, hidden_size=28, num_attention_heads=2, intermediate_size=36, head_dim=14, num_hidden_layers=4,
         sliding_window=12, sliding_window_pattern=4), {
-            **QK, "rope on every layer": on_modules("Attention", sliding_window=lambda old: None), "norms before": norms_before, "no windows, and rope everywhere": no_windows_rope_everywhere}, "bfloat16", gguf="bf16",
+            **QK, "rope on every layer": on_modules("Attention", sliding_window=lambda old: None), "norms before": norms_before,
+            "no windows, and rope everywhere": no_windows_rope_everywhere}, "bfloat16", gguf="bf16",
         gguf_note="llama.cpp has windows in models of 64 layers only", llama_cpp_fault="no windows, and rope everywhere"),
     "exaone4_full": Spec("Exaone4Config", dict(
         RMS, head_dim=12, sliding_window=None, layer_types=["full_attention"] * 2, tie_word_embeddings=True), QK),

@@ -46,7 +46,7 @@ FAULTS = {"norm epsilon x10": {"layer_norm_eps": 0.1}, "activation relu": {"hidd
           "embedding norm left out": lambda model: setattr(
               next(m for n, m in model.named_modules() if n.endswith("embeddings.LayerNorm")), "forward", lambda x: x)}
 ROBERTA_FAULTS = {**FAULTS, "positions from 0": positions_from_zero}
-MODERN = dict(hidden_size=36, num_hidden_layers=4, num_attention_heads=3, intermediate_size=40, vocab_size=83,
+MODERN = dict(hidden_size=30, num_hidden_layers=4, num_attention_heads=3, intermediate_size=34, vocab_size=83,
               max_position_embeddings=64, norm_eps=1e-2, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1,
               sep_token_id=2, local_attention=8, hidden_activation="gelu",
               rope_parameters={"full_attention": rope(160000.0), "sliding_attention": rope(10000.0)})
@@ -87,7 +87,7 @@ MODELS = {
                                "rope_parameters.sliding_attention.rope_theta": 160000.0},
         "no windows": {"local_attention": 128}, "window + 2": {"local_attention": 10},
         "attention is causal": causal}, "bfloat16", model="ModernBertModel", pooling="cls", gguf="bf16", published={
-            "global_attn_every_n_layers": 3, "global_rope_theta": 160000.0, "local_rope_theta": 10000.0,
+            "layer_norm_eps": 1e-2, "global_attn_every_n_layers": 3, "global_rope_theta": 160000.0, "local_rope_theta": 10000.0,
             "rope_parameters": ..., "layer_types": ...}, converter={"global_attn_every_n_layers": 3}),
     "qwen3_embedding": EncoderSpec("Qwen3Config", QWEN3, QWEN3_FAULTS, "bfloat16", model="Qwen3Model", pooling="lasttoken",
                                    gguf="bf16", published={"architectures": ["Qwen3ForCausalLM"]}),

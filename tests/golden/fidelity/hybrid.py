@@ -44,7 +44,7 @@ def without_qk_l2_norm(model):
             net.forward = wrong
 
 
-QWEN3_NEXT = dict(ATTENTION, hidden_size=24, num_hidden_layers=2, head_dim=12, intermediate_size=30, rms_norm_eps=1e-2,
+QWEN3_NEXT = dict(ATTENTION, hidden_size=24, num_hidden_layers=2, head_dim=12, intermediate_size=30, rms_norm_eps=1e-6,
                   linear_conv_kernel_dim=4, linear_key_head_dim=8, linear_value_head_dim=8, linear_num_key_heads=2,
                   linear_num_value_heads=4, decoder_sparse_step=1, moe_intermediate_size=12,
                   shared_expert_intermediate_size=14, num_experts=4, num_experts_per_tok=2, norm_topk_prob=True,
@@ -80,6 +80,15 @@ FALCON_H1 = dict(ATTENTION, hidden_size=24, num_hidden_layers=2, head_dim=12, in
 H1_FAULTS = {f"no {name}": {name: 1.0} for name in (
     "lm_head_multiplier", "embedding_multiplier", "key_multiplier", "attention_out_multiplier", "attention_in_multiplier",
     "ssm_in_multiplier", "ssm_out_multiplier")}
+def rows_permuted_over_the_head(model):
+    """Halves made pairs over the whole head, of which the first half then turns: rows 0, 1, 2 with 6, 7, 8 of 12."""
+    for layer in model.model.layers:
+        if hasattr(layer, "self_attn"):
+            for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj):
+                heads = projection.weight.view(-1, 12, projection.weight.shape[1])
+                heads.copy_(heads[:, [0, 1, 2, 6, 7, 8, 3, 4, 5, 9, 10, 11]].clone())
+
+
 MODELS = {
     "qwen3_next": Spec("Qwen3NextConfig", QWEN3_NEXT, {
         "norm gain w instead of 1 + w": plain_gain, "attention not gated": attention_ungated,
@@ -87,8 +96,9 @@ MODELS = {
         "the whole head rotated": {"rope_parameters.partial_rotary_factor": 1.0},
         "shared expert left out": without_shared_expert, "shared expert not gated": shared_expert_ungated,
         "weights of the chosen not normalized": on_modules("TopKRouter", norm_topk_prob=False)}, "bfloat16", gains=GAINS,
-        zero_centred=r"layernorm|q_norm|k_norm|model\.norm", gguf="bf16", published={
-            "full_attention_interval": 2, "partial_rotary_factor": 0.5}, converter={"full_attention_interval": 2}),
+        zero_centred=r"layernorm|q_norm|k_norm|model\.norm", gguf="bf16", embed=0.003, published={
+            "full_attention_interval": 2, "partial_rotary_factor": 0.5}, converter={"full_attention_interval": 2},
+        converter_flags=("--no-nextn",)),
     "jamba": Spec("JambaConfig", dict(
         ATTENTION, hidden_size=24, num_hidden_layers=3, intermediate_size=20, rms_norm_eps=1e-2, num_experts=3,
         num_experts_per_tok=2, expert_layer_period=2, expert_layer_offset=1, attn_layer_period=3, attn_layer_offset=1,
@@ -97,12 +107,15 @@ MODELS = {
         gains=GAINS, gguf="bf16"),
     "nemotron_h": Spec("NemotronHConfig", dict(
         NEMOTRON, layers_block_type=["linear_attention", "mlp", "full_attention", "mlp"]), NEMOTRON_FAULTS, "bfloat16",
-        gains=GAINS, gguf="bf16", published=nemotron_keys("M-*-")),
+        gains=GAINS, gguf="bf16", published=nemotron_keys("M-*-"), converter={
+            "hybrid_override_pattern": "M-*-", "mamba_d_head": 8, "num_experts_per_tok": None,
+            "n_routed_experts": None, "n_group": None, "topk_group": None}),
     "nemotron_h_moe": Spec("NemotronHConfig", dict(
         NEMOTRON, layers_block_type=["linear_attention", "moe", "full_attention", "moe"]), {
             **NEMOTRON_FAULTS, "correction bias ignored": bias_ignored,
             "routed scaling left out": on_modules("TopkRouter", routed_scaling_factor=1.0)}, "bfloat16", gains=GAINS,
-        gguf="bf16", published=nemotron_keys("ME*E")),
+        gguf="bf16", published=nemotron_keys("ME*E"), converter={
+            "hybrid_override_pattern": "ME*E", "mamba_d_head": 8}),
     "falcon_h1": Spec("FalconH1Config", dict(FALCON_H1, mamba_rms_norm=False), {
         **SSM_FAULTS, **H1_FAULTS, "no mlp_multipliers": {"mlp_multipliers": [1.0, 1.0]},
         "no ssm_multipliers": {"ssm_multipliers": [1.0] * 5}}, "bfloat16", gains=GAINS, gguf="bf16"),
@@ -119,5 +132,8 @@ MODELS = {
         ATTENTION, hidden_size=24, num_hidden_layers=2, intermediate_size=32, rms_norm_eps=1e-2, attn_layer_indices=[1],
         rope_parameters=rope(10000.0, partial_rotary_factor=0.5), **MAMBA2), {
             **SSM_FAULTS, "gate after the norm": gate_after_the_norm,
-            "the whole head rotated": {"rope_parameters.partial_rotary_factor": 1.0}}, "bfloat16", gains=GAINS, gguf="bf16"),
+            "the whole head rotated": {"rope_parameters.partial_rotary_factor": 1.0},
+            "rows permuted over the whole head": rows_permuted_over_the_head}, "bfloat16", gains=GAINS, gguf="bf16",
+        published={"attn_rotary_emb": 6}, llama_cpp_fault="rows permuted over the whole head",
+        gguf_note="the converter makes pairs of halves over the whole head, though half of it turns: undone, the rows are right"),
 }

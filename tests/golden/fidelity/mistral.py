@@ -1,5 +1,4 @@
 """Ministral: a head size of its own and alternating windows; Ministral 3: yarn, and queries that grow with the position."""
-from fidelity.faults import on_modules
 from fidelity.spec import Spec, rope
 
 SIZE = dict(hidden_size=34, intermediate_size=46, num_attention_heads=3, num_key_value_heads=1, head_dim=14, vocab_size=83,

@@ -1,7 +1,7 @@
 """gpt-oss: sinks, alternating windows, yarn without truncation, clamped SwiGLU with biases, MXFP4 experts."""
-from safetensors.torch import load_file, save_file
-
 import json
+
+from safetensors.torch import load_file, save_file
 
 from fidelity import mxfp4
 from fidelity.faults import fill, on_modules

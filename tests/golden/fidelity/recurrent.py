@@ -1,7 +1,7 @@
 """State-space models and recurrences: Mamba, Mamba 2, Falcon Mamba, RWKV 4 to 7, retention, linear attention."""
 from fidelity.authored.retention import LinearAttention, RetNet
 from fidelity.authored.rwkv import Rwkv5, Rwkv6, Rwkv7
-from fidelity.faults import fill, on_modules
+from fidelity.faults import fill
 from fidelity.spec import Spec
 
 
@@ -68,7 +68,7 @@ MODELS = {
         **RWKV_FAULTS, "decay does not depend on the input": fill("time_decay_w2", 0.0),
         "mixing does not depend on the input": fill("time_maa_w2", 0.0), "norm epsilon 1e-5": {"group_epsilon": 1e-5},
         "layer norm epsilon x1000": {"layer_norm_epsilon": 1e-2}}, "bfloat16", authored=Rwkv6, without=NO_X10, gguf="bf16",
-        gguf_note="in the converter's file the ranks are 32 and 64 whatever they are", converter=dict(
+        gguf_note="the file says ranks of 32 and 64 whatever they are: llama.cpp loads models with those only", converter=dict(
             rescale_every=0, intermediate_size=48, num_hidden_layers=2), converter_names=HF6, gains={
             **MIX, r"time_decay$": uniform(-3.0, 0.0), r"time_faaaa": normal(0.7), r"time_maa_w2": normal(0.2),
             r"time_decay_w2": normal(0.5)}),
@@ -78,7 +78,8 @@ MODELS = {
         "no gate": {"gated": False}, "norm epsilon 1e-5": {"group_epsilon": 1e-5},
         "layer norm epsilon x1000": {"layer_norm_epsilon": 1e-2}}, "bfloat16", authored=Rwkv7, without=NO_X10, gguf="bf16",
         converter=dict(intermediate_size=48, lora_rank_decay=5, lora_rank_iclr=4, lora_rank_value_residual_mix=3,
-                       lora_rank_gate=6), converter_names=HF7, gains={
+                       lora_rank_gate=6), converter_names=HF7,
+        gguf_note="llama.cpp computes with heads of 64 only", gains={
             **MIX, r"att\.w0": uniform(-3.0, 1.0), r"att\.[av]0": normal(0.5), r"att\.[wav]2": normal(0.4),
             r"att\.k_k": uniform(0.5, 1.5), r"att\.k_a": uniform(0.3, 1.2), r"att\.r_k": normal(0.4),
             r"att\.key": normal(0.25)}),

@@ -19,6 +19,7 @@ class Spec:
     gguf: str | None = "f16"   # type of the GGUF twin, None where there is none
     gguf_note: str = ""        # why there is none, or what its form changes
     converter: dict = dataclasses.field(default_factory=dict)  # keys that only the converter is given, and lacks otherwise
+    converter_flags: tuple = ()  # of its command line
     converter_names: tuple = ()  # (regex, replacement) pairs that give the tensors the names that the converter knows
     llama_cpp_fault: str = ""  # the planted fault that llama.cpp has with the twin
     without: tuple = ()        # general faults that this model cannot show
