@@ -80,6 +80,18 @@ TEST_F(OpMeterTest, CountsThePositionsThatAttentionReads) {
   const OpWork windowed = attend_work(args);
   EXPECT_EQ(windowed.bytes, (7 + 2) * 2.0 * kKvHeads * kDim * 4);
   EXPECT_EQ(windowed.operations, 4.0 * (5 + 5 + 5 + 1 + 2) * kHeads * kDim);
+  // Both ways: each row sees its segment and what stands before it, of which a window of 5 takes 2 on either side.
+  args.causal = false;
+  EXPECT_EQ(attend_work(args).bytes, (5 + 2) * 2.0 * kKvHeads * kDim * 4);
+  EXPECT_EQ(attend_work(args).operations, 4.0 * (5 + 4 + 3 + 2 + 2) * kHeads * kDim);
+  args.window = 0;
+  EXPECT_EQ(attend_work(args).operations, 4.0 * (3 * 13 + 2 * 2) * kHeads * kDim);
+  // Rows that are keys and values.
+  args.causal = true;
+  args.kv.v = args.kv.k;
+  args.v_dim = 6;
+  EXPECT_EQ(attend_work(args).bytes, (13 + 2) * 1.0 * kKvHeads * kDim * 4);
+  EXPECT_EQ(attend_work(args).operations, 2.0 * (11 + 12 + 13 + 1 + 2) * kHeads * (kDim + 6));
 }
 
 TEST_F(OpMeterTest, ACallInsideACallIsItsOwn) {

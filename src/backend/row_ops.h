@@ -93,7 +93,7 @@ static constexpr size_t attend_scratch_floats(int n, int head_dim) {
 
 /// One row's rotation: pairs (i, i + pairs), or (2i, 2i + 1) when interleaved, i < pairs, in each of `heads` heads.
 struct RopeRow {
-  float* x;
+  float* x;  // the first head's first dim that is rotated
   int heads, head_dim, pairs;
   bool interleaved;
   const float* cos;  // [pairs]
