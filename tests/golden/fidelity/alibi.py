@@ -47,7 +47,8 @@ MODELS = {
         FALCON, num_attention_heads=4, hidden_size=32, ffn_hidden_size=60, alibi=True, multi_query=False,
         parallel_attn=False, bias=True,
         new_decoder_architecture=False), {"rope instead of ALiBi": {"alibi": False}, "no biases": fill("bias", 0.0)},
-        without=("rope base x1.2",), gguf=None, gguf_note="llama.cpp's Falcon has no ALiBi, and its FFN no norm of its own"),
+        without=("rope base x1.2",), attention="sdpa",  # the eager form of transformers 5.24 adds ALiBi twice
+        gguf=None, gguf_note="llama.cpp's Falcon has no ALiBi, and its FFN no norm of its own"),
     "mpt": Spec("MptConfig", dict(MPT, attn_config=dict(alibi=True, clip_qkv=1.2)), {
         "ALiBi off": alibi_off, "no clipping of Q, K, V": {"attn_config.clip_qkv": None},
         "norm epsilon x1000": {"layer_norm_epsilon": 1e-2}}, published=dict(architectures=["MPTForCausalLM"]),

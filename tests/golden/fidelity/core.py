@@ -88,7 +88,7 @@ def load(folder, spec, dtype=torch.float32, **changes):
     apply_changes(config, changes)
     if getattr(config, "quantization_config", None):
         return load_mxfp4(folder, config, dtype)
-    model = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=dtype, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=dtype, attn_implementation=spec.attention)
     if hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("eager")
     return model.eval()
@@ -164,7 +164,7 @@ def save(spec, folder, seed):
     else:
         config = getattr(transformers, spec.config)(**{**COMMON, **spec.fields})
         config.dtype = spec.dtype
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=spec.attention).float().eval()
     if hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("eager")
     generator = torch.Generator().manual_seed(seed)

@@ -24,4 +24,5 @@ class Spec:
     llama_cpp_fault: str = ""  # the planted fault that llama.cpp has with the twin
     without: tuple = ()        # general faults that this model cannot show
     authored: type | None = None  # a module of authored/ where transformers has no such model
+    attention: str = "eager"   # transformers' implementation
     finish: object = None      # function of (folder, model): last changes to the saved folder
