@@ -9,15 +9,19 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <map>
 #include <fstream>
+#include <limits>
+#include <map>
+#include <set>
+#include <utility>
 
 #include "base/rng.h"
+#include "tests/support/failing_io.h"
 
 namespace sluice {
 namespace {
 
-constexpr BlockFileIdentity kIdentity{77, 10000, 16};  // no multiple of a page
+constexpr BlockFileIdentity kIdentity{77, 100000, 16};  // no multiple of a page, four parts
 
 struct TempFile {
   TempFile() : path(::testing::TempDir() + "sluice_block_file_" + std::to_string(::getpid())) { std::remove(path.c_str()); }
@@ -31,27 +35,87 @@ std::shared_ptr<const BlockKey> key_of(uint64_t i) {
   return std::make_shared<const BlockKey>(BlockKey{next_block_hash(parent, tokens), parent, tokens});
 }
 
-void put(BlockFile& file, BlockId slot, uint64_t i) {
-  std::memset(file.stage(), static_cast<int>(i % 251), kIdentity.block_bytes);
-  file.write(slot, key_of(i));
+/// Byte b of block i.
+uint8_t byte_of(uint64_t i, size_t b) { return static_cast<uint8_t>(i * 13 + b * 7 + b / 251); }
+
+/// Writes blocks i, i + 1, ... to slots that follow each other.
+void put(BlockFile& file, BlockId slot, uint64_t i, int n = 1) {
+  const BlockLayout& layout = file.layout();
+  std::vector<std::shared_ptr<const BlockKey>> keys;
+  file.stage(n);
+  for (int k = 0; k < n; ++k) {
+    const uint64_t block = i + static_cast<uint64_t>(k);
+    for (int part = 0; part < layout.parts; ++part)
+      for (size_t b = 0; b < layout.filled_bytes(part); ++b) file.staged(k, part)[b] = byte_of(block, layout.part_at(part) + b);
+    file.seal(k);
+    keys.push_back(key_of(block));
+  }
+  file.write(slot, std::move(keys));
 }
 
-/// Whether the slot gives back the bytes of block i.
-bool holds(BlockFile& file, BlockId slot, uint64_t i) {
-  const auto ticket = file.read(slot, key_of(i));
-  const uint8_t* bytes = file.wait(ticket);
-  bool equal = bytes != nullptr;
-  for (size_t b = 0; equal && b < kIdentity.block_bytes; ++b) equal = bytes[b] == i % 251;
-  file.release(ticket);
-  return equal;
+/// Of slots that follow each other, read together: whether each gives back the bytes of block i, i + 1, ...
+std::vector<bool> hold(BlockFile& file, BlockId slot, uint64_t i, int n) {
+  const BlockLayout& layout = file.layout();
+  std::vector<BlockCheck> checks;
+  std::vector<bool> equal(static_cast<size_t>(n), true), good;
+  for (int k = 0; k < n; ++k) {
+    const BlockId each = slot + static_cast<BlockId>(k);
+    file.wait_until_idle(each);
+    checks.emplace_back(file.what(each), key_of(i + static_cast<uint64_t>(k))->hash);
+  }
+  for (int part = 0; part < layout.parts; ++part) {
+    const auto ticket = file.read(slot, n, part);
+    file.wait(ticket);
+    for (int k = 0; k < n; ++k) {
+      const uint8_t* bytes = file.bytes(ticket, k);
+      if (bytes == nullptr) {
+        checks[static_cast<size_t>(k)].fail();
+        continue;
+      }
+      checks[static_cast<size_t>(k)].add({bytes, layout.filled_bytes(part)});
+      for (size_t b = 0; b < layout.filled_bytes(part); ++b)
+        if (bytes[b] != byte_of(i + static_cast<uint64_t>(k), layout.part_at(part) + b)) equal[static_cast<size_t>(k)] = false;
+    }
+    file.release(ticket);
+  }
+  for (size_t k = 0; k < checks.size(); ++k) {
+    good.push_back(checks[k].good());
+    EXPECT_TRUE(!good[k] || equal[k]) << "other bytes than those of the key pass for good, slot " << slot + k;
+  }
+  return good;
 }
 
-constexpr size_t kBytes = 100 * 13000;
+bool holds(BlockFile& file, BlockId slot, uint64_t i) { return hold(file, slot, i, 1)[0]; }
 
-std::unique_ptr<BlockFile> open(const std::string& path, BlockFileIdentity identity = kIdentity) {
-  auto file = BlockFile::open(path, kBytes, identity);
+constexpr size_t kBytes = 100 * 103000;
+
+std::unique_ptr<BlockFile> open(const std::string& path, std::unique_ptr<AsyncIo> io = nullptr) {
+  auto file = BlockFile::open(path, kBytes, kIdentity, std::move(io));
   EXPECT_TRUE(file.ok()) << file.error().message;
   return file.ok() ? std::move(file).value() : nullptr;
+}
+
+TEST(BlockFile, APartsBytesStandWhereNoOthersDo) {
+  for (const size_t block : {size_t{100}, size_t{10000}, size_t{100000}, size_t{196608}, size_t{5} << 20}) {
+    const BlockLayout layout(block, 96, 7);
+    std::map<uint64_t, uint64_t> ranges;
+    size_t filled = 0;
+    for (int part = 0; part < layout.parts; ++part) {
+      filled += layout.filled_bytes(part);
+      for (BlockId slot = 0; slot < 7; ++slot) {
+        ranges[layout.at(slot, part)] = layout.part_bytes(part);
+        EXPECT_EQ(layout.at(slot, part) % kIoPage + layout.part_bytes(part) % kIoPage, 0u);
+        if (slot == 0) continue;
+        EXPECT_EQ(layout.at(slot, part), layout.at(slot - 1, part) + layout.part_bytes(part)) << "neighbours are one request";
+      }
+    }
+    EXPECT_EQ(filled, block);
+    uint64_t end = ranges.begin()->first;
+    EXPECT_GE(end, kIoPage + 7 * 96);
+    for (const auto& [at, n] : ranges) EXPECT_EQ(at, std::exchange(end, at + n)) << "blocks of " << block;
+    EXPECT_EQ(end, layout.file_bytes());
+    EXPECT_LE(static_cast<size_t>(layout.adjoining) * layout.full_part, std::max(layout.full_part, size_t{1} << 20)) << "staging memory is bounded";
+  }
 }
 
 TEST(BlockFile, GivesBackWhatWasWrittenLastInAnyOrder) {
@@ -59,13 +123,21 @@ TEST(BlockFile, GivesBackWhatWasWrittenLastInAnyOrder) {
   auto file = open(temp.path);
   std::map<BlockId, uint64_t> model;
   Rng rng(1);
-  for (uint64_t i = 0; i < 3000; ++i) {
-    const BlockId slot = static_cast<BlockId>(rng.below(static_cast<uint64_t>(file->slots())));
+  const auto most = static_cast<uint64_t>(file->layout().adjoining);
+  ASSERT_GT(most, 1u);
+  for (uint64_t i = 0; i < 600; ++i) {
+    const int n = static_cast<int>(1 + rng.below(most));
+    const BlockId slot = static_cast<BlockId>(rng.below(static_cast<uint64_t>(file->slots() - n)));
     if (rng.below(2) == 0) {
-      put(*file, slot, i);
-      model[slot] = i;
+      put(*file, slot, i * 100, n);
+      for (int k = 0; k < n; ++k) model[slot + static_cast<BlockId>(k)] = i * 100 + static_cast<uint64_t>(k);
     } else if (model.contains(slot)) {
-      ASSERT_TRUE(holds(*file, slot, model[slot])) << "slot " << slot;
+      // Some of the run may be of other writes, or hold nothing.
+      const std::vector<bool> good = hold(*file, slot, model[slot], n);
+      for (int k = 0; k < n; ++k) {
+        const auto at = model.find(slot + static_cast<BlockId>(k));
+        EXPECT_EQ(good[static_cast<size_t>(k)], at != model.end() && at->second == model[slot] + static_cast<uint64_t>(k)) << "slot " << slot + static_cast<BlockId>(k);
+      }
       ASSERT_FALSE(holds(*file, slot, model[slot] + 1)) << "another block's key";
     }
   }
@@ -76,14 +148,128 @@ TEST(BlockFile, ManyReadsAreInFlightAtOnce) {
   TempFile temp;
   auto file = open(temp.path);
   for (BlockId s = 0; s < 60; ++s) put(*file, s, s);
+  file->drain();
   std::vector<BlockFile::Ticket> tickets;
-  for (BlockId s = 0; s < static_cast<BlockId>(BlockFile::kReadsAtOnce); ++s) tickets.push_back(file->read(s, key_of(s)));
-  put(*file, 70, 70);  // writes go on beside them
+  for (BlockId s = 0; s < static_cast<BlockId>(BlockFile::kReadsAtOnce); ++s) tickets.push_back(file->read(s, 1, 1));
+  put(*file, 70, 70, file->layout().adjoining);  // writes go on beside them
   for (size_t s = 0; s < tickets.size(); ++s) {
-    const uint8_t* bytes = file->wait(tickets[s]);
+    file->wait(tickets[s]);
+    const uint8_t* bytes = file->bytes(tickets[s], 0);
     ASSERT_NE(bytes, nullptr);
-    EXPECT_EQ(bytes[5], s);
+    EXPECT_EQ(bytes[5], byte_of(s, file->layout().part_at(1) + 5));
     file->release(tickets[s]);
+  }
+  EXPECT_TRUE(holds(*file, 70, 70));
+}
+
+/// A device of which some bytes can be neither read nor written, and which may keep requests for ever.
+class SpottedIo final : public AsyncIo {
+ public:
+  explicit SpottedIo(size_t bytes) : device_(bytes, 5) {}
+  std::set<uint64_t> spots;
+  int requests = 0, keeps_from = std::numeric_limits<int>::max();
+
+  void start(const IoRequest& r) override {
+    if (requests++ >= keeps_from) return;
+    if (const auto spot = spots.lower_bound(r.at); spot != spots.end() && *spot < r.at + r.size) failed_.push_back(r.tag);
+    else device_.start(r), ++flying_;
+  }
+  std::optional<IoDone> poll() override { return failed_.empty() && flying_ == 0 ? std::nullopt : std::optional(wait()); }
+  IoDone wait() override {
+    if (failed_.empty()) return --flying_, device_.wait();
+    const uint64_t tag = failed_.back();
+    failed_.pop_back();
+    return {tag, EIO};
+  }
+  bool asynchronous() const override { return true; }
+
+ private:
+  test::FailingIo device_;
+  std::vector<uint64_t> failed_;
+  int flying_ = 0;
+};
+
+TEST(BlockFile, AFaultInARequestForSeveralBlocksIsThatOfTheBlockThatHasIt) {
+  TempFile temp;
+  auto io = std::make_unique<SpottedIo>(kBytes + (1 << 20));
+  SpottedIo& device = *io;
+  auto file = open(temp.path, std::move(io));
+  const BlockLayout& layout = file->layout();
+  const int n = layout.adjoining;
+  ASSERT_GE(n, 6);
+  put(*file, 10, 10, n);
+  file->drain();
+  EXPECT_EQ(device.requests, layout.parts) << "a request for each part of all blocks";
+  device.spots = {layout.at(13, 0) + 5000, layout.at(15, layout.parts - 1)};
+  std::vector<bool> good = hold(*file, 10, 10, n);
+  for (int k = 0; k < n; ++k) EXPECT_EQ(good[static_cast<size_t>(k)], k != 3 && k != 5) << k;
+  // The same where it is written.
+  put(*file, 10, 50, n);
+  file->drain();
+  const std::vector<uint64_t> failures = file->take_failures();
+  EXPECT_EQ(std::set<uint64_t>(failures.begin(), failures.end()), (std::set<uint64_t>{key_of(53)->hash, key_of(55)->hash}));
+  device.spots.clear();
+  good = hold(*file, 10, 50, n);
+  for (int k = 0; k < n; ++k) EXPECT_EQ(good[static_cast<size_t>(k)], k != 3 && k != 5) << k;
+  file.reset();
+  EXPECT_EQ(open(temp.path)->recovered().size(), static_cast<size_t>(n - 2));
+}
+
+TEST(BlockFile, OnADeviceThatFailsAtRandomNoWrongByteIsGivenOut) {
+  TempFile temp;
+  auto io = std::make_unique<test::FailingIo>(kBytes + (1 << 20), 3);
+  test::FailingIo& device = *io;
+  auto file = open(temp.path, std::move(io));
+  Rng rng(2);
+  const auto most = static_cast<uint64_t>(file->layout().adjoining);
+  std::map<BlockId, uint64_t> model;  // what is in a slot, as far as its write has not failed
+  std::map<uint64_t, BlockId> slot_of;
+  int kept = 0, given = 0;
+  device.fail_one_in(6);
+  for (uint64_t i = 1; i < 300; ++i) {
+    const int n = static_cast<int>(1 + rng.below(most));
+    const BlockId slot = static_cast<BlockId>(rng.below(static_cast<uint64_t>(file->slots() - n)));
+    put(*file, slot, i * 100, n);
+    for (int k = 0; k < n; ++k) {
+      const BlockId at = slot + static_cast<BlockId>(k);
+      model[at] = i * 100 + static_cast<uint64_t>(k);
+      slot_of[key_of(model[at])->hash] = at;
+    }
+    file->drain();
+    for (const uint64_t hash : file->take_failures()) model.erase(slot_of.at(hash));
+    if (!model.contains(slot)) continue;
+    ++kept;
+    given += holds(*file, slot, model[slot]);  // whose bytes it looks at
+  }
+  EXPECT_GT(device.failures(), 100u);
+  EXPECT_GT(given, kept / 4);
+  device.fail_one_in(0);
+  for (const auto& [slot, i] : model) EXPECT_TRUE(holds(*file, slot, i)) << "it was written well";
+}
+
+TEST(BlockFile, ADeathAmidAWriteLeavesSlotsThatHoldNothing) {
+  for (const int before : {0, 1, 3}) {  // requests of the last write that come to their end
+    TempFile temp;
+    const pid_t child = ::fork();
+    if (child == 0) {
+      auto io = std::make_unique<SpottedIo>(kBytes + (1 << 20));
+      SpottedIo& device = *io;
+      auto file = BlockFile::open(temp.path, kBytes, kIdentity, std::move(io));
+      if (!file.ok() || (*file)->layout().parts != 4) ::_exit(1);
+      put(**file, 0, 0, 6);
+      (*file)->drain();
+      device.keeps_from = device.requests + before;
+      put(**file, 2, 20, 3);
+      (*file)->reap();
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0);
+    std::set<BlockId> slots;
+    const auto file = open(temp.path);
+    for (const RecoveredBlock& block : file->recovered()) slots.insert(block.slot);
+    EXPECT_EQ(slots, (std::set<BlockId>{0, 1, 5}));
   }
 }
 
@@ -173,24 +359,25 @@ TEST(BlockFile, DamagedBytesAndTornEntriesAreNeverGivenOut) {
     size = static_cast<size_t>(info.st_size);
   }
   Rng rng(9);
-  for (int round = 0; round < 30; ++round) {
+  size_t lost = 0;
+  for (int round = 0; round < 60; ++round) {
     {
       std::fstream raw(temp.path, std::ios::in | std::ios::out | std::ios::binary);
-      raw.seekp(static_cast<std::streamoff>(4096 + rng.below(size - 4096)));
+      // Every other time in the index.
+      raw.seekp(static_cast<std::streamoff>(4096 + rng.below(round % 2 == 0 ? 50 * BlockIndex::entry_bytes(16) : size - 4096)));
       const char noise = static_cast<char>(rng.below(256));
       raw.write(&noise, 1);
     }
     auto file = open(temp.path);
+    size_t good = 0;
     for (const RecoveredBlock& block : file->recovered()) {
-      const auto ticket = file->read(block.slot, block.key);
-      const uint8_t* bytes = file->wait(ticket);
-      if (bytes != nullptr) {
-        for (size_t b = 0; b < kIdentity.block_bytes; ++b) ASSERT_EQ(bytes[b], bytes[0]) << "damaged bytes of slot " << block.slot;
-        ASSERT_EQ(block.key->hash, key_of(bytes[0])->hash);
-      }
-      file->release(ticket);
+      EXPECT_EQ(block.key->hash, key_of(block.slot)->hash);
+      good += holds(*file, block.slot, block.slot);  // which compares the bytes
     }
+    lost = 50 - good;
   }
+  EXPECT_GT(lost, 10u);
+  EXPECT_LT(lost, 50u);
 }
 
 TEST(BlockFile, RefusesWhatIsNotItsOwn) {
@@ -212,6 +399,14 @@ TEST(BlockFile, RefusesWhatIsNotItsOwn) {
   auto other_model = BlockFile::open(temp.path, kBytes, {78, kIdentity.block_bytes, 16});
   ASSERT_FALSE(other_model.ok());
   EXPECT_NE(other_model.error().message.find("another model"), std::string::npos);
+  {
+    std::fstream raw(temp.path, std::ios::in | std::ios::out | std::ios::binary);
+    raw.seekp(8);
+    raw.put(1);
+  }
+  auto older = BlockFile::open(temp.path, kBytes, kIdentity);
+  ASSERT_FALSE(older.ok());
+  EXPECT_NE(older.error().message.find("another version"), std::string::npos) << older.error().message;
   EXPECT_FALSE(BlockFile::open(temp.path, 5000, kIdentity).ok());
   EXPECT_FALSE(BlockFile::open("/proc/nowhere/kv", kBytes, kIdentity).ok());
 }

@@ -9,6 +9,7 @@
 
 #include "apps/bench/bench.h"
 #include "base/clock.h"
+#include "base/machine.h"
 #include "base/options.h"
 #include "exec/async_io.h"
 #include "exec/kv_arena.h"
@@ -61,7 +62,7 @@ Result<Rates> plain(const std::string& folder, size_t bytes) {
 }
 
 /// Blocks out of a pool and back into it, as the tiers move them.
-Result<Rates> through_tiers(const std::string& folder, size_t bytes, size_t block_bytes) {
+Result<Rates> through_tiers(const std::string& folder, size_t bytes, size_t block_bytes, ThreadPool& threads) {
   // A layer of one head of 64 dims has 8 KiB a block.
   const int layers = static_cast<int>(std::max<size_t>(1, block_bytes >> 13));
   const KvSpec spec{{{KvGroup::Kind::full, 0, layers, 1, 64, 0}}};
@@ -88,13 +89,13 @@ Result<Rates> through_tiers(const std::string& folder, size_t bytes, size_t bloc
   const size_t moved = identity.block_bytes * static_cast<size_t>(blocks);
   for (int pass = 0; pass < 2; ++pass) {
     const Nanos start = clock.now();
-    tiers.run(save, pool);
+    tiers.run(save, pool, threads);
     tiers.idle();
     rates.write = rate(moved, clock.now() - start);
     if (!tiers.finish().lost.empty()) return io_error(folder + ": blocks could not be written");
   }
   const Nanos start = clock.now();
-  tiers.run(load, pool);
+  tiers.run(load, pool, threads);
   const bool lost = !tiers.finish().lost.empty();
   rates.read = rate(moved, clock.now() - start);
   if (lost) return io_error(folder + ": blocks could not be read");
@@ -106,21 +107,24 @@ Result<Rates> through_tiers(const std::string& folder, size_t bytes, size_t bloc
 Result<int> bench_kv_disk(const std::vector<std::string>& args) {
   std::string path = ".";
   ByteSize bytes{int64_t{256} << 20}, block{int64_t{192} << 10};
-  int repeats = 3;
+  int repeats = 3, threads = 0;
   OptionSet options("sluice bench kv-disk",
                     "How fast KV blocks go to disk and come back (--kv-disk), beside plain sequential direct I/O. The best of some runs in turn.");
   options.add("--path", path, "a folder on the disk; what is written there is removed");
   options.add("--bytes", bytes, "how much is written and read; the system's memory cache is passed by, a virtual machine's host may keep it");
   options.add("--block-bytes", block, "of one block of all layers; 16 tokens of a 0.5B model in f16 take 192K");
+  options.add("--threads", threads, "that share in copying blocks, as in the server; 0: one for each core");
   options.add("--repeats", repeats, "runs of each");
   SLUICE_TRY(const auto outcome, options.parse(args));
   if (outcome == OptionSet::Outcome::done) return 0;
   if (block.bytes < 8 << 10 || bytes.bytes < block.bytes || bytes.bytes < 1 << 20 || repeats < 1)
     return invalid_argument("at least 1 MiB, one block of at least 8 KiB, and one run are wanted", "--bytes");
+  if (threads < 0 || threads > 1024) return invalid_argument(fmt::format("--threads is {}; it must be from 0 to 1024", threads), "--threads");
+  ThreadPool pool(threads > 0 ? threads : usable_cores());
   Rates disk, tiers;
   for (int i = 0; i < repeats; ++i) {
     SLUICE_TRY(const Rates a, plain(path, static_cast<size_t>(bytes.bytes)));
-    SLUICE_TRY(const Rates b, through_tiers(path, static_cast<size_t>(bytes.bytes), static_cast<size_t>(block.bytes)));
+    SLUICE_TRY(const Rates b, through_tiers(path, static_cast<size_t>(bytes.bytes), static_cast<size_t>(block.bytes), pool));
     disk.best_of(a), tiers.best_of(b);
   }
   std::fputs(fmt::format("{:<22} {:>12} {:>12}\n{:<22} {:>12.2f} {:>12.2f}\n{:<22} {:>12.2f} {:>12.2f}\n{:<22} {:>11.0f}% {:>11.0f}%\n", "", "write GB/s", "read GB/s",
