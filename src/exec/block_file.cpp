@@ -179,12 +179,12 @@ int BlockFile::take_request() {
   return request;
 }
 
-void BlockFile::start(int index) {
+IoRequest BlockFile::begin(int index) {
   Request& r = requests_[static_cast<size_t>(index)];
   for (int i = 0; i < r.blocks; ++i) ++in_flight_[r.first + static_cast<BlockId>(i)];
   r.bad = 0;
   r.flying = 1, ++flying_;
-  io_->start({r.save != nullptr, r.bytes, layout_.part_bytes(r.part) * static_cast<size_t>(r.blocks), layout_.at(r.first, r.part), static_cast<uint64_t>(index)});
+  return {r.save != nullptr, r.bytes, layout_.part_bytes(r.part) * static_cast<size_t>(r.blocks), layout_.at(r.first, r.part), static_cast<uint64_t>(index)};
 }
 
 // A tag is a request's number, and above that the block that it is about, counted from 1; 0: all of them.
@@ -261,13 +261,15 @@ void BlockFile::write(BlockId first, std::vector<std::shared_ptr<const BlockKey>
   staged_->left = layout_.parts;
   for (size_t i = 0; i < keys.size(); ++i) staged_->blocks[i].key = std::move(keys[i]);
   const std::shared_ptr<Save> save = std::exchange(staged_, nullptr);
+  std::vector<IoRequest> requests;
   for (int part = 0; part < layout_.parts; ++part) {
     const int index = save->requests[static_cast<size_t>(part)];
     Request& r = requests_[static_cast<size_t>(index)];
     r.first = first, r.blocks = static_cast<int>(save->blocks.size()), r.part = part;
     r.save = save;
-    start(index);
+    requests.push_back(begin(index));
   }
+  io_->start_all(requests);
 }
 
 BlockFile::Ticket BlockFile::read(BlockId first, int blocks, int part) {
@@ -276,7 +278,7 @@ BlockFile::Ticket BlockFile::read(BlockId first, int blocks, int part) {
   const int index = take_request();
   Request& r = requests_[static_cast<size_t>(index)];
   r.first = first, r.blocks = blocks, r.part = part;
-  start(index);
+  io_->start(begin(index));
   return index;
 }
 

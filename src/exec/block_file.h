@@ -107,7 +107,8 @@ class BlockFile {
   BlockFile(const std::string& path, const BlockFileIdentity& identity, int slots);
   Status open_file(const BlockFileIdentity& identity);
   int take_request();
-  void start(int request);
+  /// Takes note of a request that is about to be started.
+  IoRequest begin(int request);
   void wait_for_one();
   void finish(const IoDone& done);
   void end(Save& save);

@@ -36,22 +36,22 @@ std::span<const RecoveredBlock> KvTiers::recovered() const {
 
 // --- to disk ---------------------------------------------------------------------------------------------------------
 
-void KvTiers::start_save() {
+void KvTiers::start_save(std::span<const KvCopy> run) {
   const BlockLayout& layout = file_->layout();
-  const int n = static_cast<int>(together_.size());
+  const int n = static_cast<int>(run.size());
   std::vector<std::shared_ptr<const BlockKey>> keys;
-  for (const KvCopy& copy : together_) keys.push_back(copy.key);
+  for (const KvCopy& copy : run) keys.push_back(copy.key);
   file_->stage(n);
   if (pool_->in_parts()) {
     threads_->run_if(n > 1 && static_cast<size_t>(n) * block_bytes_ >= kSharedBytes, n, [&](int i, int) {
       for (int p = 0; p < layout.parts; ++p)
-        pool_->get_part(together_[static_cast<size_t>(i)].src, layout.part_at(p), {file_->staged(i, p), layout.filled_bytes(p)});
+        pool_->get_part(run[static_cast<size_t>(i)].src, layout.part_at(p), {file_->staged(i, p), layout.filled_bytes(p)});
       file_->seal(i);
     });
   } else {
     whole_.resize(block_bytes_);
     for (int i = 0; i < n; ++i) {
-      if (!pool_->get(together_[static_cast<size_t>(i)].src, whole_.data())) {
+      if (!pool_->get(run[static_cast<size_t>(i)].src, whole_.data())) {
         done_.lost.push_back(std::exchange(keys[static_cast<size_t>(i)], nullptr)->hash);
         std::ranges::fill(whole_, uint8_t{0});
       }
@@ -59,7 +59,7 @@ void KvTiers::start_save() {
       file_->seal(i);
     }
   }
-  file_->write(together_[0].dst, std::move(keys));
+  file_->write(run[0].dst, std::move(keys));
 }
 
 // --- from disk to host memory, for steps to come ---------------------------------------------------------------------
@@ -91,18 +91,18 @@ void KvTiers::land_host_slot(BlockId slot) {
   while (slots_[slot].coming) land_fetch();
 }
 
-void KvTiers::start_fetch() {
+void KvTiers::start_fetch(std::span<const KvCopy> run) {
   const int parts = file_->layout().parts;
   // Each part holds a request of the file until it has landed.
   while (!fetches_.empty() && static_cast<int>(fetches_.size() + 1) * parts > BlockFile::kReadsAtOnce / 2) land_fetch();
-  Fetch fetch{together_, {}, {}};
-  for (const KvCopy& copy : together_) {
+  Fetch fetch{{run.begin(), run.end()}, {}, {}};
+  for (const KvCopy& copy : run) {
     land_host_slot(copy.dst);
     slots_[copy.dst] = {true, false};
     file_->wait_until_idle(copy.src);
     fetch.expected.push_back(file_->what(copy.src));
   }
-  for (int p = 0; p < parts; ++p) fetch.tickets.push_back(file_->read(together_[0].src, static_cast<int>(together_.size()), p));
+  for (int p = 0; p < parts; ++p) fetch.tickets.push_back(file_->read(run[0].src, static_cast<int>(run.size()), p));
   fetches_.push_back(std::move(fetch));
 }
 
@@ -209,17 +209,23 @@ KvTiers::Done KvTiers::finish() {
 }
 
 bool KvTiers::joins(const KvCopy& copy) const {
-  if (together_.empty() || static_cast<int>(together_.size()) >= file_->layout().adjoining) return false;
-  const KvCopy& last = together_.back();
-  if (copy.from != last.from || copy.to != last.to) return false;
-  if (copy.to == Tier::disk) return copy.dst == last.dst + 1;
-  return copy.src == last.src + 1 && std::ranges::find(together_, copy.dst, &KvCopy::dst) == together_.end();
+  if (together_.empty()) return true;
+  if (copy.from != together_[0].from || copy.to != together_[0].to) return false;
+  return copy.to == Tier::disk || std::ranges::find(together_, copy.dst, &KvCopy::dst) == together_.end();
 }
 
 void KvTiers::flush() {
   if (together_.empty()) return;
-  if (together_[0].to == Tier::disk) start_save();
-  else start_fetch();
+  const bool saves = together_[0].to == Tier::disk;
+  const auto slot = [&](const KvCopy& copy) { return saves ? copy.dst : copy.src; };
+  std::ranges::stable_sort(together_, {}, slot);  // the last of those to one slot stays the last
+  const size_t most = static_cast<size_t>(file_->layout().adjoining);
+  for (size_t i = 0, n; i < together_.size(); i += n) {
+    for (n = 1; i + n < together_.size() && n < most && slot(together_[i + n]) == slot(together_[i]) + n;) ++n;
+    const std::span<const KvCopy> run(together_.data() + i, n);
+    if (saves) start_save(run);
+    else start_fetch(run);
+  }
   together_.clear();
 }
 

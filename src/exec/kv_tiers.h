@@ -24,7 +24,7 @@ class KvTiers final : private LayerPolicy {
     std::vector<uint64_t> lost;  // keys that could not be written or read back
   };
   /// As if in their order, copies within the pool too. What comes from disk into the pool is there after finish(); what goes to disk or comes
-  /// from there to host memory may still be on its way even then.
+  /// from there to host memory may still be on its way even then. `threads` share in gathering what is saved.
   void run(std::span<const KvCopy> copies, KvStore& pool, ThreadPool& threads);
   /// For the forward pass between the two: brings every layer's bytes before that layer begins, while earlier ones compute
   /// (CachedAttention, Gao et al., USENIX ATC 2024, 3.2.1). Null where nothing is on its way.
@@ -63,10 +63,10 @@ class KvTiers final : private LayerPolicy {
   uint8_t* host(BlockId slot) { return host_.data() + block_bytes_ * slot; }
   /// Whether the copy is to be made together with those that wait.
   bool joins(const KvCopy& copy) const;
-  /// Starts what waits to be made together.
+  /// Starts what waits to be made together, those of adjoining slots of the disk in one.
   void flush();
-  void start_save();
-  void start_fetch();
+  void start_save(std::span<const KvCopy> run);
+  void start_fetch(std::span<const KvCopy> run);
   /// The oldest fetch to host memory arrives.
   void land_fetch();
   void land_host_slot(BlockId slot);
@@ -94,7 +94,7 @@ class KvTiers final : private LayerPolicy {
   Buffer host_;
   std::vector<HostSlot> slots_;
   std::unique_ptr<BlockFile> file_;
-  std::vector<KvCopy> together_;  // to disk, or from it to host memory: slots of the disk that follow each other
+  std::vector<KvCopy> together_;  // all to disk, or all from it to host memory
   std::deque<Fetch> fetches_;     // oldest first
   KvStore* pool_ = nullptr;
   ThreadPool* threads_ = nullptr;
