@@ -10,6 +10,7 @@
 #include <cstring>
 #include <deque>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -68,29 +69,16 @@ class RingIo final : public AsyncIo {
       for (size_t at = 0; at < m.size(); at += kMost) ranges.push_back({m.data() + at, std::min(kMost, m.size() - at)});
     if (io_uring_register_buffers(&ring_, ranges.data(), static_cast<unsigned>(ranges.size())) == 0) held_ = std::move(ranges);
   }
-  void start(const IoRequest& r) override {
-    while (free_.empty()) reap_one();
-    const unsigned index = free_.back();
-    free_.pop_back();
-    requests_[index] = r;
-    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-    CHECK(sqe != nullptr, "more requests than the queue holds");
-    const auto size = static_cast<unsigned>(r.size);
-    if (const int held = find_held(r); held >= 0)
-      (r.writes ? io_uring_prep_write_fixed(sqe, fd_, r.bytes, size, r.at, held) : io_uring_prep_read_fixed(sqe, fd_, r.bytes, size, r.at, held));
-    else if (r.writes) io_uring_prep_write(sqe, fd_, r.bytes, size, r.at);
-    else io_uring_prep_read(sqe, fd_, r.bytes, size, r.at);
-    if (buffered_) io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
-    io_uring_sqe_set_data64(sqe, index);
-    // The kernel may be short of memory for a moment; what has ended makes room.
-    int submitted;
-    while ((submitted = io_uring_submit(&ring_)) < 1) {
-      CHECK(submitted == -EAGAIN || submitted == -EBUSY || submitted == -EINTR || submitted == 0,
-            "io_uring takes no requests any more: {}", std::strerror(-submitted));
-      while (reap_if_any()) {
-      }
-      std::this_thread::yield();
+  void start(const IoRequest& r) override { start_all({&r, 1}); }
+  void start_all(std::span<const IoRequest> requests) override {
+    unsigned told = 0;
+    for (const IoRequest& r : requests) {
+      if (free_.empty()) submit(std::exchange(told, 0));
+      while (free_.empty()) reap_one();
+      prepare(r);
+      ++told;
     }
+    submit(told);
   }
   std::optional<IoDone> poll() override {
     if (done_.empty()) reap_if_any();
@@ -103,6 +91,35 @@ class RingIo final : public AsyncIo {
   bool asynchronous() const override { return true; }
 
  private:
+  void prepare(const IoRequest& r) {
+    const unsigned index = free_.back();
+    free_.pop_back();
+    requests_[index] = r;
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    CHECK(sqe != nullptr, "more requests than the queue holds");
+    const auto size = static_cast<unsigned>(r.size);
+    if (const int held = find_held(r); held >= 0)
+      (r.writes ? io_uring_prep_write_fixed(sqe, fd_, r.bytes, size, r.at, held) : io_uring_prep_read_fixed(sqe, fd_, r.bytes, size, r.at, held));
+    else if (r.writes) io_uring_prep_write(sqe, fd_, r.bytes, size, r.at);
+    else io_uring_prep_read(sqe, fd_, r.bytes, size, r.at);
+    if (buffered_) io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
+    io_uring_sqe_set_data64(sqe, index);
+  }
+  void submit(unsigned n) {
+    while (n > 0) {
+      const int submitted = io_uring_submit(&ring_);
+      if (submitted > 0) {
+        n -= std::min(n, static_cast<unsigned>(submitted));
+        continue;
+      }
+      // The kernel may be short of memory for a moment; what has ended makes room.
+      CHECK(submitted == -EAGAIN || submitted == -EBUSY || submitted == -EINTR || submitted == 0,
+            "io_uring takes no requests any more: {}", std::strerror(-submitted));
+      while (reap_if_any()) {
+      }
+      std::this_thread::yield();
+    }
+  }
   int find_held(const IoRequest& r) const {
     for (size_t i = 0; i < held_.size(); ++i)
       if (const auto* base = static_cast<const uint8_t*>(held_[i].iov_base); r.bytes >= base && r.bytes + r.size <= base + held_[i].iov_len)

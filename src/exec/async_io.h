@@ -36,6 +36,10 @@ class AsyncIo {
   /// that (RLIMIT_MEMLOCK), so that not every request has to look it up page by page.
   virtual void hold(std::span<const std::span<uint8_t>> /*memory*/) {}
   virtual void start(const IoRequest& request) = 0;
+  /// The same of several, which the system is told of once.
+  virtual void start_all(std::span<const IoRequest> requests) {
+    for (const IoRequest& r : requests) start(r);
+  }
   /// One that has ended, if there is any.
   virtual std::optional<IoDone> poll() = 0;
   /// One that has ended; something must have been started.

@@ -1,10 +1,11 @@
 #pragma once
 // Blocks of KV on disk: one file of fixed size with a slot per block. Reads and writes are asynchronous through io_uring
-// (direct I/O where the file system can), or synchronous where the kernel refuses it.
+// (direct I/O where the file system can), or synchronous where the kernel refuses it. Blocks in slots that follow each
+// other are moved together, part by part (block_layout.h).
 //
-// Layout, little endian: a header page; an index entry per slot {hash, parent, checksum of the bytes, tokens}; the slots'
-// bytes, from a page boundary on. A slot's entry is written when the end of its write is noticed, at the latest when the engine is idle. Whatever a crash leaves half
-// written has a checksum that does not fit, and is not given out.
+// A slot's entry in the index is written when the end of its write is noticed, at the latest when the engine is idle. Whatever a crash leaves half
+// written has a checksum that does not fit, and is not given out. A request for several blocks that fails is made again for
+// each of them, so that only those are lost which cannot be had.
 
 #include <memory>
 #include <string>
@@ -12,8 +13,12 @@
 
 #include "base/result.h"
 #include "exec/async_io.h"
+#include "exec/block_index.h"
+#include "exec/block_layout.h"
 #include "kv/tier/tier_index.h"
 #include "tensor/buffer.h"
+
+struct XXH3_state_s;
 
 namespace sluice {
 
@@ -24,11 +29,32 @@ struct BlockFileIdentity {
   int block_tokens = 0;
 };
 
+/// Of a block that comes part by part: whether it is the one that was asked for.
+class BlockCheck {
+ public:
+  /// `expected` of the slot when the first part was asked for, `hash` of the key.
+  BlockCheck(BlockContent expected, uint64_t hash);
+  void add(std::span<const uint8_t> bytes);
+  /// A part could not be read.
+  void fail() { good_ = false; }
+  /// Not yet known to be another one, or damaged.
+  bool so_far() const { return good_; }
+  /// When all parts have been added.
+  bool good() const;
+
+ private:
+  bool good_;
+  uint64_t checksum_;
+  std::shared_ptr<XXH3_state_s> state_;
+};
+
 class BlockFile {
  public:
   /// Opens or makes the file, of as many slots as fit into `bytes`, and reserves the space. Errors: the file is no KV file, is one of another
   /// model, or another process has it open (invalid_argument); the disk has no room (resource_exhausted); io.
-  static Result<std::unique_ptr<BlockFile>> open(const std::string& path, size_t bytes, const BlockFileIdentity& identity);
+  /// `io`: over a device of one's own, at the offsets of layout(); null: over the file itself.
+  static Result<std::unique_ptr<BlockFile>> open(const std::string& path, size_t bytes, const BlockFileIdentity& identity,
+                                                 std::unique_ptr<AsyncIo> io = nullptr);
   static int slots_for(size_t bytes, const BlockFileIdentity& identity);
   /// The size of a file of so many slots.
   static size_t bytes_for(int slots, const BlockFileIdentity& identity);
@@ -38,35 +64,34 @@ class BlockFile {
 
   /// What the file held when it was opened, from the slots that are still there.
   std::span<const RecoveredBlock> recovered() const { return recovered_; }
-  int slots() const { return slots_; }
+  int slots() const { return layout_.slots; }
+  const BlockLayout& layout() const { return layout_; }
   const std::string& path() const { return path_; }
-  bool asynchronous() const;
+  bool asynchronous() const { return io_->asynchronous(); }
 
-  /// A buffer of block_bytes for the next write(): to be filled before any other call.
-  uint8_t* stage();
-  /// Starts to write what was staged.
-  void write(BlockId slot, std::shared_ptr<const BlockKey> key);
+  /// Room for `blocks` blocks, at most layout().adjoining, which are to be written to slots that follow each other.
+  void stage(int blocks);
+  /// Where filled_bytes(part) of a staged block belong.
+  uint8_t* staged(int block, int part) const;
+  /// All parts of a staged block are there. May be called for several blocks at once, by several threads.
+  void seal(int block);
+  /// Starts to write what was staged. A block without a key is written and not kept.
+  void write(BlockId first, std::vector<std::shared_ptr<const BlockKey>> keys);
 
   using Ticket = int;
   /// So many may be neither released nor waited for at once; the rest are kept for writes.
   static constexpr int kReadsAtOnce = 48;
-  /// Starts to read a slot that should hold the block of this key.
-  Ticket read(BlockId slot, std::shared_ptr<const BlockKey> key);
-  /// The same of `n` bytes from `at` on, multiples of a page, or to the block's end. Nobody compares them: who has read all
-  /// parts asks whether what they make is what() the slot held when the first one was read.
-  Ticket read_part(BlockId slot, size_t at, size_t n);
-  /// Waits for what is in flight of a slot; before the first part.
+  /// Starts to read one part of `blocks` slots that follow each other. Nobody compares the bytes: who has read all parts asks
+  /// a BlockCheck of what() the slot held when the first one was read.
+  Ticket read(BlockId first, int blocks, int part);
+  /// Waits for what is in flight of a slot; before its first part is read.
   void wait_until_idle(BlockId slot);
-  /// Of the block in a slot: its key's hash, and the XXH3 of its bytes.
-  struct Content {
-    uint64_t hash = 0, checksum = 0;
-    bool operator==(const Content&) const = default;
-  };
-  Content what(BlockId slot) const { return contents_[slot]; }
+  BlockContent what(BlockId slot) const { return index_.what(slot); }
   /// Whether wait() would return at once.
   bool ended(Ticket ticket);
-  /// Waits; the bytes, or null where they are not those of the key or could not be read. Valid until release().
-  const uint8_t* wait(Ticket ticket);
+  void wait(Ticket ticket);
+  /// After wait(): the part of one of the blocks, or null where it could not be read. Valid until release().
+  const uint8_t* bytes(Ticket ticket, int block) const;
   void release(Ticket ticket);
 
   /// Keys whose write has failed since the last call.
@@ -78,30 +103,29 @@ class BlockFile {
 
  private:
   struct Request;
-  explicit BlockFile(const BlockFileIdentity& identity);
+  struct Save;
+  BlockFile(const std::string& path, const BlockFileIdentity& identity, int slots);
+  Status open_file(const BlockFileIdentity& identity);
   int take_request();
-  Ticket start_read(BlockId slot, std::shared_ptr<const BlockKey> key, size_t at, size_t size);
-  void start(int request);
+  /// Takes note of a request that is about to be started.
+  IoRequest begin(int request);
   void wait_for_one();
   void finish(const IoDone& done);
-  void write_entry(BlockId slot, const BlockKey* key, uint64_t checksum);
-  size_t entry_bytes() const;
-  Status read_index();
+  void end(Save& save);
 
-  BlockFileIdentity identity_;
   std::string path_;
   int fd_ = -1;  // of the index, which is buffered
-  int slots_ = 0;
-  size_t data_at_ = 0, slot_bytes_ = 0;
+  BlockLayout layout_;
+  BlockIndex index_;
   std::vector<RecoveredBlock> recovered_;
-  std::vector<Content> contents_;    // by slot, as far as is known
   Buffer memory_;                    // of all requests
   std::unique_ptr<AsyncIo> io_;      // of the slots
   std::vector<Request> requests_;
   std::vector<int> free_requests_;
-  std::vector<int> in_flight_;       // requests by slot: one write, or reads
+  std::vector<int> in_flight_;       // requests by slot: of one save, or reads
   std::vector<uint64_t> failures_;
-  int flying_ = 0, staged_ = -1;
+  std::shared_ptr<Save> staged_;
+  int flying_ = 0;  // pieces of I/O
 };
 
 }  // namespace sluice

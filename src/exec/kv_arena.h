@@ -27,6 +27,7 @@ class KvArena final : public KvStore {
   void copy(const KvCopy& copy) override;
   bool get(BlockId block, uint8_t* bytes) override;
   void put(BlockId block, const uint8_t* bytes) override;
+  void get_part(BlockId block, size_t at, std::span<uint8_t> bytes) const override;
   void put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) override;
   /// Not where a layer reads tiles of the one above it.
   bool in_parts() const override { return !pairs_; }

@@ -27,7 +27,9 @@ class KvStore {
   /// get() is false where the bytes are lost.
   virtual bool get(BlockId block, uint8_t* bytes) = 0;
   virtual void put(BlockId block, const uint8_t* bytes) = 0;
-  /// Bytes [at, at + bytes.size()) of one, where in_parts(): during a forward pass too, of layers that have not begun.
+  /// Bytes [at, at + bytes.size()) of one, where in_parts(). get_part() may be called by several threads at once; put_part() during a forward
+  /// pass too, of layers that have not begun.
+  virtual void get_part(BlockId block, size_t at, std::span<uint8_t> bytes) const = 0;
   virtual void put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) = 0;
   virtual bool in_parts() const { return true; }
   /// Makes the blocks of all items reachable; before a step, and before its copies.

@@ -10,11 +10,12 @@
 
 #include "exec/kv_arena.h"
 #include "kv/block_hash.h"
+#include "tests/support/failing_io.h"
 
 namespace sluice {
 namespace {
 
-constexpr int kBlocks = 60, kBlockTokens = 16, kLayers = 9;
+constexpr int kHostSlots = 12, kBlocks = 60, kBlockTokens = 16, kLayers = 9;
 const KvSpec kSpec{{{KvGroup::Kind::full, 0, kLayers - 1, 3, 40, 0}, {KvGroup::Kind::full, kLayers - 1, 1, 1, 64, 0}}};
 
 std::shared_ptr<const BlockKey> key_of(uint64_t i) {
@@ -30,27 +31,33 @@ std::vector<uint8_t> bytes_of(uint64_t i, size_t n) {
 }
 
 struct World {
-  World() : path(::testing::TempDir() + "sluice_kv_tiers_" + std::to_string(::getpid())), pool(KvArena::allocate(kSpec, kKvF32, kBlocks, kBlockTokens).value()) {
+  /// `io`: the disk's; null: a real file.
+  explicit World(std::unique_ptr<AsyncIo> io = nullptr) : path(::testing::TempDir() + "sluice_kv_tiers_" + std::to_string(::getpid())), pool(KvArena::allocate(kSpec, kKvF32, kBlocks, kBlockTokens).value()) {
     std::remove(path.c_str());
     block_bytes = KvArena::block_bytes(kSpec, kKvF32, kBlockTokens);
     const BlockFileIdentity identity{1, block_bytes, kBlockTokens};
-    tiers = KvTiers::allocate(4, BlockFile::open(path, BlockFile::bytes_for(kBlocks, identity), identity).value(), block_bytes).value();
+    auto file = BlockFile::open(path, BlockFile::bytes_for(kBlocks, identity), identity, std::move(io)).value();
+    layout = file->layout();
+    tiers = KvTiers::allocate(kHostSlots, std::move(file), block_bytes).value();
   }
   ~World() { std::remove(path.c_str()); }
 
-  /// Puts blocks 0 to n - 1 to disk.
+  void run(std::span<const KvCopy> copies) { tiers.run(copies, pool, threads); }
+  /// Puts blocks 0 to n - 1 to disk, each to slot_of() it.
   void save(int n) {
     std::vector<KvCopy> copies;
     for (int i = 0; i < n; ++i) {
       pool.put(static_cast<BlockId>(i), bytes_of(static_cast<uint64_t>(i), block_bytes).data());
-      copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(kBlocks - 1 - i), kBlockTokens, Tier::pool, Tier::disk, key_of(static_cast<uint64_t>(i))});
+      copies.push_back({static_cast<BlockId>(i), slot_of(i), kBlockTokens, Tier::pool, Tier::disk, key_of(static_cast<uint64_t>(i))});
     }
-    tiers.run(copies, pool);
+    run(copies);
     EXPECT_TRUE(tiers.finish().lost.empty());
     tiers.idle();
     for (int i = 0; i < kBlocks; ++i) pool.put(static_cast<BlockId>(i), std::vector<uint8_t>(block_bytes).data());
   }
-  KvCopy load(int i, BlockId to) { return {static_cast<BlockId>(kBlocks - 1 - i), to, kBlockTokens, Tier::disk, Tier::pool, key_of(static_cast<uint64_t>(i))}; }
+  /// Some stand alone, some have neighbours.
+  static BlockId slot_of(int i) { return static_cast<BlockId>(i % 7 == 3 ? kBlocks - 1 - i : i); }
+  KvCopy load(int i, BlockId to) { return {slot_of(i), to, kBlockTokens, Tier::disk, Tier::pool, key_of(static_cast<uint64_t>(i))}; }
   bool holds(BlockId block, uint64_t i) {
     std::vector<uint8_t> bytes(block_bytes);
     return pool.get(block, bytes.data()) && bytes == bytes_of(i, block_bytes);
@@ -70,6 +77,8 @@ struct World {
   std::string path;
   KvArena pool;
   KvTiers tiers;
+  ThreadPool threads{2};
+  BlockLayout layout;
   size_t block_bytes = 0;
 };
 
@@ -79,7 +88,7 @@ TEST(KvTiers, ALayersBytesAreThereWhenItBegins) {
   for (const int n : {1, 7, 30}) {  // 30 blocks of several parts are more than may be in flight
     std::vector<KvCopy> copies;
     for (int i = 0; i < n; ++i) copies.push_back(w.load(i, static_cast<BlockId>(2 * i)));
-    w.tiers.run(copies, w.pool);
+    w.run(copies);
     LayerPolicy* policy = w.tiers.policy();
     ASSERT_NE(policy, nullptr);
     for (int piece = 0; piece < 2; ++piece)
@@ -100,7 +109,7 @@ TEST(KvTiers, WithoutAForwardPassFinishBringsAll) {
   std::vector<KvCopy> copies;
   for (int i = 0; i < 20; ++i) copies.push_back(w.load(i, static_cast<BlockId>(i + 30)));
   copies.push_back({35, 1, kBlockTokens});  // of one that has just been asked for
-  w.tiers.run(copies, w.pool);
+  w.run(copies);
   EXPECT_TRUE(w.tiers.finish().lost.empty());
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(w.holds(static_cast<BlockId>(i + 30), static_cast<uint64_t>(i)));
   EXPECT_TRUE(w.holds(1, 5));
@@ -109,24 +118,82 @@ TEST(KvTiers, WithoutAForwardPassFinishBringsAll) {
 TEST(KvTiers, DamageIsFoundByTheBlockThatHasIt) {
   World w;
   w.save(20);
-  const size_t slot_bytes = (w.block_bytes + 4095) / 4096 * 4096;
   {
-    std::fstream file(w.path, std::ios::in | std::ios::out | std::ios::binary | std::ios::ate);
-    const auto end = static_cast<size_t>(file.tellp());
-    for (const size_t i : {3, 11}) {  // at the end of one, at the begin of another
-      file.seekp(static_cast<std::streamoff>(end - (i + 1) * slot_bytes + (i == 3 ? w.block_bytes - 1 : 0)));
-      file.put('!');
-    }
+    std::fstream file(w.path, std::ios::in | std::ios::out | std::ios::binary);
+    const int last = w.layout.parts - 1;
+    file.seekp(static_cast<std::streamoff>(w.layout.at(World::slot_of(4), last) + w.layout.filled_bytes(last) - 1));
+    file.put('!');
+    file.seekp(static_cast<std::streamoff>(w.layout.at(World::slot_of(11), 0)));
+    file.put('!');
   }
   std::vector<KvCopy> copies;
   for (int i = 0; i < 20; ++i) copies.push_back(w.load(i, static_cast<BlockId>(i)));
-  copies.push_back({5, 40, kBlockTokens, Tier::disk, Tier::pool, key_of(77)});  // a slot that never held it
-  w.tiers.run(copies, w.pool);
+  copies.push_back({World::slot_of(5), 40, kBlockTokens, Tier::disk, Tier::pool, key_of(77)});  // a slot that never held it
+  w.run(copies);
   for (int l = 0; l < kLayers; ++l) w.tiers.policy()->before_layer(l);
   const std::vector<uint64_t> found = w.tiers.finish().lost;
-  EXPECT_EQ(std::set<uint64_t>(found.begin(), found.end()), (std::set<uint64_t>{key_of(3)->hash, key_of(11)->hash, key_of(77)->hash}));
+  EXPECT_EQ(std::set<uint64_t>(found.begin(), found.end()), (std::set<uint64_t>{key_of(4)->hash, key_of(11)->hash, key_of(77)->hash}));
   for (int i = 0; i < 20; ++i)
-    EXPECT_EQ(w.holds(static_cast<BlockId>(i), static_cast<uint64_t>(i)), i != 3 && i != 11) << i;
+    EXPECT_EQ(w.holds(static_cast<BlockId>(i), static_cast<uint64_t>(i)), i != 4 && i != 11) << i;
+}
+
+TEST(KvTiers, CopiesThatGoTogetherAreAsIfInTheirOrder) {
+  World w;
+  w.save(kHostSlots);
+  std::vector<KvCopy> copies;
+  const auto key = [](int i) { return key_of(static_cast<uint64_t>(i)); };
+  for (int i = 0; i < kHostSlots; ++i) copies.push_back({World::slot_of(i), static_cast<BlockId>(kHostSlots - 1 - i), kBlockTokens, Tier::disk, Tier::host, key(i)});
+  w.run(copies);
+  EXPECT_TRUE(w.tiers.finish().lost.empty());
+  // Each goes to both tiers, where others are on their way from and to those slots; the pool's blocks are written to at once.
+  copies.clear();
+  for (int i = 0; i < 10; ++i) {
+    w.pool.put(static_cast<BlockId>(20 + i), bytes_of(static_cast<uint64_t>(100 + i), w.block_bytes).data());
+    copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(40 + i), kBlockTokens, Tier::host, Tier::pool, key(kHostSlots - 1 - i)});
+    copies.push_back({static_cast<BlockId>(20 + i), static_cast<BlockId>(i), kBlockTokens, Tier::pool, Tier::host, key(100 + i)});
+    copies.push_back({static_cast<BlockId>(20 + i), static_cast<BlockId>(i), kBlockTokens, Tier::pool, Tier::disk, key(100 + i)});
+  }
+  for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(50), static_cast<BlockId>(20 + i), kBlockTokens});
+  for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(i), kBlockTokens, Tier::disk, Tier::pool, key(100 + i)});
+  copies.push_back({5, 30, kBlockTokens});
+  for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(10 + i), kBlockTokens, Tier::host, Tier::pool, key(100 + i)});
+  w.run(copies);
+  EXPECT_TRUE(w.tiers.finish().lost.empty());
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_TRUE(w.holds(static_cast<BlockId>(i), static_cast<uint64_t>(100 + i))) << "from disk";
+    EXPECT_TRUE(w.holds(static_cast<BlockId>(10 + i), static_cast<uint64_t>(100 + i))) << "from host memory";
+    EXPECT_TRUE(w.holds(static_cast<BlockId>(40 + i), static_cast<uint64_t>(kHostSlots - 1 - i))) << "what host memory had before";
+    EXPECT_FALSE(w.holds(static_cast<BlockId>(20 + i), static_cast<uint64_t>(100 + i)));
+  }
+  EXPECT_TRUE(w.holds(30, 105));
+}
+
+TEST(KvTiers, WhatAFailingDiskDoesNotGiveIsNamedAndTheRestIsRight) {
+  auto io = std::make_unique<test::FailingIo>(size_t{16} << 20, 11);
+  test::FailingIo& device = *io;
+  World w(std::move(io));
+  w.save(30);
+  size_t lost = 0, held = 0;
+  for (const int one_in : {3, 10, 0})
+    for (int round = 0; round < 4; ++round) {
+      for (int i = 0; i < 30; ++i) w.pool.put(static_cast<BlockId>(i), std::vector<uint8_t>(w.block_bytes).data());
+      device.fail_one_in(static_cast<uint64_t>(one_in));
+      std::vector<KvCopy> copies;
+      for (int i = 0; i < 10; ++i) copies.push_back({World::slot_of(i), static_cast<BlockId>(i), kBlockTokens, Tier::disk, Tier::host, key_of(static_cast<uint64_t>(i))});
+      for (int i = 10; i < 30; ++i) copies.push_back(w.load(i, static_cast<BlockId>(i)));
+      for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(i), kBlockTokens, Tier::host, Tier::pool, key_of(static_cast<uint64_t>(i))});
+      w.run(copies);
+      const std::vector<uint64_t> found = w.tiers.finish().lost;
+      const std::set<uint64_t> missing(found.begin(), found.end());
+      for (int i = 0; i < 30; ++i) {
+        if (missing.contains(key_of(static_cast<uint64_t>(i))->hash)) continue;
+        EXPECT_TRUE(w.holds(static_cast<BlockId>(i), static_cast<uint64_t>(i))) << i;
+      }
+      lost += missing.size(), held += 30 - missing.size();
+      EXPECT_TRUE(one_in > 0 || missing.empty());
+    }
+  EXPECT_GT(lost, 20u);
+  EXPECT_GT(held, 150u);
 }
 
 }  // namespace

@@ -43,6 +43,7 @@ class LayeredArena final : public KvStore, private LayerPolicy {
   void copy(const KvCopy& copy) override;
   bool get(BlockId block, uint8_t* bytes) override;
   void put(BlockId block, const uint8_t* bytes) override;
+  void get_part(BlockId, size_t, std::span<uint8_t>) const override { CHECK(false, "windows hold whole blocks"); }
   void put_part(BlockId, size_t, std::span<const uint8_t>) override { CHECK(false, "windows hold whole blocks"); }
   bool in_parts() const override { return false; }
   LayerPolicy* policy() override { return this; }

@@ -65,7 +65,7 @@ void LocalExecutor::probe(const StepPlan& plan) {
 Ticket LocalExecutor::submit(const StepPlan& plan) {
   const Nanos start = clock_.now();
   kv_->prepare(plan);
-  tiers_.run(plan.copies, *kv_);
+  tiers_.run(plan.copies, *kv_, ops_.pool());
   result_ = {};
   if (evictor_ != nullptr) evictor_->prepare(plan);
   // What is read out of the order of the layers has to be there first.

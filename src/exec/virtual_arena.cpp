@@ -161,6 +161,12 @@ void VirtualArena::put(BlockId block, const uint8_t* bytes) {
     }
 }
 
+void VirtualArena::get_part(BlockId block, size_t at, std::span<uint8_t> bytes) const {
+  PartOfBlock part(at, bytes);
+  for (const Layer& layer : layers_)
+    for (const uint8_t* base : layer.base) part.out_of(base + block * layer.block_bytes, layer.block_bytes);
+}
+
 void VirtualArena::put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) {
   PartOfBlock part(at, bytes);
   for (const Layer& layer : layers_)

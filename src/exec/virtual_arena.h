@@ -31,6 +31,7 @@ class VirtualArena final : public KvStore {
   void copy(const KvCopy& copy) override;
   bool get(BlockId block, uint8_t* bytes) override;
   void put(BlockId block, const uint8_t* bytes) override;
+  void get_part(BlockId block, size_t at, std::span<uint8_t> bytes) const override;
   void put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) override;
   void prepare(const StepPlan& plan) override;
   std::span<const BlockId> table(const StepPlan& plan, size_t item) const override;
