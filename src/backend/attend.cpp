@@ -97,25 +97,27 @@ struct Attention {
       }
   }
 
-  // Memory for a block's tiles: two partials, and the tile's scratch.
+  // Memory for the tiles of as many KV heads' blocks: their partials and one more, and the tile's scratch.
   struct Memory {
-    AttendPart merged, next;
+    float* merged;
+    AttendPart next;
     float* scratch;
     float* unpacked;  // keys, then values of a super-tile, each [kSuperTile][head_dim]; of block formats
   };
-  Memory memory_for(const AttendBlock& b) const {
+  Memory memory_for(const AttendBlock& b, int heads) const {
     static thread_local Buffer buffer;
     const int n = b.rows * group();
     const int64_t floats = part_floats(b);
     const int64_t scratch = (static_cast<int64_t>(attend_scratch_floats(n, args.kv.head_dim)) + kLanes - 1) / kLanes * kLanes;
     const int64_t unpacked = unpack != nullptr ? int64_t{2} * kSuperTile * args.kv.head_dim : 0;
-    float* at = grown(buffer, 2 * floats + scratch + unpacked);
-    return {part_at(at, n), part_at(at + floats, n), at + 2 * floats, at + 2 * floats + scratch};
+    float* at = grown(buffer, (heads + 1) * floats + scratch + unpacked);
+    float* const last = at + heads * floats;
+    return {at, part_at(last, n), last + floats, last + floats + scratch};
   }
 
   // The same tile in float32, as the only block of its table, at position 0.
   AttendTile unpacked(const AttendBlock& b, AttendTile t, float* memory) const {
-    static constexpr BlockId kTable[] = {0, 0};  // kernels look at the block after it to fetch ahead
+    static constexpr BlockId kTable[] = {0};
     const KvLayerView& kv = args.kv;
     const int64_t start = t.tile * kSuperTile, last = t.first_pos + (b.batch_rows >= 0 ? 0 : b.rows - 1);
     const int64_t lo = std::max(start, args.window > 0 ? t.first_pos - args.window + 1 : 0);
@@ -137,33 +139,52 @@ struct Attention {
     t.block_bytes = 0;
     t.block_tokens = kSuperTile;
     t.blocks = kTable;
+    t.next_k = nullptr;
     return t;
   }
 
   // Computes the super-tiles [begin, end) of a block, and merges them in order into `merged`, which holds what stands
-  // before the first, if anything does.
-  void fold(const AttendBlock& b, int64_t begin, int64_t end, bool empty, const AttendPart& merged,
-            const Memory& memory) const {
+  // before the first, if anything does; or, where it is null, writes each to its partial of the arena. `next`: the KV head
+  // and the super-tile that come after these, or -1.
+  struct Next {
+    int kv_head = -1;
+    int64_t tile = 0;
+  };
+  void fold(const AttendBlock& b, int64_t begin, int64_t end, bool empty, const AttendPart* merged,
+            const Memory& memory, Next next) const {
     AttendTile t = tile_of(b);
+    const uint8_t* const after = next.kv_head < 0 ? nullptr : t.k + (next.kv_head - b.kv_head) * static_cast<int64_t>(args.kv.tile_bytes());
     t.scratch = memory.scratch;
     for (t.tile = begin; t.tile < end; ++t.tile, empty = false, t.again = true) {
-      t.part = empty ? merged : memory.next;
+      t.part = merged == nullptr ? part_of(b, t.tile - b.tile_begin) : empty ? *merged : memory.next;
+      t.next_k = t.tile + 1 < end ? t.k : after;
+      t.next_tile = t.tile + 1 < end ? t.tile + 1 : next.tile;
       attend_tile(unpack != nullptr ? unpacked(b, t, memory.unpacked) : t);
-      if (!empty) ops.attend_merge(merged, t.part, b.rows * group(), args.kv.head_dim);
+      if (merged != nullptr && !empty) ops.attend_merge(*merged, t.part, b.rows * group(), args.kv.head_dim);
     }
   }
 
+  // The KV heads take turns, so that all of a block's tiles, which adjoin, are read while their pages and the lines that
+  // hardware fetched beyond a tile are at hand.
   void run(const AttendUnit& unit) const {
-    const AttendBlock& b = plan.blocks[static_cast<size_t>(unit.block)];
-    const Memory memory = memory_for(b);
-    if (b.parts == b.tile_end - b.tile_begin) {
-      for (int64_t tile = unit.tile_begin; tile < unit.tile_end; ++tile)
-        fold(b, tile, tile + 1, true, part_of(b, tile - b.tile_begin), memory);
-      return;
+    const AttendBlock* const blocks = plan.blocks.data() + unit.block;
+    const Memory memory = memory_for(blocks[0], unit.heads);
+    const bool split = blocks[0].parts == blocks[0].tile_end - blocks[0].tile_begin;
+    const int64_t turn = unit.heads > 1 ? unit.turn : unit.tile_end - unit.tile_begin;
+    const auto merged = [&](int head) {
+      return blocks[head].parts > 0 ? part_of(blocks[head], 0) : part_at(memory.merged + head * part_floats(blocks[0]), blocks[0].rows * group());
+    };
+    for (int64_t begin = unit.tile_begin, end; begin < unit.tile_end; begin = end) {
+      end = std::min(begin + turn, unit.tile_end);
+      for (int head = 0; head < unit.heads; ++head) {
+        Next next{blocks[head].kv_head + 1, begin};
+        if (head + 1 == unit.heads) next = {end < unit.tile_end ? blocks[0].kv_head : -1, end};
+        const AttendPart part = merged(head);
+        fold(blocks[head], begin, end, begin == unit.tile_begin, split ? nullptr : &part, memory, next);
+      }
     }
-    const AttendPart merged = b.parts > 0 ? part_of(b, 0) : memory.merged;
-    fold(b, unit.tile_begin, unit.tile_end, true, merged, memory);
-    if (b.parts == 0) finish(b, merged);
+    for (int head = 0; head < unit.heads; ++head)
+      if (blocks[head].parts == 0) finish(blocks[head], merged(head));
   }
 
   // What was left of a block until all units were done: its partials are merged onto those of the prefix that it
@@ -183,7 +204,7 @@ struct Attention {
     if (b.prefix >= 0)
       merge_all(plan.blocks[static_cast<size_t>(b.prefix)], static_cast<int64_t>(b.prefix_row) * group());
     merge_all(b, 0);
-    if (b.parts == 0) fold(b, b.tile_begin, b.tile_end, false, *merged, memory_for(b));
+    if (b.parts == 0) fold(b, b.tile_begin, b.tile_end, false, &*merged, memory_for(b, 0), {});
     finish(b, *merged);
   }
 };

@@ -11,6 +11,7 @@ constexpr int kFewestQueries = 64;   // query vectors of a block: enough to pay 
 constexpr int kMostQueries = 256;    // their scores and outputs stay in L2
 constexpr int kConvertCost = 8;      // that reading, in query vectors
 constexpr int kUnitsPerThread = 4;   // units as small as this share of the whole keep all workers busy to the end
+constexpr int64_t kTurnBytes = 256 << 10;  // K and V of all heads that stay in L2 while the heads take turns
 constexpr int64_t kArenaLimitFloats = int64_t{16} << 20;  // past 64 MiB of partials, blocks stay whole
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -72,6 +73,40 @@ void add_blocks(const AttendArgs& args, int segment, int queries, AttendPlan& pl
   }
 }
 
+// Super-tiles of one KV head after the other whose K and V, of all heads, stay in L2.
+int64_t turn_tiles(const KvLayerView& kv) {
+  const int64_t tile_bytes = 2 * static_cast<int64_t>(kv.tile_bytes()) * kv.kv_heads * kSuperTile / kv.block_tokens;
+  return std::max<int64_t>(1, kTurnBytes / std::max<int64_t>(1, tile_bytes));
+}
+
+// Cuts the block `first`, or those of all KV heads that begin with it, into units of at most `limit`; returns how many.
+size_t cut(const AttendArgs& args, int threads, int64_t limit, int64_t turn, size_t first, AttendPlan& plan) {
+  const AttendBlock b = plan.blocks[first];
+  const int group = args.heads / args.kv.kv_heads;
+  const int64_t tiles = b.tile_end - b.tile_begin, floats = attend_part_floats(b.rows * group, args.kv.head_dim);
+  const auto splits = [&](int heads) {
+    return threads > 1 && tiles > 1 && b.cost * heads > limit && plan.arena_floats + tiles * floats * heads <= kArenaLimitFloats;
+  };
+  // Few query vectors wait for memory more than they compute: the heads are better together, if every worker gets its share.
+  const int all = args.kv.kv_heads;
+  const bool together = b.batch_rows < 0 && b.prefix < 0 && b.rows * group < kFewestQueries && b.cost / tiles * all <= limit &&
+                        (splits(all) || b.cost * all <= limit || threads == 1);
+  const int heads = together ? all : 1;
+  const bool split = splits(heads);
+  for (size_t h = first; h < first + static_cast<size_t>(heads); ++h) {
+    AttendBlock& block = plan.blocks[h];
+    block.parts = split ? tiles : b.batch_rows >= 0 ? 1 : 0;
+    block.arena_floats = plan.arena_floats;
+    plan.arena_floats += block.parts * floats;
+    if (b.batch_rows < 0 && (split || b.prefix >= 0)) plan.last.push_back(static_cast<int>(h));
+  }
+  if (b.prefix >= 0 && !split) return 1;  // computed when its prefix is there
+  const int64_t step = split ? std::max<int64_t>(1, limit / (b.cost / tiles * heads)) : tiles;
+  for (int64_t tile = b.tile_begin; tile < b.tile_end; tile += step)
+    plan.units.push_back({static_cast<int>(first), heads, tile, std::min(tile + step, b.tile_end), turn});
+  return static_cast<size_t>(heads);
+}
+
 }  // namespace
 
 Seen seen_by(const AttendArgs& args, const AttendSegment& segment, int64_t pos) {
@@ -100,26 +135,11 @@ void plan_attention(const AttendArgs& args, int threads, AttendPlan& plan) {
 
   int64_t total = 0;
   for (const AttendBlock& b : plan.blocks) total += b.cost;
-  const int64_t limit = total / (static_cast<int64_t>(threads) * kUnitsPerThread);
-  const int group = args.heads / args.kv.kv_heads;
-  for (size_t i = 0; i < plan.blocks.size(); ++i) {
-    AttendBlock& b = plan.blocks[i];
-    const int64_t tiles = b.tile_end - b.tile_begin;
-    const int64_t floats = attend_part_floats(b.rows * group, args.kv.head_dim);
-    const bool split =
-        threads > 1 && tiles > 1 && b.cost > limit && plan.arena_floats + tiles * floats <= kArenaLimitFloats;
-    b.parts = split ? tiles : b.batch_rows >= 0 ? 1 : 0;
-    b.arena_floats = plan.arena_floats;
-    plan.arena_floats += b.parts * floats;
-    if (b.batch_rows < 0 && (split || b.prefix >= 0)) plan.last.push_back(static_cast<int>(i));
-    if (b.prefix >= 0 && !split) continue;  // computed when its prefix is there
-    const int64_t step = split ? std::max<int64_t>(1, limit / (b.cost / tiles)) : tiles;
-    for (int64_t tile = b.tile_begin; tile < b.tile_end; tile += step)
-      plan.units.push_back({static_cast<int>(i), tile, std::min(tile + step, b.tile_end)});
-  }
+  const int64_t limit = total / (static_cast<int64_t>(threads) * kUnitsPerThread), turn = turn_tiles(args.kv);
+  for (size_t i = 0; i < plan.blocks.size();) i += cut(args, threads, limit, turn, i, plan);
   const auto cost = [&](const AttendUnit& u) {
     const AttendBlock& b = plan.blocks[static_cast<size_t>(u.block)];
-    return b.cost / (b.tile_end - b.tile_begin) * (u.tile_end - u.tile_begin);
+    return b.cost / (b.tile_end - b.tile_begin) * (u.tile_end - u.tile_begin) * u.heads;
   };
   std::stable_sort(plan.units.begin(), plan.units.end(),
                    [&](const AttendUnit& a, const AttendUnit& b) { return cost(a) > cost(b); });

@@ -334,7 +334,8 @@ TEST(AttendPlan, CoversEveryTileOnceAndSplitsOnlyWhenCoresWouldIdle) {
     std::vector<int64_t> tiles(plan.blocks.size());
     for (const AttendUnit& u : plan.units) {
       EXPECT_LT(u.tile_begin, u.tile_end);
-      tiles[static_cast<size_t>(u.block)] += u.tile_end - u.tile_begin;
+      EXPECT_TRUE(u.heads == 1 || (u.heads == 2 && plan.blocks[static_cast<size_t>(u.block)].kv_head == 0 && u.turn > 0));
+      for (int head = 0; head < u.heads; ++head) tiles[static_cast<size_t>(u.block + head)] += u.tile_end - u.tile_begin;
     }
     int64_t rows = 0;
     for (size_t i = 0; i < plan.blocks.size(); ++i) {
@@ -355,6 +356,9 @@ TEST(AttendPlan, CoversEveryTileOnceAndSplitsOnlyWhenCoresWouldIdle) {
   plan_attention(args, 8, plan);
   EXPECT_GE(plan.units.size(), 16u);
   EXPECT_EQ(plan.last.size(), 2u);
+  EXPECT_EQ(plan.units[0].heads, 2);
+  plan_attention(args, 16, plan);  // more workers than have a super-tile of both heads each
+  EXPECT_EQ(plan.units.size(), 64u);
   args.segments = many;
   plan_attention(args, 8, plan);
   EXPECT_TRUE(plan.last.empty());

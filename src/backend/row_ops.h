@@ -80,6 +80,8 @@ struct AttendTile {
   const uint32_t* blocks;
   bool again;      // the call before had the same rows against another tile: the scratch still has what comes of the queries
   int64_t tile;    // positions [tile * kSuperTile, (tile + 1) * kSuperTile)
+  const uint8_t* next_k;  // of the KV head, and the super-tile, that come next, to be asked for; or null
+  int64_t next_tile;
   float* scratch;  // attend_scratch_floats(rows * group, head_dim), aligned to 64 bytes
   AttendPart part;
 };
