@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/activations.h"
+#include "backend/decoded_matmul.h"
 #include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
@@ -74,16 +75,18 @@ void arrange(const Machine& on, const MatmulIn& in, Input& out) {
 struct Product {
   Product(const Machine& on, const PackedMatrix& matrix, const float* its_bias, const Activations& x)
       : w(&matrix), bias(its_bias), kernel(matmul_kernel(on.table, w->dtype)),
+        decoded(panel_kind(w->dtype) == PanelKind::as_in_file ? weight_format(w->dtype) : nullptr),
         plan(on.plans.of(w->dtype, w->k, x.slices.front().rows)) {}
   const PackedMatrix* w;
   const float* bias;
   MatmulFn* kernel;
+  const WeightFormat* decoded;  // not null: the kernel is of what its blocks are unpacked to
   MatmulPlan plan;
 };
 
 /// Panels [first, first + count) of a matrix over a slice of rows, into y, whose first element is row y_row of all, column
 /// 0 of the first panel. `next`: see MatmulTile.
-void multiply(const Product& product, const Activations& x, const RowSlice& slice, int64_t first, int64_t count, float* y,
+void multiply(const OpTable& on, const Product& product, const Activations& x, const RowSlice& slice, int64_t first, int64_t count, float* y,
               int y_row, int64_t y_stride, const uint8_t* next) {
   const PackedMatrix& m = *product.w;
   const int64_t column = first * kPanelCols;
@@ -101,6 +104,7 @@ void multiply(const Product& product, const Activations& x, const RowSlice& slic
   tile.y_stride = y_stride;
   tile.plan = product.plan;
   tile.next = next;
+  if (product.decoded != nullptr) return decoded_matmul(on, *product.decoded, product.kernel, tile);
   product.kernel(tile);
 }
 
@@ -160,10 +164,10 @@ void run_job(const OpTable& table, const Job& job, int local, const uint8_t* nex
   const int64_t panels = std::min(job.panels_per_task, job.panels - panel);
   const MatmulOut& out = *job.out;
   float* const y = out.y + panel * kPanelCols;
-  if (!out.adds) return multiply(job.product, *job.x, slice, panel, panels, y, 0, out.y_stride, next);
+  if (!out.adds) return multiply(table, job.product, *job.x, slice, panel, panels, y, 0, out.y_stride, next);
   const int64_t width = panels * kPanelCols, columns = std::min(width, out.w->n - panel * kPanelCols);
   float* const tile = tile_memory(slice, width, 1);
-  multiply(job.product, *job.x, slice, panel, panels, tile, slice.first_row, width, next);
+  multiply(table, job.product, *job.x, slice, panel, panels, tile, slice.first_row, width, next);
   for (int64_t row = 0; row < slice.rows; ++row)
     table.row->add(y + (slice.first_row + row) * out.y_stride, tile + row * width, columns);
 }
@@ -215,8 +219,8 @@ void run_gate(const Machine& on, const Activations& x, const GatedMlp& mlp, cons
       const int64_t count = std::min(kPanelStep, end - p), width = count * kPanelCols, column = p * kPanelCols;
       const int64_t columns = std::min(width, ffn - column);
       float* const up = gate + slice.rows * width;
-      multiply(to_gate, x, slice, p, count, gate, slice.first_row, width, panels_of(*mlp.up, p));
-      multiply(to_up, x, slice, p, count, up, slice.first_row, width,
+      multiply(on.table, to_gate, x, slice, p, count, gate, slice.first_row, width, panels_of(*mlp.up, p));
+      multiply(on.table, to_up, x, slice, p, count, up, slice.first_row, width,
                p + kPanelStep < end ? panels_of(*mlp.gate, p + kPanelStep) : next_task);
       for (int64_t row = 0; row < slice.rows; ++row)
         on.table.row->silu_mul(gate + row * width, up + row * width, columns);
@@ -234,7 +238,7 @@ size_t Ops::packed_bytes(DType dtype, int64_t n, int64_t k) {
   return static_cast<size_t>(panel_count(n)) * panel_bytes(dtype, k);
 }
 
-bool Ops::matmul_supports(DType dtype) { return kRefOps.matmul[static_cast<int>(dtype)] != nullptr; }
+bool Ops::matmul_supports(DType dtype) { return panel_kind(dtype) != PanelKind::none; }
 
 void Ops::pack(const TensorView& w, uint8_t* out) const {
   CHECK(matmul_supports(w.dtype), "no packed form of {}", dtype_name(w.dtype));
