@@ -13,6 +13,7 @@
 #include "backend/decoded_matmul.h"
 #include "backend/op_meter.h"
 #include "backend/op_table.h"
+#include "backend/ordered_matmul.h"
 #include "backend/ops.h"
 #include "backend/pack.h"
 #include "backend/row_ops.h"
@@ -261,6 +262,7 @@ void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float*
 void Ops::matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const {
   if (in.rows == 0 || outs.empty()) return;
   const OpTimer timer(meter_, [&] { return matmul_work(in.rows, outs); });
+  if (has_order(outs)) return ordered_matmul(*this, in, outs);
   const Machine on{table_, plans_, pool_};
   Workspace& ws = workspace();
   ws.input.wanted.fill(false);
@@ -283,7 +285,7 @@ void Ops::gated_mlp(const MatmulIn& in, const GatedMlp& mlp, float* y) const {
   const ActForm form = act_form(table_, mlp.gate->dtype);
   const MatmulOut down{mlp.down, mlp.down_bias, y, mlp.down->n, true};
   MatmulOut upper[] = {{mlp.gate, mlp.gate_bias, nullptr, ffn}, {mlp.up, mlp.up_bias, nullptr, ffn}};
-  if (act_form(table_, mlp.up->dtype) != form || act_form(table_, mlp.down->dtype) != form) {
+  if (has_order(upper) || has_order({&down, 1}) || act_form(table_, mlp.up->dtype) != form || act_form(table_, mlp.down->dtype) != form) {
     const size_t bytes = static_cast<size_t>(in.rows * ffn) * sizeof(float);
     float* const gate = upper[0].y = reinterpret_cast<float*>(ws.gate.reserve(bytes));
     float* const up = upper[1].y = reinterpret_cast<float*>(ws.up.reserve(bytes));

@@ -122,6 +122,7 @@ void unpack_row(const PackedMatrix& w, int64_t row, uint8_t* out) {
 
 void Ops::embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out) const {
   const OpTimer timer(meter_, [&] { return embed_work(table.dtype, table.k, static_cast<int64_t>(tokens.size())); });
+  CHECK(table.order == nullptr, "an embedding table whose columns are reordered");
   const WeightFormat& format = *weight_format(table.dtype);
   pool_.run(static_cast<int>(tokens.size()), [&](int i, int) {
     CHECK(tokens[i] >= 0 && tokens[i] < table.n, "token {} of a table of {}", tokens[i], table.n);

@@ -55,6 +55,14 @@ Result<uint8_t*> WeightStore::own(size_t bytes) {
   return buffers_.emplace_back(std::move(buffer)).data();
 }
 
+const int32_t* WeightStore::shared_order(std::span<const int32_t> order) {
+  if (order.empty()) return nullptr;
+  for (const std::span<const int32_t> known : orders_)
+    if (std::ranges::equal(known, order)) return known.data();
+  if (orders_.size() == kKnownOrders) orders_.pop_front();
+  return orders_.emplace_back(order).data();
+}
+
 Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int64_t n, int64_t k) {
   SLUICE_TRY(const TensorInfo* info, find(names, {n, k}));
   if (!Ops::matmul_supports(info->dtype))
@@ -76,7 +84,9 @@ Result<PackedMatrix> WeightStore::matrix(std::span<const std::string> names, int
   ops_.pack(view, packed);
   source_->release(*info);
   report();
-  return PackedMatrix{info->dtype, n, k, packed};
+  PackedMatrix matrix{info->dtype, n, k, packed};
+  matrix.order = shared_order(source_->column_order(*info));
+  return matrix;
 }
 
 Result<std::span<const float>> WeightStore::vector(std::span<const std::string> names, int64_t n) {
@@ -95,6 +105,8 @@ Result<TensorView> WeightStore::table(std::span<const std::string> names, int64_
     for (int64_t r = 0; r < rows; ++r) unpack_row(source_->panels(*info), r, copy + row_size * static_cast<size_t>(r));
     return TensorView{copy, info->dtype, info->shape};
   }
+  if (!source_->column_order(*info).empty())
+    return unsupported(fmt::format("{}: tensor {} is a table whose columns are reordered", source_->files()[info->file_index], info->name));
   TensorView view = source_->view(*info);
   if (!aligned(view)) {
     SLUICE_TRY(uint8_t* const copy, own(info->size_bytes));
