@@ -79,6 +79,10 @@ Result<GgufPlan> plan_input(const Flags& flags, Format format, const QuantRecipe
     return plan_llama2c(flags.input, name, vocab, recipe);
   }
   SLUICE_TRY(const auto source, open_safetensors(flags.input));
+  for (const TensorInfo& info : source->tensors())
+    if (!source->column_order(info).empty())
+      return unsupported(fmt::format("{}: tensor {} has its columns in another order (GPTQ's desc_act), for which GGUF has no place; it runs "
+                                     "from where it is", source->files()[info.file_index], info.name));
   SLUICE_TRY(const GgufVocab vocab,
              read_huggingface_vocab((is_directory(flags.input) ? path : path.parent_path()).string()));
   return plan_huggingface(source, name, vocab, recipe);

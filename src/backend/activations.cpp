@@ -21,6 +21,10 @@ uint8_t* Scratch::reserve(size_t bytes) {
 }
 
 MatmulFn* matmul_kernel(const OpTable& table, DType dtype) {
+  if (panel_kind(dtype) == PanelKind::as_in_file) {  // of what decoded_matmul unpacks
+    if (is_block_type(dtype)) return table.codes != nullptr ? table.codes : kRefOps.codes;
+    dtype = DType::f32;
+  }
   const int type = static_cast<int>(dtype);
   MatmulFn* const kernel = table.matmul[type] != nullptr ? table.matmul[type] : kRefOps.matmul[type];
   CHECK(kernel != nullptr, "no matmul for {}", dtype_name(dtype));

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "backend/op_meter.h"
+#include "backend/ordered_matmul.h"
 #include "backend/products.h"
 #include "backend/row_ops.h"
 #include "base/check.h"
@@ -128,6 +129,7 @@ void check_experts(const OpTable& table, const MatmulIn& in, const Experts& e) {
 void Ops::experts(const MatmulIn& in, const Experts& e, const ExpertChoice& choice, float* y, std::span<int64_t> rows_of) const {
   if (in.rows == 0) return;
   check_experts(table_, in, e);
+  if (has_order(e)) return ordered_experts(*this, in, e, choice, y, rows_of);
   const Machine on{table_, plans_, pool_};
   ProductMemory& memory = product_memory();
   static thread_local Pairs own_pairs;

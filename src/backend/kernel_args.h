@@ -21,8 +21,9 @@ constexpr int kPackVersion = 1;
 //
 // Block types: [headers][values], the values starting at the next multiple of 64. Values are unsigned (or codes), as in
 // QuantBlock. Those of a block of 32 k are lines of 64 bytes; byte 4 c + j of group g's line belongs to k = 4 g + j, j < 4:
-//   Q8_0  8 lines, one per group; I8_G128 the same
-//   Q4_0  4 lines, line p with group 2 p in the low nibbles and 2 p + 1 in the high ones; Q4_1, Q4_K, IQ4_NL, MXFP4 the same
+//   Q8_0  8 lines, one per group; I8_G128, U8_G128 the same
+//   Q4_0  4 lines, line p with group 2 p in the low nibbles and 2 p + 1 in the high ones; Q4_1, Q4_K, IQ4_NL, MXFP4, U4_G32,
+//         U4_G128 the same
 //   Q5_0  4 such lines for the low nibbles, then one line with bit 4 of group g at bit g; Q5_1 and Q5_K the same
 //   Q6_K  4 such lines for the low nibbles, then 2 lines h with bits 4-5 of group 4 h + i at bit 2 i
 //   Q2_K  2 lines h with group 4 h + i at bit 2 i
@@ -31,6 +32,7 @@ constexpr int kPackVersion = 1;
 //   Q8_0, Q4_0, Q5_0, IQ4_NL  per block: d (float16) [16]
 //   Q4_1, Q5_1  per block: d [16], -m [16] (float16)
 //   I8_G128  per 128: d [16]
+//   U4_G32  per block: the scale (float32) [16], the zero (uint8) [16]; U4_G128, U8_G128 per 128 the same
 //   MXFP4  per block: the power of two (E8M0) [16]
 //   Q4_K, Q5_K  per 256: d [16], dmin [16], then three lines, byte 16 s + c: low nibbles of scales of sub-block s (bits 0-3)
 //         and s + 4 (bits 4-7); the same of minimums; bits 4-5 of scale s, scale s + 4, min s, min s + 4 (bits 0-7 in pairs)
@@ -38,13 +40,21 @@ constexpr int kPackVersion = 1;
 //   Q3_K  per 256: d [16], then the scales and 32 of 16 sub-blocks of 16 k: [8][16] bytes, low nibbles of s and s + 8;
 //         [4][16] bytes, bits 4-5 of s + 4 i at bit 2 i
 //   Q2_K  per 256: d [16], dmin [16], then [16 sub-blocks of 16 k][16] bytes: scale (low nibble) and minimum (high)
+//
+// All other types: their blocks as in the file, for kFloatChunk k at a time (fewer at the end) [16][bytes of so many values]. A
+// product unpacks such a chunk in the cache (decoded_matmul.h), to float32 as F32 has it, or, where values are integers under a
+// scale for each 16 k, to a panel of codes, which never is in memory:
+//   codes  headers per block: scales (float32) of both halves, [2][16]; values as Q8_0's, 128 too large
 constexpr int kQ8HeadBytes = 32, kQ8BlockBytes = 512;
 constexpr int kI8G128HeadBytes = 32, kI8G128BlockBytes = 512;  // a header serves 4 blocks of 32
 constexpr int kQ4HeadBytes = 32, kQ4BlockBytes = 256;
 constexpr int kQ41HeadBytes = 64, kQ41BlockBytes = 256;
 constexpr int kQ5HeadBytes = 32, kQ5BlockBytes = 320;
 constexpr int kQ51HeadBytes = 64, kQ51BlockBytes = 320;
+constexpr int kGroupHeadBytes = 80;  // of U4_G32, which serves 1 block of 32, and of U4_G128 and U8_G128, which serves 4
+constexpr int kU4BlockBytes = 256, kU8BlockBytes = 512;
 constexpr int kFp4HeadBytes = 16, kFp4BlockBytes = 256;
+constexpr int kCodesHeadBytes = 128, kCodesBlockBytes = 512;
 constexpr int kQ2KHeadBytes = 320, kQ2KBlockBytes = 128;
 constexpr int kQ3KHeadBytes = 224, kQ3KBlockBytes = 192;
 constexpr int kQ4KHeadBytes = 256, kQ4KBlockBytes = 256;  // a header serves 8 blocks of 32

@@ -1,6 +1,7 @@
 // Ops::matmul, packing, and rows of embedding tables.
 
 #include "backend/op_meter.h"
+#include "backend/ordered_matmul.h"
 #include "backend/pack.h"
 #include "backend/products.h"
 #include "base/check.h"
@@ -12,7 +13,7 @@ size_t Ops::packed_bytes(DType dtype, int64_t n, int64_t k) {
   return static_cast<size_t>(panel_count(n)) * panel_bytes(dtype, k);
 }
 
-bool Ops::matmul_supports(DType dtype) { return kRefOps.matmul[static_cast<int>(dtype)] != nullptr; }
+bool Ops::matmul_supports(DType dtype) { return panel_kind(dtype) != PanelKind::none; }
 
 void Ops::pack(const TensorView& w, uint8_t* out) const {
   CHECK(matmul_supports(w.dtype), "no packed form of {}", dtype_name(w.dtype));
@@ -35,6 +36,7 @@ void Ops::embed(const TensorView& table, std::span<const TokenId> tokens, float*
 void Ops::matmul(const MatmulIn& in, std::span<const MatmulOut> outs) const {
   if (in.rows == 0 || outs.empty()) return;
   const OpTimer timer(meter_, [&] { return matmul_work(in.rows, outs); });
+  if (has_order(outs)) return ordered_matmul(*this, in, outs);
   const Machine on{table_, plans_, pool_};
   ProductMemory& memory = product_memory();
   memory.input.wanted.fill(false);

@@ -103,6 +103,22 @@ TEST_P(Matmul, IsCloseToFloat64) {
     }
 }
 
+// What is unpacked to float32 for a product is the float32 matrix that its blocks stand for.
+TEST_P(Matmul, ValuesDecodedOnTheWayEqualTheirFloat32Matrix) {
+  if (panel_kind(dtype()) != PanelKind::as_in_file || is_block_type(dtype())) return;
+  for (const int64_t k : lengths(dtype())) {
+    const int64_t n = 71, rows = 21;
+    const Weights w = make_weights(dtype(), n, k, 31);
+    const std::vector<float> x = make_rows(rows, k, 5), bias = make_rows(1, n, 6), values = w.decoded();
+    Weights whole{DType::f32, n, k, std::vector<uint8_t>(values.size() * 4), Buffer::allocate(Ops::packed_bytes(DType::f32, n, k)).value()};
+    std::memcpy(whole.rows.data(), values.data(), whole.rows.size());
+    Ops(kRefOps, pool_of(1)).pack(whole.view(), whole.packed.data());
+    const std::vector<float> want = multiply(table(), 1, whole, x.data(), rows, bias.data());
+    const std::vector<float> got = multiply(table(), 2, w, x.data(), rows, bias.data());
+    ASSERT_TRUE(same_bits(got.data(), want.data(), got.size())) << "k " << k;
+  }
+}
+
 TEST_P(Matmul, ARowThatIsNotFiniteSpoilsOnlyItself) {
   const int64_t k = 256, n = 33, rows = 8;
   const Weights w = make_weights(dtype(), n, k, 8);

@@ -152,7 +152,8 @@ TunedPlan tune_class(Ops& together, Ops& alone, const OpTable& table, ColdWeight
 }  // namespace
 
 bool reads_plan(const OpTable& table, DType dtype) {
-  return weight_format(dtype) != nullptr && matmul_kernel(table, dtype) != matmul_kernel(reference_of(table), dtype);
+  const PanelKind kind = panel_kind(dtype);
+  return (kind == PanelKind::floats || kind == PanelKind::blocks) && matmul_kernel(table, dtype) != matmul_kernel(reference_of(table), dtype);
 }
 
 std::vector<MatmulPlan> candidate_plans(const OpTable& table, DType dtype, int row_class) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/op_meter.h"
+#include "backend/ordered_matmul.h"
 #include "backend/products.h"
 #include "backend/row_ops.h"
 #include "base/check.h"
@@ -99,6 +100,7 @@ void run_hidden(const Machine& on, const Input& input, std::span<const Mlp> part
 void Ops::mlp(const MatmulIn& in, const Mlp& mlp, float* y) const {
   if (in.rows == 0) return;
   check_mlp(table_, in, mlp);
+  if (has_order(mlp)) return ordered_mlp(*this, in, mlp, y);
   const Machine on{table_, plans_, pool_};
   ProductMemory& memory = product_memory();
   {

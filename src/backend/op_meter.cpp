@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/attend_plan.h"
+#include "backend/pack.h"
 #include "backend/row_ops.h"
 
 namespace sluice {
@@ -26,7 +27,7 @@ OpWork matmul_work(int64_t rows, std::span<const MatmulOut> outs) {
   if (outs.empty()) return work;
   const DType dtype = outs[0].w->dtype;
   work.op = outs[0].w->role;
-  work.arithmetic = dtype_info(dtype).block_elems > 1 ? Arithmetic::int8
+  work.arithmetic = is_block_type(dtype) ? Arithmetic::int8
                     : dtype == DType::bf16            ? Arithmetic::bf16
                                                       : Arithmetic::f32;
   return work;

@@ -32,6 +32,7 @@ struct OpTable {
 
   // Matmul (kernel_args.h), indexed by DType.
   MatmulFn* matmul[kNumDTypes];
+  MatmulFn* codes;                 // of panels of codes, which types without an entry are unpacked to; null as above
   ActForm bf16_form;               // how its BF16 kernel reads rows; F32 and F16 read f32, block types q8
   int group_rows[kNumActForms];    // rows per RowGroup that the kernels take at most, and like best
   ArrangeFn* arrange[kNumActForms];

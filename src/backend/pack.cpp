@@ -20,6 +20,9 @@ BlockLayout block_layout(DType dtype) {
     case DType::i8_g128: return {kI8G128HeadBytes, 4, kI8G128BlockBytes};
     case DType::q4_0: case DType::iq4_nl: return {kQ4HeadBytes, 1, kQ4BlockBytes};
     case DType::q4_1: return {kQ41HeadBytes, 1, kQ41BlockBytes};
+    case DType::u4_g32: return {kGroupHeadBytes, 1, kU4BlockBytes};
+    case DType::u4_g128: return {kGroupHeadBytes, 4, kU4BlockBytes};
+    case DType::u8_g128: return {kGroupHeadBytes, 4, kU8BlockBytes};
     case DType::mxfp4: return {kFp4HeadBytes, 1, kFp4BlockBytes};
     case DType::q5_0: return {kQ5HeadBytes, 1, kQ5BlockBytes};
     case DType::q5_1: return {kQ51HeadBytes, 1, kQ51BlockBytes};
@@ -31,6 +34,8 @@ BlockLayout block_layout(DType dtype) {
     default: return {};
   }
 }
+
+bool is_group_type(DType dtype) { return dtype == DType::u4_g32 || dtype == DType::u4_g128 || dtype == DType::u8_g128; }
 
 void put_u16(uint8_t* at, uint16_t v) { std::memcpy(at, &v, 2); }
 
@@ -66,9 +71,22 @@ void put_scales_and_mins(const QuantBlock& b, int c, uint8_t* head) {
 
 // One block of the file's type, of column c, into its header and its values.
 void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* values) {
-  if (dtype == DType::mxfp4) head[c] = b.scale[0];
-  else put_u16(head + 2 * c, b.d);
+  if (dtype == DType::mxfp4) {
+    head[c] = b.scale[0];
+  } else if (is_group_type(dtype)) {
+    std::memcpy(head + 4 * c, b.scale, 4);
+    head[64 + c] = b.min[0];
+  } else {
+    put_u16(head + 2 * c, b.d);
+  }
   switch (dtype) {
+    case DType::u4_g32: put_nibbles(b.q, c, values); break;
+    case DType::u4_g128:
+      for (int s = 0; s < 4; ++s) put_nibbles(b.q + 32 * s, c, values + s * kU4BlockBytes);
+      break;
+    case DType::u8_g128:
+      for (int s = 0; s < 4; ++s) put_bytes(b.q + 32 * s, c, values + s * kU8BlockBytes);
+      break;
     case DType::q8_0: put_bytes(b.q, c, values); break;
     case DType::i8_g128:
       for (int s = 0; s < 4; ++s) put_bytes(b.q + 32 * s, c, values + s * kI8G128BlockBytes);
@@ -124,15 +142,24 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
 
 }  // namespace
 
-bool is_block_type(DType dtype) { return dtype_info(dtype).block_elems > 1; }
+PanelKind panel_kind(DType dtype) {
+  if (dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16) return PanelKind::floats;
+  if (block_layout(dtype).block_bytes > 0) return PanelKind::blocks;
+  return weight_format(dtype) != nullptr ? PanelKind::as_in_file : PanelKind::none;
+}
+
+bool is_block_type(DType dtype) {
+  const PanelKind kind = panel_kind(dtype);
+  return kind == PanelKind::blocks || (kind == PanelKind::as_in_file && weight_format(dtype)->codes != nullptr);
+}
 
 size_t panel_bytes(DType dtype, int64_t k) {
   if (dtype == DType::f32) return static_cast<size_t>(k) * kPanelCols * 4;
   if (dtype == DType::f16) return static_cast<size_t>(k) * kPanelCols * 2;
   if (dtype == DType::bf16) return static_cast<size_t>((k + 1) / 2) * kPanelCols * 4;
-  if (!is_block_type(dtype)) return 0;
+  if (panel_kind(dtype) == PanelKind::none) return 0;
+  if (panel_kind(dtype) == PanelKind::as_in_file) return kPanelCols * row_bytes(dtype, k);
   const BlockLayout l = block_layout(dtype);
-  if (l.block_bytes == 0) return 0;
   CHECK(k % (kActBlock * l.head_blocks) == 0, "{} rows hold whole blocks only, not {} values", dtype_name(dtype), k);
   const int64_t blocks = k / kActBlock;
   return round_up_64(blocks / l.head_blocks * l.head_bytes) + static_cast<size_t>(blocks) * static_cast<size_t>(l.block_bytes);
@@ -148,6 +175,15 @@ void pack_panel(const TensorView& w, int64_t panel, uint8_t* out) {
   const int64_t k = w.cols(), first = panel * kPanelCols;
   const int columns = static_cast<int>(std::min<int64_t>(kPanelCols, w.rows() - first));
   std::memset(out, 0, panel_bytes(w.dtype, k));
+  if (panel_kind(w.dtype) == PanelKind::as_in_file) {
+    for (int64_t k0 = 0, n; k0 < k; k0 += n, out += kPanelCols * row_bytes(w.dtype, n)) {
+      n = std::min<int64_t>(kFloatChunk, k - k0);
+      const size_t bytes = row_bytes(w.dtype, n), before = row_bytes(w.dtype, k0);
+      for (int c = 0; c < columns; ++c)
+        std::memcpy(out + static_cast<size_t>(c) * bytes, static_cast<const uint8_t*>(w.row(first + c)) + before, bytes);
+    }
+    return;
+  }
   if (is_block_type(w.dtype)) {
     const WeightFormat& format = *weight_format(w.dtype);
     const BlockLayout l = block_layout(w.dtype);

@@ -16,6 +16,9 @@ void pack_panel(const TensorView& w, int64_t panel, uint8_t* out);
 /// block's values.
 struct PanelParts { size_t head_bytes, values_at, value_bytes; };
 PanelParts panel_parts(DType dtype, int64_t k);
+/// How a type's panels are laid out (kernel_args.h): float values, headers and lines of blocks, or blocks as in the file.
+enum class PanelKind : uint8_t { none, floats, blocks, as_in_file };
+PanelKind panel_kind(DType dtype);
 /// Whether matmul quantizes the activations for this type.
 bool is_block_type(DType dtype);
 

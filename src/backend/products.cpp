@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "backend/pack.h"
+#include "backend/decoded_matmul.h"
 #include "backend/row_ops.h"
 #include "base/check.h"
 
@@ -93,6 +93,7 @@ void multiply(const Product& product, const Activations& x, const RowSlice& slic
   tile.y_stride = y_stride;
   tile.plan = product.plan;
   tile.next = next;
+  if (product.decoded != nullptr) return decoded_matmul(*product.table, *product.decoded, product.kernel, tile);
   product.kernel(tile);
 }
 

@@ -13,6 +13,8 @@
 #include "backend/activations.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
+#include "backend/pack.h"
+#include "quant/weight/weight_format.h"
 
 namespace sluice {
 
@@ -51,10 +53,13 @@ void arrange(const Machine& on, const MatmulIn& in, const Gather* gather, Input&
 /// A matrix and how it is multiplied.
 struct Product {
   Product(const Machine& on, const PackedMatrix& matrix, const float* its_bias, int rows)
-      : w(&matrix), bias(its_bias), kernel(matmul_kernel(on.table, w->dtype)), plan(on.plans.of(w->dtype, w->k, rows)) {}
+      : w(&matrix), bias(its_bias), table(&on.table), kernel(matmul_kernel(on.table, w->dtype)),
+        decoded(panel_kind(w->dtype) == PanelKind::as_in_file ? weight_format(w->dtype) : nullptr), plan(on.plans.of(w->dtype, w->k, rows)) {}
   const PackedMatrix* w;
   const float* bias;
+  const OpTable* table;
   MatmulFn* kernel;
+  const WeightFormat* decoded;  // not null: the kernel is of what its blocks are unpacked to
   MatmulPlan plan;
 };
 

@@ -85,6 +85,17 @@ const BlockMoves& moves_of(DType dtype) {
 void unpack_row(const PackedMatrix& w, int64_t row, uint8_t* out) {
   const uint8_t* const panel = w.data + static_cast<size_t>(row / kPanelCols) * panel_bytes(w.dtype, w.k);
   const int64_t c = row % kPanelCols;
+  if (panel_kind(w.dtype) == PanelKind::as_in_file) {
+    const uint8_t* at = panel;
+    for (int64_t k0 = 0, n; k0 < w.k; k0 += n) {
+      n = std::min<int64_t>(kFloatChunk, w.k - k0);
+      const size_t bytes = row_bytes(w.dtype, n);
+      std::memcpy(out, at + static_cast<size_t>(c) * bytes, bytes);
+      out += bytes;
+      at += kPanelCols * bytes;
+    }
+    return;
+  }
   if (!is_block_type(w.dtype)) {
     if (w.dtype == DType::f32)
       for (int64_t i = 0; i < w.k; ++i) std::memcpy(out + 4 * i, panel + (i * kPanelCols + c) * 4, 4);
@@ -111,6 +122,7 @@ void unpack_row(const PackedMatrix& w, int64_t row, uint8_t* out) {
 
 void Ops::embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out) const {
   const OpTimer timer(meter_, [&] { return embed_work(table.dtype, table.k, static_cast<int64_t>(tokens.size())); });
+  CHECK(table.order == nullptr, "an embedding table whose columns are reordered");
   const WeightFormat& format = *weight_format(table.dtype);
   pool_.run(static_cast<int>(tokens.size()), [&](int i, int) {
     CHECK(tokens[i] >= 0 && tokens[i] < table.n, "token {} of a table of {}", tokens[i], table.n);

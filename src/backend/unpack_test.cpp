@@ -91,6 +91,13 @@ TEST(PackLayout, IsThatOfItsVersion) {
       {"Q6_K", 0xe0cf992019aecf2f}, {"Q5_0", 0xf82c9678f8b296a3}, {"Q5_K", 0x9caff4707afa8f48},
       {"Q4_1", 0x0d9466c1c7a8256b}, {"Q5_1", 0xae82f16330a40086}, {"Q2_K", 0x4958e747ab05bd7b}, {"Q3_K", 0xf727cb64520d2b08},
       {"IQ4_NL", 0x6eef53a3ee3c7b5c}, {"MXFP4", 0x600bf09516395d2a}, {"I8_G128", 0x1670ed1ad160e27d},
+      {"IQ4_XS", 0x01d0e03959031fbc}, {"IQ3_S", 0xacf779a5e67a7b17}, {"IQ3_XXS", 0x7f74d5083743cf4d},
+      {"IQ2_S", 0xd9087cdf3af6a334}, {"IQ2_XS", 0x22b32d030e5d9934}, {"IQ2_XXS", 0x2e4ab70ee01ec2a2},
+      {"IQ1_M", 0xb20ea80e5acf75db}, {"IQ1_S", 0x0713c285d7a66734}, {"TQ2_0", 0x2e4ab70ee01ec2a2},
+      {"TQ1_0", 0x06bad1db44695f10}, {"NVFP4", 0xb23892e19e7b845f}, {"F64", 0x3e89c75669869a61},
+      {"F8_E4M3", 0x509bbe5128e1a270}, {"F8_E5M2", 0x509bbe5128e1a270}, {"U4_G128", 0xc1ecaba3277f0c79},
+      {"U4_G32", 0xbbc09ff3b7aa3001}, {"U8_G128", 0x393e2cc2b8fbce8a}, {"U8_G32", 0x5598dc40d3186dfd},
+      {"F8_G128", 0x993e6061e471c076}, {"F8_G32", 0xdbbcfe656bbb5698}, {"NF4_G64", 0xb23892e19e7b845f},
   };
   for (const DType type : packable()) {
     const Packed w(type, 20, 768, 1);

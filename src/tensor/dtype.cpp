@@ -18,6 +18,16 @@ constexpr DTypeInfo kInfos[kNumDTypes] = {
     {DType::mxfp4, "MXFP4", 32, 17}, {DType::q4_1, "Q4_1", 32, 20},
     {DType::q5_1, "Q5_1", 32, 24}, {DType::q3_k, "Q3_K", 256, 110},
     {DType::q2_k, "Q2_K", 256, 84}, {DType::i8_g128, "I8_G128", 128, 130},
+    {DType::iq4_xs, "IQ4_XS", 256, 136}, {DType::iq3_s, "IQ3_S", 256, 110},
+    {DType::iq3_xxs, "IQ3_XXS", 256, 98}, {DType::iq2_s, "IQ2_S", 256, 82},
+    {DType::iq2_xs, "IQ2_XS", 256, 74}, {DType::iq2_xxs, "IQ2_XXS", 256, 66},
+    {DType::iq1_m, "IQ1_M", 256, 56}, {DType::iq1_s, "IQ1_S", 256, 50},
+    {DType::tq2_0, "TQ2_0", 256, 66}, {DType::tq1_0, "TQ1_0", 256, 54},
+    {DType::nvfp4, "NVFP4", 64, 36}, {DType::f8_e4m3, "F8_E4M3", 1, 1},
+    {DType::f8_e5m2, "F8_E5M2", 1, 1}, {DType::u4_g128, "U4_G128", 128, 69},
+    {DType::u4_g32, "U4_G32", 32, 21}, {DType::u8_g128, "U8_G128", 128, 133},
+    {DType::u8_g32, "U8_G32", 32, 37}, {DType::f8_g128, "F8_G128", 128, 132},
+    {DType::f8_g32, "F8_G32", 32, 36}, {DType::nf4_g64, "NF4_G64", 64, 36},
 };
 
 }  // namespace

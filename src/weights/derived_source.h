@@ -18,6 +18,7 @@ class DerivedSource : public TensorSource {
     return original == nullptr ? nullptr : &tensors_[static_cast<size_t>(original - from_->tensors().data())];
   }
   std::vector<std::string> files() const override { return from_->files(); }
+  std::span<const int32_t> column_order(const TensorInfo& info) const override { return from_->column_order(original_of(info)); }
 
  protected:
   size_t index_of(const TensorInfo& info) const { return static_cast<size_t>(&info - tensors_.data()); }

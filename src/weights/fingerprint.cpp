@@ -46,7 +46,8 @@ struct Files {
 
 }  // namespace
 
-Result<uint64_t> model_fingerprint(const TensorSource& source, const std::function<void(size_t, size_t)>& progress) {
+Result<uint64_t> model_fingerprint(const TensorSource& model, const std::function<void(size_t, size_t)>& progress) {
+  const TensorSource& source = model.as_in_files();
   Hash hash;
   for (const auto& [key, value] : source.metadata().values()) {
     hash.add(key);

@@ -30,6 +30,11 @@ void Metadata::set(std::string key, MetadataValue value) {
   values_[std::move(key)] = std::move(value);
 }
 
+void Metadata::remove_prefix(std::string_view prefix) {
+  std::erase_if(values_, [&](const auto& entry) { return entry.first.starts_with(prefix); });
+  std::erase_if(nulls_, [&](const std::string& key) { return key.starts_with(prefix); });
+}
+
 void Metadata::set_null(std::string key) {
   values_.erase(key);
   nulls_.insert(std::move(key));

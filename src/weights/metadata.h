@@ -33,6 +33,8 @@ class Metadata {
   std::string architecture() const;
 
   void set(std::string key, MetadataValue value);
+  /// Forgets every key that begins so.
+  void remove_prefix(std::string_view prefix);
   /// Notes that the file gives null for `key`, where that differs from not naming it.
   void set_null(std::string key);
   const std::map<std::string, MetadataValue, std::less<>>& values() const { return values_; }

@@ -14,7 +14,13 @@
 namespace sluice {
 namespace {
 
-constexpr GgmlType kOwnTypes[] = {{kOwnTypeBase, "I8_G128", 128, 130, DType::i8_g128}};
+constexpr GgmlType kOwnTypes[] = {
+    {kOwnTypeBase, "I8_G128", 128, 130, DType::i8_g128},    {kOwnTypeBase + 1, "U4_G128", 128, 69, DType::u4_g128},
+    {kOwnTypeBase + 2, "U4_G32", 32, 21, DType::u4_g32},    {kOwnTypeBase + 3, "U8_G128", 128, 133, DType::u8_g128},
+    {kOwnTypeBase + 4, "U8_G32", 32, 37, DType::u8_g32},    {kOwnTypeBase + 5, "F8_G128", 128, 132, DType::f8_g128},
+    {kOwnTypeBase + 6, "F8_G32", 32, 36, DType::f8_g32},    {kOwnTypeBase + 7, "NF4_G64", 64, 36, DType::nf4_g64},
+    {kOwnTypeBase + 8, "F8_E4M3", 1, 1, DType::f8_e4m3},    {kOwnTypeBase + 9, "F8_E5M2", 1, 1, DType::f8_e5m2},
+};
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include "weights/hf_config.h"
 #include "weights/json_walk.h"
 #include "weights/mapped_source.h"
+#include "weights/quantized_source.h"
 
 namespace sluice {
 namespace {
@@ -23,7 +24,7 @@ std::optional<DType> parse_dtype(const std::string& name) {
   static const std::map<std::string, DType, std::less<>> kNames = {
       {"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16}, {"F64", DType::f64}, {"I8", DType::i8},
       {"U8", DType::u8},   {"I16", DType::i16}, {"U16", DType::u16},   {"I32", DType::i32}, {"U32", DType::u32},
-      {"I64", DType::i64}, {"U64", DType::u64}, {"BOOL", DType::boolean}};
+      {"I64", DType::i64}, {"U64", DType::u64}, {"BOOL", DType::boolean}, {"F8_E4M3", DType::f8_e4m3}, {"F8_E5M2", DType::f8_e5m2}};
   const auto at = kNames.find(name);
   return at == kNames.end() ? std::nullopt : std::optional(at->second);
 }
@@ -107,7 +108,7 @@ class HeaderReader {
     const auto dtype = parse_dtype(*name);
     if (!dtype)
       return unsupported(
-          fmt::format("{}: tensor {} has dtype {}, which is not read yet; weights may be F32, F16 or BF16", path_,
+          fmt::format("{}: tensor {} has dtype {}, which is not read; weights may be F64, F32, F16, BF16, F8_E4M3 or F8_E5M2", path_,
                       entry_.info.name, *name));
     entry_.info.dtype = *dtype;
     entry_.has_dtype = true;
@@ -191,6 +192,34 @@ Result<std::shared_ptr<TensorSource>> open_indexed(const std::filesystem::path& 
   return source;
 }
 
+Result<std::shared_ptr<TensorSource>> open_as_in_files(const std::string& path) {
+  namespace fs = std::filesystem;
+  const fs::path given(path);
+  const fs::path directory = is_directory(path) ? given : given.parent_path();
+  const fs::path config = directory / "config.json";
+  if (!file_exists(config.string()))
+    return not_found(
+        fmt::format("{}: not found; a safetensors model needs its config.json beside it", config.string()));
+  SLUICE_TRY(Metadata metadata, load_config(config.string()));
+
+  if (given.extension() == ".json") return open_indexed(given, std::move(metadata));
+  const fs::path index = directory / kIndexName;
+  if (is_directory(path)) {
+    if (file_exists(index.string())) return open_indexed(index, std::move(metadata));
+    if (file_exists((directory / kSingleName).string()))
+      return open_files(directory, std::move(metadata), {kSingleName});
+    return not_found(fmt::format("{}: holds neither {} nor {}; other formats (PyTorch .bin, .pth) are not read", path,
+                                 kIndexName, kSingleName));
+  }
+  // One shard of an indexed model stands for the whole.
+  if (file_exists(index.string())) {
+    SLUICE_TRY(const auto shard_of, read_index(index.string()));
+    for (const auto& [tensor, file] : shard_of)
+      if (given.filename() == file) return open_indexed(index, std::move(metadata));
+  }
+  return open_files(directory, std::move(metadata), {given.filename().string()});
+}
+
 }  // namespace
 
 Result<std::vector<TensorInfo>> read_safetensors_header(const MappedFile& file) {
@@ -217,31 +246,8 @@ Result<std::vector<TensorInfo>> read_safetensors_header(const MappedFile& file) 
 }
 
 Result<std::shared_ptr<TensorSource>> open_safetensors(const std::string& path) {
-  namespace fs = std::filesystem;
-  const fs::path given(path);
-  const fs::path directory = is_directory(path) ? given : given.parent_path();
-  const fs::path config = directory / "config.json";
-  if (!file_exists(config.string()))
-    return not_found(
-        fmt::format("{}: not found; a safetensors model needs its config.json beside it", config.string()));
-  SLUICE_TRY(Metadata metadata, load_config(config.string()));
-
-  if (given.extension() == ".json") return open_indexed(given, std::move(metadata));
-  const fs::path index = directory / kIndexName;
-  if (is_directory(path)) {
-    if (file_exists(index.string())) return open_indexed(index, std::move(metadata));
-    if (file_exists((directory / kSingleName).string()))
-      return open_files(directory, std::move(metadata), {kSingleName});
-    return not_found(fmt::format("{}: holds neither {} nor {}; other formats (PyTorch .bin, .pth) are not read", path,
-                                 kIndexName, kSingleName));
-  }
-  // One shard of an indexed model stands for the whole.
-  if (file_exists(index.string())) {
-    SLUICE_TRY(const auto shard_of, read_index(index.string()));
-    for (const auto& [tensor, file] : shard_of)
-      if (given.filename() == file) return open_indexed(index, std::move(metadata));
-  }
-  return open_files(directory, std::move(metadata), {given.filename().string()});
+  SLUICE_TRY(auto source, open_as_in_files(path));
+  return open_quantized(std::move(source));
 }
 
 }  // namespace sluice

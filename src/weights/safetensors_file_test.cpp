@@ -113,8 +113,8 @@ TEST(Safetensors, LiesAreFound) {
          "needs a shape of whole numbers");
   expect(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,8]}})", 8, "needs a shape of whole numbers");
   expect(R"({"a":{"dtype":"F32","shape":[1,1,1,1,2],"data_offsets":[0,8]}})", 8, "more than 4 dimensions");
-  expect(R"({"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}})", 8,
-         "tensor a has dtype F8_E4M3, which is not read");
+  expect(R"({"a":{"dtype":"F8_E8M0","shape":[8],"data_offsets":[0,8]}})", 8,
+         "tensor a has dtype F8_E8M0, which is not read");
   expect(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"extra":1}})", 8, "unexpected field \"extra\"");
   expect(R"({"a":{"dtype":"F32","shape":[2]}})", 0, "lacks one of dtype, shape and data_offsets");
   expect(

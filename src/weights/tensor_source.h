@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,10 @@ struct TensorSource {
   virtual void release(const TensorInfo& info) const = 0;
   /// Says that bytes [begin, begin + bytes) of the tensor will be read soon, and waits until they are mapped.
   virtual void map_ahead(const TensorInfo& /*info*/, size_t /*begin*/, size_t /*bytes*/) const {}
+  /// In which order a matrix's columns stand: column j of its rows is the model's column order[j]. Empty: as in the model.
+  virtual std::span<const int32_t> column_order(const TensorInfo& /*info*/) const { return {}; }
+  /// The tensors that the files hold, where these here are made of them; their offsets are those of the files.
+  virtual const TensorSource& as_in_files() const { return *this; }
   virtual std::vector<std::string> files() const = 0;
 };
 

@@ -34,6 +34,14 @@ Result<uint8_t*> WeightStore::own(size_t bytes) {
   return buffers_.emplace_back(std::move(buffer)).data();
 }
 
+const int32_t* WeightStore::shared_order(std::span<const int32_t> order) {
+  if (order.empty()) return nullptr;
+  for (const std::span<const int32_t> known : orders_)
+    if (std::ranges::equal(known, order)) return known.data();
+  if (orders_.size() == kKnownOrders) orders_.pop_front();
+  return orders_.emplace_back(order).data();
+}
+
 Result<PackedMatrix> WeightStore::matrix(const WeightPiece& piece, int64_t n, int64_t k) {
   SLUICE_TRY(const TensorInfo* info, find_piece(*source_, piece));
   if (!Ops::matmul_supports(info->dtype))
@@ -61,7 +69,9 @@ Result<PackedMatrix> WeightStore::matrix(const WeightPiece& piece, int64_t n, in
   ops_.pack(view, packed);
   source_->release(*info);
   report();
-  return PackedMatrix{info->dtype, n, k, packed};
+  PackedMatrix matrix{info->dtype, n, k, packed};
+  matrix.order = shared_order(source_->column_order(*info));
+  return matrix;
 }
 
 Result<std::span<float>> WeightStore::values(int64_t count) {
@@ -87,6 +97,8 @@ Result<std::span<const float>> WeightStore::vector(const WeightPiece& piece, int
 
 Result<TensorView> WeightStore::table(const WeightPiece& piece, int64_t rows, int64_t k) {
   SLUICE_TRY(const TensorInfo* info, find_piece(*source_, piece));
+  if (!source_->column_order(*info).empty())
+    return unsupported(fmt::format("{}: tensor {} is a table whose columns are reordered", source_->files()[info->file_index], info->name));
   Buffer memory;
   SLUICE_TRY(TensorView view, piece_rows(*source_, *info, piece, 0, rows, k, memory));
   if (!aligned(view) || memory.data() != nullptr) {

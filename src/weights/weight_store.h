@@ -43,6 +43,8 @@ class WeightStore {
 
  private:
   Result<uint8_t*> own(size_t bytes);
+  /// Of equal orders, as the matrices of one input have, the first: they are products of one input then. The source keeps them.
+  const int32_t* shared_order(std::span<const int32_t> order);
   void report() const {
     if (progress_) progress_(owned_bytes_ + mapped_bytes_);
   }
@@ -50,6 +52,8 @@ class WeightStore {
   std::shared_ptr<TensorSource> source_;
   const Ops& ops_;
   std::deque<Buffer> buffers_;
+  static constexpr size_t kKnownOrders = 8;
+  std::deque<std::span<const int32_t>> orders_;
   std::vector<int> nodes_ = memory_nodes();
   std::function<void(size_t)> progress_;
   size_t owned_bytes_ = 0, mapped_bytes_ = 0;

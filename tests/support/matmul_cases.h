@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/activations.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
 #include "backend/pack.h"
@@ -46,7 +47,9 @@ inline std::vector<size_t> scales_at(DType dtype) {
     case DType::q2_k: return {80, 82};
     case DType::q3_k: return {108};
     case DType::q6_k: return {208};
-    case DType::mxfp4: return {};
+    case DType::tq2_0: return {64};
+    case DType::tq1_0: return {52};
+    case DType::mxfp4: case DType::nvfp4: case DType::iq1_m: case DType::u4_g128: case DType::u4_g32: case DType::u8_g128: return {};
     default: return {0};
   }
 }
@@ -60,12 +63,25 @@ inline Weights make_weights(DType dtype, int64_t n, int64_t k, uint64_t seed, in
   if (is_block_type(dtype)) {
     for (uint8_t& b : w.rows) b = fill >= 0 ? static_cast<uint8_t>(fill) : static_cast<uint8_t>(rng.below(256));
     for (size_t at = 0; at < w.rows.size(); at += static_cast<size_t>(format.block_bytes)) {
+      if (format.unpack != nullptr && scales_at(dtype).empty() && dtype != DType::mxfp4) {
+        const float scale = static_cast<float>(rng.next_normal() * 0.01);
+        std::memcpy(&w.rows[at], &scale, 4);
+      }
+      if (dtype == DType::iq1_m)
+        for (size_t i = 0; i < 4; ++i) {  // d, a nibble at the top of each of four uint16
+          const uint16_t d = f32_to_f16(static_cast<float>(rng.next_normal() * 0.01));
+          uint8_t& top = w.rows[at + 49 + 2 * i];
+          top = static_cast<uint8_t>((top & 15) | (d >> 12 & (i == 3 ? 0xb : 0xf)) << 4);
+        }
+      for (size_t i = 0; dtype == DType::nvfp4 && i < 4; ++i) w.rows[at + i] = static_cast<uint8_t>(32 + rng.below(16));
       if (dtype == DType::mxfp4) w.rows[at] = static_cast<uint8_t>(118 + rng.below(4));
       for (const size_t offset : scales_at(dtype)) {
         const uint16_t d = f32_to_f16(static_cast<float>(rng.next_normal() * 0.01));
         std::memcpy(&w.rows[at + offset], &d, 2);
       }
     }
+  } else if (format.encode == nullptr) {  // floats of 8 bits, of magnitudes below 2
+    for (uint8_t& b : w.rows) b = static_cast<uint8_t>(rng.below(256) & 0xbf);
   } else {
     std::vector<float> values(static_cast<size_t>(n * k));
     for (float& v : values) v = static_cast<float>(rng.next_normal());
@@ -102,7 +118,8 @@ inline ::testing::AssertionResult same_bits(const float* a, const float* b, size
 inline std::vector<int64_t> lengths(DType dtype) {
   if (weight_format(dtype)->block_elems == 256) return {256, 768, 1280};
   if (weight_format(dtype)->block_elems == 128) return {128, 384, 640, 1152};
-  if (is_block_type(dtype)) return {32, 96, 544, 1088};
+  if (weight_format(dtype)->block_elems == 64) return {64, 192, 576, 1088};
+  if (weight_format(dtype)->block_elems == 32) return {32, 96, 544, 1088};
   return {1, 7, 255, 256, 513, 600};
 }
 
@@ -114,10 +131,10 @@ struct Case {
 // A kernel that two tables share is tested once.
 inline std::vector<Case> all_cases() {
   std::vector<Case> cases;
-  std::set<MatmulFn*> seen;
+  std::set<std::pair<MatmulFn*, DType>> seen;
   for (const OpTable* t : op_tables())
     for (const WeightFormat* f : weight_formats())
-      if (seen.insert(t->matmul[static_cast<int>(f->dtype)]).second) cases.push_back({t, f});
+      if (seen.insert({matmul_kernel(*t, f->dtype), f->dtype}).second) cases.push_back({t, f});
   return cases;
 }
 

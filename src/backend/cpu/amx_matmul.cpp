@@ -157,6 +157,6 @@ bool few(const MatmulTile& t) { return t.n_groups == 1 && t.groups[0].rows <= av
     else                                    \
       tile_matmul<Type>(t);                 \
   }
-SLUICE_BLOCK_TYPES(SLUICE_DEFINE)
+SLUICE_KERNELS(SLUICE_DEFINE)
 
 }  // namespace sluice::amx

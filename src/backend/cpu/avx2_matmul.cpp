@@ -19,7 +19,7 @@ void matmul_f32(const MatmulTile& t) { float_matmul<FloatRows<F32>, kFloatRows>(
 void matmul_f16(const MatmulTile& t) { float_matmul<FloatRows<F16>, kFloatRows>(t); }
 void matmul_bf16(const MatmulTile& t) { float_matmul<FloatRows<BF16>, kFloatRows>(t); }
 #define SLUICE_DEFINE(name, Type) void matmul_##name(const MatmulTile& t) { block_matmul<Type>(t); }
-SLUICE_BLOCK_TYPES(SLUICE_DEFINE)
+SLUICE_KERNELS(SLUICE_DEFINE)
 SLUICE_DEFINE_ARRANGE
 
 }  // namespace sluice::avx2

@@ -27,6 +27,6 @@ using Dot8 = Dot4;
 }  // namespace
 
 #define SLUICE_DEFINE(name, Type) void matmul_##name(const MatmulTile& t) { block_matmul<Type>(t); }
-SLUICE_BLOCK_TYPES(SLUICE_DEFINE)
+SLUICE_KERNELS(SLUICE_DEFINE)
 
 }  // namespace sluice::avx512vnni

@@ -6,7 +6,11 @@
 
 // Every block type: X(name of its DType and of its kernel, its struct in weight_types.inc or q2_k.inc).
 #define SLUICE_BLOCK_TYPES(X) X(q8_0, Q8_0) X(q4_0, Q4_0) X(q4_k, Q4_K) X(q6_k, Q6_K) X(q5_0, Q5_0) X(q5_k, Q5_K) \
-  X(iq4_nl, IQ4_NL) X(mxfp4, MXFP4) X(q4_1, Q4_1) X(q5_1, Q5_1) X(q3_k, Q3_K) X(q2_k, Q2_K) X(i8_g128, I8_G128)
+  X(iq4_nl, IQ4_NL) X(mxfp4, MXFP4) X(q4_1, Q4_1) X(q5_1, Q5_1) X(q3_k, Q3_K) X(q2_k, Q2_K) X(i8_g128, I8_G128) X(u4_g128, U4_G128) X(u4_g32, U4_G32) \
+  X(u8_g128, U8_G128)
+
+// The kernels of those and of panels of codes.
+#define SLUICE_KERNELS(X) SLUICE_BLOCK_TYPES(X) X(codes, Codes)
 
 #define SLUICE_DECLARE(name, Type) MatmulFn matmul_##name;
 
@@ -21,31 +25,31 @@
 
 namespace sluice::avx2 {
 MatmulFn matmul_f32, matmul_f16, matmul_bf16;
-SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+SLUICE_KERNELS(SLUICE_DECLARE)
 ArrangeFn arrange_f32, arrange_q8;
 constexpr int kFloatRows = 6, kBlockRows = 4;  // rows of a register tile
 }
 namespace sluice::avx512bw {
 MatmulFn matmul_f32, matmul_f16, matmul_bf16;
-SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+SLUICE_KERNELS(SLUICE_DECLARE)
 ArrangeFn arrange_f32, arrange_q8;
 constexpr int kFloatRows = 6, kBlockRows = 4;
 }
 namespace sluice::avx512vnni {
-SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+SLUICE_KERNELS(SLUICE_DECLARE)
 constexpr int kBlockRows = 6;
 }
 // The 256-bit tables with VNNI. Six rows are 3 % faster on Zen 5, for a third more to compile.
 namespace sluice::avxvnni {
-SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+SLUICE_KERNELS(SLUICE_DECLARE)
 constexpr int kBlockRows = 4;
 }
 namespace sluice::avx512vnni256 {
-SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+SLUICE_KERNELS(SLUICE_DECLARE)
 constexpr int kBlockRows = 4;
 }
 namespace sluice::amx {
-SLUICE_BLOCK_TYPES(SLUICE_DECLARE)
+SLUICE_KERNELS(SLUICE_DECLARE)
 constexpr int kBlockRows = 16;  // the rows of a tile register
 }
 namespace sluice::avx512bf16 {

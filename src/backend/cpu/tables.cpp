@@ -125,6 +125,7 @@ constexpr int at(ActForm form) { return static_cast<int>(form); }
     t.matmul[at(DType::f16)] = matmul_f16;                         \
     t.matmul[at(DType::bf16)] = matmul_bf16;                       \
     SLUICE_BLOCK_TYPES(SLUICE_ENTRY)                               \
+    t.codes = matmul_codes;                                        \
     t.bf16_form = ActForm::f32;                                    \
     t.group_rows[at(ActForm::f32)] = ns::kFloatRows;               \
     t.group_rows[at(ActForm::q8)] = ns::kBlockRows;                \
@@ -144,6 +145,7 @@ constexpr int at(ActForm form) { return static_cast<int>(form); }
     t.isa = isa_name;                                              \
     t.lacks = lacks_fn;                                            \
     SLUICE_BLOCK_TYPES(SLUICE_ENTRY)                               \
+    t.codes = matmul_codes;                                        \
     t.group_rows[at(ActForm::q8)] = ns::kBlockRows;                \
     t.peaks = peaks_fn;                                            \
     return t;                                                      \

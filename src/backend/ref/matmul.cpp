@@ -18,6 +18,12 @@ float load_f16(const uint8_t* at) {
   return f16_to_f32(bits);
 }
 
+float load_f32(const uint8_t* at) {
+  float value;
+  std::memcpy(&value, at, 4);
+  return value;
+}
+
 float no_subnormal(float x) {
   return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
 }
@@ -107,6 +113,17 @@ int nibble(const uint8_t* lines, int c, int k) {
 int single_bit(const uint8_t* line, int c, int k) { return line[4 * c + k % 4] >> (k / 4) & 1; }
 int fifth_bit(const uint8_t* line, int c, int k) { return single_bit(line, c, k) << 4; }
 int bit_pair(const uint8_t* lines, int c, int k) { return lines[64 * (k / 16) + 4 * c + k % 4] >> (k / 4 % 4 * 2) & 3; }
+
+// The header of U4_G32, U4_G128 and U8_G128.
+void read_group(const uint8_t* head, int c, Block& w) {
+  w.scale[0] = load_f32(head + 4 * c);
+  w.min[0] = w.scale[0] * static_cast<float>(head[64 + c]);
+}
+
+void read_u4(const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+  read_group(head, c, w);
+  for (int k = 0; k < kActBlock; ++k) w.q[k] = nibble(values, c, k);
+}
 
 // Of sub-block `sub` of 8, from the header of Q4_K and Q5_K.
 void read_scale_and_min(const uint8_t* head, int c, int sub, Block& w) {
@@ -239,6 +256,28 @@ void matmul_mxfp4(const MatmulTile& t) {
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = std::ldexp(1.0f, head[c] - 128);  // half: the values are doubled
         for (int k = 0; k < kActBlock; ++k) w.q[k] = kE2M1Doubled[nibble(values, c, k)];
+      });
+}
+
+void matmul_u4_g128(const MatmulTile& t) {
+  block_matmul<kGroupHeadBytes, 4, kU4BlockBytes, false, true>(t, read_u4);
+}
+
+void matmul_u4_g32(const MatmulTile& t) { block_matmul<kGroupHeadBytes, 1, kU4BlockBytes, false, true>(t, read_u4); }
+
+void matmul_u8_g128(const MatmulTile& t) {
+  block_matmul<kGroupHeadBytes, 4, kU8BlockBytes, false, true>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        read_group(head, c, w);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = values[64 * (k / 4) + 4 * c + k % 4];
+      });
+}
+
+void matmul_codes(const MatmulTile& t) {
+  block_matmul<kCodesHeadBytes, 1, kCodesBlockBytes, true, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        for (int h = 0; h < 2; ++h) w.scale[h] = load_f32(head + 64 * h + 4 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = values[64 * (k / 4) + 4 * c + k % 4] - 128;
       });
 }
 

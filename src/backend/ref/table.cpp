@@ -29,6 +29,10 @@ constexpr OpTable make_table() {
   set(DType::q3_k, ref::matmul_q3_k);
   set(DType::q2_k, ref::matmul_q2_k);
   set(DType::i8_g128, ref::matmul_i8_g128);
+  set(DType::u4_g128, ref::matmul_u4_g128);
+  set(DType::u4_g32, ref::matmul_u4_g32);
+  set(DType::u8_g128, ref::matmul_u8_g128);
+  t.codes = ref::matmul_codes;
   t.bf16_form = ActForm::f32;
   const auto arrange = [&](ActForm form, ArrangeFn* f) {
     t.arrange[static_cast<int>(form)] = f;

@@ -19,7 +19,9 @@ namespace {
 
 class WeightFormats : public testing::TestWithParam<const WeightFormat*> {};
 class EncodedFormats : public WeightFormats {};  // all but F32, which is a copy
+class WrittenFormats : public WeightFormats {};  // those that are not read only
 class BlockFormats : public WeightFormats {};
+class CodeFormats : public WeightFormats {};
 
 template <class Predicate>
 auto formats_where(Predicate wanted) {
@@ -32,6 +34,8 @@ const auto name_of_format = [](const testing::TestParamInfo<const WeightFormat*>
 
 INSTANTIATE_TEST_SUITE_P(Catalog, WeightFormats, formats_where([](const WeightFormat&) { return true; }), name_of_format);
 INSTANTIATE_TEST_SUITE_P(Catalog, EncodedFormats, formats_where([](const WeightFormat& f) { return f.dtype != DType::f32; }), name_of_format);
+INSTANTIATE_TEST_SUITE_P(Catalog, WrittenFormats, formats_where([](const WeightFormat& f) { return f.encode != nullptr; }), name_of_format);
+INSTANTIATE_TEST_SUITE_P(Catalog, CodeFormats, formats_where([](const WeightFormat& f) { return f.codes != nullptr; }), name_of_format);
 INSTANTIATE_TEST_SUITE_P(Catalog, BlockFormats, formats_where([](const WeightFormat& f) { return f.unpack != nullptr; }), name_of_format);
 
 std::vector<float> round_trip(const WeightFormat& f, const std::vector<float>& x) {
@@ -59,11 +63,14 @@ TEST_P(WeightFormats, AgreesWithTheTypeTable) {
   EXPECT_EQ(weight_format(f.dtype), &f);
 }
 
+std::string golden_file(const WeightFormat& f, const char* extension) {
+  return read_file(std::string(SLUICE_SOURCE_DIR "/tests/golden/quant/") + std::string(f.name) + extension).value();
+}
+
 // The golden values come from the gguf package; tests/golden/make_quant.py makes them.
 TEST_P(EncodedFormats, DecodesGoldenBlocksBitForBit) {
   const WeightFormat& f = *GetParam();
-  const std::string stem = std::string(SLUICE_SOURCE_DIR "/tests/golden/quant/") + std::string(f.name);
-  const std::string blocks = read_file(stem + ".bin").value(), golden = read_file(stem + ".f32").value();
+  const std::string blocks = golden_file(f, ".bin"), golden = golden_file(f, ".f32");
   const size_t n = golden.size() / 4;
   ASSERT_EQ(blocks.size(), row_bytes(f.dtype, static_cast<int64_t>(n)));
   std::vector<float> want(n), got(n);
@@ -75,8 +82,7 @@ TEST_P(EncodedFormats, DecodesGoldenBlocksBitForBit) {
 
 TEST_P(BlockFormats, UnpackAgreesWithDecode) {
   const WeightFormat& f = *GetParam();
-  const std::string path = std::string(SLUICE_SOURCE_DIR "/tests/golden/quant/") + std::string(f.name) + ".bin";
-  const std::string blocks = read_file(path).value();
+  const std::string blocks = golden_file(f, ".bin");
   std::vector<float> want(static_cast<size_t>(f.block_elems));
   for (size_t at = 0; at < blocks.size(); at += static_cast<size_t>(f.block_bytes)) {
     QuantBlock b;
@@ -86,6 +92,11 @@ TEST_P(BlockFormats, UnpackAgreesWithDecode) {
     for (int i = 0; i < f.block_elems; ++i) {
       float value = 0;
       if (f.dtype == DType::q8_0 || f.dtype == DType::i8_g128) value = d * static_cast<float>(b.q[i] - 128);
+      if (f.dtype == DType::u4_g128 || f.dtype == DType::u4_g32 || f.dtype == DType::u8_g128) {
+        float scale;
+        std::memcpy(&scale, b.scale, 4);
+        value = scale * static_cast<float>(b.q[i] - b.min[0]);
+      }
       if (f.dtype == DType::q4_0) value = d * static_cast<float>(b.q[i] - 8);
       if (f.dtype == DType::iq4_nl) value = d * static_cast<float>(kIq4NlValues[b.q[i]]);
       if (f.dtype == DType::mxfp4) value = std::ldexp(static_cast<float>(kE2M1Doubled[b.q[i]]), b.scale[0] - 128);
@@ -103,14 +114,30 @@ TEST_P(BlockFormats, UnpackAgreesWithDecode) {
   }
 }
 
+TEST_P(CodeFormats, CodesAgreeWithDecode) {
+  const WeightFormat& f = *GetParam();
+  const std::string blocks = golden_file(f, ".bin");
+  const auto n = static_cast<size_t>(f.block_elems);
+  std::vector<float> want(n), scales(n / 16);
+  std::vector<int8_t> codes(n);
+  for (size_t at = 0; at < blocks.size(); at += static_cast<size_t>(f.block_bytes)) {
+    f.codes(blocks.data() + at, codes.data(), scales.data());
+    f.decode(blocks.data() + at, want.data(), f.block_elems);
+    for (size_t i = 0; i < n; ++i) ASSERT_EQ(scales[i / 16] * static_cast<float>(codes[i]), want[i]) << "value " << i;
+  }
+}
+
 // Relative error over normal values: bounds a little above what a good search reaches, well below what a poor one does.
-TEST_P(WeightFormats, RoundTripErrorIsBounded) {
+TEST_P(WrittenFormats, RoundTripErrorIsBounded) {
   const WeightFormat& f = *GetParam();
   static const std::map<DType, double> kBounds = {
       {DType::f32, 0},       {DType::f16, 3e-4},   {DType::bf16, 2e-3},    {DType::q8_0, 6e-3},
       {DType::q4_0, 0.09},   {DType::q4_k, 0.076}, {DType::q6_k, 0.020},   {DType::q5_0, 0.044},
       {DType::q5_k, 0.038},  {DType::iq4_nl, 0.081}, {DType::mxfp4, 0.119}, {DType::q4_1, 0.075},
       {DType::q5_1, 0.036},  {DType::q3_k, 0.162},   {DType::q2_k, 0.29},   {DType::i8_g128, 7e-3},
+      {DType::f64, 0},       {DType::iq4_xs, 0.08},  {DType::tq2_0, 0.9},   {DType::tq1_0, 0.9},  {DType::u4_g128, 0.105},
+      {DType::u4_g32, 0.1},  {DType::u8_g128, 7e-3}, {DType::u8_g32, 7e-3}, {DType::f8_g128, 0.03}, {DType::f8_g32, 0.03},
+      {DType::nf4_g64, 0.1},
   };
   const double bound = kBounds.at(f.dtype);
   Rng rng(7);
@@ -124,7 +151,7 @@ TEST_P(WeightFormats, RoundTripErrorIsBounded) {
   }
 }
 
-TEST_P(WeightFormats, KeepsZerosAndConstants) {
+TEST_P(WrittenFormats, KeepsZerosAndConstants) {
   const WeightFormat& f = *GetParam();
   for (const float c : {0.0f, 0.5f, -0.5f}) {
     const std::vector<float> x(512, c);
@@ -132,7 +159,7 @@ TEST_P(WeightFormats, KeepsZerosAndConstants) {
   }
 }
 
-TEST_P(WeightFormats, SurvivesValuesThatAreNotFiniteOrHuge) {
+TEST_P(WrittenFormats, SurvivesValuesThatAreNotFiniteOrHuge) {
   const WeightFormat& f = *GetParam();
   std::vector<float> x(512, 1.0f);
   x[3] = std::numeric_limits<float>::quiet_NaN();
@@ -140,7 +167,7 @@ TEST_P(WeightFormats, SurvivesValuesThatAreNotFiniteOrHuge) {
   x[300] = -std::numeric_limits<float>::infinity();
   x[350] = 3e38f;
   const std::vector<float> y = round_trip(f, x);
-  if (f.unpack == nullptr) return;  // the float types keep them
+  if (f.block_elems == 1) return;  // the float types keep them
   for (const float v : y) ASSERT_TRUE(std::isfinite(v));
 }
 
