@@ -1,8 +1,12 @@
 # sluice_library(NAME DEPS ...): one static library per folder of src/, made of the .cpp files that stand in it,
-# and NAME_test from its *_test.cpp. A new file needs no edit here or there.
+# and in its ROOMS (folders below it), and NAME_test from their *_test.cpp. A new file needs no edit here or there.
 function(sluice_library name)
-  cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS;ROOMS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  foreach(room ${ARG_ROOMS})
+    file(GLOB in_room CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${room}/*.cpp)
+    list(APPEND sources ${in_room})
+  endforeach()
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "text/tokenizer/step_count.h"
 #include "text/tokenizer/utf8.h"
 
 namespace sluice {
@@ -16,8 +17,9 @@ bool is_control(const AddedToken& token) {
 AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens)
     : tokens_(std::move(tokens)), token_at_node_(1, -1) {
   for (size_t i = 0; i < tokens_.size(); ++i) {
+    if (!tokens_[i].pattern.empty()) tokens_[i].content = tokens_[i].pattern;
     const std::string& content = tokens_[i].content;
-    CHECK(!content.empty() && content.size() <= kMaxAddedTokenBytes);
+    CHECK(!content.empty());
     starts_[static_cast<unsigned char>(content[0])] = true;
     uint32_t node = 0;
     for (const char c : content) {
@@ -31,17 +33,19 @@ AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens)
 }
 
 std::optional<AddedTokenMatcher::Match> AddedTokenMatcher::find(std::string_view text, size_t from,
-                                                                std::span<const TextRange> trusted) const {
+                                                                std::span<const TextRange>& trusted) const {
   if (tokens_.empty()) return std::nullopt;
+  while (!trusted.empty() && trusted[0].end <= from) trusted = trusted.subspan(1);
+  std::span<const TextRange> open = trusted;
   for (size_t at = from; at < text.size(); ++at) {
     if (!starts_[static_cast<unsigned char>(text[at])]) continue;
-    const auto range = std::find_if(trusted.begin(), trusted.end(), [&](const TextRange& r) { return at < r.end; });
-    trusted = trusted.subspan(static_cast<size_t>(range - trusted.begin()));
-    const size_t trusted_end = !trusted.empty() && trusted[0].begin <= at ? trusted[0].end : at;
+    while (!open.empty() && open[0].end <= at) open = open.subspan(1);
+    const size_t trusted_end = !open.empty() && open[0].begin <= at ? open[0].end : at;
 
     const AddedToken* best = nullptr;
     uint32_t node = 0;
     for (size_t i = at; i < text.size(); ++i) {
+      ++tokenizer_steps;
       const auto child = children_.find(uint64_t{node} << 8 | static_cast<unsigned char>(text[i]));
       if (child == children_.end()) break;
       node = child->second;

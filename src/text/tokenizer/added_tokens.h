@@ -17,6 +17,7 @@ namespace sluice {
 struct AddedToken {
   TokenId id = -1;
   std::string content;
+  std::string pattern;       // what is looked for, where it is not the content: that in normal form
   bool special = false;      // steers the model; left out of decoded text
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // and after it
@@ -44,8 +45,9 @@ class AddedTokenMatcher {
     size_t begin = 0, end = 0;
     TokenId id = -1;
   };
-  /// The leftmost, then longest match in text[from, size). A control token matches only inside one range of `trusted`.
-  std::optional<Match> find(std::string_view text, size_t from, std::span<const TextRange> trusted) const;
+  /// The leftmost, then longest match in text[from, size). A control token matches only inside one range of `trusted`,
+  /// from which those that end before `from` are taken.
+  std::optional<Match> find(std::string_view text, size_t from, std::span<const TextRange>& trusted) const;
 
  private:
   std::vector<AddedToken> tokens_;

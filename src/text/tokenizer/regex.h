@@ -1,6 +1,7 @@
 #pragma once
-// A compiled pattern (PCRE2, JIT, UTF and UCP). Tokenizer files are written for other engines, so \s is made to mean
-// White_Space of Unicode as it does there, and ^ and $ stand at every line.
+// A compiled pattern (PCRE2, JIT, UTF and UCP). Tokenizer files are written for other engines, so what means something
+// else to PCRE2 is rewritten: \s is White_Space of Unicode, \w letters, marks, digits and connectors, \h a hexadecimal
+// digit, [a&&[b]] an intersection; and ^ and $ stand at every line.
 
 #include <cstddef>
 #include <memory>
@@ -13,8 +14,9 @@ namespace sluice {
 
 class Regex {
  public:
-  /// `subject` of the pattern is valid UTF-8. An error gives the offset in the pattern.
-  static Result<Regex> compile(std::string_view pattern);
+  /// `subject` of the pattern is valid UTF-8. An error gives the offset in the pattern. With `counted` every item that
+  /// matching tries is a step in tokenizer_steps, for tests.
+  static Result<Regex> compile(std::string_view pattern, bool counted = false);
 
   struct Match {
     size_t begin = 0, end = 0;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "text/tokenizer/detokenizer.h"
+#include "text/tokenizer/piece_cache.h"
 #include "text/tokenizer/tokenizer_parts.h"
 #include "text/tokenizer/utf8.h"
 
@@ -31,7 +32,7 @@ std::optional<size_t> longest_token_bytes(const TokenizerParts& parts) {
 
 }  // namespace
 
-Tokenizer::Tokenizer(TokenizerParts parts) {
+Tokenizer::Tokenizer(TokenizerParts parts) : serial_(PieceCache::next_serial()) {
   CHECK(parts.model != nullptr);
   std::vector<AddedToken> raw, normalized;
   std::map<std::string, TokenId, std::less<>> ids;
@@ -68,7 +69,8 @@ std::vector<TokenId> Tokenizer::encode_segments(std::span<const TextSegment> seg
   std::vector<TokenId> out;
   if (add_special) out = parts_->prefix;
   size_t at = 0;
-  while (const auto match = matchers_->raw.find(text, at, trusted)) {
+  std::span<const TextRange> ranges = trusted;
+  while (const auto match = matchers_->raw.find(text, at, ranges)) {
     encode_plain(std::string_view(text).substr(at, match->begin - at), at == 0, out);
     out.push_back(match->id);
     at = match->end;
@@ -81,17 +83,19 @@ std::vector<TokenId> Tokenizer::encode_segments(std::span<const TextSegment> seg
 void Tokenizer::encode_plain(std::string_view text, bool at_start, std::vector<TokenId>& out) const {
   if (text.empty()) return;
   const std::string normal = parts_->normalizer.apply(text, at_start);
+  PieceCache& cache = PieceCache::of_this_thread(serial_, *parts_->model);
   const auto encode_pieces = [&](size_t begin, size_t end) {
     if (begin == end) return;
     const Pieces pieces = parts_->pre_tokenizer.apply(normal.substr(begin, end - begin), at_start && begin == 0);
     size_t from = 0;
     for (const size_t to : pieces.ends) {
-      parts_->model->encode(std::string_view(pieces.text).substr(from, to - from), out);
+      cache.encode(std::string_view(pieces.text).substr(from, to - from), out);
       from = to;
     }
   };
   size_t at = 0;
-  while (const auto match = matchers_->normalized.find(normal, at, {})) {
+  std::span<const TextRange> none;
+  while (const auto match = matchers_->normalized.find(normal, at, none)) {
     encode_pieces(at, match->begin);
     out.push_back(match->id);
     at = match->end;
@@ -127,7 +131,7 @@ std::optional<TokenId> Tokenizer::token_id(std::string_view spelling) const {
   const auto it = matchers_->ids.find(spelling);
   return it != matchers_->ids.end() ? it->second : parts_->model->find(spelling);
 }
-bool Tokenizer::strips_leading_space() const { return parts_->strip_leading_space; }
+const DecodeRules& Tokenizer::decode_rules() const { return parts_->decoding; }
 const std::map<std::string, std::string>& Tokenizer::chat_templates() const { return parts_->chat_templates; }
 
 }  // namespace sluice

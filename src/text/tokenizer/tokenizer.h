@@ -17,6 +17,7 @@
 
 namespace sluice {
 
+struct DecodeRules;
 struct TokenizerParts;
 
 struct EncodeOptions {
@@ -26,7 +27,8 @@ struct EncodeOptions {
 
 struct DecodeOptions {
   bool skip_special = true;
-  bool strip_leading_space = true;  // the one that sentencepiece puts before a text; not when continuing a text
+  bool strip_leading_space = true;  // what is only there at the start of a text, as the space that sentencepiece puts
+                                    // before it; not when continuing a text
 };
 
 /// A part of a rendered chat template: trusted where the template wrote it, not where the user did.
@@ -71,8 +73,8 @@ class Tokenizer {
   bool is_special(TokenId id) const;
   /// The token spelled exactly so: an added token's content, or a piece as the model spells it.
   std::optional<TokenId> token_id(std::string_view spelling) const;
-  /// Decoding drops one space at the start of a text (sentencepiece).
-  bool strips_leading_space() const;
+  /// What decoding does to a text as a whole.
+  const DecodeRules& decode_rules() const;
 
   /// Chat templates that came with the tokenizer, by name; the usual one is "default".
   const std::map<std::string, std::string>& chat_templates() const;
@@ -83,6 +85,7 @@ class Tokenizer {
   std::unique_ptr<const TokenizerParts> parts_;
   std::unique_ptr<const Matchers> matchers_;
   std::optional<size_t> longest_token_bytes_;
+  uint64_t serial_;  // no other tokenizer has it
 };
 
 }  // namespace sluice

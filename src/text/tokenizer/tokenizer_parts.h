@@ -12,9 +12,10 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "text/tokenizer/added_tokens.h"
-#include "text/tokenizer/normalizer.h"
-#include "text/tokenizer/pre_tokenizer.h"
-#include "text/tokenizer/token_model.h"
+#include "text/tokenizer/decoders/decoder.h"
+#include "text/tokenizer/normalizers/normalizer.h"
+#include "text/tokenizer/pre_tokenizers/pre_tokenizer.h"
+#include "text/tokenizer/models/token_model.h"
 
 namespace sluice {
 
@@ -32,7 +33,7 @@ struct TokenizerParts {
   std::vector<TokenId> prefix, suffix;  // what add_special puts around a text
   std::optional<TokenId> bos, eos, pad;
   std::vector<TokenId> end_of_generation;  // beside eos and the well-known ends of turns
-  bool strip_leading_space = false;
+  DecodeRules decoding;
   std::map<std::string, std::string> chat_templates;
 };
 

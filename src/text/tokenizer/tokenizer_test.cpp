@@ -274,9 +274,14 @@ TEST(Tokenizer, UnknownKindsAreNamed) {
     const auto tokenizer = load_tokenizer_directory(directory.path());
     return tokenizer.ok() ? "" : tokenizer.error().message;
   };
-  EXPECT_NE(error_with("/model/type", "Unigram").find("model of type \"Unigram\" (supported: BPE)"), std::string::npos);
-  EXPECT_NE(error_with("/normalizer", {{"type", "Odd"}}).find("normalizer of type 'Odd'"), std::string::npos);
-  EXPECT_NE(error_with("/decoder", {{"type", "WordPiece"}}).find("decoder of type 'WordPiece'"), std::string::npos);
+  EXPECT_NE(error_with("/model/type", "Odd").find("model of type \"Odd\" (known: BPE, WordPiece, WordLevel, Unigram)"),
+            std::string::npos);
+  EXPECT_NE(error_with("/normalizer", {{"type", "Odd"}}).find("normalizer of type 'Odd' (known: Sequence, BertNormalizer,"),
+            std::string::npos);
+  const json nested = {{"type", "Sequence"}, {"pretokenizers", {{{"type", "ByteLevel"}}, {{"type", "Odd"}}}}};
+  EXPECT_NE(error_with("/pre_tokenizer", nested).find("pre_tokenizer.pretokenizers[1] of type 'Odd'"), std::string::npos);
+  EXPECT_NE(error_with("/decoder", {{"type", "Odd"}}).find("decoder of type 'Odd'"), std::string::npos);
+  EXPECT_NE(error_with("/decoder", {{"type", "Strip"}}).find("decoder (Strip): field 'content'"), std::string::npos);
   EXPECT_NE(error_with("/post_processor", {{"type", "Odd"}}).find("post_processor of type 'Odd'"), std::string::npos);
   EXPECT_NE(error_with("/model/dropout", 0.5).find("dropout"), std::string::npos);
   EXPECT_NE(error_with("/model/vocab/hello", 1 << 30).find("id of token 'hello'"), std::string::npos);

@@ -145,11 +145,11 @@ bool is_word_character(uint32_t c) {
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
     case UTF8PROC_CATEGORY_PC:
       return true;
-    default:
-      return false;
+    default:  // symbols that are alphabetic, and joiners
+      return (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
+             (c >= 0x1f170 && c <= 0x1f189) || c == 0x200c || c == 0x200d;
   }
 }
 

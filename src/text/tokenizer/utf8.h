@@ -26,7 +26,7 @@ size_t utf8_before(std::string_view text, size_t end);
 
 /// White_Space of Unicode, which is also \s of the pre-tokenizer patterns.
 bool is_white_space(uint32_t code_point);
-/// \w of Unicode: letters, marks, numbers, connector punctuation.
+/// \w of Unicode (UTS 18): alphabetic characters, marks, decimal digits, connector punctuation, joiners.
 bool is_word_character(uint32_t code_point);
 
 /// GPT-2 spells every byte as a printable character (a space is U+0120): appends the bytes of such a spelling, which is

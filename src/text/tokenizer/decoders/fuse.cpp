@@ -1,0 +1,12 @@
+// Fuse: what follows sees one text.
+
+#include "text/tokenizer/decoders/decoder.h"
+
+namespace sluice {
+
+Status parse_fuse_decoder(const nlohmann::json&, Decoder& out) {
+  out.fused = true;
+  return {};
+}
+
+}  // namespace sluice
