@@ -53,8 +53,8 @@ struct Model {
   virtual void set_context(int64_t /*tokens*/) {}
   /// Rows that each expert has computed since the start, [layers][experts]; empty for layers that have none.
   virtual std::vector<std::span<const int64_t>> expert_rows() const { return {}; }
-  /// Rotates keys of a layer that are rotated already, [rows, kv_heads, head_dim], by so many positions more, or fewer.
-  virtual void rotate_keys(int layer, std::span<const int32_t> by, float* keys) const = 0;
+  /// Rotates keys of a layer that are rotated already, [rows, heads, head_dim], by so many positions more, or fewer.
+  virtual void rotate_keys(int layer, std::span<const int32_t> by, int heads, float* keys) const = 0;
 };
 
 /// What is known of a model before its weights are loaded.

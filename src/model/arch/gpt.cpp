@@ -72,6 +72,7 @@ Result<Decoder> gpt2(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
   SLUICE_TRY(const bool scaled, config.boolean_or({"scale_attn_weights", ""}, true));
   SLUICE_TRY(const bool by_layer, config.boolean_or({"scale_attn_by_inverse_layer_idx", ""}, false));
+  config.cannot_be_said(!scaled || by_layer, fmt::format("scale_attn_weights is {}, scale_attn_by_inverse_layer_idx {}", scaled, by_layer));
   if (!scaled) d.attention.scale = 1;
   if (by_layer) d.each = [](int layer, AttentionConfig& a, MlpConfig&) { a.scale /= static_cast<float>(layer + 1); };
   name_blocks(d.names);

@@ -220,8 +220,8 @@ std::vector<std::span<const int64_t>> DecoderModel::expert_rows() const {
   return rows;
 }
 
-void DecoderModel::rotate_keys(int layer, std::span<const int32_t> by, float* keys) const {
-  if (const auto& mixer = decoder_.layers[static_cast<size_t>(layer)].mixer) mixer->rotate_keys(ops_, by, keys);
+void DecoderModel::rotate_keys(int layer, std::span<const int32_t> by, int heads, float* keys) const {
+  if (const auto& mixer = decoder_.layers[static_cast<size_t>(layer)].mixer) mixer->rotate_keys(ops_, by, heads, keys);
 }
 
 Result<std::unique_ptr<Model>> build_decoder(DecoderFamily* family, WeightStore& store, const Ops& ops) {

@@ -55,7 +55,7 @@ class DecoderModel : public Model {
     if (decoder_.config.rope != nullptr) decoder_.config.rope->set_context(tokens);
   }
   std::vector<std::span<const int64_t>> expert_rows() const override;
-  void rotate_keys(int layer, std::span<const int32_t> by, float* keys) const override;
+  void rotate_keys(int layer, std::span<const int32_t> by, int heads, float* keys) const override;
 
  private:
   DecoderModel(Decoder decoder, const Ops& ops, Workspace workspace);

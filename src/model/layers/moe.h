@@ -37,7 +37,7 @@ class MoeLayer final : public FeedForward {
   ExpertMatrices gate_, up_, down_;
   const float *gate_bias_ = nullptr, *up_bias_ = nullptr, *down_bias_ = nullptr;
   std::unique_ptr<MlpLayer> shared_;
-  std::vector<int64_t> expert_rows_;
+  std::vector<int64_t> expert_rows_, counts_;  // since the start, and of a pass
   std::vector<float> logits_, weights_, shared_out_, weighed_;  // of the rows of a pass; kept for their memory
   std::vector<int32_t> ids_;
 };
