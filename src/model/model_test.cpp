@@ -126,20 +126,19 @@ TEST(ModelConfig, WhatIsNotComputedIsRefused) {
       {"quantization_config.quant_method", std::string("gptq")},
       {"layer_types", std::vector<std::string>{"full_attention", "sliding_attention"}},
       {"layer_types", std::vector<std::string>{"full_attention"}},
-      {"rope_scaling.rope_type", std::string("longrope")},
+      {"rope_scaling.rope_type", std::string("ntk")},
       {"rope_scaling.type", std::string("mrope")},
-      {"architectures", std::vector<std::string>{"GPT2LMHeadModel"}},
+      {"architectures", std::vector<std::string>{"T5ForConditionalGeneration"}},
   };
   for (const auto& [key, value] : settings) {
     const std::string error = error_with(key, value);
     EXPECT_NE(error.find("config.json: " + std::string(key)), std::string::npos) << key << ": " << error;
   }
   const std::pair<const char*, MetadataValue> gguf[] = {
-      {"llama.expert_count", int64_t{8}},
       {"llama.logit_scale", 0.5},
       {"llama.attention.clamp_kqv", 8.0},
       {"llama.rope.scaling.type", std::string("longrope")},
-      {"general.architecture", std::string("gpt2")},
+      {"general.architecture", std::string("t5")},
   };
   for (const auto& [key, value] : gguf) {
     const std::string error = gguf_error_with(key, value);

@@ -100,8 +100,10 @@ Result<Decoder> gpt_bigcode(const ConfigReader& config, const TensorSource& sour
 Result<double> rotary_share(const ConfigReader& config, const DecoderDefaults& defaults, int64_t otherwise) {
   SLUICE_TRY(const int64_t hidden, config.integer(defaults.keys.hidden, 1, kMaxWidth));
   SLUICE_TRY(const int64_t heads, config.integer(defaults.keys.heads, 1, kMaxHeads));
-  SLUICE_TRY(const int64_t dims, config.integer_or({"rotary_dim", ""}, otherwise, 2, std::max<int64_t>(2, hidden / heads)));
-  return static_cast<double>(dims) / static_cast<double>(std::max<int64_t>(1, hidden / heads));
+  const int64_t head_dim = hidden / heads;
+  SLUICE_TRY(const int64_t dims, config.integer_or({"rotary_dim", ""}, otherwise, 2, kMaxHeadDim));
+  if (dims > head_dim) return config.invalid({"rotary_dim", ""}, fmt::format("is {}, but heads have {} values", dims, head_dim));
+  return static_cast<double>(dims) / static_cast<double>(head_dim);
 }
 
 Result<Decoder> gptj_like(const ConfigReader& config, const TensorSource& source, std::string_view name, bool codegen) {

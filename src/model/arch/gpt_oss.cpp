@@ -55,8 +55,10 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   moe.swiglu = {static_cast<float>(alpha), static_cast<float>(limit)};
   config.cannot_be_said(!config.is_gguf() && (alpha != 1.702 || limit != 7), fmt::format("swiglu_alpha is {}, swiglu_limit {}", alpha, limit));
   d.ffn = [=](int) { return std::make_unique<MoeLayer>(moe); };
-  const TensorInfo* down = source.find("model.layers.0.mlp.experts.down_proj");
-  name_tensors(d.names, moe.ffn, down == nullptr || dtype_info(down->dtype).block_elems == 1);
+  const TensorInfo* both = source.find("model.layers.0.mlp.experts.gate_up_proj");
+  const bool rows = both != nullptr && both->shape == Shape{int64_t{moe.routing.experts}, 2 * moe.ffn, moe.hidden} &&
+                    (2 * moe.ffn != moe.hidden || dtype_info(both->dtype).block_elems > 1);
+  name_tensors(d.names, moe.ffn, !rows);
   return d.build();
 }
 

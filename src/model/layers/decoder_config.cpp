@@ -235,7 +235,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
       config.note(kRopeDim, rotary);
       if (rotary < 2) return config.invalid(kRotaryFactor, fmt::format("is {}, which rotates {} of {} values", factor, rotary, head_dim));
     }
-    if (rotary % 2 != 0 || (rotary != head_dim && !partial))
+    if (rotary % 2 != 0 || rotary > head_dim || (rotary != head_dim && !partial))
       return config.refused(config.is_gguf() ? kRopeDim : kRotaryFactor,
                             fmt::format("rotates {} of {} values; this model family rotates all of them", rotary, head_dim));
     SLUICE_TRY(RopeConfig rope, read_rope(config, {.theta = keys.theta,
