@@ -162,7 +162,8 @@ TEST(ConvertHuggingface, EveryFamilyKeepsItsLogits) {
     const auto file = write_and_open(dir, "m.gguf", std::move(plan));
     ASSERT_NE(file, nullptr);
     auto ours = LoadedModel::open(file, {}, 1);
-    ASSERT_TRUE(ours.ok()) << ours.error().message;
+    EXPECT_TRUE(ours.ok()) << ours.error().message;
+    if (!ours.ok()) continue;
     auto theirs = LoadedModel::open(test::decoded_source(**original), {}, 1);
     ASSERT_TRUE(theirs.ok()) << theirs.error().message;
     (*ours)->model->set_context(64), (*theirs)->model->set_context(64);

@@ -107,9 +107,12 @@ Result<double> rotary_share(const ConfigReader& config, const DecoderDefaults& d
 }
 
 Result<Decoder> gptj_like(const ConfigReader& config, const TensorSource& source, std::string_view name, bool codegen) {
-  DecoderDefaults defaults = gpt_defaults(name, name, true);
+  DecoderDefaults defaults = gpt_defaults(name, codegen ? "" : name, true);
   defaults.hf_rope = defaults.gguf.rope = RopeStyle::interleaved;
-  SLUICE_TRY(defaults.rotary_factor, rotary_share(config, defaults, 64));
+  defaults.rotary_factor = 0.5;  // of a GGUF, which has a count too, under its own name
+  if (!config.is_gguf()) {
+    SLUICE_TRY(defaults.rotary_factor, rotary_share(config, defaults, 64));
+  }
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
   d.attention.qkv_bias = d.attention.output_bias = Presence::absent;
   d.parallel = d.one_norm = true;
