@@ -50,7 +50,8 @@ struct Model {
   /// Computes the batch, writing K and V of layer l into layers[l]; logits is [logit_rows.size(), vocab_size].
   virtual void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) = 0;
   /// No sequence will be longer than that: what a family rotates by may depend on it (longrope). Before the first forward().
-  virtual void set_context(int64_t /*tokens*/) {}
+  /// Says what it chose, where there is a choice.
+  virtual std::string set_context(int64_t /*tokens*/) { return {}; }
   /// Rows that each expert has computed since the start, [layers][experts]; empty for layers that have none.
   virtual std::vector<std::span<const int64_t>> expert_rows() const { return {}; }
   /// Rotates keys of a layer that are rotated already, [rows, heads, head_dim], by so many positions more, or fewer.

@@ -263,6 +263,23 @@ TEST(ModelConfig, TensorsWithoutUseAreReportedOnce) {
   EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
 }
 
+// A text model within one that sees: under either prefix that such files have, the same logits.
+TEST(ModelConfig, PrefixesOfLargerModelsAreFound) {
+  RandomDecoder shape;
+  shape.arch = "MistralForCausalLM";
+  const std::vector<float> plain = logits(random_decoder(shape));
+  for (const std::string prefix : {"language_model.", "model.language_model."}) {
+    const auto source = random_decoder(shape);
+    const auto tensors = source->tensors();
+    for (const TensorInfo& t : tensors) {
+      const bool inside = t.name.starts_with("model.");
+      if (prefix.starts_with("model.") && !inside) continue;  // the head stands outside there
+      source->rename(t.name, prefix + (prefix.starts_with("model.") ? t.name.substr(6) : t.name));
+    }
+    EXPECT_TRUE(test::same_bits(logits(source), plain)) << prefix;
+  }
+}
+
 TEST(ModelConfig, RopeFactorsMustBePossible) {
   const auto good = as_gguf({}, "llama"), bad = as_gguf({}, "llama");
   good->add("rope_freqs.weight", {8}, std::vector<float>(8, 2.0f));

@@ -92,7 +92,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
       .hf("ffn_gate_exps.weight", both)
       .hf("ffn_up_exps.weight", up)
       .hf("ffn_down_exps.weight", {.name = at + "experts.down_proj", .transposed = true});
-  d.names.optional_prefixes = {"language_model."};
+  d.names.optional_prefixes = {"language_model.", "model.language_model."};
   return d.build();
 }
 

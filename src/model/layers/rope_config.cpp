@@ -206,8 +206,12 @@ RopeConfig plain_rope(double theta, int rotary_dims, int64_t positions, RopeStyl
   return rope;
 }
 
-void RopeConfig::set_context(int64_t tokens) {
-  if (!short_freq.empty()) inv_freq = static_cast<double>(tokens) > settings.original_positions ? long_freq : short_freq;
+std::string RopeConfig::set_context(int64_t tokens) {
+  if (short_freq.empty()) return {};
+  const bool beyond = static_cast<double>(tokens) > settings.original_positions;
+  inv_freq = beyond ? long_freq : short_freq;
+  return fmt::format("rope: the {} factors of longrope, since sequences may have {} tokens and the original context is {}", beyond ? "long" : "short",
+                     tokens, settings.original_positions);
 }
 
 Result<RopeConfig> read_rope(const ConfigReader& config, const RopeReading& reading) {

@@ -39,8 +39,8 @@ struct RopeConfig {
   // longrope: the frequencies within the original context and beyond it, of which inv_freq are one.
   std::vector<float> short_freq, long_freq;
 
-  /// Takes the frequencies for sequences of at most so many tokens.
-  void set_context(int64_t tokens);
+  /// Takes the frequencies for sequences of at most so many tokens, and says which, where there are two.
+  std::string set_context(int64_t tokens);
   int rotary_dims() const { return static_cast<int>(2 * inv_freq.size()); }
 };
 
