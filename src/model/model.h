@@ -40,6 +40,7 @@ struct ModelInfo {
   int layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
   bool windowed = false;  // some layer sees a window of positions only
   int64_t hidden = 0, ffn = 0;
+  int experts = 0, experts_per_token = 0;  // of layers that are mixtures; 0: none is
   int64_t parameters = 0;
 };
 

@@ -85,6 +85,10 @@ Result<TensorTable> Decoder::declare(const TensorSource& source) {
   for (size_t l = 0; l < layers.size(); ++l) {
     table.at_layer(static_cast<int>(l));
     layers[l].declare(table);
+    if (const auto& ffn = layers[l].ffn; ffn != nullptr && ffn->experts_per_row() > 0) {
+      config.info.experts = static_cast<int>(ffn->expert_rows().size());
+      config.info.experts_per_token = ffn->experts_per_row();
+    }
   }
   table.at_layer(-1);
   final_norm.declare(table);

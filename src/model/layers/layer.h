@@ -81,6 +81,7 @@ struct FeedForward {
   virtual void apply(const Ops& ops, const float* x, int64_t rows, const Norm& norm, float* y, bool adds) = 0;
   /// Of a mixture: how many rows each expert has computed since the start.
   virtual std::span<const int64_t> expert_rows() const { return {}; }
+  virtual int experts_per_row() const { return 0; }
 };
 
 /// A norm of a family: what it divides by, and which tensors it has.

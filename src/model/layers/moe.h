@@ -27,6 +27,7 @@ class MoeLayer final : public FeedForward {
   void declare(TensorTable& table) override;
   void apply(const Ops& ops, const float* x, int64_t rows, const Norm& norm, float* y, bool adds) override;
   std::span<const int64_t> expert_rows() const override { return expert_rows_; }
+  int experts_per_row() const override { return config_.routing.top_k; }
 
  private:
   void add_shared(const Ops& ops, const float* x, int64_t rows, const Norm& norm, float* y);
