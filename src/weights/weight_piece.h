@@ -28,6 +28,7 @@ struct WeightPiece {
   bool transposed = false;  // a row of the weight is a column of the tensor
   int64_t first_column = 0; // and its column 0 is this row of the tensor
   float plus = 0;           // of vectors: added to every value (gains that are stored as their difference from 1)
+  bool log_of_minus = false; // of vectors: a value v is stored as ln(-v) (decay rates)
 
   /// Whether it is all of the tensor, in its order.
   bool whole() const { return shape.rank < 3 && !transposed && rows.first == 0 && rows.run == 0; }

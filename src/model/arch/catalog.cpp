@@ -44,6 +44,8 @@
   family(cohere2) \
   family(exaone4) \
   family(nemotron) \
+  family(mamba) \
+  family(mamba2) \
 
 #include "model/model.h"
 

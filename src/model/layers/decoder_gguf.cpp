@@ -105,6 +105,8 @@ struct Filled {
       CHECK(view.ok(), "{}", view.error().message);
       float* const to = out + r * cols;
       weight_format(info.dtype)->decode(view->data, to, cols);
+      if (weight.piece.log_of_minus && !weight.in_gguf.log_of_minus)
+        for (int64_t c = 0; c < cols; ++c) to[c] = -std::exp(to[c]);
       const float plus = weight.piece.plus - weight.in_gguf.plus;
       for (int64_t c = 0; plus != 0 && c < cols; ++c) to[c] += plus;
     }

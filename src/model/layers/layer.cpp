@@ -31,6 +31,7 @@ void NormLayer::declare(TensorTable& table) {
 void DecoderLayer::declare(TensorTable& table) {
   mixer_norm.declare(table);
   if (mixer) mixer->declare(table);
+  if (second_mixer) second_mixer->declare(table);
   mixer_post_norm.declare(table);
   sum_norm.declare(table);
   ffn_norm.declare(table);
@@ -41,6 +42,7 @@ void DecoderLayer::declare(TensorTable& table) {
 
 Status DecoderLayer::prepare(WeightStore& store) {
   if (mixer) SLUICE_TRY_STATUS(mixer->prepare(store));
+  if (second_mixer) SLUICE_TRY_STATUS(second_mixer->prepare(store));
   if (ffn) SLUICE_TRY_STATUS(ffn->prepare(store));
   return {};
 }
@@ -65,8 +67,13 @@ bool DecoderLayer::run(const LayerPass& pass, int64_t hidden) const {
     return true;
   }
   if (mixer) {
-    const bool straight = direct(mixer_post_norm) && pass.wanted == nullptr;
-    if (!mixer->mix(pass, mixer_norm.norm(), straight ? w.x : w.y, straight)) return false;
+    const bool straight = direct(mixer_post_norm) && pass.wanted == nullptr && second_mixer == nullptr;
+    bool goes_on = mixer->mix(pass, mixer_norm.norm(), straight ? w.x : w.y, straight);
+    if (second_mixer) {  // in any case: its state goes over every row
+      const LayerPass second{ops, w, pass.rows, (&pass.kv)[1], pass.policy, pass.layer, pass.wanted};
+      goes_on &= second_mixer->mix(second, mixer_norm.norm(), w.y, true);
+    }
+    if (!goes_on) return false;
     if (pass.wanted != nullptr) gather_rows(w.x, hidden, *pass.wanted);
     if (!straight) settle(mixer_post_norm);
   } else if (pass.wanted != nullptr) {

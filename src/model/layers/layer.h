@@ -50,7 +50,7 @@ struct LayerPass {
   const Ops& ops;
   Workspace& w;
   const LayerRows& rows;
-  const KvLayerView& kv;
+  const KvLayerView& kv;  // that of a second mixer follows it
   LayerPolicy* policy;  // or nobody looks on
   int layer;
   /// The rows whose output is wanted, ascending; null: all.
@@ -112,9 +112,11 @@ struct DecoderLayer {
   NormLayer mixer_post_norm, ffn_post_norm;  // of what comes out
   NormLayer sum_norm, final_sum_norm;        // of x after each addition (post-norm families)
   std::unique_ptr<Mixer> mixer;              // null: the layer has none
+  std::unique_ptr<Mixer> second_mixer;       // of the same input, whose output is added to the first's (Falcon-H1)
   std::unique_ptr<FeedForward> ffn;          // null: the layer has none
   float residual_scale = 1;
   bool parallel = false;
+  int block = -1;  // by whose number its tensors are called; -1: its own, among the decoder's layers
 
   void declare(TensorTable& table);
   Status prepare(WeightStore& store);
