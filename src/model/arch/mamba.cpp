@@ -28,6 +28,7 @@ Result<MambaConfig> read_mixer(const ConfigReader& config, const DecoderConfig& 
   SLUICE_TRY(const bool normed, config.boolean_or(kNormed, config.metadata().architecture() == "FalconMambaForCausalLM"));
   if (normed) {
     SLUICE_TRY(const double eps, config.number_or(kNormEps, config.is_gguf() ? static_cast<double>(d.norm.eps) : 1e-6, 0.0, 1.0));
+    config.cannot_be_said(static_cast<float>(eps) != d.norm.eps, "mixer_rms_eps is not layer_norm_epsilon");
     m.norms = {Norm::Kind::rms, static_cast<float>(eps), Presence::absent};
   }
   return m;

@@ -90,7 +90,7 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
   const std::vector<std::string>* types = own_types ? nullptr : config.metadata().strings("layer_types");
   if (!own_types && config.has(kLayerTypes) && (types == nullptr || types->size() != windows.size()))
     return config.invalid(kLayerTypes, fmt::format("must be an array of {} names, one per layer", layers));
-  if (types != nullptr) {
+  if (types != nullptr && !defaults.own_layer_types) {
     for (const std::string& type : *types)
       if (type != "full_attention" && (type != "sliding_attention" || rule == WindowRule::none))
         return config.refused(kLayerTypes,

@@ -1,5 +1,6 @@
 #include "model/layers/layer.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace sluice {
@@ -87,6 +88,13 @@ bool DecoderLayer::run(const LayerPass& pass, int64_t hidden) const {
   }
   norm_sum(final_sum_norm);
   return true;
+}
+
+void each_row(const Ops& ops, int64_t rows, int64_t floats, const std::function<void(int64_t row)>& f) {
+  const int64_t step = std::max<int64_t>(1, kSharedFloats / 4 / std::max<int64_t>(1, floats));
+  ops.pool().run_if(rows * floats >= kSharedFloats, static_cast<int>((rows + step - 1) / step), [&](int task, int) {
+    for (int64_t r = task * step; r < std::min(rows, (task + 1) * step); ++r) f(r);
+  });
 }
 
 void gather_rows(float* values, int64_t width, std::span<const int32_t> wanted) {

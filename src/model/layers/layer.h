@@ -2,6 +2,7 @@
 // What a decoder's layer is made of: a mixer, through which rows take from those before them (attention, a recurrence), and a
 // feed-forward part, which sees each row alone. A family's file chooses them; a new kind is a file beside this one.
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -123,6 +124,11 @@ struct DecoderLayer {
   /// False: the policy ended the pass, or no row is wanted of the last layer. Where rows are wanted, w.x holds just those after.
   bool run(const LayerPass& pass, int64_t hidden) const;
 };
+
+/// Work on fewer floats than that is done sooner than shared between threads.
+inline constexpr int64_t kSharedFloats = int64_t{1} << 15;
+/// f(row) for all of so many rows, which are independent of each other; `floats`: the work of one.
+void each_row(const Ops& ops, int64_t rows, int64_t floats, const std::function<void(int64_t row)>& f);
 
 /// Rows `wanted` of values[rows, width], moved to the front.
 void gather_rows(float* values, int64_t width, std::span<const int32_t> wanted);

@@ -6,7 +6,6 @@
 namespace sluice {
 
 void walk_state(const LayerPass& pass, const StateParts& state, const StateStep& step) {
-  constexpr int64_t kShared = int64_t{1} << 15;  // less work is done sooner than shared
   const KvLayerView& kv = pass.kv;
   const int64_t block_tokens = kv.block_tokens;
   const size_t bytes = static_cast<size_t>(state.floats) * sizeof(float);
@@ -28,7 +27,7 @@ void walk_state(const LayerPass& pass, const StateParts& state, const StateStep&
       step(part, at(block), s.first_row + slot - s.first_pos, next - slot);
     }
   };
-  pass.ops.pool().run_if(pass.rows.count() * state.parts * state.floats >= kShared,
+  pass.ops.pool().run_if(pass.rows.count() * state.parts * state.floats >= kSharedFloats,
                          static_cast<int>(static_cast<int64_t>(segments.size()) * state.parts), walk);
 }
 
