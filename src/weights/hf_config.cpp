@@ -50,6 +50,20 @@ void set_scalar(Metadata& metadata, std::string key, JsonLeaf& leaf) {
   else if (auto* text = std::get_if<std::string>(&leaf)) metadata.set(std::move(key), std::move(*text));
 }
 
+// Python writes infinity by a name that JSON does not have ("time_step_limit": [0.0, Infinity]). It becomes a null of the same
+// length, so that errors still count bytes of the file.
+std::string without_infinities(std::string text) {
+  bool in_text = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (in_text && text[i] == '\\') ++i;
+    else if (text[i] == '"') in_text = !in_text;
+    else if (!in_text)
+      for (const std::string_view name : {"-Infinity", "Infinity"})
+        if (text.compare(i, name.size(), name) == 0) text.replace(i, name.size(), std::string("null     "), 0, name.size());
+  }
+  return text;
+}
+
 // The newest files have rope_parameters, for all layers or by their types; most have rope_theta, rope_local_base_freq (of layers
 // with a window) and rope_scaling (of the others).
 void unify_rope(Metadata& metadata) {
@@ -93,7 +107,7 @@ Result<Metadata> flatten_json(const std::string& text, const std::string& origin
     if (auto value = typed_array(array); value && !metadata.has(array_key)) metadata.set(array_key, std::move(*value));
     array.clear();
   };
-  SLUICE_TRY_STATUS(walk_json(text, origin, [&](std::span<const JsonStep> path, JsonLeaf& leaf) -> Status {
+  SLUICE_TRY_STATUS(walk_json(without_infinities(text), origin, [&](std::span<const JsonStep> path, JsonLeaf& leaf) -> Status {
     const bool element = path.back().index >= 0;
     std::string key = json_path(element ? path.first(path.size() - 1) : path);
     if (!element || key != array_key) end_array();

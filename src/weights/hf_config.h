@@ -9,7 +9,7 @@
 namespace sluice {
 
 /// Flattens a JSON object: nested keys are joined by dots, arrays of one kind of scalar become arrays, nulls are
-/// noted as such. Arrays of objects are reached as "key.0.name". Arrays that mix kinds are left out.
+/// noted as such, and so are Python's infinities. Arrays of objects are reached as "key.0.name". Arrays that mix kinds are left out.
 Result<Metadata> flatten_json(const std::string& text, const std::string& origin);
 
 /// config.json, with the spellings of different transformers releases brought to one: "rope_parameters" also appears as

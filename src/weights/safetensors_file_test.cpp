@@ -134,7 +134,8 @@ TEST(Safetensors, LiesAreFound) {
 TEST(HfConfig, FlattensWithDots) {
   const auto metadata = flatten_json(
       R"({"a": {"b": {"c": 1.5}}, "list": [1, 2], "mixed": [1, "x"], "texts": ["p", "q"], "floats": [1, 2.5], "flag": true,
-          "none": null, "objects": [{"x": 1}, {"x": 2}], "big": 18446744073709551615, "empty": []})",
+          "none": null, "objects": [{"x": 1}, {"x": 2}], "big": 18446744073709551615, "empty": [],
+          "limits": [0.0, Infinity], "least": -Infinity, "text": "\"Infinity\" or -Infinity"})",
       "here.json");
   ASSERT_TRUE(metadata.ok()) << metadata.error().message;
   EXPECT_EQ(*metadata->number("a.b.c"), 1.5);
@@ -147,6 +148,9 @@ TEST(HfConfig, FlattensWithDots) {
   EXPECT_TRUE(metadata->is_null("none"));
   EXPECT_FALSE(metadata->is_null("other"));
   EXPECT_FALSE(metadata->has("mixed"));
+  EXPECT_FALSE(metadata->has("limits"));
+  EXPECT_TRUE(metadata->is_null("least"));
+  EXPECT_EQ(*metadata->string("text"), "\"Infinity\" or -Infinity");
   EXPECT_GT(*metadata->number("big"), 1.8e19);
   EXPECT_NE(flatten_json("{\"a\": 1", "here.json").error().message.find("here.json: byte"), std::string::npos);
 }

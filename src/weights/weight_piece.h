@@ -14,10 +14,16 @@ namespace sluice {
 struct TensorSource;
 struct TensorInfo;
 
-/// Row r of a weight is row first + r / run * stride + r % run of the tensor; run 0: first + r.
+/// Row r of a weight is row first + r / run * stride + r % run of the tensor; run 0: first + r. With `wrap`, it is so of r's place in a
+/// group of `wrap` rows, and what comes out past the group goes on at its second run: run 1, stride 2 puts its halves row by row.
 struct RowMap {
-  int64_t first = 0, run = 0, stride = 0;
-  int64_t operator()(int64_t r) const { return run == 0 ? first + r : first + r / run * stride + r % run; }
+  int64_t first = 0, run = 0, stride = 0, wrap = 0;
+  int64_t operator()(int64_t r) const {
+    if (run == 0) return first + r;
+    if (wrap == 0) return first + r / run * stride + r % run;
+    const int64_t in_group = r % wrap, at = in_group / run * stride + in_group % run;
+    return first + r - in_group + (at < wrap ? at : at - wrap + run);
+  }
 };
 
 struct WeightPiece {
@@ -28,6 +34,7 @@ struct WeightPiece {
   bool transposed = false;  // a row of the weight is a column of the tensor
   int64_t first_column = 0; // and its column 0 is this row of the tensor
   float plus = 0;           // of vectors: added to every value (gains that are stored as their difference from 1)
+  bool log_of_minus = false; // of vectors: a value v is stored as ln(-v) (decay rates)
 
   /// Whether it is all of the tensor, in its order.
   bool whole() const { return shape.rank < 3 && !transposed && rows.first == 0 && rows.run == 0; }

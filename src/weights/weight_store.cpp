@@ -1,6 +1,7 @@
 #include "weights/weight_store.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -90,6 +91,8 @@ Result<std::span<const float>> WeightStore::vector(const WeightPiece& piece, int
     SLUICE_TRY(const TensorView rows, piece_rows(*source_, *info, piece, 0, n, 1, memory));
     format.decode(rows.data, out.data(), n);
   }
+  if (piece.log_of_minus)
+    for (float& value : out) value = -std::exp(value);
   if (piece.plus != 0)
     for (float& value : out) value += piece.plus;
   return std::span<const float>(out);

@@ -314,7 +314,8 @@ TEST(Exactness, EveryKindOfModel) {
                                                     "hash prefix cache, one at a time", "the same with the prefix cache", "preempted, and loaded from disk",
                                                     "preempted, and loaded from host memory", "three seats under mlfq"};
   uint64_t seed = 60;
-  for (const char* const name : {"qwen2_moe", "gpt_oss", "gemma3_text", "deepseek_v3", "llama4_text", "falcon_rw"}) {
+  for (const char* const name : {"qwen2_moe", "gpt_oss", "gemma3_text", "deepseek_v3", "llama4_text", "falcon_rw", "mamba", "mamba2", "rwkv4", "rwkv7", "retnet", "qwen3_next", "jamba",
+                                 "nemotron_h_moe", "falcon_h1"}) {
     SCOPED_TRACE(name);
     const auto source = open_tensor_source(fmt::format("{}/tests/data/families/{}", SLUICE_SOURCE_DIR, name));
     ASSERT_TRUE(source.ok()) << source.error().message;

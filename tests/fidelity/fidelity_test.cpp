@@ -211,8 +211,10 @@ TEST_P(FidelityTest, PlantedFaultsShow) {
   const auto key = [&](const std::string& hf, const std::string& name) { return gguf ? arch + "." + name : hf; };
   using Edit = std::function<void(MemorySource&)>;
   std::map<std::string, Edit> faults;
+  const bool rotates = !metadata.boolean_or("alibi", false) && metadata.string_or("position_embedding_type", "") != "nope" &&
+                       metadata.boolean_or(arch + ".rope.scaling.finetuned", true);
   for (const auto& [hf, name] : {std::pair{"rope_theta", "rope.freq_base"}})
-    if (const std::string theta = key(hf, name); metadata.has(theta) && !metadata.boolean_or("alibi", false))
+    if (const std::string theta = key(hf, name); metadata.has(theta) && rotates)
       faults["rope base x1.2"] = [&, theta](MemorySource& s) { s.metadata().set(theta, metadata.number_or(theta, 0) * 1.2); };
   for (const auto& [hf, name] : {std::pair{"rms_norm_eps", "attention.layer_norm_rms_epsilon"}, {"layer_norm_eps", "attention.layer_norm_epsilon"},
                                  {"layernorm_epsilon", "attention.layer_norm_rms_epsilon"}})

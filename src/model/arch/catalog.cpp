@@ -44,6 +44,20 @@
   family(cohere2) \
   family(exaone4) \
   family(nemotron) \
+  family(mamba) \
+  family(mamba2) \
+  family(rwkv4) \
+  family(rwkv5) \
+  family(rwkv6) \
+  family(rwkv7) \
+  family(retnet) \
+  family(linear_attention) \
+  family(qwen3next) \
+  family(jamba) \
+  family(nemotron_h) \
+  family(falcon_h1) \
+  family(granitehybrid) \
+  family(bamba) \
 
 #include "model/model.h"
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/layers/float_math.h"
+
 #include "backend/row_ops.h"
 
 namespace sluice {
@@ -47,7 +49,7 @@ KvGroup Attention::kv() const { return {KvGroup::Kind::full, 0, 1, config_.kv_he
 
 WorkspaceWidths Attention::widths() const {
   const int64_t q = int64_t{config_.heads} * config_.head_dim, kv = int64_t{config_.kv_heads} * config_.head_dim;
-  return {q, kv, kv, q};
+  return {q, kv, kv, q, config_.gated ? q : 0};
 }
 
 void Attention::norm_heads(const Ops& ops, float* x, int heads, const NormLayer& norm, std::span<const float* const> gains,
@@ -67,8 +69,9 @@ void Attention::project(const LayerPass& pass, const Norm& norm) {
   const Ops& ops = pass.ops;
   Workspace& w = pass.w;
   const int64_t n = pass.rows.count();
-  const MatmulOut outs[] = {{&q_, q_bias_, w.q, q_.n}, {&k_, k_bias_, w.k, k_.n}, {&v_, v_bias_, w.v, v_.n}};
-  ops.matmul({w.x, n, c.hidden, norm}, outs);
+  const MatmulOut all[] = {{&q_, q_bias_, w.q, q_.n}, {&k_, k_bias_, w.k, k_.n}, {&v_, v_bias_, w.v, v_.n}, {&gate_, nullptr, w.extra, gate_.n}};
+  const std::span<const MatmulOut> outs(all, 3);
+  ops.matmul({w.x, n, c.hidden, norm}, c.gated ? std::span<const MatmulOut>(all) : outs);
   const auto norm_qk = [&] {
     if (c.qk_norm == QkNorm::none) return;
     norm_heads(ops, w.q, c.heads, q_norm_, q_gains_, n);
@@ -127,6 +130,13 @@ bool Attention::mix(const LayerPass& pass, const Norm& norm, float* y, bool adds
   }
   if (c.chunk > 0) attend_chunks(ops, args);
   else ops.attend(args);
+  if (c.gated) {
+    if (pass.wanted != nullptr) gather_rows(w.extra, width, *pass.wanted);
+    each_row(ops, rows, width, [&](int64_t r) {
+      for (int64_t i = r * width; i < (r + 1) * width; ++i) w.attended[i] *= sigmoid_of(w.extra[i]);
+    });
+  }
+  if (c.output_scale != 1) ops.scale(w.attended, c.output_scale, rows * width);
   const MatmulOut out{&o_, o_bias_, y, c.hidden, adds};
   ops.matmul({w.attended, rows, width}, {&out, 1});
   return true;

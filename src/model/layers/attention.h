@@ -38,6 +38,7 @@ struct AttentionConfig {
   float position_period = 1, position_offset = 0;  // (Llama 4's temperature, Ministral 3)
   float clip_qkv = 0;                       // > 0: q, k and v are clamped to +- that (OLMo, MPT)
   bool gated = false;                       // the output is multiplied by sigmoid(gate(x)) (Qwen3-Next)
+  float output_scale = 1;                   // of what is attended (Falcon-H1)
 };
 
 class Attention final : public Mixer {

@@ -90,7 +90,7 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
   const std::vector<std::string>* types = own_types ? nullptr : config.metadata().strings("layer_types");
   if (!own_types && config.has(kLayerTypes) && (types == nullptr || types->size() != windows.size()))
     return config.invalid(kLayerTypes, fmt::format("must be an array of {} names, one per layer", layers));
-  if (types != nullptr) {
+  if (types != nullptr && !defaults.own_layer_types) {
     for (const std::string& type : *types)
       if (type != "full_attention" && (type != "sliding_attention" || rule == WindowRule::none))
         return config.refused(kLayerTypes,
@@ -170,17 +170,24 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   info.arch = defaults.name;
   out.gguf = defaults.gguf;
   SLUICE_TRY(info.hidden, config.integer(keys.hidden, 1, kMaxWidth));
-  if (defaults.ffn == 0) {
+  if (defaults.own_ffn) {
+    info.ffn = 0;
+  } else if (defaults.ffn == 0) {
     SLUICE_TRY(info.ffn, config.integer(keys.ffn, 1, kMaxWidth * 4));
   } else {
     SLUICE_TRY(info.ffn, config.integer_or(keys.ffn, defaults.ffn > 0 ? defaults.ffn : -defaults.ffn * info.hidden, 1, kMaxWidth * 4));
   }
   SLUICE_TRY(const int64_t layers, config.integer(keys.layers, 1, kMaxLayers));
-  SLUICE_TRY(const int64_t heads, config.integer(keys.heads, 1, kMaxHeads));
-  SLUICE_TRY(const int64_t kv_heads, config.integer_or(keys.kv_heads, defaults.kv_heads > 0 ? defaults.kv_heads : heads, 1, kMaxHeads));
-  if (heads % kv_heads != 0)
-    return config.invalid(
-        keys.heads, fmt::format("is {}; it must be a multiple of {}, {}", heads, config.name(keys.kv_heads), kv_heads));
+  int64_t heads = 0, kv_heads = 0;
+  if (defaults.no_heads) {
+    config.note({"", "attention.head_count"}, int64_t{0});
+  } else {
+    SLUICE_TRY(heads, config.integer(keys.heads, 1, kMaxHeads));
+    SLUICE_TRY(kv_heads, config.integer_or(keys.kv_heads, defaults.kv_heads > 0 ? defaults.kv_heads : heads, 1, kMaxHeads));
+    if (heads % kv_heads != 0)
+      return config.invalid(
+          keys.heads, fmt::format("is {}; it must be a multiple of {}, {}", heads, config.name(keys.kv_heads), kv_heads));
+  }
   info.layers = static_cast<int>(layers);
   info.heads = static_cast<int>(heads);
   SLUICE_TRY(info.vocab_size, read_vocab(config, keys.vocab, source));
@@ -198,7 +205,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   if (defaults.norm == Norm::Kind::layer) out.norm.bias = Presence::required;
   SLUICE_TRY(out.head, read_head(config, defaults.tied));
   out.windows.assign(static_cast<size_t>(layers), 0);
-  if (defaults.own_attention) return out;
+  if (defaults.own_attention || defaults.no_heads) return out;
   int64_t head_dim = defaults.head_dim;
   if (config.has(keys.head_dim) || head_dim != 0) {
     SLUICE_TRY(head_dim, config.integer_or(keys.head_dim, head_dim, 2, kMaxHeadDim));

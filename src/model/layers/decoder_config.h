@@ -60,6 +60,9 @@ struct DecoderDefaults {
   RopeStyle hf_rope = RopeStyle::half;
   bool gguf_yarn_truncate = true;  // what yarn does in a GGUF, which cannot say
   bool own_attention = false;  // the family reads its heads, rotation and windows itself
+  bool no_heads = false;       // it has no attention, and its files no heads
+  bool own_layer_types = false;  // it reads layer_types itself
+  bool own_ffn = false;        // it reads the width of its feed-forward part itself, or has none
   double rotary_factor = 1;  // of a head's values; partial_rotary_factor says otherwise
   int64_t head_dim = 0;      // 0: hidden / heads
   int64_t kv_heads = 0;      // 0: as many as heads

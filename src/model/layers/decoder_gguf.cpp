@@ -64,7 +64,7 @@ Result<std::vector<GgufKey>> own_keys(const Decoder& decoder, const ConfigReader
   if (!reader.unsaid().empty()) return cannot_say(metadata, reader.unsaid());
   std::vector<GgufKey> keys;
   for (const auto& [key, value] : reader.notes())
-    if (!key.gguf.empty() && !key.gguf.starts_with("rope.scal")) keys.push_back(key_of(fmt::format("{}.{}", arch, key.gguf), value));
+    if (!key.gguf.empty() && (!key.gguf.starts_with("rope.scal") || key.gguf == "rope.scaling.finetuned")) keys.push_back(key_of(fmt::format("{}.{}", arch, key.gguf), value));
   if (config.gguf.one_window)
     for (size_t layer = 0; layer < config.windows.size(); ++layer)
       if (config.windows[layer] != config.windows.front())
@@ -105,6 +105,8 @@ struct Filled {
       CHECK(view.ok(), "{}", view.error().message);
       float* const to = out + r * cols;
       weight_format(info.dtype)->decode(view->data, to, cols);
+      if (weight.piece.log_of_minus && !weight.in_gguf.log_of_minus)
+        for (int64_t c = 0; c < cols; ++c) to[c] = -std::exp(to[c]);
       const float plus = weight.piece.plus - weight.in_gguf.plus;
       for (int64_t c = 0; plus != 0 && c < cols; ++c) to[c] += plus;
     }
@@ -178,8 +180,9 @@ Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSo
     GgufTensor tensor;
     tensor.name = name;
     tensor.shape = shape;
-    tensor.dtype = recipe_dtype(identity.recipe, {info.layers, tied}, name, shape);
     const bool vector = filled.cols == 1 && filled.weights.front().shape.rank == 1;
+    // Vectors keep their values, however many dimensions the tensor has; biases of experts are as the recipe says.
+    tensor.dtype = vector && !name.ends_with(".bias") ? DType::f32 : recipe_dtype(identity.recipe, {info.layers, tied}, name, shape);
     const int64_t per_row = vector ? shape[shape.rank - 1] : 1;
     tensor.fill = [filled = std::move(filled), per_row](int64_t first, int64_t count, float* out) {
       filled(first * per_row, count * per_row, out);

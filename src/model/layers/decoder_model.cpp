@@ -83,7 +83,7 @@ Result<TensorTable> Decoder::declare(const TensorSource& source) {
     table.vector("rope_factors_long.weight", &long_factors, config.rope->rotary_dims() / 2, Presence::if_present);
   }
   for (size_t l = 0; l < layers.size(); ++l) {
-    table.at_layer(static_cast<int>(l));
+    table.at_layer(layers[l].block >= 0 ? layers[l].block : static_cast<int>(l));
     layers[l].declare(table);
     if (const auto& ffn = layers[l].ffn; ffn != nullptr && ffn->experts_per_row() > 0) {
       config.info.experts = static_cast<int>(ffn->expert_rows().size());
@@ -103,19 +103,23 @@ Result<TensorTable> Decoder::declare(const TensorSource& source) {
 
 KvSpec decoder_kv(const Decoder& decoder) {
   KvSpec spec;
-  for (size_t l = 0; l < decoder.layers.size(); ++l) {
-    KvGroup group = decoder.layers[l].mixer ? decoder.layers[l].mixer->kv() : KvGroup{KvGroup::Kind::full, 0, 1, 0, 0, 0};
+  int layers = 0;
+  const auto add = [&](KvGroup group) {
+    group.first_layer = layers++, group.layers = 1;
     if (!spec.groups.empty()) {
       KvGroup& last = spec.groups.back();
       KvGroup same = last;
       same.first_layer = group.first_layer, same.layers = group.layers;
       if (same == group) {
         ++last.layers;
-        continue;
+        return;
       }
     }
-    group.first_layer = static_cast<int>(l);
     spec.groups.push_back(group);
+  };
+  for (const DecoderLayer& layer : decoder.layers) {
+    add(layer.mixer ? layer.mixer->kv() : KvGroup{KvGroup::Kind::full, 0, 1, 0, 0, 0});
+    if (layer.second_mixer) add(layer.second_mixer->kv());
   }
   return spec;
 }
@@ -123,7 +127,8 @@ KvSpec decoder_kv(const Decoder& decoder) {
 Result<std::unique_ptr<Model>> DecoderModel::create(Decoder decoder, const Ops& ops) {
   WorkspaceWidths widths;
   for (const DecoderLayer& layer : decoder.layers)
-    if (layer.mixer) widths = widths.max(layer.mixer->widths());
+    for (const auto* mixer : {&layer.mixer, &layer.second_mixer})
+      if (*mixer) widths = widths.max((*mixer)->widths());
   SLUICE_TRY(Workspace workspace, Workspace::allocate(decoder.config.info.hidden, widths, kPieceRows));
   return std::unique_ptr<Model>(new DecoderModel(std::move(decoder), ops, std::move(workspace)));
 }
@@ -138,7 +143,8 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
   const ModelInfo& info = decoder_.config.info;
   CHECK(batch.positions.size() == batch.tokens.size() && batch.slots.size() == batch.tokens.size(),
         "{} tokens, {} positions, {} slots", batch.tokens.size(), batch.positions.size(), batch.slots.size());
-  CHECK(layers.size() == decoder_.layers.size(), "KV of {} layers for a model of {}", layers.size(), decoder_.layers.size());
+  const size_t kv_layers = static_cast<size_t>(kv_.groups.back().first_layer + kv_.groups.back().layers);
+  CHECK(layers.size() == kv_layers, "KV of {} layers for a model of {}", layers.size(), kv_layers);
   for (const TokenId t : batch.tokens) CHECK(t >= 0 && t < info.vocab_size, "token {} of {}", t, info.vocab_size);
 
   const size_t total = batch.tokens.size();
@@ -204,11 +210,12 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
                              std::span<const KvLayerView> layers, LayerPolicy* policy, float* logits) {
   embed(tokens, rows.positions);
   if (policy != nullptr) policy->before_piece(rows.segments);
-  for (size_t l = 0; l < decoder_.layers.size(); ++l) {
+  for (size_t l = 0, kv = 0; l < decoder_.layers.size(); ++l) {
     const int number = static_cast<int>(l);
     if (policy != nullptr) policy->before_layer(number);
     const bool last = l + 1 == decoder_.layers.size();
-    const LayerPass pass{ops_, workspace_, rows, layers[l], policy, number, last ? &wanted : nullptr};
+    const LayerPass pass{ops_, workspace_, rows, layers[kv], policy, number, last ? &wanted : nullptr};
+    kv += decoder_.layers[l].second_mixer ? 2 : 1;
     const bool goes_on = decoder_.layers[l].run(pass, decoder_.config.info.hidden);
     if (policy != nullptr) policy->after_attention(number);
     if (goes_on) continue;

@@ -75,7 +75,7 @@ class DecoderModel : public Model {
   std::vector<TokenId> piece_positions_;
 };
 
-/// The groups of a decoder's layers, in order: neighbours with the same kind of KV are one.
+/// The groups of a decoder's mixers, in order: neighbours with the same kind of KV are one.
 KvSpec decoder_kv(const Decoder& decoder);
 
 /// A family, as its file in model/arch/ describes it.

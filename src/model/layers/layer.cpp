@@ -1,5 +1,6 @@
 #include "model/layers/layer.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace sluice {
@@ -31,6 +32,7 @@ void NormLayer::declare(TensorTable& table) {
 void DecoderLayer::declare(TensorTable& table) {
   mixer_norm.declare(table);
   if (mixer) mixer->declare(table);
+  if (second_mixer) second_mixer->declare(table);
   mixer_post_norm.declare(table);
   sum_norm.declare(table);
   ffn_norm.declare(table);
@@ -41,6 +43,7 @@ void DecoderLayer::declare(TensorTable& table) {
 
 Status DecoderLayer::prepare(WeightStore& store) {
   if (mixer) SLUICE_TRY_STATUS(mixer->prepare(store));
+  if (second_mixer) SLUICE_TRY_STATUS(second_mixer->prepare(store));
   if (ffn) SLUICE_TRY_STATUS(ffn->prepare(store));
   return {};
 }
@@ -65,8 +68,13 @@ bool DecoderLayer::run(const LayerPass& pass, int64_t hidden) const {
     return true;
   }
   if (mixer) {
-    const bool straight = direct(mixer_post_norm) && pass.wanted == nullptr;
-    if (!mixer->mix(pass, mixer_norm.norm(), straight ? w.x : w.y, straight)) return false;
+    const bool straight = direct(mixer_post_norm) && pass.wanted == nullptr && second_mixer == nullptr;
+    bool goes_on = mixer->mix(pass, mixer_norm.norm(), straight ? w.x : w.y, straight);
+    if (second_mixer) {  // in any case: its state goes over every row
+      const LayerPass second{ops, w, pass.rows, (&pass.kv)[1], pass.policy, pass.layer, pass.wanted};
+      goes_on &= second_mixer->mix(second, mixer_norm.norm(), w.y, true);
+    }
+    if (!goes_on) return false;
     if (pass.wanted != nullptr) gather_rows(w.x, hidden, *pass.wanted);
     if (!straight) settle(mixer_post_norm);
   } else if (pass.wanted != nullptr) {
@@ -80,6 +88,13 @@ bool DecoderLayer::run(const LayerPass& pass, int64_t hidden) const {
   }
   norm_sum(final_sum_norm);
   return true;
+}
+
+void each_row(const Ops& ops, int64_t rows, int64_t floats, const std::function<void(int64_t row)>& f) {
+  const int64_t step = std::max<int64_t>(1, kSharedFloats / 4 / std::max<int64_t>(1, floats));
+  ops.pool().run_if(rows * floats >= kSharedFloats, static_cast<int>((rows + step - 1) / step), [&](int task, int) {
+    for (int64_t r = task * step; r < std::min(rows, (task + 1) * step); ++r) f(r);
+  });
 }
 
 void gather_rows(float* values, int64_t width, std::span<const int32_t> wanted) {

@@ -2,6 +2,7 @@
 // What a decoder's layer is made of: a mixer, through which rows take from those before them (attention, a recurrence), and a
 // feed-forward part, which sees each row alone. A family's file chooses them; a new kind is a file beside this one.
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -50,7 +51,7 @@ struct LayerPass {
   const Ops& ops;
   Workspace& w;
   const LayerRows& rows;
-  const KvLayerView& kv;
+  const KvLayerView& kv;  // that of a second mixer follows it
   LayerPolicy* policy;  // or nobody looks on
   int layer;
   /// The rows whose output is wanted, ascending; null: all.
@@ -113,15 +114,22 @@ struct DecoderLayer {
   NormLayer mixer_post_norm, ffn_post_norm;  // of what comes out
   NormLayer sum_norm, final_sum_norm;        // of x after each addition (post-norm families)
   std::unique_ptr<Mixer> mixer;              // null: the layer has none
+  std::unique_ptr<Mixer> second_mixer;       // of the same input, whose output is added to the first's (Falcon-H1)
   std::unique_ptr<FeedForward> ffn;          // null: the layer has none
   float residual_scale = 1;
   bool parallel = false;
+  int block = -1;  // by whose number its tensors are called; -1: its own, among the decoder's layers
 
   void declare(TensorTable& table);
   Status prepare(WeightStore& store);
   /// False: the policy ended the pass, or no row is wanted of the last layer. Where rows are wanted, w.x holds just those after.
   bool run(const LayerPass& pass, int64_t hidden) const;
 };
+
+/// Work on fewer floats than that is done sooner than shared between threads.
+inline constexpr int64_t kSharedFloats = int64_t{1} << 15;
+/// f(row) for all of so many rows, which are independent of each other; `floats`: the work of one.
+void each_row(const Ops& ops, int64_t rows, int64_t floats, const std::function<void(int64_t row)>& f);
 
 /// Rows `wanted` of values[rows, width], moved to the front.
 void gather_rows(float* values, int64_t width, std::span<const int32_t> wanted);

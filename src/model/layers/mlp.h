@@ -13,6 +13,8 @@ struct MlpConfig {
   Activation act = Activation::silu;
   bool gated = true;
   Presence bias = Presence::absent;  // of all its matrices
+  float gate_scale = 1;              // of the gate's products, before the activation (Falcon-H1)
+  float down_scale = 1;              // of the output
   std::string suffix = {};           // of its tensors' names: "_shexp" of an expert that all rows share
 };
 
@@ -23,9 +25,12 @@ class MlpLayer final : public FeedForward {
   void apply(const Ops& ops, const float* x, int64_t rows, const Norm& norm, float* y, bool adds) override;
 
  private:
+  void apply_scaled(const Ops& ops, const MatmulIn& in, float* y, bool adds);
+
   MlpConfig config_;
   PackedMatrix gate_, up_, down_;
   const float *gate_bias_ = nullptr, *up_bias_ = nullptr, *down_bias_ = nullptr;
+  std::vector<float> gate_out_, up_out_, down_out_;  // where there are scales, of the rows of a pass; kept for their memory
 };
 
 }  // namespace sluice

@@ -9,7 +9,7 @@ namespace sluice {
 
 MoeLayer::MoeLayer(MoeConfig config) : config_(std::move(config)), expert_rows_(static_cast<size_t>(config_.routing.experts)), counts_(expert_rows_.size()) {
   if (config_.shared_ffn > 0)
-    shared_ = std::make_unique<MlpLayer>(MlpConfig{config_.hidden, config_.shared_ffn, config_.act, true, Presence::absent, "_shexp"});
+    shared_ = std::make_unique<MlpLayer>(MlpConfig{.hidden = config_.hidden, .ffn = config_.shared_ffn, .act = config_.act, .gated = config_.gated, .suffix = "_shexp"});
 }
 
 void MoeLayer::declare(TensorTable& table) {
@@ -18,10 +18,10 @@ void MoeLayer::declare(TensorTable& table) {
   table.matrix("ffn_gate_inp.weight", &router_, experts, c.hidden, "router");
   table.vector("ffn_gate_inp.bias", &router_bias_, experts, c.router_bias);
   table.vector("exp_probs_b.bias", &selection_bias_, experts, c.selection_bias);
-  table.experts("ffn_gate_exps.weight", &gate_, experts, c.ffn, c.hidden, "gate, up");
+  if (c.gated) table.experts("ffn_gate_exps.weight", &gate_, experts, c.ffn, c.hidden, "gate, up");
   table.experts("ffn_up_exps.weight", &up_, experts, c.ffn, c.hidden, "gate, up");
   table.experts("ffn_down_exps.weight", &down_, experts, c.hidden, c.ffn, "down");
-  table.expert_vectors("ffn_gate_exps.bias", &gate_bias_, experts, c.ffn, c.expert_bias);
+  if (c.gated) table.expert_vectors("ffn_gate_exps.bias", &gate_bias_, experts, c.ffn, c.expert_bias);
   table.expert_vectors("ffn_up_exps.bias", &up_bias_, experts, c.ffn, c.expert_bias);
   table.expert_vectors("ffn_down_exps.bias", &down_bias_, experts, c.hidden, c.expert_bias);
   if (shared_ == nullptr) return;

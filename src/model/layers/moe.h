@@ -15,6 +15,7 @@ struct MoeConfig {
   Routing routing;                     // experts, top_k and how they are chosen; its bias comes from the file
   Presence selection_bias = Presence::absent, router_bias = Presence::absent, expert_bias = Presence::absent;
   Activation act = Activation::silu;
+  bool gated = true;                   // experts have a gate
   SwigluParams swiglu = {};
   int64_t shared_ffn = 0;              // of the expert for all rows; 0: none
   bool weighs_input = false;           // an expert's input is multiplied by its weight, instead of its output; of one choice (Llama 4)

@@ -5,7 +5,7 @@ namespace sluice {
 Result<PlainDecoder> PlainDecoder::read(const ConfigReader& config, const TensorSource& source, const DecoderDefaults& defaults) {
   PlainDecoder out;
   SLUICE_TRY(out.config, read_decoder_config(config, source, defaults));
-  if (!defaults.own_attention) out.attention = out.config.attention(0);
+  if (!defaults.own_attention && !defaults.no_heads) out.attention = out.config.attention(0);
   out.mlp.hidden = out.config.info.hidden;
   out.mlp.ffn = out.config.info.ffn;
   return out;

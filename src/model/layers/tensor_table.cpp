@@ -110,8 +110,11 @@ WeightPiece TensorTable::resolve(std::string_view key, const Shape& shape, bool 
   piece.first_column = place->first_column;
   if (place->per_expert != 0) (place->transposed ? piece.first_column : piece.rows.first) += expert * place->per_expert;
   piece.plus = place->plus;
+  piece.log_of_minus = place->log_of_minus;
   const int64_t rows = place->of_rows != 0 ? place->of_rows : shape[0];
-  if (shape.rank == 1 && stacked) {  // one row of several
+  if (place->shape.rank > 0) {
+    piece.shape = place->shape;
+  } else if (shape.rank == 1 && stacked) {  // one row of several
     piece.shape = {experts, rows};
     piece.of_stack = 0;
     piece.rows.first += expert * rows;

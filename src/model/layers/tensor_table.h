@@ -30,6 +30,8 @@ struct Place {
   int64_t first_column = 0; // of a transposed one: which of its rows column 0 is
   int64_t of_columns = 0;   // and how many it has; 0: as many as the weight has columns
   float plus = 0;           // of vectors: what is added to every value
+  bool log_of_minus = false; // of vectors: v is held as ln(-v)
+  Shape shape = {};          // of vectors: the tensor's, where it has more dimensions than one
   int64_t per_expert = 0;   // experts follow each other by so many rows of one tensor of two dimensions
 };
 

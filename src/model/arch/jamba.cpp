@@ -1,0 +1,77 @@
+// Jamba: Mamba layers with attention in some, without any rotation, and mixtures of experts in place of some of the MLPs.
+// Lieber et al. 2024, "Jamba: a hybrid transformer-Mamba language model".
+
+#include "model/arch/mixtures.h"
+#include "model/arch/state_spaces.h"
+#include "model/layers/mamba.h"
+#include "model/layers/plain_decoder.h"
+
+namespace sluice {
+namespace {
+
+constexpr ConfigKey kExpand{"mamba_expand", ""}, kInner{"", "ssm.inner_size"}, kRank{"mamba_dt_rank", "ssm.time_step_rank"};
+constexpr ConfigKey kState{"mamba_d_state", "ssm.state_size"}, kTaps{"mamba_d_conv", "ssm.conv_kernel"};
+constexpr ConfigKey kExperts{"num_experts", "expert_count"};
+
+Result<MambaConfig> read_mixer(const ConfigReader& config, const DecoderConfig& d) {
+  MambaConfig m;
+  m.hidden = d.info.hidden;
+  SLUICE_TRY(const int64_t expand, config.integer_or(kExpand, 2, 1, 64));
+  SLUICE_TRY(m.inner, config.integer_or(kInner, expand * m.hidden, 1, kMaxWidth));
+  SLUICE_TRY(m.state, config.integer_or(kState, 16, 1, kMaxHeadDim));
+  SLUICE_TRY(const int64_t taps, config.integer_or(kTaps, 4, 2, 64));
+  m.taps = static_cast<int>(taps);
+  const int64_t rank = (m.hidden + 15) / 16;
+  if (config.metadata().string_or(kRank.hf, "") == "auto") m.dt_rank = rank, config.note(kRank, rank);
+  else {
+    SLUICE_TRY(m.dt_rank, config.integer_or(kRank, rank, 1, kMaxWidth));
+  }
+  SLUICE_TRY_STATUS(config.only({"mamba_proj_bias", ""}, false));
+  SLUICE_TRY(m.conv_bias, read_bias(config, "mamba_conv_bias", true));
+  m.norms = d.norm;
+  return m;
+}
+
+/// Layers offset, offset + period, ...
+struct Every {
+  int64_t period = 1, offset = 0;
+  bool has(int layer) const { return layer % period == offset; }
+};
+Result<Every> read_every(const ConfigReader& config, std::string_view period, std::string_view offset, Every otherwise) {
+  Every e;
+  SLUICE_TRY(e.period, config.integer_or({period, ""}, otherwise.period, 1, kMaxLayers));
+  SLUICE_TRY(e.offset, config.integer_or({offset, ""}, otherwise.offset, 0, kMaxLayers));
+  return e;
+}
+
+Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+  DecoderDefaults defaults{.name = "jamba", .gguf = {"jamba"}, .rope = false, .own_layer_types = true,
+                           .computes = {"num_experts", "num_local_experts", "gguf.expert_count"}};
+  SLUICE_TRY_STATUS(expect_kv_heads_by_layer(config, defaults));
+  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
+  SLUICE_TRY(const MambaConfig mixer, read_mixer(config, d.config));
+  SLUICE_TRY(const Every attention, read_every(config, "attn_layer_period", "attn_layer_offset", {8, 4}));
+  SLUICE_TRY(const std::vector<bool> attends, read_attending(config, d.config, [&](int l) { return attention.has(l); }));
+  SLUICE_TRY(const Every experts, read_every(config, "expert_layer_period", "expert_layer_offset", {2, 1}));
+  SLUICE_TRY(const int64_t count, config.integer_or(kExperts, config.is_gguf() ? 0 : 16, 0, 1 << 14));
+  if (count > 1) {
+    SLUICE_TRY(const MoeConfig moe, read_mixture(config, d.config, {.experts = kExperts}));
+    std::vector<bool> mixes;
+    for (int l = 0; l < d.config.info.layers; ++l)
+      mixes.push_back(config.is_gguf() ? source.find(fmt::format("blk.{}.ffn_gate_inp.weight", l)) != nullptr : experts.has(l));
+    d.ffn = [=](int l) { return mixes[static_cast<size_t>(l)] ? std::make_unique<MoeLayer>(moe) : nullptr; };
+  }
+  d.mixer = [=](int l) { return attends[static_cast<size_t>(l)] ? nullptr : std::make_unique<MambaMixer>(mixer); };
+  const std::string at = "model.layers.{}.";
+  name_experts(d.names, "feed_forward");
+  name_mamba(d.names, mixer, at + "mamba");
+  d.names.hf("ffn_gate_inp", {at + "feed_forward.router"}).hf("ffn_norm", {at + "pre_ff_layernorm"}).hf("output_norm", {"model.final_layernorm"});
+  for (const char* part : {"gate", "up", "down"}) d.names.hf(fmt::format("ffn_{}", part), {fmt::format("{}feed_forward.{}_proj", at, part)});
+  return d.build();
+}
+
+}  // namespace
+
+ModelArch jamba_arch() { return decoder_arch<describe>("jamba", {"JambaForCausalLM"}, {"jamba"}); }
+
+}  // namespace sluice

@@ -1,0 +1,63 @@
+// Mamba, and Falcon Mamba, which norms what the rows select by: layers of one norm and one selective state space, nothing else.
+// Gu and Dao 2023, "Mamba"; Zuo et al. 2024, "Falcon Mamba".
+
+#include "model/layers/mamba.h"
+#include "model/layers/decoder_model.h"
+
+namespace sluice {
+namespace {
+
+constexpr ConfigKey kInner{"intermediate_size", "ssm.inner_size"}, kExpand{"expand", ""};
+constexpr ConfigKey kState{"state_size", "ssm.state_size"}, kTaps{"conv_kernel", "ssm.conv_kernel"};
+constexpr ConfigKey kRank{"time_step_rank", "ssm.time_step_rank"};
+constexpr ConfigKey kNormed{"", "ssm.dt_b_c_rms"}, kNormEps{"mixer_rms_eps", ""};
+
+Result<MambaConfig> read_mixer(const ConfigReader& config, const DecoderConfig& d) {
+  MambaConfig m;
+  m.hidden = d.info.hidden;
+  SLUICE_TRY(const double expand, config.number_or(kExpand, 2.0, 0.0, 64.0));
+  SLUICE_TRY(m.inner, config.integer_or(kInner, static_cast<int64_t>(expand * static_cast<double>(m.hidden)), 1, kMaxWidth));
+  SLUICE_TRY(m.state, config.integer_or(kState, 16, 1, kMaxHeadDim));
+  SLUICE_TRY(const int64_t taps, config.integer_or(kTaps, 4, 2, 64));
+  m.taps = static_cast<int>(taps);
+  const int64_t rank = (m.hidden + 15) / 16;
+  SLUICE_TRY(m.dt_rank, config.metadata().has("time_step_rank") && config.metadata().string_or("time_step_rank", "") == "auto"
+                            ? Result<int64_t>(rank) : config.integer_or(kRank, rank, 1, kMaxWidth));
+  SLUICE_TRY_STATUS(config.only({"use_bias", ""}, false));
+  SLUICE_TRY(m.conv_bias, read_bias(config, "use_conv_bias", true));
+  SLUICE_TRY(const bool normed, config.boolean_or(kNormed, config.metadata().architecture() == "FalconMambaForCausalLM"));
+  if (normed) {
+    SLUICE_TRY(const double eps, config.number_or(kNormEps, config.is_gguf() ? static_cast<double>(d.norm.eps) : 1e-6, 0.0, 1.0));
+    config.cannot_be_said(static_cast<float>(eps) != d.norm.eps, "mixer_rms_eps is not layer_norm_epsilon");
+    m.norms = {Norm::Kind::rms, static_cast<float>(eps), Presence::absent};
+  }
+  return m;
+}
+
+Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+  DecoderDefaults defaults{.name = "mamba", .gguf = {"mamba"}, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true,
+                           .positions = 1 << 20, .tied = true};
+  defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_rms_epsilon"};
+  Decoder out;
+  SLUICE_TRY(out.config, read_decoder_config(config, source, defaults));
+  const DecoderConfig& d = out.config;
+  SLUICE_TRY(const MambaConfig mixer, read_mixer(config, d));
+  config.note({"", "feed_forward_length"}, int64_t{0});
+  out.names = TensorNames();
+  out.names.hf("token_embd", {"backbone.embeddings"}).hf("attn_norm", {"backbone.layers.{}.norm"}).hf("output_norm", {"backbone.norm_f"});
+  out.names.hf("output", {"lm_head"});
+  name_mamba(out.names, mixer, "backbone.layers.{}.mixer");
+  for (int l = 0; l < d.info.layers; ++l) {
+    DecoderLayer& layer = out.layers.emplace_back();
+    layer.mixer_norm = NormLayer("attn_norm", d.norm, d.info.hidden);
+    layer.mixer = std::make_unique<MambaMixer>(mixer);
+  }
+  out.final_norm = NormLayer("output_norm", d.norm, d.info.hidden);
+  return out;
+}
+
+}  // namespace
+
+ModelArch mamba_arch() { return decoder_arch<describe>("mamba", {"MambaForCausalLM", "FalconMambaForCausalLM"}, {"mamba"}); }
+
+}  // namespace sluice
