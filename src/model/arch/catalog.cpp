@@ -44,6 +44,9 @@
   family(cohere2) \
   family(exaone4) \
   family(nemotron) \
+  family(bitnet) \
+  family(relullama) \
+  family(bitnet_b158) \
 
 #include "model/model.h"
 

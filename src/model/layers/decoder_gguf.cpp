@@ -164,6 +164,8 @@ Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSo
     tensor.name = name;
     tensor.shape = shape;
     tensor.dtype = recipe_dtype(identity.recipe, {info.layers, tied}, name, shape);
+    // Ternary values stay so: no other type is smaller, and F16 and F32 gain nothing.
+    if (source->find(filled.weights.front().piece.name)->dtype == DType::tq2_0) tensor.dtype = DType::tq2_0;
     const bool vector = filled.cols == 1 && filled.weights.front().shape.rank == 1;
     const int64_t per_row = vector ? shape[shape.rank - 1] : 1;
     tensor.fill = [filled = std::move(filled), per_row](int64_t first, int64_t count, float* out) {
