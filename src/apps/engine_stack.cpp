@@ -378,6 +378,7 @@ Status EngineStack::load() {
   auto built = build_model(*weights, *ops);
   weights->on_progress({});  // before any return: it refers to what lives here
   SLUICE_TRY(model, std::move(built));
+  if (std::string note = model->set_context(options.max_model_len); !note.empty()) notes.push_back(std::move(note));
   const size_t mapped = weights->mapped_bytes(), bytes = weights->owned_bytes() + mapped;
   notes.insert(notes.begin(),
                fmt::format("model: {} ({} parameters), weights {}{} in {:.2f} s, {} threads, {}", model->info().arch,

@@ -104,6 +104,7 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
     row("parameters", fmt::format("{}", info.parameters));
     row("shape", fmt::format("{} layers, hidden {}, FFN {}, {} heads, {} KV heads of {}, vocabulary {}", info.layers,
                              info.hidden, info.ffn, info.heads, info.kv_heads, info.head_dim, info.vocab_size));
+    if (info.experts > 0) row("experts", fmt::format("{}, of which a token takes {}", info.experts, info.experts_per_token));
     row("context", fmt::format("{} tokens", info.max_positions));
   } else {
     row("", "cannot run here: " + described.error().message);

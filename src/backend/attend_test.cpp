@@ -277,6 +277,26 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
   }
 }
 
+// One row takes its KV heads in turn, super-tile by super-tile; many rows take one head after the other.
+TEST(Attend, HeadsInTurnChangeNoBit) {
+  Rng rng(29);
+  HeadShape s;
+  s.heads = 16, s.kv_heads = 8, s.head_dim = 64;
+  const std::vector<Sequence> sequences{Sequence(rng, s, 3000)};
+  for (const KvFormat* format : {&kKvF32, &kKvF16, &kKvInt8, &kKvInt4})
+    for (s.window = 0; s.window <= 700; s.window += 700)
+      for (const int block_tokens : {1, 16}) {
+        ThreadPool two(2);
+        const auto rows = attend(Ops(*tables().back(), two), s, sequences, {{0, 2960, 40}}, *format, block_tokens);
+        for (const int threads : {1, 2, 3}) {
+          ThreadPool pool(threads);
+          const auto last = attend(Ops(*tables().back(), pool), s, sequences, {{0, 2999, 1}}, *format, block_tokens, 2);
+          EXPECT_TRUE(same_bits({rows.end() - static_cast<int64_t>(last.size()), rows.end()}, last))
+              << format->name << " window " << s.window << " block " << block_tokens << " threads " << threads;
+        }
+      }
+}
+
 TEST(Attend, LargeScoresStayFinite) {
   HeadShape s{.heads = 2, .kv_heads = 1, .head_dim = 16};
   Rng rng(17);

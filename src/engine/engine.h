@@ -94,6 +94,8 @@ class Engine {
   /// Refuses new requests from now on; running ones go on.
   void close();
   EngineStats stats() const;
+  /// Executor::expert_rows().
+  std::vector<std::vector<int64_t>> expert_rows() const { return executor_.expert_rows(); }
   bool idle() const;
   const EngineConfig& config() const { return config_; }
 

@@ -125,10 +125,7 @@ void KvArena::put(BlockId block, const uint8_t* bytes) {
 
 void KvArena::get_part(BlockId block, size_t at, std::span<uint8_t> bytes) const {
   PartOfBlock part(at, bytes);
-  for (const KvLayerView& layer : layers_) {
-    const size_t n = layer.tile_bytes() * static_cast<size_t>(layer.kv_heads);
-    for (const uint8_t* kv : {layer.k, layer.v}) part.out_of(kv + n * block, n);
-  }
+  each_side([&](const uint8_t* side, size_t n) { part.out_of(side + n * block, n); });
 }
 
 void KvArena::put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) {

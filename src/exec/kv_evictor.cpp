@@ -124,7 +124,7 @@ void KvEvictor::rotate_moved(const KvEviction& e, int number, std::span<const in
     });
   };
   each([&](const KvRow& at, float* x) { at.decode(layer, x); });
-  model_.rotate_keys(number, by, keys.data());
+  model_.rotate_keys(number, by, layer.kv_heads, keys.data());
   each([&](const KvRow& at, const float* x) { at.encode(layer, x); });
 }
 

@@ -158,13 +158,13 @@ TEST(KvEvictor, WithinTheCacheKeysTurnToTheirSlots) {
     const std::vector<float> unrotated = house.k;
     std::vector<int32_t> by(kTokens);
     std::iota(by.begin(), by.end(), 0);
-    house.model->rotate_keys(0, by, house.k.data());
+    house.model->rotate_keys(0, by, 2, house.k.data());
     KvEvictor evictor(policy("sink-window"), *house.model, house.ops, house.arena->layers());
     house.compute(evictor, 0, kTokens);
     evictor.prepare(house.eviction(30));  // four sinks, and the last 26
     std::vector<float> want(unrotated.begin(), unrotated.begin() + 4 * 32);
     want.insert(want.end(), unrotated.end() - 26 * 32, unrotated.end());
-    house.model->rotate_keys(0, std::span(by).first(30), want.data());
+    house.model->rotate_keys(0, std::span(by).first(30), 2, want.data());
     for (const KvLayerView& kv : house.arena->layers())
       for (int head = 0; head < 2; ++head)
         for (int slot = 0; slot < 30; ++slot) {

@@ -1,6 +1,7 @@
 #include "exec/local_executor.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "exec/reuse.h"
 
@@ -38,6 +39,15 @@ void LocalExecutor::gather(const StepPlan& plan, bool probes) {
       wanted_.push_back({static_cast<int>(i), -1});
     }
   }
+}
+
+std::vector<std::vector<int64_t>> LocalExecutor::expert_rows() const {
+  std::vector<std::vector<int64_t>> out;
+  for (const std::span<const int64_t> layer : model_.expert_rows()) {
+    std::vector<int64_t>& rows = out.emplace_back();
+    for (const int64_t& count : layer) rows.push_back(std::atomic_ref<int64_t>(const_cast<int64_t&>(count)).load(std::memory_order_relaxed));
+  }
+  return out;
 }
 
 void LocalExecutor::finish_tiers() {

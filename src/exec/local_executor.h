@@ -35,6 +35,7 @@ class LocalExecutor final : public Executor {
   Ticket submit(const StepPlan& plan) override;
   std::optional<StepResult> poll(Ticket ticket) override;
   void idle() override { tiers_.idle(); }
+  std::vector<std::vector<int64_t>> expert_rows() const override;
 
   const StepTimes& times() const { return times_; }
   const KvStore& kv() const { return *kv_; }

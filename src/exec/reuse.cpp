@@ -15,7 +15,7 @@ void rotate_copied_keys(const Model& model, std::span<const KvLayerView> layers,
         for (int h = 0; h < kv.kv_heads; ++h, at += kv.head_dim) visit(KvRow(kv, kv.k, copy.dst, copy.dst_offset + t, h), at);
     };
     each_row([&](const KvRow& row, float* x) { row.decode(kv, x); });
-    model.rotate_keys(static_cast<int>(l), by, keys.data());
+    model.rotate_keys(static_cast<int>(l), by, kv.kv_heads, keys.data());
     each_row([&](const KvRow& row, const float* x) { row.encode(kv, x); });
   }
 }

@@ -40,6 +40,7 @@ struct ModelInfo {
   int layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
   bool windowed = false;  // some layer sees a window of positions only
   int64_t hidden = 0, ffn = 0;
+  int experts = 0, experts_per_token = 0;  // of layers that are mixtures; 0: none is
   int64_t parameters = 0;
 };
 
@@ -50,11 +51,12 @@ struct Model {
   /// Computes the batch, writing K and V of layer l into layers[l]; logits is [logit_rows.size(), vocab_size].
   virtual void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) = 0;
   /// No sequence will be longer than that: what a family rotates by may depend on it (longrope). Before the first forward().
-  virtual void set_context(int64_t /*tokens*/) {}
+  /// Says what it chose, where there is a choice.
+  virtual std::string set_context(int64_t /*tokens*/) { return {}; }
   /// Rows that each expert has computed since the start, [layers][experts]; empty for layers that have none.
   virtual std::vector<std::span<const int64_t>> expert_rows() const { return {}; }
-  /// Rotates keys of a layer that are rotated already, [rows, kv_heads, head_dim], by so many positions more, or fewer.
-  virtual void rotate_keys(int layer, std::span<const int32_t> by, float* keys) const = 0;
+  /// Rotates keys of a layer that are rotated already, [rows, heads, head_dim], by so many positions more, or fewer.
+  virtual void rotate_keys(int layer, std::span<const int32_t> by, int heads, float* keys) const = 0;
 };
 
 /// What is known of a model before its weights are loaded.

@@ -126,20 +126,19 @@ TEST(ModelConfig, WhatIsNotComputedIsRefused) {
       {"quantization_config.quant_method", std::string("gptq")},
       {"layer_types", std::vector<std::string>{"full_attention", "sliding_attention"}},
       {"layer_types", std::vector<std::string>{"full_attention"}},
-      {"rope_scaling.rope_type", std::string("longrope")},
+      {"rope_scaling.rope_type", std::string("ntk")},
       {"rope_scaling.type", std::string("mrope")},
-      {"architectures", std::vector<std::string>{"GPT2LMHeadModel"}},
+      {"architectures", std::vector<std::string>{"T5ForConditionalGeneration"}},
   };
   for (const auto& [key, value] : settings) {
     const std::string error = error_with(key, value);
     EXPECT_NE(error.find("config.json: " + std::string(key)), std::string::npos) << key << ": " << error;
   }
   const std::pair<const char*, MetadataValue> gguf[] = {
-      {"llama.expert_count", int64_t{8}},
       {"llama.logit_scale", 0.5},
       {"llama.attention.clamp_kqv", 8.0},
       {"llama.rope.scaling.type", std::string("longrope")},
-      {"general.architecture", std::string("gpt2")},
+      {"general.architecture", std::string("t5")},
   };
   for (const auto& [key, value] : gguf) {
     const std::string error = gguf_error_with(key, value);
@@ -262,6 +261,23 @@ TEST(ModelConfig, TensorsWithoutUseAreReportedOnce) {
   const std::string log = testing::internal::GetCapturedStderr();
   EXPECT_NE(log.find("1 tensor is not used by the llama family: value_head.weight"), std::string::npos) << log;
   EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
+}
+
+// A text model within one that sees: under either prefix that such files have, the same logits.
+TEST(ModelConfig, PrefixesOfLargerModelsAreFound) {
+  RandomDecoder shape;
+  shape.arch = "MistralForCausalLM";
+  const std::vector<float> plain = logits(random_decoder(shape));
+  for (const std::string prefix : {"language_model.", "model.language_model."}) {
+    const auto source = random_decoder(shape);
+    const auto tensors = source->tensors();
+    for (const TensorInfo& t : tensors) {
+      const bool inside = t.name.starts_with("model.");
+      if (prefix.starts_with("model.") && !inside) continue;  // the head stands outside there
+      source->rename(t.name, prefix + (prefix.starts_with("model.") ? t.name.substr(6) : t.name));
+    }
+    EXPECT_TRUE(test::same_bits(logits(source), plain)) << prefix;
+  }
 }
 
 TEST(ModelConfig, RopeFactorsMustBePossible) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/result.h"
 #include "sched/step_plan.h"
@@ -19,6 +20,8 @@ struct Executor {
   virtual std::optional<StepResult> poll(Ticket ticket) = 0;
   /// Nothing will be submitted for a while: finishes what goes on beside the steps.
   virtual void idle() {}
+  /// Rows that each expert of a mixture has computed since the start, [layers][experts], empty for layers without; from any thread.
+  virtual std::vector<std::vector<int64_t>> expert_rows() const { return {}; }
 };
 
 }  // namespace sluice

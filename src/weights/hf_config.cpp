@@ -72,6 +72,16 @@ void unify_rope(Metadata& metadata) {
     metadata.set(to + "rope_type", metadata.string_or(to + "type", "default"));
 }
 
+// Models that read more than text keep the text model's settings in a part of their own.
+void hoist_text(Metadata& metadata) {
+  const std::string from = "text_config.";
+  std::vector<std::pair<std::string, MetadataValue>> copies;
+  for (const auto& [key, value] : metadata.values())
+    if (key.starts_with(from)) copies.emplace_back(key.substr(from.size()), value);
+  for (auto& [key, value] : copies)
+    if (!metadata.has(key)) metadata.set(std::move(key), std::move(value));
+}
+
 }  // namespace
 
 Result<Metadata> flatten_json(const std::string& text, const std::string& origin) {
@@ -102,6 +112,7 @@ Result<Metadata> flatten_json(const std::string& text, const std::string& origin
 Result<Metadata> load_config(const std::string& path) {
   SLUICE_TRY(const std::string text, read_file(path, kConfigLimitBytes));
   SLUICE_TRY(Metadata metadata, flatten_json(text, path));
+  hoist_text(metadata);
   unify_rope(metadata);
   return metadata;
 }

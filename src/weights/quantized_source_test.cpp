@@ -98,16 +98,16 @@ TEST_P(QuantizedCheckpoint, MultipliesAlikeOnEveryTable) {
     if (!table.ok()) continue;
     const Ops ops(**table, pool);
     WeightStore store(source_, ops);
-    const std::vector<std::string> names{kMatrix};
-    const auto matrix = store.matrix(names, n(), k());
+    const auto matrix = store.matrix({kMatrix, {n(), k()}}, n(), k());
     ASSERT_TRUE(matrix.ok()) << matrix.error().message;
     std::vector<float> y(static_cast<size_t>(5 * n()));
     const MatmulOut out{&*matrix, nullptr, y.data(), n()};
-    ops.matmul({x.data(), 5, k(), gain.data(), 1e-5f}, {&out, 1});
+    const Norm norm{Norm::Kind::rms, gain.data(), nullptr, 1e-5f};
+    ops.matmul({x.data(), 5, k(), norm}, {&out, 1});
     if (want.empty()) {
       want = y;
       std::vector<float> normed(x.size());
-      ops.rms_norm(x.data(), gain.data(), 1e-5f, 5, k(), normed.data());
+      ops.norm(x.data(), norm, 5, k(), normed.data());
       double error = 0, size = 0;
       for (int64_t r = 0; r < 5; ++r)
         for (int64_t c = 0; c < n(); ++c) {

@@ -87,7 +87,7 @@ TEST_F(WeightStoreTest, PiecesAreTheWeightsThatTheyAre) {
   EXPECT_EQ(packed({"stack", {2, n, k}, {}, 1}), want);
   EXPECT_EQ(packed({"columns", {k, 2 * n}, {n}, 0, true}), want);
   EXPECT_EQ(packed({"stacked_columns", {1, k, 2 * n}, {n}, 0, true}), want);
-  const auto gains = store.vector({"gains", {2 * n}, {1, 1, 2}, 0, false, 1}, n);
+  const auto gains = store.vector({.name = "gains", .shape = {2 * n}, .rows = {1, 1, 2}, .plus = 1}, n);
   ASSERT_TRUE(gains.ok());
   for (size_t i = 0; i < n; ++i) EXPECT_EQ((*gains)[i], beside[2 * i + 1] + 1.0f);
   EXPECT_NE(store.matrix({"beside", {n, k}}, n, k).error().message.find("tensor beside has shape [30, 8]"), std::string::npos);

@@ -102,6 +102,7 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
     options.ends_at_blocks = way.kv.pairs();
     open_blocks = most_open_blocks(options.max_num_seqs, options.max_num_batched_tokens, options.block_tokens, options.kv_blocks);
   }
+  if ((*model)->kv().has(KvGroup::Kind::state)) options.seals_blocks = true;
   if (options.kv_allocator == "virtual") {
     options.block_tokens = VirtualArena::page_group_tokens((*model)->kv(), *way.kv.single(), way.engine.block_tokens, 4096);
     options.kv_blocks = std::max(way.engine.kv_blocks * way.engine.block_tokens, way.engine.max_model_len) / options.block_tokens + 1;
@@ -304,6 +305,40 @@ TEST(Exactness, FormatsPerLayerAndBlocksOf64) {
     const auto formats = KvFormats::parse(text);
     ASSERT_TRUE(formats.ok()) << formats.error().message;
     expect_all_ways_equal(*source, DType::f32, 512, *formats, 41);
+  }
+}
+
+// A small random model of each kind: what is kept of a token, what a row sees, what it goes through.
+TEST(Exactness, EveryKindOfModel) {
+  static const std::set<std::string_view> kTried = {"batched", "two threads", "chunks of one token", "steps of 24 tokens", "block size 5", "block size 256", "static batches",
+                                                    "hash prefix cache, one at a time", "the same with the prefix cache", "preempted, and loaded from disk",
+                                                    "preempted, and loaded from host memory", "three seats under mlfq"};
+  uint64_t seed = 60;
+  for (const char* const name : {"qwen2_moe", "gpt_oss", "gemma3_text", "deepseek_v3", "llama4_text", "falcon_rw"}) {
+    SCOPED_TRACE(name);
+    const auto source = open_tensor_source(fmt::format("{}/tests/data/families/{}", SLUICE_SOURCE_DIR, name));
+    ASSERT_TRUE(source.ok()) << source.error().message;
+    const auto plan = plan_model(**source);
+    ASSERT_TRUE(plan.ok()) << plan.error().message;
+    const std::vector<Request> requests = mixed_requests(plan->info.vocab_size, seed++);
+    const OpTable* table = *select_op_table("");
+    for (const KvFormat* kv : {&kKvF16, &kKvInt8}) {
+      Way alone{roomy(), 1, *kv, true};
+      alone.engine.prefix_cache = "none";
+      const auto reference = run(*source, *table, alone, requests);
+      bool preempted = false, hit = false, loaded = false;
+      for (Named named : ways()) {
+        if (!kTried.contains(named.name)) continue;
+        SCOPED_TRACE(named.name);
+        named.way.kv = *kv;
+        const auto other = run(*source, *table, named.way, requests);
+        ASSERT_EQ(other.traces, taken(named.way, requests, reference.traces));
+        preempted |= other.stats.preemptions > 0;
+        hit |= other.stats.prefix_hits_tokens > 0;
+        loaded |= other.stats.tiers.loaded_disk > 0;
+      }
+      EXPECT_TRUE(preempted && hit && loaded) << "the test tests less than it says";
+    }
   }
 }
 

@@ -46,7 +46,7 @@ struct Held final : LayerPolicy {
         std::vector<int32_t> by(kTokens);
         for (int t = 0; t < kTokens; ++t) by[static_cast<size_t>(t)] = -(from + t);
         to->push_back(rotated[i]);
-        model.rotate_keys(by, 1, to->back().data());
+        model.rotate_keys(0, by, 1, to->back().data());
       }
   }
   void before_attention(const LayerView& view) override {

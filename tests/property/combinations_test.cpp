@@ -161,6 +161,57 @@ TEST(Combinations, KvRetentionWithEveryOtherChoice) {
   EXPECT_FALSE(check_engine_options(o).ok()) << "tiers would keep what depends on more than tokens";
 }
 
+/// What a model, a KV format and the tiers ask of the scheduler, with every choice of every policy, and with each other.
+TEST(Combinations, WhatMemoryIsMadeOfWithEveryChoice) {
+  const std::vector<Request> load = random_load();
+  const Outputs reference = serve(small_engine(), load);
+  using Feature = void (*)(EngineOptions&);
+  const std::pair<const char*, Feature> features[] = {
+      {"a host tier", [](EngineOptions& o) { o.host_blocks = 40, o.kv_restore = "load"; }},
+      {"a small host tier, cheapest first", [](EngineOptions& o) { o.host_blocks = 9; }},
+      {"a host tier and a disk", [](EngineOptions& o) { o.host_blocks = 12, o.disk_blocks = 60, o.kv_restore = "load"; }},
+      {"blocks that are sealed (block formats, recurrent states)", [](EngineOptions& o) { o.seals_blocks = true; }},
+      {"formats of two layers", [](EngineOptions& o) { o.seals_blocks = o.ends_at_blocks = true; }},
+  };
+  int served = 0, refused = 0;
+  const auto walk = [&](auto& add) {
+    const auto with = [&](std::string EngineOptions::*option, const auto& catalog) {
+      for (const auto& entry : catalog) {
+        EngineOptions o = small_engine();
+        add(o);
+        o.*option = entry.name;
+        SCOPED_TRACE(std::string(entry.name));
+        if (const Status allowed = check_engine_options(o); !allowed.ok()) {
+          EXPECT_FALSE(allowed.error().message.empty());
+          ++refused;
+          continue;
+        }
+        ASSERT_EQ(serve(o, load), reference);
+        ++served;
+      }
+    };
+    with(&EngineOptions::scheduling_policy, queue_catalog());
+    with(&EngineOptions::chunk_policy, chunk_catalog());
+    with(&EngineOptions::batching, batching_catalog());
+    with(&EngineOptions::admission_policy, admission_catalog());
+    with(&EngineOptions::preemption_policy, preempt_catalog());
+    with(&EngineOptions::prefix_cache, prefix_cache_catalog());
+    with(&EngineOptions::kv_allocator, kv_allocator_catalog());
+    with(&EngineOptions::kv_tier_policy, tier_policy_catalog());
+    with(&EngineOptions::kv_retention, retention_catalog());
+  };
+  for (size_t one = 0; one < std::size(features); ++one) {
+    for (size_t other = one; other < std::size(features); ++other) {  // each pair once, and each alone
+      SCOPED_TRACE(fmt::format("{} and {}", features[one].first, features[other].first));
+      const auto add = [&](EngineOptions& o) { features[one].second(o), features[other].second(o); };
+      walk(add);
+      if (HasFailure()) return;
+    }
+  }
+  EXPECT_GT(served, 300);
+  std::printf("%d served, %d refused\n", served, refused);
+}
+
 TEST(Combinations, TheTableNamesWhatThereIs) {
   const auto known = [](const Choice& c) {
     const auto has = [&](const auto& catalog) { return std::ranges::any_of(catalog, [&](const auto& e) { return e.name == c.value; }); };

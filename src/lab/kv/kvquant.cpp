@@ -23,7 +23,7 @@ Result<std::array<double, 2>> key_errors(const Setting& setting) {
     for (const std::vector<float>& keys : heads.keys)
       for (size_t first = 0; first + back.size() <= keys.size(); first += back.size()) {
         std::vector<float> x(keys.begin() + static_cast<int64_t>(first), keys.begin() + static_cast<int64_t>(first + back.size()));
-        if (turned) bench->model().rotate_keys(by, 1, x.data());
+        if (turned) bench->model().rotate_keys(0, by, 1, x.data());
         kKvQuant3.block->encode(KvPart::keys, x.data(), kTokens, heads.head_dim, tile.data());
         kKvQuant3.block->decode(KvPart::keys, tile.data(), kTokens, heads.head_dim, 0, kTokens, back.data());
         for (size_t i = 0; i < x.size(); ++i) lost += std::pow(static_cast<double>(x[i] - back[i]), 2), all += std::pow(static_cast<double>(x[i]), 2);

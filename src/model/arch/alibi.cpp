@@ -77,6 +77,7 @@ Result<Decoder> mpt(const ConfigReader& config, const TensorSource& source) {
   d.attention.alibi = alibi_slopes(d.attention.heads, most);
   if (config.has({"attn_config.softmax_scale", ""})) {
     SLUICE_TRY(const double scale, config.number({"attn_config.softmax_scale", ""}, 1e-9, 1e9));
+    config.cannot_be_said(true, "attn_config.softmax_scale is set");
     d.attention.scale = static_cast<float>(scale);
   }
   const std::string at = "transformer.blocks.{}.";

@@ -16,6 +16,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   DecoderDefaults defaults{.name = "baichuan", .gguf = {"baichuan", RopeStyle::interleaved}, .rope = !large};
   if (large) defaults.keys.positions = length;
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
+  config.cannot_be_said(large, "the model has ALiBi");
   if (large) d.attention.alibi = alibi_slopes(d.attention.heads);
   fuse_qkv(d.names.huggingface, "model.layers.{}.self_attn.W_pack", d.attention);
   Decoder out = d.build();

@@ -36,6 +36,8 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   d.mlp.gated = false;
   SLUICE_TRY(d.mlp.bias, read_bias(config, "bias"));
   d.attention.qkv_bias = d.attention.output_bias = d.mlp.bias;
+  config.cannot_be_said(alibi, "alibi is true");
+  config.cannot_be_said(!parallel && !grouped, "parallel_attn is false");
   if (alibi) {  // which is added before the scores are scaled
     d.attention.alibi = alibi_slopes(d.attention.heads);
     for (float& slope : d.attention.alibi) slope *= d.attention.scale;

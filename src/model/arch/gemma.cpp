@@ -64,6 +64,8 @@ Status read_scale(const ConfigReader& config, int odd_layers, PlainDecoder& d) {
   }
   SLUICE_TRY(const double scalar, config.number_or(kScalar, 256.0, 1e-6, 1e9));
   d.attention.scale = static_cast<float>(1 / std::sqrt(scalar));
+  const int64_t unsaid = info.layers == odd_layers ? info.hidden / info.heads : info.head_dim;
+  config.cannot_be_said(scalar != static_cast<double>(unsaid), fmt::format("query_pre_attn_scalar is {}", scalar));
   return {};
 }
 
@@ -102,10 +104,12 @@ Result<Decoder> gemma3(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(const int64_t older, config.integer_or(kUnderscoredPattern, 6, 1, kMaxLayers));
   SLUICE_TRY(const int64_t period, config.integer_or(kPattern, older, 1, kMaxLayers));
   defaults.window_period = static_cast<int>(period), defaults.window_full = static_cast<int>(period) - 1;
+  config.cannot_be_said(period != 6, fmt::format("sliding_window_pattern is {}", period));
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
   norm_both_ways(d);
   SLUICE_TRY_STATUS(read_scale(config, 62, d));
   SLUICE_TRY(d.attention.softcap, read_cap(config, kScoreCap, 0));
+  config.cannot_be_said(d.attention.softcap > 0, "attn_logit_softcapping is set");
   d.attention.qk_norm = QkNorm::head;
   SLUICE_TRY(const double local_theta, config.number_or(kLocalTheta, 10000.0, 1.0 + 1e-6, 1e12));
   const RopeConfig& global = *d.config.rope;

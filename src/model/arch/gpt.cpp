@@ -72,6 +72,7 @@ Result<Decoder> gpt2(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
   SLUICE_TRY(const bool scaled, config.boolean_or({"scale_attn_weights", ""}, true));
   SLUICE_TRY(const bool by_layer, config.boolean_or({"scale_attn_by_inverse_layer_idx", ""}, false));
+  config.cannot_be_said(!scaled || by_layer, fmt::format("scale_attn_weights is {}, scale_attn_by_inverse_layer_idx {}", scaled, by_layer));
   if (!scaled) d.attention.scale = 1;
   if (by_layer) d.each = [](int layer, AttentionConfig& a, MlpConfig&) { a.scale /= static_cast<float>(layer + 1); };
   name_blocks(d.names);
@@ -99,14 +100,19 @@ Result<Decoder> gpt_bigcode(const ConfigReader& config, const TensorSource& sour
 Result<double> rotary_share(const ConfigReader& config, const DecoderDefaults& defaults, int64_t otherwise) {
   SLUICE_TRY(const int64_t hidden, config.integer(defaults.keys.hidden, 1, kMaxWidth));
   SLUICE_TRY(const int64_t heads, config.integer(defaults.keys.heads, 1, kMaxHeads));
-  SLUICE_TRY(const int64_t dims, config.integer_or({"rotary_dim", ""}, otherwise, 2, std::max<int64_t>(2, hidden / heads)));
-  return static_cast<double>(dims) / static_cast<double>(std::max<int64_t>(1, hidden / heads));
+  const int64_t head_dim = hidden / heads;
+  SLUICE_TRY(const int64_t dims, config.integer_or({"rotary_dim", ""}, otherwise, 2, kMaxHeadDim));
+  if (dims > head_dim) return config.invalid({"rotary_dim", ""}, fmt::format("is {}, but heads have {} values", dims, head_dim));
+  return static_cast<double>(dims) / static_cast<double>(head_dim);
 }
 
 Result<Decoder> gptj_like(const ConfigReader& config, const TensorSource& source, std::string_view name, bool codegen) {
-  DecoderDefaults defaults = gpt_defaults(name, name, true);
+  DecoderDefaults defaults = gpt_defaults(name, codegen ? "" : name, true);
   defaults.hf_rope = defaults.gguf.rope = RopeStyle::interleaved;
-  SLUICE_TRY(defaults.rotary_factor, rotary_share(config, defaults, 64));
+  defaults.rotary_factor = 0.5;  // of a GGUF, which has a count too, under its own name
+  if (!config.is_gguf()) {
+    SLUICE_TRY(defaults.rotary_factor, rotary_share(config, defaults, 64));
+  }
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
   d.attention.qkv_bias = d.attention.output_bias = Presence::absent;
   d.parallel = d.one_norm = true;

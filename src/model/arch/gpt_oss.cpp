@@ -35,7 +35,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
                                                  .gguf = {.arch = "gpt-oss", .one_window = false},
                                                  .norm_eps = 1e-5,
                                                  .rope_theta = 150000,
-                                                 .yarn_truncate = !config.is_gguf(),
+                                                 .gguf_yarn_truncate = false,
                                                  .head_dim = 64,
                                                  .window = WindowRule::by_type,
                                                  .sliding_window = 128,
@@ -53,9 +53,12 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(const double alpha, config.number_or(kAlpha, 1.702, 0.0, 1e6));
   SLUICE_TRY(const double limit, config.number_or(kLimit, 7.0, 1e-6, 1e6));
   moe.swiglu = {static_cast<float>(alpha), static_cast<float>(limit)};
+  config.cannot_be_said(!config.is_gguf() && (alpha != 1.702 || limit != 7), fmt::format("swiglu_alpha is {}, swiglu_limit {}", alpha, limit));
   d.ffn = [=](int) { return std::make_unique<MoeLayer>(moe); };
-  const TensorInfo* down = source.find("model.layers.0.mlp.experts.down_proj");
-  name_tensors(d.names, moe.ffn, down == nullptr || dtype_info(down->dtype).block_elems == 1);
+  const TensorInfo* both = source.find("model.layers.0.mlp.experts.gate_up_proj");
+  const bool rows = both != nullptr && both->shape == Shape{int64_t{moe.routing.experts}, 2 * moe.ffn, moe.hidden} &&
+                    (2 * moe.ffn != moe.hidden || dtype_info(both->dtype).block_elems > 1);
+  name_tensors(d.names, moe.ffn, !rows);
   return d.build();
 }
 

@@ -15,8 +15,9 @@ constexpr ConfigKey kExpertFfn{"intermediate_size", "expert_feed_forward_length"
 constexpr ConfigKey kStep{"interleave_moe_layer_step", "interleave_moe_layer_step"};
 constexpr ConfigKey kMixed{"moe_layers", ""};
 constexpr ConfigKey kRotated{"no_rope_layers", ""};  // 1: the layer does rotate
-constexpr ConfigKey kChunk{"attention_chunk_size", ""};
-constexpr ConfigKey kTuning{"attn_temperature_tuning", ""}, kTuningScale{"attn_scale", ""}, kTuningPeriod{"floor_scale", ""};
+constexpr ConfigKey kChunk{"attention_chunk_size", "attention.chunk_size"};
+constexpr ConfigKey kTuning{"attn_temperature_tuning", ""}, kTuningScale{"attn_scale", "attention.temperature_scale"},
+    kTuningPeriod{"floor_scale", "attention.temperature_length"};
 constexpr int64_t kExpertsWithoutNorm = 128;  // of the model that does not norm q and k; its GGUF does not say it
 
 /// Which layers rotate.
@@ -34,7 +35,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
                            .rope_theta = 500000,
                            .hf_rope = RopeStyle::interleaved,
                            .head_dim = 128,
-                           .computes = {"num_local_experts", "gguf.expert_count", "use_qk_norm", "layer_types"}};
+                           .computes = {"num_local_experts", "gguf.expert_count", "use_qk_norm", "layer_types", "gguf.attention.temperature_scale"}};
   defaults.keys.ffn = kDenseFfn;
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
@@ -59,6 +60,11 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(const bool tuned, config.boolean_or(kTuning, true));
   SLUICE_TRY(const double beta, config.number_or(kTuningScale, 0.1, 0.0, 1e6));
   SLUICE_TRY(const double period, config.number_or(kTuningPeriod, 8192.0, 1.0, 1e12));
+  config.cannot_be_said(!tuned, "attn_temperature_tuning is false");
+  config.cannot_be_said(norms != (moe.routing.experts != kExpertsWithoutNorm), fmt::format("use_qk_norm is {}", norms));
+  for (size_t l = 0; l < rotated.size(); ++l)
+    config.cannot_be_said((rotated[l] != 0) != ((l + 1) % 4 != 0), fmt::format("no_rope_layers has {} for layer {}", rotated[l], l));
+  for (const int64_t layer : mixed) config.cannot_be_said((layer + 1) % step != 0, fmt::format("moe_layers has {}", layer));
   d.each = [=](int layer, AttentionConfig& a, MlpConfig&) {
     if (rotated[static_cast<size_t>(layer)] != 0) {
       a.chunk = static_cast<int>(chunk);
@@ -86,7 +92,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
       .hf("ffn_gate_exps.weight", both)
       .hf("ffn_up_exps.weight", up)
       .hf("ffn_down_exps.weight", {.name = at + "experts.down_proj", .transposed = true});
-  d.names.optional_prefixes = {"language_model."};
+  d.names.optional_prefixes = {"language_model.", "model.language_model."};
   return d.build();
 }
 

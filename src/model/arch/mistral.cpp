@@ -15,6 +15,7 @@ Result<Decoder> mistral(const ConfigReader& config, const TensorSource& source) 
                                                  .gguf = {"llama", RopeStyle::interleaved},
                                                  .window = WindowRule::all_layers,
                                                  .sliding_window = 4096}));
+  d.names.optional_prefixes = {"language_model.", "model.language_model."};
   return d.build();
 }
 
@@ -45,7 +46,7 @@ Result<Decoder> ministral3(const ConfigReader& config, const TensorSource& sourc
 
 }  // namespace
 
-ModelArch mistral_arch() { return decoder_arch<mistral>("mistral", {"MistralForCausalLM"}, {}); }
+ModelArch mistral_arch() { return decoder_arch<mistral>("mistral", {"MistralForCausalLM", "Mistral3ForConditionalGeneration"}, {}); }
 ModelArch ministral_arch() { return decoder_arch<ministral>("ministral", {"MinistralForCausalLM"}, {}); }
 ModelArch ministral3_arch() {
   return decoder_arch<ministral3>("ministral3", {"Ministral3ForCausalLM"}, {"mistral3"});

@@ -55,6 +55,7 @@ Result<Decoder> olmoe(const ConfigReader& config, const TensorSource& source) {
   d.attention.qk_norm = QkNorm::width;
   SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {.experts = {"num_experts", "expert_count"}}));
   SLUICE_TRY(moe.routing.renormalize, config.boolean_or({"norm_topk_prob", ""}, false));
+  config.cannot_be_said(moe.routing.renormalize, "norm_topk_prob is true");
   d.ffn = [moe](int) { return std::make_unique<MoeLayer>(moe); };
   name_experts(d.names, "mlp");
   return d.build();

@@ -17,6 +17,7 @@ constexpr ConfigKey kDenseLayers{"mlp_only_layers", ""};
 /// Puts the mixture into the layers that are to have it.
 void place(const ConfigReader& config, int64_t step, const MoeConfig& moe, PlainDecoder& d) {
   const std::vector<int64_t>* listed = config.metadata().integers(kDenseLayers.hf);
+  config.cannot_be_said(step != 1 || (listed != nullptr && !listed->empty()), "some layers have no experts (decoder_sparse_step, mlp_only_layers)");
   const std::vector<int64_t> dense = listed != nullptr ? *listed : std::vector<int64_t>();
   d.ffn = [=](int layer) -> std::unique_ptr<FeedForward> {
     if (std::ranges::find(dense, layer) != dense.end() || (layer + 1) % step != 0) return nullptr;
@@ -38,6 +39,7 @@ Result<Decoder> qwen2moe(const ConfigReader& config, const TensorSource& source)
                                          {.experts = {"num_experts", "expert_count"},
                                           .ffn = {"moe_intermediate_size", "expert_feed_forward_length"}}));
   SLUICE_TRY(moe.routing.renormalize, config.boolean_or(kNormalized, false));
+  config.cannot_be_said(moe.routing.renormalize, "norm_topk_prob is true");
   SLUICE_TRY(moe.shared_ffn, config.integer({"shared_expert_intermediate_size", "expert_shared_feed_forward_length"}, 1, kMaxWidth));
   moe.shared_gate = true;
   SLUICE_TRY(const int64_t step, config.integer_or(kSparseStep, 1, 1, kMaxLayers));
@@ -66,6 +68,7 @@ Result<Decoder> qwen3moe(const ConfigReader& config, const TensorSource& source)
                                          {.experts = {"num_experts", "expert_count"},
                                           .ffn = {"moe_intermediate_size", "expert_feed_forward_length"}}));
   SLUICE_TRY(moe.routing.renormalize, config.boolean_or(kNormalized, config.is_gguf()));
+  config.cannot_be_said(!moe.routing.renormalize, "norm_topk_prob is false");
   SLUICE_TRY(const int64_t step, config.integer_or(kSparseStep, 1, 1, kMaxLayers));
   place(config, step, moe, d);
   return d.build();

@@ -24,6 +24,8 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   if (config.has(kRotated)) {
     SLUICE_TRY(rotated, config.integers(kRotated, rotated.size(), 0, 1));
   }
+  for (size_t l = 0; l < rotated.size(); ++l)
+    config.cannot_be_said((rotated[l] != 0) != ((l + 1) % 4 != 0), fmt::format("no_rope_layers has {} for layer {}", rotated[l], l));
   d.each = [rotated](int layer, AttentionConfig& a, MlpConfig&) {
     if (rotated[static_cast<size_t>(layer)] == 0) a.rope = nullptr;
   };

@@ -177,10 +177,10 @@ std::vector<float> alibi_slopes(int heads, double most) {
   return slopes;
 }
 
-void Attention::rotate_keys(const Ops& ops, std::span<const int32_t> by, float* keys) const {
+void Attention::rotate_keys(const Ops& ops, std::span<const int32_t> by, int heads, float* keys) const {
   if (config_.rope == nullptr) return;
   const RopeConfig& r = *config_.rope;
-  ops.rope(keys, by, r.inv_freq, 1, config_.kv_heads, config_.head_dim, r.rotary_dims(), r.style);
+  ops.rope(keys, by, r.inv_freq, 1, heads, config_.head_dim, r.rotary_dims(), r.style);
 }
 
 }  // namespace sluice

@@ -48,7 +48,7 @@ class Attention final : public Mixer {
   KvGroup kv() const override;
   WorkspaceWidths widths() const override;
   bool mix(const LayerPass& pass, const Norm& norm, float* y, bool adds) override;
-  void rotate_keys(const Ops& ops, std::span<const int32_t> by, float* keys) const override;
+  void rotate_keys(const Ops& ops, std::span<const int32_t> by, int heads, float* keys) const override;
   const AttentionConfig& config() const { return config_; }
 
  private:

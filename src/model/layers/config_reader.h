@@ -50,6 +50,11 @@ class ConfigReader {
   void note(ConfigKey key, MetadataValue value) const;
   void forget(ConfigKey key) const;
   const std::vector<std::pair<ConfigKey, MetadataValue>>& notes() const { return notes_; }
+  /// Where `differs`: the model has a setting that the other kind of file has no key for ("num_experts is 3").
+  void cannot_be_said(bool differs, std::string what) const {
+    if (differs && unsaid_.empty()) unsaid_ = std::move(what);
+  }
+  const std::string& unsaid() const { return unsaid_; }
 
   /// Fails unless the key is missing or has exactly this value.
   Status only(ConfigKey key, const MetadataValue& value) const;
@@ -61,6 +66,7 @@ class ConfigReader {
  private:
   const Metadata& metadata_;
   mutable std::vector<std::pair<ConfigKey, MetadataValue>> notes_;
+  mutable std::string unsaid_;
 };
 
 }  // namespace sluice

@@ -113,6 +113,9 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
                         : by_type        ? defaults.window_period > 0 && l % defaults.window_period != defaults.window_full
                                          : rule == WindowRule::all_layers || l >= first;
     if (slides) windows[static_cast<size_t>(l)] = static_cast<int>(window);
+    const bool unsaid = defaults.window_period > 0 && l % defaults.window_period != defaults.window_full;
+    config.cannot_be_said(by_type && !config.is_gguf() && !defaults.gguf.one_window && slides != unsaid,
+                          fmt::format("layer {} has {} window", l, slides ? "a" : "no"));
   }
   return windows;
 }
@@ -232,7 +235,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
       config.note(kRopeDim, rotary);
       if (rotary < 2) return config.invalid(kRotaryFactor, fmt::format("is {}, which rotates {} of {} values", factor, rotary, head_dim));
     }
-    if (rotary % 2 != 0 || (rotary != head_dim && !partial))
+    if (rotary % 2 != 0 || rotary > head_dim || (rotary != head_dim && !partial))
       return config.refused(config.is_gguf() ? kRopeDim : kRotaryFactor,
                             fmt::format("rotates {} of {} values; this model family rotates all of them", rotary, head_dim));
     SLUICE_TRY(RopeConfig rope, read_rope(config, {.theta = keys.theta,
@@ -240,7 +243,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
                                                    .rotary_dims = static_cast<int>(rotary),
                                                    .positions = positions,
                                                    .style = config.is_gguf() ? defaults.gguf.rope : defaults.hf_rope,
-                                                   .truncate = defaults.yarn_truncate,
+                                                   .gguf_truncate = defaults.gguf_yarn_truncate,
                                                    .also = defaults.computes}));
     out.rope = std::make_shared<RopeConfig>(std::move(rope));
     info.max_positions = std::min(out.rope->max_positions, kMaxPositions);

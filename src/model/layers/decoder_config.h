@@ -58,7 +58,7 @@ struct DecoderDefaults {
   bool rope = true;
   double rope_theta = 10000;
   RopeStyle hf_rope = RopeStyle::half;
-  bool yarn_truncate = true;
+  bool gguf_yarn_truncate = true;  // what yarn does in a GGUF, which cannot say
   bool own_attention = false;  // the family reads its heads, rotation and windows itself
   double rotary_factor = 1;  // of a head's values; partial_rotary_factor says otherwise
   int64_t head_dim = 0;      // 0: hidden / heads

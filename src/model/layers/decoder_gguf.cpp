@@ -18,18 +18,28 @@ Error cannot_say(const Metadata& metadata, std::string_view what) {
 // Linear and yarn have keys, llama3 a tensor.
 Status add_rope(const RopeSettings& rope, const Metadata& metadata, const std::string& arch, std::vector<GgufKey>& keys) {
   if (rope.type == "default" || rope.type == "llama3") return {};
+  if (rope.type == "longrope" || rope.type == "su") {  // whose factors are tensors
+    keys.push_back(GgufKey::f32(arch + ".rope.scaling.attn_factor", rope.magnitude));
+    keys.push_back(GgufKey::u32(arch + ".rope.scaling.original_context_length", static_cast<int64_t>(rope.original_positions)));
+    return {};
+  }
   if (rope.type != "linear" && rope.type != "yarn")
     return cannot_say(metadata, fmt::format("rope_scaling.rope_type is \"{}\"", rope.type));
   GgufRopeScaling scaling;
   scaling.type = rope.type;
   scaling.factor = rope.factor;
   if (rope.type == "yarn") {
-    if (!rope.truncate) return cannot_say(metadata, "rope_scaling.truncate is false");
+    if (rope.truncate != rope.truncate_unsaid)
+      return cannot_say(metadata, fmt::format("rope_scaling.truncate is {}", rope.truncate));
     if (rope.original_positions != std::floor(rope.original_positions) || rope.original_positions > UINT32_MAX)
       return cannot_say(metadata,
                         fmt::format("rope_scaling.original_max_position_embeddings is {}", rope.original_positions));
     scaling.original_context = static_cast<int64_t>(rope.original_positions);
-    if (rope.magnitude != 1) scaling.attention_factor = rope.magnitude;
+    if (rope.scores_scaled) {
+      if (rope.mscale_all_dim != 0) keys.push_back(GgufKey::f32(arch + ".rope.scaling.yarn_log_multiplier", 0.1 * rope.mscale_all_dim));
+    } else if (rope.magnitude != 1) {
+      scaling.attention_factor = rope.magnitude;
+    }
     scaling.beta_fast = rope.beta_fast;
     scaling.beta_slow = rope.beta_slow;
   }
@@ -51,6 +61,7 @@ Result<std::vector<GgufKey>> own_keys(const Decoder& decoder, const ConfigReader
   const Metadata& metadata = reader.metadata();
   const DecoderConfig& config = decoder.config;
   const std::string arch(config.gguf.arch);
+  if (!reader.unsaid().empty()) return cannot_say(metadata, reader.unsaid());
   std::vector<GgufKey> keys;
   for (const auto& [key, value] : reader.notes())
     if (!key.gguf.empty() && !key.gguf.starts_with("rope.scal")) keys.push_back(key_of(fmt::format("{}.{}", arch, key.gguf), value));
@@ -117,16 +128,20 @@ Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSo
 
   GgufPlan plan;
   const RopeSettings rope = config.rope != nullptr ? config.rope->settings : RopeSettings{};
-  if (rope.type == "llama3") {
+  const auto add_factors = [&](const char* name, const std::vector<float>& values) {
     GgufTensor factors;
-    factors.name = "rope_freqs.weight";
-    factors.shape = {config.rope->rotary_dims() / 2};
-    factors.fill = [values = llama3_rope_factors(config.rope->rotary_dims(), rope.theta, rope.factor, rope.low_freq, rope.high_freq,
-                                                 rope.original_positions)](int64_t, int64_t, float* out) {
-      std::copy(values.begin(), values.end(), out);
-    };
+    factors.name = name;
+    factors.shape = {static_cast<int64_t>(values.size())};
+    factors.fill = [values](int64_t, int64_t, float* out) { std::copy(values.begin(), values.end(), out); };
     plan.tensors.push_back(std::move(factors));
+  };
+  if (!rope.short_factors.empty()) {
+    add_factors("rope_factors_long.weight", rope.long_factors);
+    add_factors("rope_factors_short.weight", rope.short_factors);
   }
+  if (rope.type == "llama3")
+    add_factors("rope_freqs.weight", llama3_rope_factors(config.rope->rotary_dims(), rope.theta, rope.factor, rope.low_freq, rope.high_freq,
+                                                         rope.original_positions));
   // What belongs to no layer stands first, then layer by layer, as a forward pass reads them.
   std::vector<TableRow> rows(table.rows().begin(), table.rows().end());
   std::ranges::stable_sort(rows, {}, &TableRow::layer);

@@ -85,6 +85,10 @@ Result<TensorTable> Decoder::declare(const TensorSource& source) {
   for (size_t l = 0; l < layers.size(); ++l) {
     table.at_layer(static_cast<int>(l));
     layers[l].declare(table);
+    if (const auto& ffn = layers[l].ffn; ffn != nullptr && ffn->experts_per_row() > 0) {
+      config.info.experts = static_cast<int>(ffn->expert_rows().size());
+      config.info.experts_per_token = ffn->experts_per_row();
+    }
   }
   table.at_layer(-1);
   final_norm.declare(table);
@@ -220,8 +224,8 @@ std::vector<std::span<const int64_t>> DecoderModel::expert_rows() const {
   return rows;
 }
 
-void DecoderModel::rotate_keys(int layer, std::span<const int32_t> by, float* keys) const {
-  if (const auto& mixer = decoder_.layers[static_cast<size_t>(layer)].mixer) mixer->rotate_keys(ops_, by, keys);
+void DecoderModel::rotate_keys(int layer, std::span<const int32_t> by, int heads, float* keys) const {
+  if (const auto& mixer = decoder_.layers[static_cast<size_t>(layer)].mixer) mixer->rotate_keys(ops_, by, heads, keys);
 }
 
 Result<std::unique_ptr<Model>> build_decoder(DecoderFamily* family, WeightStore& store, const Ops& ops) {

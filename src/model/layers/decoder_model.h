@@ -51,11 +51,11 @@ class DecoderModel : public Model {
   const ModelInfo& info() const override { return decoder_.config.info; }
   const KvSpec& kv() const override { return kv_; }
   void forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) override;
-  void set_context(int64_t tokens) override {
-    if (decoder_.config.rope != nullptr) decoder_.config.rope->set_context(tokens);
+  std::string set_context(int64_t tokens) override {
+    return decoder_.config.rope != nullptr ? decoder_.config.rope->set_context(tokens) : std::string();
   }
   std::vector<std::span<const int64_t>> expert_rows() const override;
-  void rotate_keys(int layer, std::span<const int32_t> by, float* keys) const override;
+  void rotate_keys(int layer, std::span<const int32_t> by, int heads, float* keys) const override;
 
  private:
   DecoderModel(Decoder decoder, const Ops& ops, Workspace workspace);

@@ -69,8 +69,8 @@ struct Mixer {
   /// y[i] (+)= what the i-th wanted row takes from its sequence, [outputs, hidden], of inputs w.x normed by `norm`; writes what
   /// later rows will read. False: the policy ended the pass, and y is untouched; so it is where no row is wanted.
   virtual bool mix(const LayerPass& pass, const Norm& norm, float* y, bool adds) = 0;
-  /// Rotates cached keys [rows, kv_heads, head_dim] by so many positions more, or fewer.
-  virtual void rotate_keys(const Ops&, std::span<const int32_t> /*by*/, float* /*keys*/) const {}
+  /// Rotates cached keys [rows, heads, head_dim] by so many positions more, or fewer.
+  virtual void rotate_keys(const Ops&, std::span<const int32_t> /*by*/, int /*heads*/, float* /*keys*/) const {}
 };
 
 struct FeedForward {
@@ -81,6 +81,7 @@ struct FeedForward {
   virtual void apply(const Ops& ops, const float* x, int64_t rows, const Norm& norm, float* y, bool adds) = 0;
   /// Of a mixture: how many rows each expert has computed since the start.
   virtual std::span<const int64_t> expert_rows() const { return {}; }
+  virtual int experts_per_row() const { return 0; }
 };
 
 /// A norm of a family: what it divides by, and which tensors it has.

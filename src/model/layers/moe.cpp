@@ -1,11 +1,13 @@
 #include "model/layers/moe.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <utility>
 
 namespace sluice {
 
-MoeLayer::MoeLayer(MoeConfig config) : config_(std::move(config)), expert_rows_(static_cast<size_t>(config_.routing.experts)) {
+MoeLayer::MoeLayer(MoeConfig config) : config_(std::move(config)), expert_rows_(static_cast<size_t>(config_.routing.experts)), counts_(expert_rows_.size()) {
   if (config_.shared_ffn > 0)
     shared_ = std::make_unique<MlpLayer>(MlpConfig{config_.hidden, config_.shared_ffn, config_.act, true, Presence::absent, "_shexp"});
 }
@@ -50,10 +52,12 @@ void MoeLayer::apply(const Ops& ops, const float* x, int64_t rows, const Norm& n
     ops.norm(x, norm, rows, c.hidden, weighed_.data());
     for (int64_t r = 0; r < rows; ++r) ops.scale(weighed_.data() + r * c.hidden, weights_[static_cast<size_t>(r)], c.hidden);
     std::ranges::fill(weights_, 1.0f);
-    ops.experts({weighed_.data(), rows, c.hidden}, experts, {ids_.data(), weights_.data(), c.routing.top_k}, y, expert_rows_);
+    ops.experts({weighed_.data(), rows, c.hidden}, experts, {ids_.data(), weights_.data(), c.routing.top_k}, y, counts_);
   } else {
-    ops.experts(in, experts, {ids_.data(), weights_.data(), c.routing.top_k}, y, expert_rows_);
+    ops.experts(in, experts, {ids_.data(), weights_.data(), c.routing.top_k}, y, counts_);
   }
+  for (size_t e = 0; e < counts_.size(); ++e)  // which others read meanwhile
+    if (counts_[e] != 0) std::atomic_ref<int64_t>(expert_rows_[e]).fetch_add(std::exchange(counts_[e], 0), std::memory_order_relaxed);
   if (shared_ != nullptr) ops.add(y, shared_out_.data(), rows * c.hidden);
 }
 

@@ -27,6 +27,7 @@ class MoeLayer final : public FeedForward {
   void declare(TensorTable& table) override;
   void apply(const Ops& ops, const float* x, int64_t rows, const Norm& norm, float* y, bool adds) override;
   std::span<const int64_t> expert_rows() const override { return expert_rows_; }
+  int experts_per_row() const override { return config_.routing.top_k; }
 
  private:
   void add_shared(const Ops& ops, const float* x, int64_t rows, const Norm& norm, float* y);
@@ -37,7 +38,7 @@ class MoeLayer final : public FeedForward {
   ExpertMatrices gate_, up_, down_;
   const float *gate_bias_ = nullptr, *up_bias_ = nullptr, *down_bias_ = nullptr;
   std::unique_ptr<MlpLayer> shared_;
-  std::vector<int64_t> expert_rows_;
+  std::vector<int64_t> expert_rows_, counts_;  // since the start, and of a pass
   std::vector<float> logits_, weights_, shared_out_, weighed_;  // of the rows of a pass; kept for their memory
   std::vector<int32_t> ids_;
 };

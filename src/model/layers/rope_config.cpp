@@ -108,6 +108,8 @@ void divide_pairs(RopeConfig& rope, const std::vector<double>& within, const std
     for (size_t i = 0; i < out.size(); ++i) out[i] = 1.0f / (static_cast<float>(by[i]) * (1.0f / plain[i]));
     return out;
   };
+  rope.settings.short_factors.assign(within.begin(), within.end());
+  rope.settings.long_factors.assign(beyond.begin(), beyond.end());
   rope.short_freq = divided(within);
   rope.long_freq = divided(beyond);
   rope.set_context(rope.max_positions);
@@ -165,7 +167,7 @@ Status scale_yarn(const ConfigReader& config, const RopeReading& reading, RopeCo
              config.number_or(kOriginal, static_cast<double>(trained_positions), 1.0, kMaxPositions));
   SLUICE_TRY(const double beta_fast, config.number_or(kBetaFast, 32.0, 1e-6, kMaxFactor));
   SLUICE_TRY(const double beta_slow, config.number_or(kBetaSlow, 1.0, 1e-6, kMaxFactor));
-  SLUICE_TRY(const bool truncate, config.boolean_or(kTruncate, reading.truncate));
+  SLUICE_TRY(const bool truncate, config.boolean_or(kTruncate, config.is_gguf() ? reading.gguf_truncate : reading.truncate));
   SLUICE_TRY(const double magnitude, yarn_magnitude(config, factor, reading.scores_scaled));
   // The pair that turns `rotations` times over the original context.
   const auto pair_of = [&](double rotations) {
@@ -187,6 +189,9 @@ Status scale_yarn(const ConfigReader& config, const RopeReading& reading, RopeCo
   rope.settings.beta_fast = beta_fast;
   rope.settings.beta_slow = beta_slow;
   rope.settings.truncate = truncate;
+  rope.settings.truncate_unsaid = reading.gguf_truncate;
+  rope.settings.scores_scaled = reading.scores_scaled;
+  config.cannot_be_said(reading.scores_scaled && magnitude != 1, "rope_scaling.mscale is not rope_scaling.mscale_all_dim");
   rope.settings.magnitude = magnitude / yarn_mscale(factor, 1.0);
   rope.max_positions = std::max(trained_positions, static_cast<int64_t>(std::min(original * factor, kMaxPositions)));
   return {};
@@ -201,8 +206,12 @@ RopeConfig plain_rope(double theta, int rotary_dims, int64_t positions, RopeStyl
   return rope;
 }
 
-void RopeConfig::set_context(int64_t tokens) {
-  if (!short_freq.empty()) inv_freq = static_cast<double>(tokens) > settings.original_positions ? long_freq : short_freq;
+std::string RopeConfig::set_context(int64_t tokens) {
+  if (short_freq.empty()) return {};
+  const bool beyond = static_cast<double>(tokens) > settings.original_positions;
+  inv_freq = beyond ? long_freq : short_freq;
+  return fmt::format("rope: the {} factors of longrope, since sequences may have {} tokens and the original context is {}", beyond ? "long" : "short",
+                     tokens, settings.original_positions);
 }
 
 Result<RopeConfig> read_rope(const ConfigReader& config, const RopeReading& reading) {

@@ -24,6 +24,9 @@ struct RopeSettings {
   double beta_fast = 0, beta_slow = 0;  // yarn
   double magnitude = 1;                 // yarn: as a multiple of its own 0.1 ln(factor) + 1
   bool truncate = true;                 // yarn: the ramp begins and ends at whole pairs
+  bool truncate_unsaid = true;          // yarn: what a GGUF of the family means, which cannot say it
+  bool scores_scaled = false;           // yarn: see RopeReading
+  std::vector<float> short_factors, long_factors;  // longrope: what pairs are divided by
   double mscale_all_dim = 0;            // yarn, where scores are scaled: by the square of 0.1 mscale_all_dim ln(factor) + 1
 };
 
@@ -36,8 +39,8 @@ struct RopeConfig {
   // longrope: the frequencies within the original context and beyond it, of which inv_freq are one.
   std::vector<float> short_freq, long_freq;
 
-  /// Takes the frequencies for sequences of at most so many tokens.
-  void set_context(int64_t tokens);
+  /// Takes the frequencies for sequences of at most so many tokens, and says which, where there are two.
+  std::string set_context(int64_t tokens);
   int rotary_dims() const { return static_cast<int>(2 * inv_freq.size()); }
 };
 
@@ -59,6 +62,7 @@ struct RopeReading {
   int64_t positions = 0;      // the file's own context length
   RopeStyle style = RopeStyle::half;
   bool truncate = true;       // yarn: where the file does not say (truncate)
+  bool gguf_truncate = true;  // and in a GGUF, which cannot
   bool scores_scaled = false; // yarn: the family scales scores by mscale_all_dim, and cos and sin by what is left (DeepSeek)
   std::span<const std::string_view> also = {};  // keys of the scaling that the family reads
 };

@@ -74,17 +74,24 @@ TensorTable::TensorTable(const TensorNames& names, const TensorSource& source)
     const auto there = [&](const std::string& name) { return source.find(name) != nullptr; };
     if (embedding && !there(embedding->name))
       for (const std::string& prefix : names.optional_prefixes) {
-        if (there(prefix + embedding->name)) add_prefix_ = prefix;
-        if (embedding->name.starts_with(prefix) && there(embedding->name.substr(prefix.size()))) drop_prefix_ = prefix;
+        const size_t first = embedding->name.find('.') + 1;  // "model." of "model.embed_tokens"
+        if (there(prefix + embedding->name)) {
+          add_prefix_ = prefix;
+        } else if (there(prefix + embedding->name.substr(first))) {
+          add_prefix_ = prefix, drop_prefix_ = embedding->name.substr(0, first);
+        } else if (embedding->name.starts_with(prefix) && there(embedding->name.substr(prefix.size()))) {
+          drop_prefix_ = prefix;
+        }
       }
     for (const auto& [key, place] : names.huggingface)
-      if (const size_t at = place.name.find("{}"); at != std::string::npos) {
-        std::string prefix = place.name.substr(0, at);
-        if (prefix.starts_with(drop_prefix_)) prefix = prefix.substr(drop_prefix_.size());
-        prefixes.insert(add_prefix_ + prefix);
-      }
+      if (const size_t at = place.name.find("{}"); at != std::string::npos) prefixes.insert(with_prefix(place.name.substr(0, at)));
   }
   layer_prefixes_.assign(prefixes.begin(), prefixes.end());
+}
+
+std::string TensorTable::with_prefix(const std::string& name) const {
+  if (drop_prefix_.empty()) return add_prefix_ + name;
+  return name.starts_with(drop_prefix_) ? add_prefix_ + name.substr(drop_prefix_.size()) : name;
 }
 
 WeightPiece TensorTable::resolve(std::string_view key, const Shape& shape, bool gguf, int expert, int experts) {
@@ -96,10 +103,7 @@ WeightPiece TensorTable::resolve(std::string_view key, const Shape& shape, bool 
   if (place->name.empty()) return {};
   if (!gguf && key.ends_with(kScale)) place->name.replace(place->name.size() - kScale.size(), kScale.size(), ".weight_scale");
   if (gguf && layer_ >= 0) place->name = "blk.{}." + place->name;
-  if (!gguf) {
-    if (place->name.starts_with(drop_prefix_)) place->name = place->name.substr(drop_prefix_.size());
-    place->name = add_prefix_ + place->name;
-  }
+  if (!gguf) place->name = with_prefix(place->name);
   WeightPiece piece;
   const bool stacked = expert >= 0 && place->per_expert == 0 && place->name.find("{e}") == std::string::npos;
   piece.name = filled(filled(place->name, "{}", layer_), "{e}", expert);

@@ -38,7 +38,8 @@ struct Place {
 struct TensorNames {
   std::map<std::string, Place, std::less<>> huggingface;
   std::map<std::string, Place, std::less<>> gguf;  // where it is not the key itself, after "blk.N." in layers
-  /// What some checkpoints leave out at the start of every name, or add ("model.", "language_model.").
+  /// What some checkpoints leave out at the start of every name, or add, or have instead of the first word ("language_model.",
+  /// "model.language_model.").
   std::vector<std::string> optional_prefixes;
   /// Whether matrices may have a scale each, in a tensor of one value: "attn_q.scale" in a GGUF, "q_proj.weight_scale" elsewhere.
   bool scales = false;
@@ -102,6 +103,8 @@ class TensorTable {
  private:
   void declare(Destination to, std::string_view key, Shape shape, Presence presence, std::string_view role, int expert, int experts);
   WeightPiece resolve(std::string_view key, const Shape& shape, bool gguf, int expert, int experts);
+  /// As this file has it: with a prefix more, or less, or another.
+  std::string with_prefix(const std::string& name) const;
   std::vector<const TensorInfo*> unread() const;
   bool in_a_layer(std::string_view name, int64_t* layer) const;
 

@@ -96,6 +96,19 @@ constexpr EngineMetric kEngineMetrics[] = {
      [](const EngineStats& s) { return double(s.step_tokens); }},
 };
 
+prometheus::MetricFamily expert_rows(const Engine& engine, const std::string& model) {
+  prometheus::MetricFamily family{"sluice:expert_rows_total", "Rows that an expert has computed.", kCounter, {}};
+  const auto layers = engine.expert_rows();
+  for (size_t layer = 0; layer < layers.size(); ++layer)
+    for (size_t expert = 0; expert < layers[layer].size(); ++expert) {
+      prometheus::ClientMetric client;
+      client.label = {{"model_name", model}, {"layer", std::to_string(layer)}, {"expert", std::to_string(expert)}};
+      client.counter.value = static_cast<double>(layers[layer][expert]);
+      family.metric.push_back(std::move(client));
+    }
+  return family;
+}
+
 }  // namespace
 
 struct ServerMetrics::Registry {
@@ -161,6 +174,7 @@ std::string ServerMetrics::text() const {
     (metric.type == kGauge ? client.gauge.value : client.counter.value) = metric.value(stats);
     families.push_back({metric.name, metric.help, metric.type, {std::move(client)}});
   }
+  if (prometheus::MetricFamily experts = expert_rows(engine_, registry_->model_name); !experts.metric.empty()) families.push_back(std::move(experts));
   for (prometheus::MetricFamily& family : registry_->registry.Collect()) families.push_back(std::move(family));
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);

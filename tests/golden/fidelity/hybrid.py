@@ -73,10 +73,12 @@ def bias_ignored(model):
             buffer.zero_()
 
 
+# Powers of two: the converter multiplies the weights by them, and in BF16 too that is exact.
 FALCON_H1 = dict(ATTENTION, hidden_size=24, num_hidden_layers=2, head_dim=12, intermediate_size=32, rms_norm_eps=1e-2,
-                 mamba_d_ssm=48, **MAMBA2, rope_parameters=rope(10000.0), lm_head_multiplier=0.5, embedding_multiplier=3.0,
-                 mlp_multipliers=[0.8, 0.6], key_multiplier=0.7, attention_out_multiplier=0.9, attention_in_multiplier=1.1,
-                 ssm_multipliers=[0.9, 0.8, 1.2, 1.1, 0.7], ssm_in_multiplier=1.3, ssm_out_multiplier=0.8)
+                 mamba_d_ssm=48, **MAMBA2, rope_parameters=rope(10000.0), lm_head_multiplier=0.5, embedding_multiplier=4.0,
+                 mlp_multipliers=[0.5, 2.0], key_multiplier=0.5, attention_out_multiplier=2.0, attention_in_multiplier=0.5,
+                 ssm_multipliers=[0.5, 2.0, 0.5, 2.0, 0.25], ssm_in_multiplier=2.0, ssm_out_multiplier=0.5)
+FOLDED = "the multipliers are in the weights"
 H1_FAULTS = {f"no {name}": {name: 1.0} for name in (
     "lm_head_multiplier", "embedding_multiplier", "key_multiplier", "attention_out_multiplier", "attention_in_multiplier",
     "ssm_in_multiplier", "ssm_out_multiplier")}
@@ -118,10 +120,10 @@ MODELS = {
             "hybrid_override_pattern": "ME*E", "mamba_d_head": 8}),
     "falcon_h1": Spec("FalconH1Config", dict(FALCON_H1, mamba_rms_norm=False), {
         **SSM_FAULTS, **H1_FAULTS, "no mlp_multipliers": {"mlp_multipliers": [1.0, 1.0]},
-        "no ssm_multipliers": {"ssm_multipliers": [1.0] * 5}}, "bfloat16", gains=GAINS, gguf="bf16"),
+        "no ssm_multipliers": {"ssm_multipliers": [1.0] * 5}}, "bfloat16", gains=GAINS, gguf="bf16", gguf_note=FOLDED),
     "falcon_h1_norm": Spec("FalconH1Config", dict(FALCON_H1, mamba_rms_norm=True, mamba_norm_before_gate=False), {
         **SSM_FAULTS, **H1_FAULTS, "gate after the norm": {"mamba_norm_before_gate": True}}, "bfloat16", gains=GAINS,
-        gguf="bf16"),
+        gguf="bf16", gguf_note=FOLDED),
     "granitemoehybrid": Spec("GraniteMoeHybridConfig", dict(
         ATTENTION, hidden_size=24, num_hidden_layers=2, intermediate_size=12, rms_norm_eps=1e-2, num_local_experts=4,
         num_experts_per_tok=2, shared_intermediate_size=14, layer_types=["linear_attention", "full_attention"],

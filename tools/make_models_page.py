@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Writes docs/models.md from the catalog of families and from what the fidelity tests measured.
+
+    build/release/tests/fidelity/fidelity_test --gtest_output=json:/tmp/fidelity.json
+    python3 tools/make_models_page.py /tmp/fidelity.json > docs/models.md
+
+A row per family of src/model/arch/: the names that files of it have, the layouts that were compared, and the largest difference of a
+logit over 64 tokens and all instruction sets that multiply in float32.
+"""
+import collections
+import json
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+HEAD = """# Models
+
+Written by `tools/make_models_page.py` from the catalog (`src/model/arch/`) and a run of the fidelity tests; do not edit.
+
+Each family is compared with its reference (transformers, or the authors' own formulation where transformers lacks it:
+`tests/golden/fidelity/`) on small random models of its shape, whose logits have a standard deviation of at least 1: 64 positions, float32,
+the same weights. The bound of the tests is 1e-4. GGUF files are those of another converter. A planted fault (rope base, epsilon, window,
+activation, the family's own) moves the logits by more than 1e-2: each model's `golden.json` says by how much.
+
+| family | config.json | GGUF | models compared | largest difference, Hugging Face | GGUF |
+|---|---|---|---|---|---|
+"""
+
+
+def families():
+    """name: (architectures, general.architecture), as *_arch() gives them."""
+    found = {}
+    for path in sorted((ROOT / "src/model/arch").glob("*.cpp")):
+        for name, hf, gguf in re.findall(r'\w+_arch<\w+>\(\s*"([^"]+)",\s*\{([^}]*)\},\s*\{([^}]*)\}', path.read_text()):
+            found[name] = (re.findall(r'"([^"]+)"', hf), re.findall(r'"([^"]+)"', gguf))
+    return found
+
+
+def measured(path):
+    """(folder, layout): largest difference."""
+    largest = collections.defaultdict(float)
+    for suite in json.load(open(path))["testsuites"]:
+        for case in suite["testsuite"]:
+            match = re.search(r"MatchesTheReference/(.+)_(hf|gguf)(?:_\w+)?$", case["name"])
+            if not match or case.get("failures"):
+                continue
+            for key, value in case.items():
+                if key.startswith("max_abs_diff_"):
+                    largest[match.groups()] = max(largest[match.groups()], float(value))
+    return largest
+
+
+def main():
+    largest = measured(sys.argv[1])
+    models = collections.defaultdict(list)
+    for folder in sorted((ROOT / "tests/data").glob("f*i*/*/config.json")):
+        arch = json.load(open(folder))["architectures"][0]
+        models[arch].append(folder.parent.name)
+    print(HEAD, end="")
+    for name, (hf, gguf) in families().items():
+        names = [m for arch in hf for m in models[arch]]
+        of = {layout: [largest[m, layout] for m in names if (m, layout) in largest] for layout in ("hf", "gguf")}
+        worst = {k: f"{max(v):.1e}" if v else "" for k, v in of.items()}
+        print(f"| {name} | {', '.join(hf)} | {', '.join(gguf) or 'none'} | {', '.join(names)} | {worst['hf']} | {worst['gguf']} |")
+    print("""
+Weights of every kind are read by all of them: see `docs/howto/add-format.md` for the types, and `docs/adr/` for quantized checkpoints as
+they are published (GPTQ, AWQ, compressed-tensors, bitsandbytes, FP8, MXFP4).""")
+
+
+if __name__ == "__main__":
+    main()
