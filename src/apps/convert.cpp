@@ -1,4 +1,4 @@
-// sluice convert: Hugging Face, llama2.c, GGUF or native pack to GGUF or native pack, in another type where asked; or
+// sluice convert: Hugging Face, llama2.c, minGPT, GGUF or native pack to GGUF or native pack, in another type where asked; or
 // random weights in a real shape.
 
 #include <cstdio>
@@ -23,12 +23,12 @@ namespace sluice {
 namespace {
 
 struct Flags {
-  std::string input, output, type, tokenizer, name, like;
+  std::string input, output, type, tokenizer, name, like, variant;
   bool random = false, pack = false;
   uint64_t seed = 0;
 };
 
-enum class Format { gguf, huggingface, llama2c };
+enum class Format { gguf, huggingface, llama2c, mingpt };
 
 /// What a path holds, as its first bytes say. A llama2.c model of version 0 has no mark, so that what has none is taken
 /// for one.
@@ -38,9 +38,11 @@ Result<Format> format_of(const std::string& path) {
   const std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
   if (bytes.starts_with("GGUF")) return Format::gguf;
   // A .safetensors file is the length of a JSON object, in 8 bytes, and the object; the index of a sharded one is JSON
-  // itself.
+  // itself, and so is minGPT's form, which holds the values.
   uint64_t length = bytes.size();
   if (bytes.size() > 8) std::memcpy(&length, bytes.data(), 8);
+  if (bytes.starts_with('{') && bytes.find("\"weight_map\"") == bytes.npos && bytes.find("\"transformer.wte.weight\"") != bytes.npos)
+    return Format::mingpt;
   if ((length < bytes.size() && bytes[8] == '{') || (bytes.size() > 1 && bytes[0] == '{' && bytes[1] != '\0'))
     return Format::huggingface;
   return Format::llama2c;
@@ -60,6 +62,15 @@ Result<GgufVocab> llama2c_vocabulary(const Flags& flags) {
                                                                : read_llama2c_vocab(flags.tokenizer);
 }
 
+Result<Llama2cVariant> variant_of(const std::string& name) {
+  std::string names;
+  for (const Llama2cVariantName& known : llama2c_variants()) {
+    if (name == known.name || name.empty()) return known.variant;
+    names += (names.empty() ? "" : ", ") + std::string(known.name);
+  }
+  return invalid_argument(fmt::format("unknown variant \"{}\"; known are {}", name, names), "--variant");
+}
+
 /// Without --type, what goes into a pack or comes out of one keeps its types.
 Result<GgufPlan> plan_gguf(const Flags& flags, const QuantRecipe& recipe) {
   bool keep = flags.type.empty() && flags.pack;
@@ -76,8 +87,10 @@ Result<GgufPlan> plan_input(const Flags& flags, Format format, const QuantRecipe
   const std::string name = (path.has_filename() ? path : path.parent_path()).stem().string();
   if (format == Format::llama2c) {
     SLUICE_TRY(const GgufVocab vocab, llama2c_vocabulary(flags));
-    return plan_llama2c(flags.input, name, vocab, recipe);
+    SLUICE_TRY(const Llama2cVariant variant, variant_of(flags.variant));
+    return plan_llama2c(flags.input, name, vocab, recipe, variant);
   }
+  if (format == Format::mingpt) return plan_mingpt(flags.input, name, recipe);
   SLUICE_TRY(const auto source, open_safetensors(flags.input));
   for (const TensorInfo& info : source->tensors())
     if (!source->column_order(info).empty())
@@ -102,6 +115,8 @@ Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
           "--input");
     if (!flags.tokenizer.empty())
       return invalid_argument("--tokenizer does not go with --random, which makes up a vocabulary", "--tokenizer");
+    if (!flags.variant.empty())
+      return invalid_argument("--variant does not go with --random, whose shape says what it computes", "--variant");
     SLUICE_TRY(plan, plan_random(flags.like, flags.seed, *recipe));
   } else {
     if (!flags.like.empty() || seeded)
@@ -112,6 +127,8 @@ Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
     if (!flags.tokenizer.empty() && format != Format::llama2c)
       return invalid_argument(fmt::format("--tokenizer is for llama2.c models; {} brings its own", flags.input),
                               "--tokenizer");
+    if (!flags.variant.empty() && format != Format::llama2c)
+      return invalid_argument(fmt::format("--variant is for llama2.c models; {} says what it is", flags.input), "--variant");
     SLUICE_TRY(plan, plan_input(flags, format, *recipe));
   }
   if (!flags.name.empty()) {
@@ -127,7 +144,7 @@ Result<int> convert_main(const std::vector<std::string>& args) {
   Flags flags;
   OptionSet options("sluice convert", "Converts a model to GGUF, or to a native pack that starts at once.");
   options.add("--input,input", flags.input,
-              "a Hugging Face directory, a llama2.c model, or a GGUF or native pack to requantize");
+              "a Hugging Face directory, a llama2.c model, a minGPT state dict in JSON, or a GGUF or native pack to requantize");
   options.add("-o,--output,output", flags.output, "the file to write");
   options.add("--type", flags.type,
               catalog_help("type of the matrices; when absent f16 (random: q8_0), or, of a GGUF that is packed and of a "
@@ -141,6 +158,8 @@ Result<int> convert_main(const std::vector<std::string>& args) {
   options.add("--name", flags.name,
               "general.name; when absent that of a GGUF, the shape's, or the name of the input's file");
   options.add("--random", flags.random, "random weights; takes --like and the output only");
+  options.add("--variant", flags.variant,
+              catalog_help("what a llama2.c model was trained to compute, which its file does not say", llama2c_variants()));
   options.add("--like", flags.like, catalog_help("shape of a random model", random_shapes()));
   options.add("--seed", flags.seed, "seed of the random weights");
   SLUICE_TRY(const auto outcome, options.parse(args));

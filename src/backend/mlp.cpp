@@ -100,7 +100,7 @@ void run_hidden(const Machine& on, const Input& input, std::span<const Mlp> part
 void Ops::mlp(const MatmulIn& in, const Mlp& mlp, float* y) const {
   if (in.rows == 0) return;
   check_mlp(table_, in, mlp);
-  if (has_order(mlp)) return ordered_mlp(*this, in, mlp, y);
+  if (has_order(mlp) || mlp.hidden_norm.kind != Norm::Kind::none) return stepwise_mlp(*this, in, mlp, y);
   const Machine on{table_, plans_, pool_};
   ProductMemory& memory = product_memory();
   {

@@ -34,6 +34,7 @@ struct PackedMatrix {
   const uint8_t* data = nullptr;
   const int32_t* order = nullptr;  // [k] or null: column j of the rows is multiplied by x[order[j]]
   std::string_view role = "matmul";  // what it is in its model, for the meter: "qkv", "down"; lives as long as the program
+  float scale = 1;  // of every value: y = scale * W x
 };
 
 /// What several products share: x[rows, k], normed first.
@@ -59,6 +60,7 @@ struct Mlp {
   Activation act = Activation::silu;
   SwigluParams swiglu = {};
   bool adds = true;  // to y, or sets it
+  Norm hidden_norm = {};  // of the hidden values, before down (Wang et al. 2022, "Foundation transformers": sub-LN)
 };
 
 /// How rows of router logits choose experts. Of equal ones the first is chosen.

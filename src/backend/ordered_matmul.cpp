@@ -12,6 +12,7 @@ bool has_order(std::span<const MatmulOut> outs) {
 void ordered_matmul(const Ops& ops, const MatmulIn& in, std::span<const MatmulOut> outs) {
   static thread_local std::vector<float> normed, gathered;
   MatmulIn plain{in.x, in.rows, in.k};
+  CHECK(!in.norm.int8, "rows of int8 for a matrix whose columns stand in another order");
   if (in.norm.kind != Norm::Kind::none) {
     normed.resize(static_cast<size_t>(in.rows * in.k));
     ops.norm(in.x, in.norm, in.rows, in.k, normed.data());
@@ -50,7 +51,7 @@ bool has_order(const Mlp& mlp) {
   return (mlp.gate != nullptr && mlp.gate->order != nullptr) || mlp.up->order != nullptr || mlp.down->order != nullptr;
 }
 
-void ordered_mlp(const Ops& ops, const MatmulIn& in, const Mlp& mlp, float* y) {
+void stepwise_mlp(const Ops& ops, const MatmulIn& in, const Mlp& mlp, float* y) {
   static thread_local std::vector<float> first, second;
   const int64_t hidden = mlp.up->n, count = in.rows * hidden;
   first.resize(static_cast<size_t>(count));
@@ -65,7 +66,7 @@ void ordered_mlp(const Ops& ops, const MatmulIn& in, const Mlp& mlp, float* y) {
   else
     ops.activate(first.data(), count, mlp.act);
   const MatmulOut down{mlp.down, mlp.down_bias, y, mlp.down->n, mlp.adds};
-  ops.matmul({mlp.gate != nullptr ? second.data() : first.data(), in.rows, hidden}, {&down, 1});
+  ops.matmul({mlp.gate != nullptr ? second.data() : first.data(), in.rows, hidden, mlp.hidden_norm}, {&down, 1});
 }
 
 bool has_order(const Experts& e) {

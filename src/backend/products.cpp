@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backend/decoded_matmul.h"
+#include "backend/int8_rows.h"
 #include "backend/row_ops.h"
 #include "base/check.h"
 
@@ -40,6 +41,12 @@ void run_job(const OpTable& table, const Job& job, int local, const uint8_t* nex
 
 }  // namespace
 
+float norm_row(const OpTable& table, const Norm& norm, const float* x, int64_t cols, float* out) {
+  table.row->norm(x, norm, cols, out);
+  for (int64_t i = 0; norm.relu && i < cols; ++i) out[i] = out[i] < 0 ? 0 : out[i];  // a NaN stays one
+  return norm.int8 ? round_to_int8(out, cols) : 1;
+}
+
 void arrange(const Machine& on, const MatmulIn& in, const Gather* gather, Input& out) {
   struct Part { const Activations* form; const RowGroup* group; };
   static thread_local std::vector<Part> own_parts;
@@ -61,15 +68,20 @@ void arrange(const Machine& on, const MatmulIn& in, const Gather* gather, Input&
     const float* x = in.x + group.first_row * in.k;
     if (gather != nullptr || in.norm.kind != Norm::Kind::none) {
       static thread_local Scratch memory;
-      auto* to = reinterpret_cast<float*>(memory.reserve(static_cast<size_t>(group.rows * in.k) * sizeof(float)));
+      auto* to = reinterpret_cast<float*>(memory.reserve(static_cast<size_t>(group.rows * (in.k + 1)) * sizeof(float)));
+      float* const steps = to + group.rows * in.k;
       for (int r = 0; r < group.rows; ++r) {
         const int64_t row = gather != nullptr ? gather->rows[static_cast<size_t>(group.first_row + r)] : group.first_row + r;
         if (in.norm.kind != Norm::Kind::none)
-          on.table.row->norm(in.x + row * in.k, in.norm, in.k, to + r * in.k);
+          steps[r] = norm_row(on.table, in.norm, in.x + row * in.k, in.k, to + r * in.k);
         else
           std::memcpy(to + r * in.k, in.x + row * in.k, static_cast<size_t>(in.k) * sizeof(float));
       }
       x = to;
+      if (in.norm.int8 && part.form->form == ActForm::q8)
+        return arrange_int8(to, steps, in.k, group.rows, static_cast<ActBlock*>(const_cast<void*>(group.x)));
+      for (int r = 0; in.norm.int8 && r < group.rows; ++r)
+        for (int64_t i = 0; i < in.k; ++i) to[r * in.k + i] *= steps[r];
     }
     part.form->set(on.table, group, 0, x, in.k, in.k);
   });
@@ -93,8 +105,11 @@ void multiply(const Product& product, const Activations& x, const RowSlice& slic
   tile.y_stride = y_stride;
   tile.plan = product.plan;
   tile.next = next;
-  if (product.decoded != nullptr) return decoded_matmul(*product.table, *product.decoded, product.kernel, tile);
-  product.kernel(tile);
+  CHECK(m.scale == 1 || tile.bias == nullptr, "a bias of a scaled matrix");
+  if (product.decoded != nullptr) decoded_matmul(*product.table, *product.decoded, product.kernel, tile);
+  else product.kernel(tile);
+  for (int r = 0; m.scale != 1 && r < slice.rows; ++r)
+    for (int c = 0; c < tile.n_cols; ++c) y[(slice.first_row + r - y_row) * y_stride + c] *= m.scale;
 }
 
 float* tile_memory(int64_t rows, int64_t columns, int tiles) {

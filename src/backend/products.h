@@ -47,6 +47,9 @@ struct Gather {
   std::span<const int64_t> part_rows;
 };
 
+/// One row normed, with all that Norm asks for after it; of int8 without the step, which is returned (else 1).
+float norm_row(const OpTable& table, const Norm& norm, const float* x, int64_t cols, float* out);
+
 /// Brings the input, or what is gathered of it, into every form that is wanted, normed on the way where that is asked for.
 void arrange(const Machine& on, const MatmulIn& in, const Gather* gather, Input& out);
 

@@ -15,6 +15,8 @@ struct Norm {
   const float* gain = nullptr;  // [cols]; null: 1
   const float* bias = nullptr;  // [cols]; null: 0
   float eps = 0;
+  bool relu = false;  // max(., 0) of that: with a bias below 0 a shifted ReLU, for inputs of many zeros (Mirzadeh et al. 2023)
+  bool int8 = false;  // and the row is rounded to whole multiples of its largest / 127, as models of BitNet b1.58 are trained
 };
 
 /// What an MLP does to its hidden values.

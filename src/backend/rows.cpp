@@ -8,6 +8,7 @@
 #include "backend/op_meter.h"
 #include "backend/op_table.h"
 #include "backend/ops.h"
+#include "backend/products.h"
 #include "backend/row_ops.h"
 #include "base/check.h"
 
@@ -78,7 +79,10 @@ void Ops::norm(const float* x, const Norm& norm, int64_t rows, int64_t cols, flo
   CHECK(norm.kind != Norm::Kind::none, "a norm of no kind");
   const OpTimer timer(meter_, [&] { return values_work("norm", rows * cols, 2, 4); });
   over_ranges(pool_, rows, 2 * cols, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) table_.row->norm(x + row * cols, norm, cols, out + row * cols);
+    for (int64_t row = begin; row < end; ++row) {
+      const float step = norm_row(table_, norm, x + row * cols, cols, out + row * cols);
+      for (int64_t i = 0; step != 1 && i < cols; ++i) out[row * cols + i] *= step;
+    }
   });
 }
 

@@ -15,11 +15,32 @@
 
 namespace sluice {
 
+/// What a llama2.c file does not say: how its model was trained.
+enum class Llama2cVariant : uint8_t {
+  llama,         // SwiGLU, as in llama2.c
+  shifted_relu,  // inputs of both parts relu(norm(x) - 1), gates relu(. - 0.25) (github.com/hongyihuang/llama2.c)
+  bitnet,        // ternary matrices in 2 bits, a byte's high bits first (github.com/HKUSTGZ-MICS-LYU/bitllama2.c)
+  bitnet_lsb,    // the same from a byte's low bits up
+};
+struct Llama2cVariantName {
+  std::string_view name, help;
+  Llama2cVariant variant;
+};
+std::span<const Llama2cVariantName> llama2c_variants();
+
 /// llama2.c's .bin (github.com/karpathy/llama2.c, export.py): version 0 (float32 with freq_cis tables), 1 (float32) and
-/// 2 (Q8_0 groups). Its q and k rows are in interleaved rope order, which is GGUF llama's own. The file does not say
-/// which activation the model was trained with; SwiGLU is assumed, as in llama2.c.
+/// 2 (Q8_0 groups). Its q and k rows are in interleaved rope order, which is GGUF llama's own.
 Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, const GgufVocab& vocabulary,
-                              const QuantRecipe& recipe);
+                              const QuantRecipe& recipe, Llama2cVariant variant = Llama2cVariant::llama);
+
+/// bitllama2.c's: a header of version 1, the last norm, the embedding, and ternary matrices of 2 bits a value after one scale each.
+/// The matrices stay as they are, whatever the recipe: TQ2_0 where its blocks divide their rows, F16 elsewhere, and the scales are
+/// tensors.
+Result<GgufPlan> plan_bitllama2(const std::string& path, const std::string& name, const GgufVocab& vocabulary,
+                                const QuantRecipe& recipe, bool low_bits_first);
+
+/// minGPT's state dict in JSON, as a GPT-2 of letters: its tokens are A, B, ...
+Result<GgufPlan> plan_mingpt(const std::string& path, const std::string& name, const QuantRecipe& recipe);
 
 /// A GGUF or native pack with its matrices in other types, or, where `recipe` is null, as they are. Vectors and tensors
 /// that have the wanted type already are copied.

@@ -59,6 +59,6 @@ class QuantizationConfig {
 
 /// The methods, which find their tensors in `source`. Errors name the key, or the tensor.
 using RepackFn = Status(const QuantizationConfig& config, const TensorSource& source, Repacking& out);
-RepackFn repack_gptq, repack_awq, repack_compressed_tensors, repack_bitsandbytes, repack_float8, repack_mxfp4;
+RepackFn repack_gptq, repack_awq, repack_compressed_tensors, repack_bitsandbytes, repack_float8, repack_mxfp4, repack_bitnet;
 
 }  // namespace sluice

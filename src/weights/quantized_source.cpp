@@ -17,7 +17,7 @@ struct Method {
 };
 constexpr Method kMethods[] = {{"gptq", repack_gptq}, {"awq", repack_awq}, {"compressed-tensors", repack_compressed_tensors},
                                {"bitsandbytes", repack_bitsandbytes}, {"fp8", repack_float8}, {"fbgemm_fp8", repack_float8},
-                               {"modelopt", repack_float8}, {"mxfp4", repack_mxfp4}};
+                               {"modelopt", repack_float8}, {"mxfp4", repack_mxfp4}, {"bitnet", repack_bitnet}};
 
 class QuantizedSource final : public TensorSource {
  public:

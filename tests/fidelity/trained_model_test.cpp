@@ -1,9 +1,10 @@
 // The trained llama2.c models, converted to GGUF, against an independent float32 scalar implementation: logits of the
-// first positions, and greedy text as long as the margin between the two best tokens is above the rounding.
+// first positions, and greedy text.
 
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/base64.h"
 #include "tests/support/golden.h"
 #include "tests/support/memory_source.h"
 #include "tests/support/model_harness.h"
@@ -17,8 +18,12 @@ constexpr double kTolerance = 1e-4;
 const std::string kStories = SLUICE_SOURCE_DIR "/tests/data/stories260K/";
 const std::string kStoriesModel = SLUICE_SOURCE_DIR "/models/stories260K.gguf";
 
+// Where both sides round alike. A model that rounds its activations to int8 does not always: a value that lies between two integers
+// within float32's rounding falls to either side, and what follows it is another by `flips`, which is less than what leaving the
+// rounding out would change in every row. Most rows have no such value among theirs.
+
 // Both sides round: the reference sums in plain float32 order.
-void expect_golden(const std::string& model_path, const std::string& golden_stem) {
+void expect_golden(const std::string& model_path, const std::string& golden_stem, double flips = 0) {
   const nlohmann::json golden = read_json(golden_stem + ".json");
   const std::vector<float> recorded = read_floats(golden_stem + ".logits.f32");
   for (const std::string& isa : float32_isas()) {
@@ -37,15 +42,20 @@ void expect_golden(const std::string& model_path, const std::string& golden_stem
       ASSERT_LE((row + rows) * vocab, recorded.size());
       const double diff =
           max_abs_diff(std::span(logits).first(rows * vocab), std::span(recorded).subspan(row * vocab, rows * vocab));
-      EXPECT_LE(diff, kTolerance) << isa;
+      EXPECT_LE(diff, std::max(kTolerance, flips)) << isa;
+      size_t alike = 0;
+      for (size_t r = 0; r < rows; ++r)
+        alike += max_abs_diff(std::span(logits).subspan(r * vocab, vocab), std::span(recorded).subspan((row + r) * vocab, vocab)) <= kTolerance;
+      EXPECT_GE(alike, rows / 2) << isa;
       row += rows;
       double smallest = 1e9;
       for (size_t i = 0; i < greedy.size(); ++i) {
         const auto at = std::span(logits).subspan((prompt.size() - 1 + i) * vocab, vocab);
-        ASSERT_EQ(argmax(at), greedy[i]) << isa << ", token " << i << " of the greedy text";
         std::vector<float> sorted(at.begin(), at.end());
         std::partial_sort(sorted.begin(), sorted.begin() + 2, sorted.end(), std::greater<>());
         smallest = std::min(smallest, static_cast<double>(sorted[0]) - sorted[1]);
+        if (sorted[0] - at[static_cast<size_t>(greedy[i])] <= flips) continue;  // one of two that are worth the same
+        ASSERT_EQ(argmax(at), greedy[i]) << isa << ", token " << i << " of the greedy text";
       }
       std::printf(
           "%s, %s, prompt of %zu: %zu greedy tokens, smallest margin %.6f (recorded %.6f), logits within %.2g\n",
@@ -74,7 +84,12 @@ TEST(TrainedModel, Stories260KIsFreeRunning) {
 }
 
 // Models of the test data directory, through the converter.
-void expect_converted(const std::string& folder, const std::string& model, int vocab) {
+struct Trained {
+  std::string golden = "golden";
+  Llama2cVariant variant = Llama2cVariant::llama;
+  double flips = 0;
+};
+void expect_converted(const std::string& folder, const std::string& model, int vocab, const Trained& trained = {}) {
   const char* data = std::getenv("SLUICE_TEST_DATA");
   if (data == nullptr) GTEST_SKIP() << "SLUICE_TEST_DATA is not set: no " << folder;
   const std::string directory = std::string(data) + "/" + folder + "/";
@@ -85,17 +100,73 @@ void expect_converted(const std::string& folder, const std::string& model, int v
   vocabulary.token_types.assign(vocabulary.tokens.size(), 1);
   auto recipe = find_quant_recipe("f32");
   ASSERT_TRUE(recipe.ok());
-  auto plan = plan_llama2c(directory + model, folder, vocabulary, **recipe);
+  auto plan = plan_llama2c(directory + model, folder, vocabulary, **recipe, trained.variant);
   ASSERT_TRUE(plan.ok()) << plan.error().message;
-  const std::string path = testing::TempDir() + folder + ".gguf";
+  const std::string path = testing::TempDir() + folder + trained.golden + ".gguf";
   ThreadPool pool(2);
   ASSERT_TRUE(write_gguf(path, *plan, pool).ok());
-  expect_golden(path, directory + "golden");
+  expect_golden(path, directory + trained.golden, trained.flips);
   std::filesystem::remove(path);
 }
 
 TEST(TrainedModel, Llama2xs) { expect_converted("llama2xs", "model.bin", 512); }
 TEST(TrainedModel, BabyLlama105) { expect_converted("babyllama105", "model5000.bin", 105); }
+TEST(TrainedModel, ShiftedRelu440K) {
+  expect_converted("relullama", "relu_440K_q80.bin", 1024, {"golden_440K", Llama2cVariant::shifted_relu});
+}
+TEST(TrainedModel, ShiftedRelu1800K) {
+  expect_converted("relullama", "relu_1p8M_q80.bin", 4096, {"golden_1p8M", Llama2cVariant::shifted_relu});
+}
+TEST(TrainedModel, BitLlama1M) {
+  expect_converted("bitllama2", "bit_model_1M_msb.bin", 512, {"golden_1M", Llama2cVariant::bitnet, 0.05});
+}
+TEST(TrainedModel, BitLlama3M) {
+  expect_converted("bitllama2", "bit_model_3M_lsb.bin", 512, {"golden_3M", Llama2cVariant::bitnet_lsb, 0.05});
+}
+
+// A GPT-2 that sorts six letters, against the logits that its authors recorded.
+TEST(TrainedModel, MinGptSorter) {
+  const char* data = std::getenv("SLUICE_TEST_DATA");
+  if (data == nullptr) GTEST_SKIP() << "SLUICE_TEST_DATA is not set: no gpt-nano-sort";
+  const std::string directory = std::string(data) + "/gpt-nano-sort/";
+  auto recipe = find_quant_recipe("f32");
+  ASSERT_TRUE(recipe.ok());
+  auto plan = plan_mingpt(directory + "gpt-nano-sort-model.json", "sorter", **recipe);
+  ASSERT_TRUE(plan.ok()) << plan.error().message;
+  const std::string path = testing::TempDir() + "sorter.gguf";
+  ThreadPool pool(2);
+  ASSERT_TRUE(write_gguf(path, *plan, pool).ok());
+  const nlohmann::json golden = read_json(directory + "gpt-nano-sort-t0-partials.json");
+  const auto floats = [&](const char* name) {
+    const std::string bytes = from_base64(golden.at(name).at("data").get<std::string>()).value();
+    std::vector<float> values(bytes.size() / sizeof(float));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  };
+  constexpr size_t kSequences = 3, kTokens = 11, kInput = 6, kLetters = 3;
+  const std::vector<float> ids = floats("idx"), recorded = floats("lm_head");
+  ASSERT_EQ(ids.size(), kSequences * kTokens);
+  ASSERT_EQ(recorded.size(), kSequences * kTokens * kLetters);
+  for (const std::string& isa : float32_isas()) {
+    auto loaded = LoadedModel::open(path, isa);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+    Model& model = *(*loaded)->model;
+    for (size_t s = 0; s < kSequences; ++s) {
+      std::vector<TokenId> tokens(ids.begin() + static_cast<std::ptrdiff_t>(s * kTokens), ids.begin() + static_cast<std::ptrdiff_t>((s + 1) * kTokens));
+      const std::vector<float> logits = logits_of(model, tokens);
+      EXPECT_LE(max_abs_diff(logits, std::span(recorded).subspan(s * kTokens * kLetters, kTokens * kLetters)), kTolerance) << isa;
+      // And what it was trained for.
+      tokens.resize(kInput);
+      std::vector<TokenId> sorted = tokens, made;
+      std::ranges::sort(sorted);
+      TestSequence sequence(model, kTokens);
+      TokenId next = argmax(sequence.feed(tokens, true));
+      for (made = {next}; made.size() < kInput; made.push_back(next)) next = argmax(sequence.feed({&next, 1}));
+      EXPECT_EQ(made, sorted) << isa << ", sequence " << s;
+    }
+  }
+  std::filesystem::remove(path);
+}
 
 }  // namespace
 }  // namespace sluice::test

@@ -58,6 +58,9 @@
   family(falcon_h1) \
   family(granitehybrid) \
   family(bamba) \
+  family(bitnet) \
+  family(relullama) \
+  family(bitnet_b158) \
 
 #include "model/model.h"
 

@@ -18,6 +18,7 @@ void clamp(float* x, float limit, int64_t count) {
 
 Attention::Attention(AttentionConfig config) : config_(std::move(config)) {
   const AttentionConfig& c = config_;
+  if (c.output_norm) output_norm_ = NormLayer("attn_sub_norm", *c.output_norm, int64_t{c.heads} * c.head_dim);
   if (c.qk_norm == QkNorm::none || c.qk_norm == QkNorm::every_head) return;
   const auto width = [&](int heads) { return int64_t{c.head_dim} * (c.qk_norm == QkNorm::head ? 1 : heads); };
   q_norm_ = NormLayer("attn_q_norm", c.qk_norm_style, width(c.heads));
@@ -40,6 +41,7 @@ void Attention::declare(TensorTable& table) {
     table.vectors("attn_k_norm.weight", &k_gains_, c.kv_heads, c.head_dim);
   }
   if (c.gated) table.matrix("attn_gate.weight", &gate_, q, c.hidden, "qkv");
+  output_norm_.declare(table);
   table.vector("attn_sinks.weight", &sinks_, c.heads, c.sinks);
   table.matrix("attn_output.weight", &o_, c.hidden, q, "o");
   table.vector("attn_output.bias", &o_bias_, c.hidden, c.output_bias);
@@ -138,7 +140,7 @@ bool Attention::mix(const LayerPass& pass, const Norm& norm, float* y, bool adds
   }
   if (c.output_scale != 1) ops.scale(w.attended, c.output_scale, rows * width);
   const MatmulOut out{&o_, o_bias_, y, c.hidden, adds};
-  ops.matmul({w.attended, rows, width}, {&out, 1});
+  ops.matmul({w.attended, rows, width, output_norm_.norm()}, {&out, 1});
   return true;
 }
 

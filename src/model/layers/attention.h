@@ -37,6 +37,7 @@ struct AttentionConfig {
   float position_beta = 0;                  // > 0: q is multiplied by 1 + beta * ln(1 + floor((position + offset) / period))
   float position_period = 1, position_offset = 0;  // (Llama 4's temperature, Ministral 3)
   float clip_qkv = 0;                       // > 0: q, k and v are clamped to +- that (OLMo, MPT)
+  std::optional<NormStyle> output_norm;     // of what the heads give, before the output projection (BitNet's sub-LN)
   bool gated = false;                       // the output is multiplied by sigmoid(gate(x)) (Qwen3-Next)
   float output_scale = 1;                   // of what is attended (Falcon-H1)
 };
@@ -62,7 +63,7 @@ class Attention final : public Mixer {
   AttentionConfig config_;
   PackedMatrix q_, k_, v_, o_, gate_;
   const float *q_bias_ = nullptr, *k_bias_ = nullptr, *v_bias_ = nullptr, *o_bias_ = nullptr, *sinks_ = nullptr;
-  NormLayer q_norm_, k_norm_;
+  NormLayer q_norm_, k_norm_, output_norm_;
   std::vector<const float*> q_gains_, k_gains_;  // [heads]: of QkNorm::every_head
   std::optional<KeyRotation> key_rotation_;  // for the blocks of the last pass that asked
   std::vector<AttendSegment> kept_segments_, chunk_segments_;  // kept for their memory

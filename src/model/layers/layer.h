@@ -90,6 +90,7 @@ struct NormStyle {
   Norm::Kind kind = Norm::Kind::rms;
   float eps = 0;
   Presence gain = Presence::required, bias = Presence::absent;
+  bool relu = false, int8 = false;  // what is done to the result: see Norm
 };
 
 /// A norm with its tensors `key`.weight and `key`.bias; of kind none: the values themselves.
@@ -98,7 +99,7 @@ class NormLayer {
   NormLayer() = default;
   NormLayer(std::string_view key, const NormStyle& style, int64_t width) : key_(key), style_(style), width_(width) {}
   void declare(TensorTable& table);
-  Norm norm() const { return {style_.kind, gain_, bias_, style_.eps}; }
+  Norm norm() const { return {style_.kind, gain_, bias_, style_.eps, style_.relu, style_.int8}; }
   bool present() const { return style_.kind != Norm::Kind::none; }
 
  private:

@@ -13,6 +13,7 @@ void MlpLayer::declare(TensorTable& table) {
   };
   if (c.gated) part("gate", &gate_, &gate_bias_, c.ffn, c.hidden, "gate, up");
   part("up", &up_, &up_bias_, c.ffn, c.hidden, "gate, up");
+  hidden_norm_.declare(table);
   part("down", &down_, &down_bias_, c.hidden, c.ffn, "down");
 }
 
@@ -20,6 +21,7 @@ void MlpLayer::apply(const Ops& ops, const float* x, int64_t rows, const Norm& n
   if (config_.gate_scale != 1 || config_.down_scale != 1) return apply_scaled(ops, {x, rows, config_.hidden, norm}, y, adds);
   Mlp mlp{config_.gated ? &gate_ : nullptr, &up_, &down_, gate_bias_, up_bias_, down_bias_, config_.act};
   mlp.adds = adds;
+  mlp.hidden_norm = hidden_norm_.norm();
   ops.mlp({x, rows, config_.hidden, norm}, mlp, y);
 }
 

@@ -18,7 +18,7 @@ std::string filled(std::string text, std::string_view hole, int number) {
 
 // "attn_q" and ".weight"; a key without a suffix is all base.
 std::pair<std::string_view, std::string_view> split_suffix(std::string_view key) {
-  for (const std::string_view suffix : {".weight", ".bias"})
+  for (const std::string_view suffix : {".weight", ".bias", ".scale"})
     if (key.ends_with(suffix)) return {key.substr(0, key.size() - suffix.size()), suffix};
   return {key, {}};
 }
@@ -32,6 +32,8 @@ std::optional<Place> place_of(const std::map<std::string, Place, std::less<>>& p
   place.name += suffix;
   return place;
 }
+
+constexpr std::string_view kScale = ".scale";
 
 // Buffers that old checkpoints saved.
 bool is_harmless(std::string_view name) {
@@ -99,6 +101,7 @@ WeightPiece TensorTable::resolve(std::string_view key, const Shape& shape, bool 
     place = Place{std::string(key)};
   }
   if (place->name.empty()) return {};
+  if (!gguf && key.ends_with(kScale)) place->name.replace(place->name.size() - kScale.size(), kScale.size(), ".weight_scale");
   if (gguf && layer_ >= 0) place->name = "blk.{}." + place->name;
   if (!gguf) place->name = with_prefix(place->name);
   WeightPiece piece;
@@ -147,6 +150,8 @@ void TensorTable::declare(Destination to, std::string_view key, Shape shape, Pre
 
 void TensorTable::matrix(std::string_view key, PackedMatrix* to, int64_t n, int64_t k, std::string_view role, Presence presence) {
   declare(to, key, {n, k}, presence, role, -1, 0);
+  if (names_->scales && presence != Presence::absent)
+    declare(&to->scale, std::string(split_suffix(key).first) + std::string(kScale), {1}, Presence::if_present, {}, -1, 0);
 }
 void TensorTable::vector(std::string_view key, const float** to, int64_t n, Presence presence) {
   declare(to, key, {n}, presence, {}, -1, 0);
@@ -255,6 +260,9 @@ Status TensorTable::load(WeightStore& store) const {
     } else if (const float*** vector = const_cast<const float***>(std::get_if<const float**>(&row.to))) {
       SLUICE_TRY(const std::span<const float> values, store.vector(row.piece, row.shape[0]));
       **vector = values.data();
+    } else if (float* const* scale = std::get_if<float*>(&row.to)) {
+      SLUICE_TRY(const std::span<const float> values, store.vector(row.piece, 1));
+      **scale = values.front();
     } else {
       SLUICE_TRY(*std::get<TensorView*>(row.to), store.table(row.piece, row.shape[0], row.shape[1]));
     }

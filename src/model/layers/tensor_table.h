@@ -43,6 +43,8 @@ struct TensorNames {
   /// What some checkpoints leave out at the start of every name, or add, or have instead of the first word ("language_model.",
   /// "model.language_model.").
   std::vector<std::string> optional_prefixes;
+  /// Whether matrices may have a scale each, in a tensor of one value: "attn_q.scale" in a GGUF, "q_proj.weight_scale" elsewhere.
+  bool scales = false;
 
   TensorNames& hf(std::string key, Place place) { return huggingface[std::move(key)] = std::move(place), *this; }
 };
@@ -51,8 +53,9 @@ struct TensorNames {
 TensorNames llama_names();
 
 using ExpertMatrices = std::vector<PackedMatrix>;
-/// Where a loaded weight goes. Matrices and tables may have any weight type, vectors are held as float32.
-using Destination = std::variant<PackedMatrix*, const float**, TensorView*>;
+/// Where a loaded weight goes. Matrices and tables may have any weight type, vectors are held as float32; a float* is the scale of a
+/// matrix that was declared before.
+using Destination = std::variant<PackedMatrix*, const float**, TensorView*, float*>;
 
 /// One weight of one model.
 struct TableRow {

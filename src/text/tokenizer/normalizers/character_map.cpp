@@ -8,7 +8,7 @@
 #include <cstring>
 #include <memory>
 
-#include "text/tokenizer/base64.h"
+#include "base/base64.h"
 #include "text/tokenizer/normalizers/normalizer.h"
 #include "text/tokenizer/parts_catalog.h"
 #include "text/tokenizer/step_count.h"

@@ -1,5 +1,5 @@
 #pragma once
-// Base64 (RFC 4648), in which tokenizer files write bytes.
+// Base64 (RFC 4648), in which tokenizer files write bytes, and models in JSON their values.
 
 #include <optional>
 #include <string>
