@@ -44,6 +44,9 @@
   family(cohere2) \
   family(exaone4) \
   family(nemotron) \
+  family(bert) \
+  family(roberta) \
+  family(modernbert) \
 
 #include "model/model.h"
 

@@ -38,6 +38,7 @@ struct AttentionConfig {
   float position_period = 1, position_offset = 0;  // (Llama 4's temperature, Ministral 3)
   float clip_qkv = 0;                       // > 0: q, k and v are clamped to +- that (OLMo, MPT)
   bool gated = false;                       // the output is multiplied by sigmoid(gate(x)) (Qwen3-Next)
+  bool causal = true;                       // false: a row sees its whole text, or window / 2 positions to either side
 };
 
 class Attention final : public Mixer {
