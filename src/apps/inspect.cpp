@@ -5,6 +5,7 @@
 #include <map>
 
 #include "apps/command.h"
+#include "apps/encoder_stack.h"
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
 #include "apps/printable.h"
@@ -55,6 +56,13 @@ Status print_pack(const TensorSource& source, bool verify) {
   return {};
 }
 
+/// As an encoder, where the files make it one.
+Result<EncoderInfo> describe_reading(const TensorSource& source) {
+  SLUICE_TRY(const std::optional<TextUse> use, choose_use({}, source));
+  if (!use) return not_found("the files do not make it an encoder");
+  return plan_encoder(source, *use);
+}
+
 void print_text(const std::string& path, const TensorSource& source) {
   auto text = load_model_text(path, source, "");
   if (!text.ok()) {
@@ -99,19 +107,23 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
   for (const std::string& file : source->files()) row("file", file);
   row("architecture", source->metadata().architecture());
   auto described = plan_model(*source);
-  if (described.ok()) {
-    const ModelInfo& info = described->info;
+  const auto reading = describe_reading(*source);
+  if (described.ok() || reading.ok()) {
+    const ModelInfo& info = described.ok() ? described->info : reading->model;
     row("parameters", fmt::format("{}", info.parameters));
     row("shape", fmt::format("{} layers, hidden {}, FFN {}, {} heads, {} KV heads of {}, vocabulary {}", info.layers,
                              info.hidden, info.ffn, info.heads, info.kv_heads, info.head_dim, info.vocab_size));
     if (info.experts > 0) row("experts", fmt::format("{}, of which a token takes {}", info.experts, info.experts_per_token));
     row("context", fmt::format("{} tokens", info.max_positions));
+    row("use", reading.ok() ? describe(*reading) : "generates text");
   } else {
-    row("", "cannot run here: " + described.error().message);
+    const auto generates = generates_text(*source);
+    row("", "cannot run here: " + (generates.ok() && !*generates ? reading.error() : described.error()).message);
   }
   print_types(*source);
   SLUICE_TRY_STATUS(print_pack(*source, verify));
   print_text(flags.model, *source);
+  if (reading.ok()) row("memory per token", format_bytes(static_cast<double>(reading->bytes_per_token)) + " of a pass");
   if (described.ok()) {
     const MemoryLimit limit = memory_limit();
     const size_t weights = weight_bytes(*source);

@@ -11,6 +11,7 @@
 
 #include "apps/catalog_help.h"
 #include "apps/command.h"
+#include "apps/encoder_stack.h"
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
 #include "apps/schema_flags.h"
@@ -111,6 +112,55 @@ class StopSignals {
   std::thread thread_;
 };
 
+std::vector<std::string> served_names(const Flags& flags, const std::string& model) {
+  if (!flags.served_names.empty()) return flags.served_names;
+  std::filesystem::path path(model);
+  if (path.filename().empty()) path = path.parent_path();
+  return {is_directory(model) ? path.filename().string() : path.stem().string()};
+}
+
+/// What both kinds of serving end with: a signal, a drain, and the end of the loop.
+void serve_until_signal(StopSignals& signals, ApiServer& server, const Flags& flags, std::jthread& loop) {
+  const int signal = signals.wait();
+  log_info("{}: draining, at most {} s", StopSignals::name(signal), flags.drain_timeout_s);
+  const bool drained = server.drain(std::chrono::milliseconds(static_cast<int64_t>(flags.drain_timeout_s * 1000)));
+  if (!drained) log_warn("some requests had not ended and are cut off");
+  loop.request_stop();
+  loop.join();
+}
+
+Result<int> serve_encoder(const Flags& flags, const EngineFlags& engine_flags, TextUse use, const ApiOptions& api, StopSignals& signals) {
+  const RealClock clock;
+  const Nanos begin = clock.now();
+  SLUICE_TRY(const auto source, open_tensor_source(engine_flags.model));
+  SLUICE_TRY(const ModelText text, load_model_text(engine_flags.model, *source, {}));
+  SLUICE_TRY_STATUS(resolve_answers(use, *text.tokenizer));
+  SLUICE_TRY(const auto stack, open_encoder_stack(engine_flags, use));
+  std::unique_ptr<EncoderQueue> queue;  // outlives the server
+  SLUICE_TRY(auto server, ApiServer::start(api));
+  log_info("listening on http://{}:{}; reading the weights", flags.host, server->port());
+  SLUICE_TRY_STATUS(stack->load());
+  queue = stack->make_queue();
+  for (const std::string& note : stack->notes) log_info("{}", note);
+  const EncoderInfo& info = stack->encoder->info();
+  log_info("text: {} tokens, {}", text.tokenizer->vocab_size(), self_check(text));
+  const std::vector<std::string> names = served_names(flags, engine_flags.model);
+  signals.serving();
+  ModelIdentity identity{*text.tokenizer, stack->clock, names, engine_flags.model, std::time(nullptr)};
+  EncoderContext context{.identity = std::move(identity), .queue = *queue};
+  context.max_tokens = static_cast<int>(info.max_tokens);
+  context.vocab_size = info.model.vocab_size;
+  context.scores = info.use.task == TextUse::Task::score;
+  context.normalized = info.use.normalize;
+  context.pair = stack->pair_style(*text.tokenizer);
+  server->set_ready(std::move(context));
+  std::jthread loop([&](std::stop_token stop) { queue->run(stop); });
+  log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0], flags.host, server->port());
+  serve_until_signal(signals, *server, flags, loop);
+  server.reset();
+  return 0;
+}
+
 }  // namespace
 
 Result<int> serve_main(const std::vector<std::string>& args) {
@@ -119,9 +169,11 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   OptionSet options(
       "sluice serve",
       "Serves a model over the OpenAI API: /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize,\n"
-      "/health, /version and /metrics.");
+      "/health, /version and /metrics; embedding models: /v1/embeddings; rerankers: /v1/rerank.");
   SchemaFlags schema_flags;
+  EncoderFlags encoder_flags;
   engine_flags.declare(options);
+  encoder_flags.declare(options);
   options.group("Prompts");
   schema_flags.declare(options);
   options.group("Server");
@@ -150,6 +202,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   engine_flags.engine.segment_cache = schema_flags.any();
   SLUICE_TRY(const std::vector<PromptSchema> schemas, schema_flags.read());
   SLUICE_TRY_STATUS(engine_flags.check());
+  SLUICE_TRY_STATUS(encoder_flags.check());
   if (flags.show_config) {  // only what would run
     SLUICE_TRY([[maybe_unused]] const OpTable* table, select_op_table(engine_flags.isa));
     std::fputs(options.show().c_str(), stdout);
@@ -174,6 +227,11 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   api.intake = {engine_flags.engine.max_waiting, 4 * api.http.max_body_bytes};
   // What can be refused is refused before anybody is let in; while the weights are read, the server listens already.
   log_info("loading {}", engine_flags.model);
+  {
+    SLUICE_TRY(const auto source, open_tensor_source(engine_flags.model));
+    SLUICE_TRY(const std::optional<TextUse> use, choose_use(encoder_flags, *source));
+    if (use) return serve_encoder(flags, engine_flags, *use, api, signals);
+  }
   SLUICE_TRY(const auto stack, open_engine_stack(engine_flags));
   SLUICE_TRY(const ModelText text, load_model_text(engine_flags.model, *stack->source, flags.chat_template));
   SLUICE_TRY(const GenerationDefaults defaults, load_generation_defaults(engine_flags.model, *text.tokenizer));
@@ -203,14 +261,9 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   log_info("scheduling: {}, {}, {}, prefix cache {}, at most {} sequences and {} tokens a step", o.scheduling_policy,
            o.chunk_policy, o.batching, retention_of(o)->evicts() ? "none" : o.prefix_cache, o.max_num_seqs, o.max_num_batched_tokens);
 
-  std::vector<std::string> names = flags.served_names;
-  if (names.empty()) {
-    std::filesystem::path path(engine_flags.model);
-    if (path.filename().empty()) path = path.parent_path();
-    names.push_back(is_directory(engine_flags.model) ? path.filename().string() : path.stem().string());
-  }
+  const std::vector<std::string> names = served_names(flags, engine_flags.model);
   signals.serving();
-  server->set_ready({.engine = *engine,
+  server->set_ready(ApiContext{.engine = *engine,
                      .tokenizer = *text.tokenizer,
                      .chat_template = text.chat.get(),
                      .tool_template = text.tool_chat.get(),
@@ -227,12 +280,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   log_info("ready in {:.2f} s: {} at http://{}:{}/v1", static_cast<double>(clock.now() - begin) / 1e9, names[0],
            flags.host, server->port());
 
-  const int signal = signals.wait();
-  log_info("{}: draining, at most {} s", StopSignals::name(signal), flags.drain_timeout_s);
-  const bool drained = server->drain(std::chrono::milliseconds(static_cast<int64_t>(flags.drain_timeout_s * 1000)));
-  if (!drained) log_warn("some requests had not ended and are cut off");
-  loop.request_stop();
-  loop.join();
+  serve_until_signal(signals, *server, flags, loop);
   server.reset();
   return 0;
 }

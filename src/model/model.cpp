@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/encoder.h"
+
 namespace sluice {
 namespace {
 
@@ -29,6 +31,24 @@ Result<std::unique_ptr<Model>> build_model(WeightStore& weights, const Ops& ops)
 Result<ModelPlan> plan_model(const TensorSource& source) {
   SLUICE_TRY(const ModelArch* arch, find_arch(source.metadata()));
   return arch->plan(source);
+}
+
+Result<bool> generates_text(const TensorSource& source) {
+  SLUICE_TRY(const ModelArch* arch, find_arch(source.metadata()));
+  return arch->generates;
+}
+
+Result<EncoderInfo> plan_encoder(const TensorSource& source, const TextUse& use) {
+  SLUICE_TRY(const ModelArch* arch, find_arch(source.metadata()));
+  if (arch->plan_encoder == nullptr) return unsupported(fmt::format("{}: the family {} is not read for embeddings", source.metadata().origin(), arch->name));
+  return arch->plan_encoder(source, use);
+}
+
+Result<std::unique_ptr<Encoder>> build_encoder(WeightStore& weights, const Ops& ops, const TextUse& use) {
+  const TensorSource& source = weights.source();
+  SLUICE_TRY(const ModelArch* arch, find_arch(source.metadata()));
+  if (arch->build_encoder == nullptr) return unsupported(fmt::format("{}: the family {} is not read for embeddings", source.metadata().origin(), arch->name));
+  return arch->build_encoder(weights, ops, use);
 }
 
 Result<GgufPlan> plan_huggingface(std::shared_ptr<TensorSource> source, const std::string& name,

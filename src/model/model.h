@@ -72,6 +72,10 @@ struct GgufIdentity {
   const QuantRecipe& recipe;
 };
 
+struct Encoder;      // model/encoder.h
+struct EncoderInfo;
+struct TextUse;
+
 /// One architecture family: one file in model/arch/ and one line in its catalog.
 struct ModelArch {
   std::string_view name;
@@ -80,7 +84,14 @@ struct ModelArch {
   Result<std::unique_ptr<Model>> (*build)(WeightStore&, const Ops&);
   Result<ModelPlan> (*plan)(const TensorSource&);  // reads names and shapes only
   Result<GgufPlan> (*convert)(std::shared_ptr<TensorSource>, const GgufIdentity&);  // from Hugging Face
+  // Of texts that are read whole, for embeddings and scores (model/encoder.h); null: the family is not used so.
+  Result<EncoderInfo> (*plan_encoder)(const TensorSource&, const TextUse&) = nullptr;
+  Result<std::unique_ptr<Encoder>> (*build_encoder)(WeightStore&, const Ops&, const TextUse&) = nullptr;
+  bool generates = true;  // text; else build and plan are errors
 };
+
+/// Whether the family that the source's metadata names generates text.
+Result<bool> generates_text(const TensorSource& source);
 
 /// All families that this build knows (model/arch/catalog.cpp).
 std::span<const ModelArch> model_catalog();

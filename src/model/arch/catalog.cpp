@@ -61,6 +61,9 @@
   family(bitnet) \
   family(relullama) \
   family(bitnet_b158) \
+  family(bert) \
+  family(roberta) \
+  family(modernbert) \
 
 #include "model/model.h"
 

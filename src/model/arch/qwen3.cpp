@@ -17,6 +17,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
   d.attention.output_bias = d.attention.qkv_bias;
   d.attention.qk_norm = QkNorm::head;
+  d.names.optional_prefixes = {"model."};  // which Qwen3-Embedding leaves out
   return d.build();
 }
 

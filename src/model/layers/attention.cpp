@@ -126,7 +126,9 @@ bool Attention::mix(const LayerPass& pass, const Norm& norm, float* y, bool adds
   args.softcap = c.softcap;
   args.slopes = c.alibi.empty() ? nullptr : c.alibi.data();
   args.sinks = sinks_;
+  args.causal = c.causal;
   if (pass.wanted != nullptr) {
+    CHECK(c.causal, "attention both ways reads segments whole: all of their rows are computed");
     gather_rows(w.q, width, *pass.wanted);
     args.segments = cut_to_rows(args.segments, *pass.wanted, kept_segments_);
   }

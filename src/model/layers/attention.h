@@ -40,6 +40,7 @@ struct AttentionConfig {
   std::optional<NormStyle> output_norm;     // of what the heads give, before the output projection (BitNet's sub-LN)
   bool gated = false;                       // the output is multiplied by sigmoid(gate(x)) (Qwen3-Next)
   float output_scale = 1;                   // of what is attended (Falcon-H1)
+  bool causal = true;                       // false: a row sees its whole text, or window / 2 positions to either side
 };
 
 class Attention final : public Mixer {

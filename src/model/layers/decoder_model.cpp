@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/layers/pooling_head.h"
 #include "quant/weight/weight_format.h"
 
 namespace sluice {
@@ -65,7 +66,7 @@ Status normalize_head(Decoder& d, const TensorTable& table, WeightStore& store) 
 
 }  // namespace
 
-Result<TensorTable> Decoder::declare(const TensorSource& source) {
+Result<TensorTable> Decoder::declare(const TensorSource& source, PoolingHead* pooling) {
   const ModelInfo& info = config.info;
   TensorTable table(names, source);
   const int64_t width = embedding_dim > 0 ? embedding_dim : info.hidden;
@@ -75,6 +76,7 @@ Result<TensorTable> Decoder::declare(const TensorSource& source) {
     table.matrix("embd_out.weight", &project_out, width, info.hidden, "head");
   }
   if (learned_positions > 0) table.table("position_embd.weight", &positions, learned_positions, info.hidden);
+  if (token_types > 0) table.table("token_types.weight", &types, token_types, info.hidden);
   embedding_norm.declare(table);
   if (config.rope != nullptr)
     table.vector("rope_freqs.weight", &rope_factors, config.rope->rotary_dims() / 2, Presence::if_present);
@@ -95,10 +97,21 @@ Result<TensorTable> Decoder::declare(const TensorSource& source) {
   table.matrix("output.weight", &head, info.vocab_size, width, "head", config.head);
   table.vector("output.bias", &head_bias_values, info.vocab_size, head_bias);
   if (config.head == Presence::absent) table.ignore("output.weight");
+  if (pooling != nullptr) SLUICE_TRY_STATUS(pooling->declare(table, source));
   // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
   SLUICE_TRY_STATUS(table.check(info.layers, info.arch, ignored_layers));
   config.info.parameters = table.parameters();
   return table;
+}
+
+Status Decoder::load(const TensorTable& table, WeightStore& store) {
+  const Metadata& metadata = store.source().metadata();
+  SLUICE_TRY_STATUS(table.load(store));
+  SLUICE_TRY_STATUS(apply_rope_factors(*this, metadata));
+  SLUICE_TRY_STATUS(normalize_head(*this, table, store));
+  table.warn_of_unread(config.info.arch);
+  for (DecoderLayer& layer : layers) SLUICE_TRY_STATUS(layer.prepare(store));
+  return {};
 }
 
 KvSpec decoder_kv(const Decoder& decoder) {
@@ -124,13 +137,13 @@ KvSpec decoder_kv(const Decoder& decoder) {
   return spec;
 }
 
-Result<std::unique_ptr<Model>> DecoderModel::create(Decoder decoder, const Ops& ops) {
+Result<std::unique_ptr<DecoderModel>> DecoderModel::create(Decoder decoder, const Ops& ops) {
   WorkspaceWidths widths;
   for (const DecoderLayer& layer : decoder.layers)
     for (const auto* mixer : {&layer.mixer, &layer.second_mixer})
       if (*mixer) widths = widths.max((*mixer)->widths());
   SLUICE_TRY(Workspace workspace, Workspace::allocate(decoder.config.info.hidden, widths, kPieceRows));
-  return std::unique_ptr<Model>(new DecoderModel(std::move(decoder), ops, std::move(workspace)));
+  return std::unique_ptr<DecoderModel>(new DecoderModel(std::move(decoder), ops, std::move(workspace)));
 }
 
 DecoderModel::DecoderModel(Decoder decoder, const Ops& ops, Workspace workspace)
@@ -164,7 +177,7 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
   CHECK(next_wanted == batch.logit_rows.size(), "logit row {} of {} rows", batch.logit_rows[next_wanted], total);
 }
 
-void DecoderModel::embed(std::span<const TokenId> tokens, std::span<const int32_t> positions) {
+void DecoderModel::embed(std::span<const TokenId> tokens, std::span<const int32_t> positions, std::span<const TokenId> kinds) {
   const Decoder& d = decoder_;
   const auto rows = static_cast<int64_t>(tokens.size()), hidden = d.config.info.hidden;
   float *const x = workspace_.x, *const to = d.embedding_dim > 0 ? workspace_.y : x;
@@ -184,6 +197,10 @@ void DecoderModel::embed(std::span<const TokenId> tokens, std::span<const int32_
       piece_positions_.push_back(static_cast<TokenId>(p + d.first_position));
     }
     ops_.embed(d.positions, piece_positions_, workspace_.y);
+    ops_.add_scaled(x, workspace_.y, 1, rows * hidden);
+  }
+  if (d.token_types > 0) {
+    ops_.embed(d.types, kinds, workspace_.y);
     ops_.add_scaled(x, workspace_.y, 1, rows * hidden);
   }
   if (d.embedding_norm.present()) ops_.norm(x, d.embedding_norm.norm(), rows, hidden, x);
@@ -225,6 +242,30 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
   if (!wanted.empty()) head(static_cast<int64_t>(wanted.size()), logits);
 }
 
+Status DecoderModel::reserve(int64_t rows) {
+  if (rows <= workspace_.rows) return {};
+  WorkspaceWidths widths;
+  for (const DecoderLayer& layer : decoder_.layers) widths = widths.max(layer.mixer->widths());
+  SLUICE_TRY(workspace_, Workspace::allocate(decoder_.config.info.hidden, widths, rows));
+  return {};
+}
+
+const float* DecoderModel::run_whole(std::span<const TokenId> tokens, std::span<const TokenId> kinds, const LayerRows& rows,
+                                     const std::vector<int32_t>* wanted, std::span<const KvLayerView> layers) {
+  CHECK(rows.count() <= workspace_.rows, "{} rows in a workspace of {}", rows.count(), workspace_.rows);
+  const int64_t hidden = decoder_.config.info.hidden;
+  for (const TokenId t : tokens) CHECK(t >= 0 && t < decoder_.config.info.vocab_size, "token {} of {}", t, decoder_.config.info.vocab_size);
+  embed(tokens, rows.positions, kinds);
+  for (size_t l = 0; l < decoder_.layers.size(); ++l) {
+    const bool last = l + 1 == decoder_.layers.size();
+    const bool ran = decoder_.layers[l].run({ops_, workspace_, rows, layers[l], nullptr, static_cast<int>(l), last ? wanted : nullptr}, hidden);
+    CHECK(ran, "layer {} ended the pass", l);
+  }
+  const int64_t outputs = wanted != nullptr ? static_cast<int64_t>(wanted->size()) : rows.count();
+  if (decoder_.final_norm.present()) ops_.norm(workspace_.x, decoder_.final_norm.norm(), outputs, hidden, workspace_.x);
+  return workspace_.x;
+}
+
 std::vector<std::span<const int64_t>> DecoderModel::expert_rows() const {
   std::vector<std::span<const int64_t>> rows;
   for (const DecoderLayer& layer : decoder_.layers) rows.push_back(layer.ffn ? layer.ffn->expert_rows() : std::span<const int64_t>());
@@ -240,12 +281,9 @@ Result<std::unique_ptr<Model>> build_decoder(DecoderFamily* family, WeightStore&
   SLUICE_TRY(Decoder decoder, family(ConfigReader(source.metadata()), source));
   SLUICE_TRY(TensorTable table, decoder.declare(source));
   if (!table.has("output.weight")) table.load_as_matrix("token_embd.weight", &decoder.head, "head");
-  SLUICE_TRY_STATUS(table.load(store));
-  SLUICE_TRY_STATUS(apply_rope_factors(decoder, source.metadata()));
-  SLUICE_TRY_STATUS(normalize_head(decoder, table, store));
-  table.warn_of_unread(decoder.config.info.arch);
-  for (DecoderLayer& layer : decoder.layers) SLUICE_TRY_STATUS(layer.prepare(store));
-  return DecoderModel::create(std::move(decoder), ops);
+  SLUICE_TRY_STATUS(decoder.load(table, store));
+  SLUICE_TRY(std::unique_ptr<Model> model, DecoderModel::create(std::move(decoder), ops));
+  return model;
 }
 
 Result<ModelPlan> plan_decoder(DecoderFamily* family, const TensorSource& source) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "model/encoder.h"
 #include "model/layers/decoder_config.h"
 #include "model/layers/layer.h"
 #include "model/layers/tensor_table.h"
@@ -15,6 +16,8 @@
 namespace sluice {
 
 inline constexpr int64_t kPieceRows = 512;
+
+class PoolingHead;
 
 /// What a family makes of a file: its settings, its parts, and how its tensors are called.
 struct Decoder {
@@ -26,6 +29,7 @@ struct Decoder {
   int64_t learned_positions = 0;  // rows of a table of positions, added to the embedding; 0: none
   int64_t first_position = 0;     // the row of position 0
   int64_t embedding_dim = 0;      // 0: hidden; otherwise it is projected to hidden, and back before the head (OPT 350M)
+  int64_t token_types = 0;        // rows of a table of kinds of rows, added to the embedding; 0: none (BERT)
   NormLayer embedding_norm;
   NormLayer final_norm;
   Presence head_bias = Presence::absent;
@@ -35,18 +39,20 @@ struct Decoder {
   int ignored_layers = 0;   // past the last, which a file may hold for other uses (multi-token prediction)
 
   // The weights of these.
-  TensorView embedding, positions;  // no data: the embedding is the head, which is tied to it
+  TensorView embedding, positions, types;  // no data: the embedding is the head, which is tied to it
   const float *rope_factors = nullptr, *short_factors = nullptr, *long_factors = nullptr, *head_bias_values = nullptr;
   PackedMatrix head, project_in, project_out;
   std::span<const float> head_scales;  // [vocab]: of a normalized head
 
-  /// All of its tensors, checked against the file.
-  Result<TensorTable> declare(const TensorSource& source);
+  /// All of its tensors, checked against the file; those of a head that is no language model's too, where there is one.
+  Result<TensorTable> declare(const TensorSource& source, PoolingHead* pooling = nullptr);
+  /// Loads what was declared, and prepares the layers.
+  Status load(const TensorTable& table, WeightStore& store);
 };
 
 class DecoderModel : public Model {
  public:
-  static Result<std::unique_ptr<Model>> create(Decoder decoder, const Ops& ops);
+  static Result<std::unique_ptr<DecoderModel>> create(Decoder decoder, const Ops& ops);
 
   const ModelInfo& info() const override { return decoder_.config.info; }
   const KvSpec& kv() const override { return kv_; }
@@ -57,13 +63,21 @@ class DecoderModel : public Model {
   std::vector<std::span<const int64_t>> expert_rows() const override;
   void rotate_keys(int layer, std::span<const int32_t> by, int heads, float* keys) const override;
 
+  // For encoders, whose texts are not cut (encoder_model.h).
+  /// Makes room for so many rows at once.
+  Status reserve(int64_t rows);
+  /// Runs all rows in one piece: the last hidden states after the final norm, [outputs, hidden], until the next call. `kinds`: each row's
+  /// token type; `wanted`: only these rows of the last layer, or null.
+  const float* run_whole(std::span<const TokenId> tokens, std::span<const TokenId> kinds, const LayerRows& rows,
+                         const std::vector<int32_t>* wanted, std::span<const KvLayerView> layers);
+
  private:
   DecoderModel(Decoder decoder, const Ops& ops, Workspace workspace);
 
   /// Rows [first, first + rows.count()) of the batch, which stand in the workspace; `wanted` count from `first`.
   void run_piece(std::span<const TokenId> tokens, const LayerRows& rows, const std::vector<int32_t>& wanted,
                  std::span<const KvLayerView> layers, LayerPolicy* policy, float* logits);
-  void embed(std::span<const TokenId> tokens, std::span<const int32_t> positions);
+  void embed(std::span<const TokenId> tokens, std::span<const int32_t> positions, std::span<const TokenId> kinds = {});
   void head(int64_t rows, float* logits);
 
   Decoder decoder_;
@@ -86,6 +100,10 @@ Result<std::unique_ptr<Model>> build_decoder(DecoderFamily* family, WeightStore&
 Result<ModelPlan> plan_decoder(DecoderFamily* family, const TensorSource& source);
 Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSource> source, const GgufIdentity& identity);
 
+/// A decoder read at its last token, for embeddings and scores (encoder_model.h).
+Result<std::unique_ptr<Encoder>> build_decoder_encoder(DecoderFamily* family, WeightStore& store, const Ops& ops, const TextUse& use);
+Result<EncoderInfo> plan_decoder_encoder(DecoderFamily* family, const TensorSource& source, const TextUse& use);
+
 /// A ModelArch whose functions are a DecoderFamily's.
 template <DecoderFamily* family>
 ModelArch decoder_arch(std::string_view name, std::vector<std::string_view> hf_names,
@@ -95,7 +113,9 @@ ModelArch decoder_arch(std::string_view name, std::vector<std::string_view> hf_n
           [](const TensorSource& source) { return plan_decoder(family, source); },
           [](std::shared_ptr<TensorSource> source, const GgufIdentity& identity) {
             return convert_decoder(family, std::move(source), identity);
-          }};
+          },
+          [](const TensorSource& source, const TextUse& use) { return plan_decoder_encoder(family, source, use); },
+          [](WeightStore& store, const Ops& ops, const TextUse& use) { return build_decoder_encoder(family, store, ops, use); }};
 }
 
 }  // namespace sluice

@@ -171,11 +171,11 @@ void read_generation_fields(FieldReader& in, GenerationFields& out) {
   in.only("service_tier", R"(["auto", "default"])", "there are no tiers");
 }
 
-void read_prompts(FieldReader& in, std::vector<Prompt>& out) {
+void read_prompts(FieldReader& in, const char* field, std::vector<Prompt>& out) {
   constexpr char kWant[] = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
-  const Json* prompt = in.any("prompt");
+  const Json* prompt = in.any(field);
   if (prompt == nullptr)
-    return in.fail(invalid_argument(fmt::format("prompt is missing; it must be {}", kWant), "prompt"));
+    return in.fail(invalid_argument(fmt::format("{} is missing; it must be {}", field, kWant), field));
   const auto tokens = [&](const Json& array, const std::string& name, std::vector<TokenId>& ids) {
     ids.reserve(array.size());
     for (size_t i = 0; i < array.size(); ++i) {
@@ -189,16 +189,16 @@ void read_prompts(FieldReader& in, std::vector<Prompt>& out) {
     out.emplace_back(prompt->get<std::string>());
     return;
   }
-  if (!prompt->is_array() || prompt->empty()) return in.fail("prompt", *prompt, kWant);
+  if (!prompt->is_array() || prompt->empty()) return in.fail(field, *prompt, kWant);
   if (prompt->front().is_number()) {
     std::vector<TokenId> ids;
-    tokens(*prompt, "prompt", ids);
+    tokens(*prompt, field, ids);
     out.emplace_back(std::move(ids));
     return;
   }
   for (size_t i = 0; i < prompt->size(); ++i) {
     const Json& one = (*prompt)[i];
-    const std::string name = fmt::format("prompt[{}]", i);
+    const std::string name = fmt::format("{}[{}]", field, i);
     if (one.is_string() && prompt->front().is_string()) {
       out.emplace_back(one.get<std::string>());
     } else if (one.is_array() && prompt->front().is_array()) {
@@ -221,7 +221,7 @@ Result<CompletionRequest> parse_completion_request(const Json& body, const Sampl
   out.sampling = defaults;
   FieldReader in(body);
   read_generation_fields(in, out);
-  read_prompts(in, out.prompts);
+  read_prompts(in, "prompt", out.prompts);
   int max_tokens = 0;
   in.boolean("echo", out.echo);
   if (in.integer("max_tokens", max_tokens, out.echo ? 0 : 1, INT32_MAX)) out.max_tokens = max_tokens;

@@ -61,8 +61,8 @@ Result<CompletionRequest> parse_completion_request(const Json& body, const Sampl
 
 /// Reads the shared fields but for logprobs and max_tokens, whose forms differ; failures stay in the reader.
 void read_generation_fields(FieldReader& in, GenerationFields& out);
-/// "prompt" of a completion: text, token ids, or an array of either.
-void read_prompts(FieldReader& in, std::vector<Prompt>& out);
+/// "prompt" of a completion, "input" of embeddings: text, token ids, or an array of either.
+void read_prompts(FieldReader& in, const char* field, std::vector<Prompt>& out);
 /// Names that a header can carry.
 std::string warning_text(const std::vector<std::string>& warnings);
 

@@ -29,8 +29,8 @@ bool equal_secrets(std::string_view given, std::string_view expected) {
 struct ApiServer::Route {
   const char *method, *path;
   enum class Kind { open, on_io, generates, on_intake } kind;  // open: without a key, and before a model is there
-  HttpResponse (*answer)(const ApiServer&, ServedModel*, const HttpRequest&);
-  void (ServedModel::*generate)(const Exchange&);
+  HttpResponse (*answer)(const ApiServer&, Endpoints*, const HttpRequest&);
+  void (Endpoints::*generate)(const Exchange&);
 };
 
 Result<std::unique_ptr<ApiServer>> ApiServer::start(ApiOptions options) {
@@ -53,19 +53,26 @@ ApiServer::~ApiServer() {
 }
 
 void ApiServer::set_ready(ApiContext context) {
-  auto model = std::make_shared<ServedModel>(std::move(context), options_.request_timeout, output_);
+  set_model(std::make_shared<ServedModel>(std::move(context), options_.request_timeout, output_));
+}
+
+void ApiServer::set_ready(EncoderContext context) {
+  set_model(std::make_shared<EncoderEndpoints>(std::move(context), options_.request_timeout, output_));
+}
+
+void ApiServer::set_model(std::shared_ptr<Endpoints> model) {
   std::lock_guard lock(mutex_);
   model_ = std::move(model);
 }
 
-std::shared_ptr<ServedModel> ApiServer::model() const {
+std::shared_ptr<Endpoints> ApiServer::model() const {
   std::lock_guard lock(mutex_);
   return model_;
 }
 
 bool ApiServer::drain(std::chrono::milliseconds patience) {
   draining_ = true;
-  if (const auto served = model()) served->engine().close();
+  if (const auto served = model()) served->close();
   return http_->drain(patience);
 }
 
@@ -97,35 +104,39 @@ HttpResponse ApiServer::health() const {
 void ApiServer::handle(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
   using Kind = Route::Kind;
   static constexpr Route kRoutes[] = {
-      {"GET", "/health", Kind::open, [](const ApiServer& s, ServedModel*, const HttpRequest&) { return s.health(); },
+      {"GET", "/health", Kind::open, [](const ApiServer& s, Endpoints*, const HttpRequest&) { return s.health(); },
        nullptr},
-      {"GET", "/ping", Kind::open, [](const ApiServer& s, ServedModel*, const HttpRequest&) { return s.health(); },
+      {"GET", "/ping", Kind::open, [](const ApiServer& s, Endpoints*, const HttpRequest&) { return s.health(); },
        nullptr},
       {"GET", "/version", Kind::open,
-       [](const ApiServer& s, ServedModel*, const HttpRequest&) {
+       [](const ApiServer& s, Endpoints*, const HttpRequest&) {
          return HttpResponse{200, {{"Content-Type", "application/json"}}, dump_json({{"version", s.options_.version}})};
        },
        nullptr},
       {"GET", "/metrics", Kind::open,
-       [](const ApiServer&, ServedModel* m, const HttpRequest&) {
+       [](const ApiServer&, Endpoints* m, const HttpRequest&) {
          return HttpResponse{200,
                              {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
                              m == nullptr ? std::string() : m->metrics()};
        },
        nullptr},
       {"GET", "/v1/models", Kind::on_io,
-       [](const ApiServer&, ServedModel* m, const HttpRequest&) { return m->models(); }, nullptr},
+       [](const ApiServer&, Endpoints* m, const HttpRequest&) { return m->models(); }, nullptr},
       {"GET", kModelsPrefix, Kind::on_io,
-       [](const ApiServer&, ServedModel* m, const HttpRequest& r) {
+       [](const ApiServer&, Endpoints* m, const HttpRequest& r) {
          return m->model(r.path.substr(std::string_view(kModelsPrefix).size()));
        },
        nullptr},
-      {"POST", "/v1/completions", Kind::generates, nullptr, &ServedModel::completions},
-      {"POST", "/v1/chat/completions", Kind::generates, nullptr, &ServedModel::chat_completions},
+      {"POST", "/v1/completions", Kind::generates, nullptr, &Endpoints::completions},
+      {"POST", "/v1/chat/completions", Kind::generates, nullptr, &Endpoints::chat_completions},
+      {"POST", "/v1/embeddings", Kind::generates, nullptr, &Endpoints::embeddings},
+      {"POST", "/v1/rerank", Kind::generates, nullptr, &Endpoints::rerank},
+      {"POST", "/v2/rerank", Kind::generates, nullptr, &Endpoints::rerank},
+      {"POST", "/rerank", Kind::generates, nullptr, &Endpoints::rerank},
       {"POST", "/tokenize", Kind::on_intake,
-       [](const ApiServer&, ServedModel* m, const HttpRequest& r) { return m->tokenize(r); }, nullptr},
+       [](const ApiServer&, Endpoints* m, const HttpRequest& r) { return m->tokenize(r); }, nullptr},
       {"POST", "/detokenize", Kind::on_intake,
-       [](const ApiServer&, ServedModel* m, const HttpRequest& r) { return m->detokenize(r); }, nullptr},
+       [](const ApiServer&, Endpoints* m, const HttpRequest& r) { return m->detokenize(r); }, nullptr},
   };
   auto exchange = std::make_shared<Exchange>();
   exchange->request = std::move(request);

@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "serve/http/http_server.h"
 #include "serve/openai/intake.h"
+#include "serve/openai/encoder_endpoints.h"
 #include "serve/openai/served_model.h"
 
 namespace sluice {
@@ -41,6 +42,7 @@ class ApiServer {
   int port() const { return http_->port(); }
   /// Serves this model from now on. Once, and before the engine's first step.
   void set_ready(ApiContext context);
+  void set_ready(EncoderContext context);
   /// Refuses new requests and connections, and waits until those that run have their answers; false when some have not
   /// at the end of `patience`. Destroying the server afterwards cuts them off.
   bool drain(std::chrono::milliseconds patience);
@@ -53,13 +55,14 @@ class ApiServer {
   /// Who sends it: "key1" for the first of the keys and so on, "" where none is asked for; nothing when none fits.
   std::optional<std::string> client_of(const HttpRequest& request) const;
   HttpResponse health() const;
-  std::shared_ptr<ServedModel> model() const;
+  void set_model(std::shared_ptr<Endpoints> model);
+  std::shared_ptr<Endpoints> model() const;
 
   const ApiOptions options_;
   Intake intake_;
   std::shared_ptr<Worker> output_;
   mutable std::mutex mutex_;  // guards model_
-  std::shared_ptr<ServedModel> model_;
+  std::shared_ptr<Endpoints> model_;
   std::atomic<bool> draining_{false};
   std::unique_ptr<HttpServer> http_;
 };

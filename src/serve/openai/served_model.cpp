@@ -12,7 +12,6 @@ namespace sluice {
 namespace {
 
 constexpr int kDefaultCompletionTokens = 16;  // OpenAI's
-constexpr char kTooLong[] = "context_length_exceeded";
 
 uint64_t random_u64() {
   static thread_local std::random_device device;
@@ -32,18 +31,14 @@ std::vector<size_t> text_offsets(const Tokenizer& tokenizer, std::span<const Tok
   return offsets;
 }
 
-HttpResponse json_response(const Json& json) { return {200, {{"Content-Type", "application/json"}}, dump_json(json)}; }
-
 }  // namespace
 
-std::string random_id() { return fmt::format("{:016x}{:016x}", random_u64(), random_u64()); }
-
 ServedModel::ServedModel(ApiContext context, std::chrono::nanoseconds request_timeout, std::shared_ptr<Worker> output)
-    : context_(std::move(context)),
+    : Endpoints({context.tokenizer, context.clock, context.served_names, context.root, context.created, context.chat_template, context.tool_template}),
+      context_(std::move(context)),
       request_timeout_(request_timeout),
       output_(std::move(output)),
-      metrics_(std::make_shared<ServerMetrics>(context_.served_names.at(0), context_.engine)),
-      chat_prompt_(context_.chat_template, context_.tokenizer, context_.tool_template) {
+      metrics_(std::make_shared<ServerMetrics>(context_.served_names.at(0), context_.engine)) {
   context_.engine.observe(metrics_.get());
 }
 
@@ -112,8 +107,8 @@ ServedModel::Refusal ServedModel::chat(const Exchange& exchange) {
   Result<ChatRequest> parsed = parse_chat_request(*body, context_.default_sampling);
   if (!parsed.ok()) return ApiError(parsed.error());
   if (Refusal refusal = check_model(parsed->model)) return refusal;
-  std::ranges::move(chat_prompt_.unread(*parsed), std::back_inserter(parsed->warnings));
-  const Result<std::vector<TextSegment>> rendered = chat_prompt_.render(*parsed);
+  std::ranges::move(chat_prompt().unread(*parsed), std::back_inserter(parsed->warnings));
+  const Result<std::vector<TextSegment>> rendered = chat_prompt().render(*parsed);
   if (!rendered.ok()) return ApiError(rendered.error());
   Tokenized input;
   input.param = "messages";
@@ -137,28 +132,6 @@ ServedModel::Refusal ServedModel::assemble(const GenerationFields& fields, Token
     input.reuse.push_back(std::move(whole->reuse));
   }
   return std::nullopt;
-}
-
-ServedModel::Refusal ServedModel::check_model(const std::string& name) const {
-  if (name.empty() || std::ranges::find(context_.served_names, name) != context_.served_names.end())
-    return std::nullopt;
-  std::string served;
-  for (const std::string& each : context_.served_names) served += (served.empty() ? "" : ", ") + each;
-  return ApiError(ErrorCode::not_found,
-                  fmt::format("the model {} does not exist here; served: {}", describe_json(Json(name)), served),
-                  "model_not_found", "model");
-}
-
-/// Before the work of tokenizing what cannot fit.
-ServedModel::Refusal ServedModel::check_bytes(size_t bytes, const char* param) const {
-  const auto longest = context_.tokenizer.longest_token_bytes();
-  if (!longest || bytes <= *longest * static_cast<size_t>(context_tokens())) return std::nullopt;
-  return ApiError(
-      ErrorCode::invalid_argument,
-      fmt::format("the prompt has {} bytes, but the {} tokens of this model's context stand for {} bytes at "
-                  "most",
-                  bytes, context_tokens(), *longest * static_cast<size_t>(context_tokens())),
-      kTooLong, param);
 }
 
 int ServedModel::max_tokens(ApiKind kind, const GenerationFields& fields, size_t prompt_tokens) const {
@@ -320,95 +293,7 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
   return std::nullopt;
 }
 
-// --- the rest -------------------------------------------------------------------------------------------------------
-
-HttpResponse ServedModel::tokenize(const HttpRequest& http) const {
-  const Result<Json> body = parse_json_object(http.body);
-  if (!body.ok()) return ApiError(body.error()).response();
-  FieldReader in(*body);
-  std::string model, prompt;
-  bool with_strings = false;
-  in.string("model", model);
-  in.boolean("return_token_strs", with_strings);
-  std::vector<TokenId> tokens;
-  std::vector<std::string> unknown;
-  if (body->contains("messages")) {
-    const Result<ChatRequest> parsed = parse_chat_prompt(*body);
-    if (!parsed.ok()) return ApiError(parsed.error()).response();
-    unknown = parsed->warnings;
-    std::ranges::move(chat_prompt_.unread(*parsed), std::back_inserter(unknown));
-    Result<std::vector<TokenId>> made = chat_prompt_.tokens(*parsed);
-    if (!made.ok()) return ApiError(made.error()).response();
-    tokens = std::move(*made);
-  } else {
-    bool add_special = true, parse_special = false;
-    in.boolean("add_special_tokens", add_special);
-    in.boolean("parse_special", parse_special);
-    if (!in.string("prompt", prompt) && !in.failed())
-      in.fail(invalid_argument("prompt is missing; it must be a string (or give messages)", "prompt"));
-    if (!in.failed()) tokens = context_.tokenizer.encode(prompt, {add_special, parse_special});
-    unknown = in.unknown();
-  }
-  if (in.failed()) return ApiError(in.error()).response();
-  if (const Refusal refusal = check_model(model)) return refusal->response();
-  Json strings;
-  if (with_strings) {
-    strings = Json::array();
-    for (const TokenId id : tokens) strings.push_back(std::string(context_.tokenizer.token_bytes(id)));
-  }
-  HttpResponse response = json_response({{"count", tokens.size()},
-                                         {"max_model_len", context_tokens()},
-                                         {"tokens", tokens},
-                                         {"token_strs", std::move(strings)}});
-  if (!unknown.empty()) response.headers.emplace_back("X-Sluice-Warnings", warning_text(unknown));
-  return response;
-}
-
-HttpResponse ServedModel::detokenize(const HttpRequest& http) const {
-  const Result<Json> body = parse_json_object(http.body);
-  if (!body.ok()) return ApiError(body.error()).response();
-  FieldReader in(*body);
-  std::string model;
-  std::vector<TokenId> tokens;
-  in.string("model", model);
-  if (!in.integers("tokens", tokens, 0, context_.tokenizer.vocab_size() - 1) && !in.failed())
-    in.fail(invalid_argument("tokens is missing; it must be an array of token ids", "tokens"));
-  if (in.failed()) return ApiError(in.error()).response();
-  if (const Refusal refusal = check_model(model)) return refusal->response();
-  HttpResponse response = json_response({{"prompt", context_.tokenizer.decode(tokens, {.skip_special = false})}});
-  if (const auto unknown = in.unknown(); !unknown.empty())
-    response.headers.emplace_back("X-Sluice-Warnings", warning_text(unknown));
-  return response;
-}
-
-Json ServedModel::model_json(const std::string& name) const {
-  // As llama.cpp's server says it; a prompt may hold the ids below it.
-  const int64_t known = context_.engine.config().vocab_size, spelled = context_.tokenizer.vocab_size();
-  const int64_t vocab_size = known > 0 ? std::min(known, spelled) : spelled;
-  return {{"id", name},
-          {"object", "model"},
-          {"created", context_.created},
-          {"owned_by", "sluice"},
-          {"root", context_.root},
-          {"parent", nullptr},
-          {"max_model_len", context_tokens()},
-          {"meta", {{"n_vocab", vocab_size}}}};
-}
-
-HttpResponse ServedModel::models() const {
-  Json data = Json::array();
-  for (const std::string& name : context_.served_names) data.push_back(model_json(name));
-  return json_response({{"object", "list"}, {"data", std::move(data)}});
-}
-
-HttpResponse ServedModel::model(const std::string& name) const {
-  if (const Refusal refusal = check_model(name)) return refusal->response();
-  return json_response(model_json(name));
-}
-
-bool ServedModel::healthy(Nanos patience) const {
-  // An engine without work counts as having progressed just now.
-  return context_.clock.now() - context_.engine.stats().last_progress <= patience;
-}
+// An engine without work counts as having progressed just now.
+Nanos ServedModel::last_progress() const { return context_.engine.stats().last_progress; }
 
 }  // namespace sluice

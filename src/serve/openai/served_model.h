@@ -10,9 +10,7 @@
 
 #include "base/clock.h"
 #include "engine/engine.h"
-#include "serve/http/http_server.h"
-#include "serve/openai/api_error.h"
-#include "serve/openai/chat_prompt.h"
+#include "serve/openai/endpoints.h"
 #include "serve/openai/generation.h"
 #include "serve/openai/metrics.h"
 #include "serve/openai/modular_prompt.h"
@@ -39,37 +37,16 @@ struct ApiContext {
   ModularPrompts modular;              // schemas, and whether chunks are reused
 };
 
-/// One request with the headers that its answer will carry, whatever it is.
-struct Exchange {
-  HttpRequest request;
-  HttpHeaders headers;
-  std::shared_ptr<ResponseWriter> writer;
-  Nanos arrival = 0;  // when the server had all of it, by the engine's clock
-  std::string client;  // by its key; empty: no keys are asked for, and the body says
-
-  void respond(HttpResponse response) const {
-    response.headers.insert(response.headers.end(), headers.begin(), headers.end());
-    writer->respond(std::move(response));
-  }
-};
-
-class ServedModel : public std::enable_shared_from_this<ServedModel> {
+class ServedModel final : public Endpoints {
  public:
   /// request_timeout counts from a request's arrival; 0: none. Registers its metrics with the engine, so it comes
   /// before the engine's first step.
   ServedModel(ApiContext context, std::chrono::nanoseconds request_timeout, std::shared_ptr<Worker> output);
 
-  void completions(const Exchange& exchange);
-  void chat_completions(const Exchange& exchange);
-  HttpResponse tokenize(const HttpRequest& request) const;
-  HttpResponse detokenize(const HttpRequest& request) const;
-  HttpResponse models() const;
-  HttpResponse model(const std::string& name) const;
-  std::string metrics() const { return metrics_->text(); }
-  /// False when the engine has work and did not finish a step for that long.
-  bool healthy(Nanos patience) const;
-  Engine& engine() const { return context_.engine; }
-  const Clock& clock() const { return context_.clock; }
+  void completions(const Exchange& exchange) override;
+  void chat_completions(const Exchange& exchange) override;
+  std::string metrics() const override { return metrics_->text(); }
+  void close() override { context_.engine.close(); }
 
  private:
   struct Tokenized {
@@ -79,31 +56,29 @@ class ServedModel : public std::enable_shared_from_this<ServedModel> {
     std::vector<KvReuse> reuse;                // empty, or one per prompt
     const char* param = "prompt";
   };
-  using Refusal = std::optional<ApiError>;
   void answer(const Exchange& exchange, Refusal (ServedModel::*generate)(const Exchange&));
   Refusal complete(const Exchange& exchange);
   Refusal chat(const Exchange& exchange);
   Refusal generate(ApiKind kind, const GenerationFields& fields, Tokenized input, const Exchange& exchange);
-  Refusal check_model(const std::string& name) const;
   /// Puts what prompt_cache names before each prompt.
   Refusal assemble(const GenerationFields& fields, Tokenized& input) const;
-  Refusal check_bytes(size_t bytes, const char* param) const;
   Refusal check_limits(ApiKind kind, const GenerationFields& fields, const Tokenized& input) const;
   Request engine_request(ApiKind kind, const GenerationFields& fields, std::vector<TokenId> prompt, uint64_t seed,
                          const Exchange& exchange) const;
   ApiError too_late() const;
   int max_tokens(ApiKind kind, const GenerationFields& fields, size_t prompt_tokens) const;
-  Json model_json(const std::string& name) const;
-  int context_tokens() const { return context_.engine.config().scheduler.max_model_len; }
+  int context_tokens() const override { return context_.engine.config().scheduler.max_model_len; }
+  int64_t model_vocab() const override { return context_.engine.config().vocab_size; }
+  std::string purpose() const override {
+    return "generates text (POST /v1/completions, /v1/chat/completions); embeddings and scores are made by models with pooling or a classifier, or under "
+           "sluice serve --task";
+  }
+  Nanos last_progress() const override;
 
   const ApiContext context_;
   const std::chrono::nanoseconds request_timeout_;
   const std::shared_ptr<Worker> output_;
   const std::shared_ptr<ServerMetrics> metrics_;
-  const ChatPrompt chat_prompt_;
 };
-
-/// 128 random bits in hexadecimal.
-std::string random_id();
 
 }  // namespace sluice
