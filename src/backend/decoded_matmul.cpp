@@ -8,10 +8,12 @@
 namespace sluice {
 namespace {
 
-constexpr int kChunk = kFloatChunk, kPanels = 4;  // of one call of the kernel: 16 KiB of float32 or 5 KiB of codes a panel
+constexpr int kChunk = kFloatChunk,
+              kPanels = 4;  // of one call of the kernel: 16 KiB of float32 or 5 KiB of codes a panel
 
 /// Sixteen rows of `n` values, `bytes` apart, to a panel of float32.
-void unpack_values(const OpTable& table, const WeightFormat& format, const uint8_t* rows, size_t bytes, int n, uint8_t* panel) {
+void unpack_values(const OpTable& table, const WeightFormat& format, const uint8_t* rows, size_t bytes, int n,
+                   uint8_t* panel) {
   alignas(64) float values[kPanelCols * kChunk];
   for (size_t c = 0; c < kPanelCols; ++c) format.decode(rows + c * bytes, values + c * kChunk, n);
   table.arrange[static_cast<int>(ActForm::f32)](values, kChunk, n, kPanelCols, panel);
@@ -24,7 +26,8 @@ void unpack_codes(const WeightFormat& format, const uint8_t* rows, size_t bytes,
   float scales[kChunk / 16];
   for (size_t c = 0; c < kPanelCols; ++c) {
     const uint8_t* at = rows + c * bytes;
-    for (int k = 0; k < n; k += format.block_elems, at += format.block_bytes) format.codes(at, codes + k, scales + k / 16);
+    for (int k = 0; k < n; k += format.block_elems, at += format.block_bytes)
+      format.codes(at, codes + k, scales + k / 16);
     for (size_t b = 0; b < static_cast<size_t>(n / kActBlock); ++b) {
       std::memcpy(panel + b * kCodesHeadBytes + 4 * c, scales + 2 * b, 4);
       std::memcpy(panel + b * kCodesHeadBytes + 64 + 4 * c, scales + 2 * b + 1, 4);
@@ -79,14 +82,18 @@ void decoded_matmul(const OpTable& table, const WeightFormat& format, MatmulFn* 
       part.k = n;
       part.panel_bytes = unpacked_bytes(format, n);
       for (int i = 0; i < part.n_panels; ++i) {
-        const uint8_t* const from = tile.panels + static_cast<size_t>(p + i) * tile.panel_bytes + kPanelCols * row_bytes(format.dtype, k);
+        const uint8_t* const from =
+            tile.panels + static_cast<size_t>(p + i) * tile.panel_bytes + kPanelCols * row_bytes(format.dtype, k);
         uint8_t* const to = memory.panels + static_cast<size_t>(i) * part.panel_bytes;
-        if (format.codes != nullptr) unpack_codes(format, from, bytes, n, to);
-        else unpack_values(table, format, from, bytes, n, to);
+        if (format.codes != nullptr)
+          unpack_codes(format, from, bytes, n, to);
+        else
+          unpack_values(table, format, from, bytes, n, to);
       }
       for (int g = 0; g < tile.n_groups; ++g) {
         memory.groups[g] = tile.groups[g];
-        memory.groups[g].x = static_cast<const uint8_t*>(tile.groups[g].x) + form_bytes(form, k) * static_cast<size_t>(tile.groups[g].rows);
+        memory.groups[g].x = static_cast<const uint8_t*>(tile.groups[g].x) +
+                             form_bytes(form, k) * static_cast<size_t>(tile.groups[g].rows);
       }
       part.y = k == 0 ? memory.sums : memory.part;
       kernel(part);

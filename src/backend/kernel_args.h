@@ -22,11 +22,11 @@ constexpr int kPackVersion = 1;
 // Block types: [headers][values], the values starting at the next multiple of 64. Values are unsigned (or codes), as in
 // QuantBlock. Those of a block of 32 k are lines of 64 bytes; byte 4 c + j of group g's line belongs to k = 4 g + j, j < 4:
 //   Q8_0  8 lines, one per group; I8_G128, U8_G128 the same
-//   Q4_0  4 lines, line p with group 2 p in the low nibbles and 2 p + 1 in the high ones; Q4_1, Q4_K, IQ4_NL, MXFP4, U4_G32,
-//         U4_G128 the same
+//   Q4_0  4 lines, line p with group 2 p in the low nibbles and 2 p + 1 in the high ones; Q4_1, Q4_K, IQ4_NL, IQ4_XS, MXFP4,
+//         U4_G32, U4_G128 the same
 //   Q5_0  4 such lines for the low nibbles, then one line with bit 4 of group g at bit g; Q5_1 and Q5_K the same
 //   Q6_K  4 such lines for the low nibbles, then 2 lines h with bits 4-5 of group 4 h + i at bit 2 i
-//   Q2_K  2 lines h with group 4 h + i at bit 2 i
+//   Q2_K  2 lines h with group 4 h + i at bit 2 i; TQ2_0 the same
 //   Q3_K  2 such lines for bits 0-1, then one line with bit 2 of group g at bit g
 // Headers:
 //   Q8_0, Q4_0, Q5_0, IQ4_NL  per block: d (float16) [16]
@@ -39,6 +39,9 @@ constexpr int kPackVersion = 1;
 //   Q6_K  per 256: d [16], then scales [16 sub-blocks of 16 k][16] int8
 //   Q3_K  per 256: d [16], then the scales and 32 of 16 sub-blocks of 16 k: [8][16] bytes, low nibbles of s and s + 8;
 //         [4][16] bytes, bits 4-5 of s + 4 i at bit 2 i
+//   IQ4_XS  per 256: d [16], then scales, 32 too large: [4][16] bytes, low nibbles of block s and s + 4; [2][16] bytes, bits 4-5
+//         of s + 2 i at bit 2 i
+//   TQ2_0  per 256: d [16]
 //   Q2_K  per 256: d [16], dmin [16], then [16 sub-blocks of 16 k][16] bytes: scale (low nibble) and minimum (high)
 //
 // All other types: their blocks as in the file, for kFloatChunk k at a time (fewer at the end) [16][bytes of so many values]. A
@@ -53,6 +56,8 @@ constexpr int kQ5HeadBytes = 32, kQ5BlockBytes = 320;
 constexpr int kQ51HeadBytes = 64, kQ51BlockBytes = 320;
 constexpr int kGroupHeadBytes = 80;  // of U4_G32, which serves 1 block of 32, and of U4_G128 and U8_G128, which serves 4
 constexpr int kU4BlockBytes = 256, kU8BlockBytes = 512;
+constexpr int kIq4XsHeadBytes = 128, kIq4XsBlockBytes = 256;  // a header serves 8 blocks of 32
+constexpr int kTq2HeadBytes = 32, kTq2BlockBytes = 128;
 constexpr int kFp4HeadBytes = 16, kFp4BlockBytes = 256;
 constexpr int kCodesHeadBytes = 128, kCodesBlockBytes = 512;
 constexpr int kQ2KHeadBytes = 320, kQ2KBlockBytes = 128;

@@ -196,9 +196,10 @@ TEST(Mxfp4, EveryPowerOfTwoIsExact) {
   }
 }
 
+// But for the end of a panel's headers, whose values begin at a line of 64 bytes.
 TEST(Pack, TakesNoMoreMemoryThanTheFile) {
   for (const WeightFormat* f : weight_formats())
-    EXPECT_LE(Ops::packed_bytes(f->dtype, 896, 4864), row_bytes(f->dtype, 896 * 4864) * 1001 / 1000) << f->name;
+    EXPECT_LT(Ops::packed_bytes(f->dtype, 896, 4864), row_bytes(f->dtype, 896 * 4864) + 896 / kPanelCols * 64) << f->name;
 }
 
 TEST(Embed, EqualsDecodedRows) {

@@ -20,7 +20,7 @@ struct Matrix {
     weight_format(dtype)->encode(values.data(), encoded.data(), n * k);
     memory = std::move(Buffer::allocate(bytes)).value();
     ops.pack({encoded.data(), dtype, Shape{n, k}}, memory.data());
-    packed = {dtype, n, k, memory.data(), nullptr, role};
+    packed = {dtype, n, k, memory.data(), role};
   }
   size_t bytes;
   Buffer memory;

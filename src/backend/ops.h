@@ -32,8 +32,8 @@ struct PackedMatrix {
   DType dtype = DType::f32;
   int64_t n = 0, k = 0;
   const uint8_t* data = nullptr;
-  const int32_t* order = nullptr;  // [k] or null: column j of the rows is multiplied by x[order[j]]
   std::string_view role = "matmul";  // what it is in its model, for the meter: "qkv", "down"; lives as long as the program
+  const int32_t* order = nullptr;  // [k] or null: column j of the rows is multiplied by x[order[j]]
   float scale = 1;  // of every value: y = scale * W x
 };
 

@@ -8,8 +8,8 @@
 namespace sluice {
 
 bool has_order(std::span<const MatmulOut> outs);
-/// Ops::matmul where some of the outs have an order: the input is gathered once for each order. A product equals, bit for bit, that of
-/// the gathered rows.
+/// Ops::matmul where some of the outs have an order: the input is gathered once for each order. A product equals, bit
+/// for bit, that of the gathered rows.
 void ordered_matmul(const Ops& ops, const MatmulIn& in, std::span<const MatmulOut> outs);
 /// The same of Ops::mlp and Ops::experts, whose products are then computed one after the other; so they are where an MLP norms its
 /// hidden values, which takes whole rows.

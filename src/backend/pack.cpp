@@ -23,6 +23,8 @@ BlockLayout block_layout(DType dtype) {
     case DType::u4_g32: return {kGroupHeadBytes, 1, kU4BlockBytes};
     case DType::u4_g128: return {kGroupHeadBytes, 4, kU4BlockBytes};
     case DType::u8_g128: return {kGroupHeadBytes, 4, kU8BlockBytes};
+    case DType::iq4_xs: return {kIq4XsHeadBytes, 8, kIq4XsBlockBytes};
+    case DType::tq2_0: return {kTq2HeadBytes, 8, kTq2BlockBytes};
     case DType::mxfp4: return {kFp4HeadBytes, 1, kFp4BlockBytes};
     case DType::q5_0: return {kQ5HeadBytes, 1, kQ5BlockBytes};
     case DType::q5_1: return {kQ51HeadBytes, 1, kQ51BlockBytes};
@@ -102,6 +104,16 @@ void put_block(DType dtype, const QuantBlock& b, int c, uint8_t* head, uint8_t* 
     case DType::q5_0:
       put_nibbles(b.q, c, values);
       put_single_bits(b.q, 4, c, values + 256);
+      break;
+    case DType::iq4_xs:
+      for (int s = 0; s < 8; ++s) {
+        head[32 + 16 * (s % 4) + c] |= static_cast<uint8_t>((b.scale[s] & 15) << (4 * (s / 4)));
+        head[96 + 16 * (s % 2) + c] |= static_cast<uint8_t>(b.scale[s] >> 4 << (2 * (s / 2)));
+        put_nibbles(b.q + 32 * s, c, values + s * kIq4XsBlockBytes);
+      }
+      break;
+    case DType::tq2_0:
+      for (int s = 0; s < 8; ++s) put_bit_pairs(b.q + 32 * s, 0, c, values + s * kTq2BlockBytes);
       break;
     case DType::q2_k:
       put_u16(head + 32 + 2 * c, b.dmin);

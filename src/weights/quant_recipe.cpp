@@ -11,7 +11,8 @@ constexpr QuantRecipe kRecipes[] = {
     {"q5_0", DType::q5_0, false, 8},      {"q5_1", DType::q5_1, false, 9},      {"q2_k", DType::q2_k, false, 21},
     {"q3_k", DType::q3_k, false, 11},     {"q4_k", DType::q4_k, false, 14},     {"q4_k_m", DType::q4_k, true, 15},
     {"q5_k", DType::q5_k, false, 16},     {"q5_k_m", DType::q5_k, true, 17},    {"q6_k", DType::q6_k, false, 18},
-    {"iq4_nl", DType::iq4_nl, false, 25}, {"mxfp4", DType::mxfp4, false, 38},
+    {"iq4_nl", DType::iq4_nl, false, 25}, {"iq4_xs", DType::iq4_xs, false, 30}, {"mxfp4", DType::mxfp4, false, 38},
+    {"tq1_0", DType::tq1_0, false, 36},   {"tq2_0", DType::tq2_0, false, 37},
     {"i8_g128", DType::i8_g128, false, 1024},  // llama.cpp's number where no type is known
 };
 
@@ -22,7 +23,8 @@ bool deserves_more_bits(int64_t layer, int64_t layers) {
 
 DType smaller_blocks(DType dtype) {
   switch (dtype) {
-    case DType::q2_k: case DType::q3_k: return DType::iq4_nl;
+    case DType::q2_k: case DType::q3_k: case DType::iq4_xs: return DType::iq4_nl;
+    case DType::tq1_0: case DType::tq2_0: return DType::q4_0;
     case DType::q4_k: return DType::q5_0;
     case DType::q5_k: return DType::q5_1;
     default: return DType::q8_0;

@@ -1,6 +1,6 @@
 #pragma once
-// Checkpoints that other tools quantized (docs/adr/0016): which tensors together are a matrix, and how its rows are put into a type
-// of ours without loss. One file per method; quantized_source.h makes a TensorSource of what they find.
+// Checkpoints that other tools quantized (docs/adr/0016): which tensors together are a matrix, and how its rows are put
+// into a type of ours without loss. One file per method; quantized_source.h makes a TensorSource of what they find.
 
 #include <cstdint>
 #include <functional>
@@ -22,7 +22,7 @@ struct RepackedTensor {
   Shape shape;
   size_t file_index;                                       // of its largest part
   std::function<void(int64_t row, uint8_t* blocks)> fill;  // one row of k values; several threads call it at once
-  std::vector<int32_t> order;                              // empty, or [k]: column j of the rows is column order[j] of the matrix
+  std::vector<int32_t> order;  // empty, or [k]: column j of the rows is column order[j] of the matrix
 };
 
 /// What a method made of a file's tensors.
@@ -31,7 +31,8 @@ struct Repacking {
   std::set<std::string, std::less<>> parts;  // names of tensors that went into those, or say nothing that we use
 };
 
-/// config.json's "quantization_config" (or what older files have in its place), whose keys are read without that prefix.
+/// config.json's "quantization_config" (or what older files have in its place), whose keys are read without that
+/// prefix.
 class QuantizationConfig {
  public:
   explicit QuantizationConfig(const Metadata& metadata) : metadata_(metadata) {}
@@ -41,8 +42,12 @@ class QuantizationConfig {
   const Metadata& metadata() const { return metadata_; }
 
   bool has(std::string_view key) const { return metadata_.has(full(key)); }
-  std::string string_or(std::string_view key, std::string_view otherwise) const { return metadata_.string_or(full(key), otherwise); }
-  int64_t integer_or(std::string_view key, int64_t otherwise) const { return metadata_.integer_or(full(key), otherwise); }
+  std::string string_or(std::string_view key, std::string_view otherwise) const {
+    return metadata_.string_or(full(key), otherwise);
+  }
+  int64_t integer_or(std::string_view key, int64_t otherwise) const {
+    return metadata_.integer_or(full(key), otherwise);
+  }
   bool boolean_or(std::string_view key, bool otherwise) const { return metadata_.boolean_or(full(key), otherwise); }
   Result<int64_t> integer(std::string_view key) const { return metadata_.integer(full(key)); }
   const std::vector<int64_t>* integers(std::string_view key) const { return metadata_.integers(full(key)); }

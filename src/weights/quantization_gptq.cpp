@@ -1,6 +1,7 @@
 // GPTQ (Frantar et al., https://arxiv.org/abs/2210.17323) as AutoGPTQ and GPTQModel lay it out: of a matrix [n, k]
-//   qweight [k bits / 32, n] int32, values of one column from low to high bits, qzeros [groups, n bits / 32] int32, scales [groups, n]
-//   float16, and g_idx [k] int32, the group of each column, which need not ascend (desc_act: columns in the order of their activations).
+//   qweight [k bits / 32, n] int32, values of one column from low to high bits, qzeros [groups, n bits / 32] int32,
+//   scales [groups, n] float16, and g_idx [k] int32, the group of each column, which need not ascend (desc_act: columns
+//   in the order of their activations).
 // value = scale * (q - zero). Files of checkpoint_format "gptq" hold zeros less 1, of "gptq_v2" as they are.
 
 #include "weights/quantization_parts.h"
@@ -21,24 +22,30 @@ Result<Settings> read_settings(const QuantizationConfig& config) {
   static constexpr std::string_view kFormats[] = {"gptq", "gptq_v2"}, kWords[] = {"int32"};
   SLUICE_TRY_STATUS(config.only("checkpoint_format", kFormats));
   SLUICE_TRY_STATUS(config.only("pack_dtype", kWords));
-  if (config.boolean_or("is_marlin_format", false)) return config.refused("is_marlin_format", "true", "read are files of GPTQ's own layout");
+  if (config.boolean_or("is_marlin_format", false))
+    return config.refused("is_marlin_format", "true", "read are files of GPTQ's own layout");
   return Settings{static_cast<int>(bits), group, config.string_or("checkpoint_format", "gptq") == "gptq"};
 }
 
-Status add_matrix(const Settings& settings, const TensorSource& source, const std::string& name, const TensorInfo& qweight, Repacking& out) {
+Status add_matrix(const Settings& settings, const TensorSource& source, const std::string& name,
+                  const TensorInfo& qweight, Repacking& out) {
   const int bits = settings.bits, per_word = 32 / bits;
   SLUICE_TRY_STATUS(take_part(source, qweight.name, {DType::i32}, {-1, -1}, out));
   const int64_t n = qweight.shape[1], k = qweight.shape[0] * per_word, group = settings.group > 0 ? settings.group : k;
   SLUICE_TRY(const int block, block_length(source, qweight, group, k));
-  if (k % group != 0) return bad_part(source, qweight, fmt::format("has rows of {} values, which groups of {} do not divide", k, group));
+  if (k % group != 0)
+    return bad_part(source, qweight, fmt::format("has rows of {} values, which groups of {} do not divide", k, group));
   SLUICE_TRY(const TensorInfo* scales, take_part(source, name + ".scales", kScaleTypes, {k / group, n}, out));
-  SLUICE_TRY(const TensorInfo* qzeros, take_part(source, name + ".qzeros", {DType::i32}, {k / group, (n + per_word - 1) / per_word}, out));
+  SLUICE_TRY(const TensorInfo* qzeros,
+             take_part(source, name + ".qzeros", {DType::i32}, {k / group, (n + per_word - 1) / per_word}, out));
 
   RepackedTensor tensor{name + ".weight", {}, {n, k}, qweight.file_index, {}, {}};
   if (source.find(name + ".g_idx") != nullptr) {
     SLUICE_TRY(const TensorInfo* g_idx, take_part(source, name + ".g_idx", {DType::i32}, {-1}, out));
     if (g_idx->shape[0] != 0) {
-      if (g_idx->shape[0] != k) return bad_part(source, *g_idx, fmt::format("names the groups of {} columns; {} are wanted", g_idx->shape[0], k));
+      if (g_idx->shape[0] != k)
+        return bad_part(source, *g_idx,
+                        fmt::format("names the groups of {} columns; {} are wanted", g_idx->shape[0], k));
       SLUICE_TRY(tensor.order, order_by_group(source, *g_idx, group));
     }
   }
@@ -63,7 +70,8 @@ Status add_matrix(const Settings& settings, const TensorSource& source, const st
 
 Status repack_gptq(const QuantizationConfig& config, const TensorSource& source, Repacking& out) {
   SLUICE_TRY(const Settings settings, read_settings(config));
-  for (const auto& [name, qweight] : tensors_ending(source, ".qweight")) SLUICE_TRY_STATUS(add_matrix(settings, source, name, *qweight, out));
+  for (const auto& [name, qweight] : tensors_ending(source, ".qweight"))
+    SLUICE_TRY_STATUS(add_matrix(settings, source, name, *qweight, out));
   return {};
 }
 

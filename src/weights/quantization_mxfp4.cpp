@@ -1,6 +1,6 @@
-// MXFP4 as gpt-oss has it: NAME_blocks [..., n, k / 32, 16] uint8, byte j holding elements 2 j (low) and 2 j + 1 (high) of 32, and
-// NAME_scales [..., n, k / 32] uint8, powers of two (E8M0). NAME becomes [..., n, k] of MXFP4; its n are the outputs, as everywhere
-// here, where transformers has them last once it has dequantized them.
+// MXFP4 as gpt-oss has it: NAME_blocks [..., n, k / 32, 16] uint8, byte j holding elements 2 j (low) and 2 j + 1 (high)
+// of 32, and NAME_scales [..., n, k / 32] uint8, powers of two (E8M0). NAME becomes [..., n, k] of MXFP4; its n are the
+// outputs, as everywhere here, where transformers has them last once it has dequantized them.
 
 #include "weights/quantization_parts.h"
 
@@ -10,7 +10,9 @@ Status repack_mxfp4(const QuantizationConfig&, const TensorSource& source, Repac
   for (const auto& [name, blocks] : tensors_ending(source, "_blocks")) {
     const Shape& from = blocks->shape;
     if (blocks->dtype != DType::u8 || from.rank < 3 || from[from.rank - 1] != 16)
-      return bad_part(source, *blocks, fmt::format("is {} {}; U8 [..., rows, blocks, 16] is wanted", dtype_name(blocks->dtype), from.text()));
+      return bad_part(
+          source, *blocks,
+          fmt::format("is {} {}; U8 [..., rows, blocks, 16] is wanted", dtype_name(blocks->dtype), from.text()));
     Shape scale_shape = from, shape = from;
     scale_shape.rank = shape.rank = from.rank - 1;
     scale_shape.dims[static_cast<size_t>(from.rank - 1)] = shape.dims[static_cast<size_t>(from.rank - 1)] = 1;

@@ -8,12 +8,12 @@ Error bad_part(const TensorSource& source, const TensorInfo& info, std::string_v
   return unsupported(fmt::format("{}: tensor {} {}", source.files()[info.file_index], info.name, what));
 }
 
-Result<const TensorInfo*> take_part(const TensorSource& source, const std::string& name, std::initializer_list<DType> types,
-                                    const Shape& shape, Repacking& out) {
+Result<const TensorInfo*> take_part(const TensorSource& source, const std::string& name,
+                                    std::initializer_list<DType> types, const Shape& shape, Repacking& out) {
   const TensorInfo* info = source.find(name);
   if (info == nullptr)
-    return not_found(fmt::format("{}: tensor {} {} is missing, without which its matrix cannot be read", source.metadata().origin(),
-                                 name, shape.text()));
+    return not_found(fmt::format("{}: tensor {} {} is missing, without which its matrix cannot be read",
+                                 source.metadata().origin(), name, shape.text()));
   if (std::find(types.begin(), types.end(), info->dtype) == types.end()) {
     std::string wanted;
     for (const DType type : types) wanted += (wanted.empty() ? "" : " or ") + std::string(dtype_name(type));
@@ -22,13 +22,14 @@ Result<const TensorInfo*> take_part(const TensorSource& source, const std::strin
   bool fits = info->shape.rank == shape.rank;
   for (int i = 0; fits && i < shape.rank; ++i) fits = shape[i] == -1 || shape[i] == info->shape[i];
   if (!fits)
-    return corrupt_data(fmt::format("{}: tensor {} has shape {}; {} is wanted (-1: any)", source.files()[info->file_index], name,
-                                    info->shape.text(), shape.text()));
+    return corrupt_data(fmt::format("{}: tensor {} has shape {}; {} is wanted (-1: any)",
+                                    source.files()[info->file_index], name, info->shape.text(), shape.text()));
   out.parts.insert(name);
   return info;
 }
 
-std::vector<std::pair<std::string, const TensorInfo*>> tensors_ending(const TensorSource& source, std::string_view end) {
+std::vector<std::pair<std::string, const TensorInfo*>> tensors_ending(const TensorSource& source,
+                                                                      std::string_view end) {
   std::vector<std::pair<std::string, const TensorInfo*>> found;
   for (const TensorInfo& info : source.tensors())
     if (info.name.size() > end.size() && info.name.ends_with(end))
@@ -39,7 +40,8 @@ std::vector<std::pair<std::string, const TensorInfo*>> tensors_ending(const Tens
 Result<int> block_length(const TensorSource& source, const TensorInfo& info, int64_t group, int64_t k) {
   for (const int length : {128, 32})
     if (k > 0 && group > 0 && k % length == 0 && group % length == 0) return length;
-  return bad_part(source, info, fmt::format("has groups of {} in rows of {} values; both must be multiples of 32", group, k));
+  return bad_part(source, info,
+                  fmt::format("has groups of {} in rows of {} values; both must be multiples of 32", group, k));
 }
 
 Result<std::vector<int32_t>> order_by_group(const TensorSource& source, const TensorInfo& group_of, int64_t group) {
@@ -55,15 +57,18 @@ Result<std::vector<int32_t>> order_by_group(const TensorSource& source, const Te
   std::vector<int64_t> columns(static_cast<size_t>(k / group));
   for (const int32_t g : of) {
     if (g < 0 || static_cast<size_t>(g) >= columns.size())
-      return corrupt_data(fmt::format("{}: tensor {} names group {} of {}", source.files()[group_of.file_index], group_of.name, g, columns.size()));
+      return corrupt_data(fmt::format("{}: tensor {} names group {} of {}", source.files()[group_of.file_index],
+                                      group_of.name, g, columns.size()));
     ++columns[static_cast<size_t>(g)];
   }
   for (size_t g = 0; g < columns.size(); ++g)
     if (columns[g] != group)
-      return bad_part(source, group_of, fmt::format("gives group {} {} columns; every group must have {}", g, columns[g], group));
+      return bad_part(source, group_of,
+                      fmt::format("gives group {} {} columns; every group must have {}", g, columns[g], group));
   std::vector<int32_t> order(of.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return of[static_cast<size_t>(a)] < of[static_cast<size_t>(b)]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return of[static_cast<size_t>(a)] < of[static_cast<size_t>(b)]; });
   return order;
 }
 

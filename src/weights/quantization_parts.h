@@ -1,5 +1,6 @@
 #pragma once
-// What the methods of quantization.h share: finding a matrix's parts, reading their elements, and writing rows of groups.
+// What the methods of quantization.h share: finding a matrix's parts, reading their elements, and writing rows of
+// groups.
 
 #include <algorithm>
 #include <cstring>
@@ -13,8 +14,8 @@
 namespace sluice {
 
 /// The part `name`, which must be there, of this type and shape; -1 stands for any size. It counts as read.
-Result<const TensorInfo*> take_part(const TensorSource& source, const std::string& name, std::initializer_list<DType> types,
-                                    const Shape& shape, Repacking& out);
+Result<const TensorInfo*> take_part(const TensorSource& source, const std::string& name,
+                                    std::initializer_list<DType> types, const Shape& shape, Repacking& out);
 /// The tensors whose names end so, with their names before that.
 std::vector<std::pair<std::string, const TensorInfo*>> tensors_ending(const TensorSource& source, std::string_view end);
 Error bad_part(const TensorSource& source, const TensorInfo& info, std::string_view what);
@@ -31,8 +32,10 @@ class FloatPart {
   explicit FloatPart(const TensorView& view) : data_(static_cast<const uint8_t*>(view.data)), dtype_(view.dtype) {}
   float operator[](int64_t i) const {
     float v = 0;
-    if (dtype_ == DType::f32) std::memcpy(&v, data_ + 4 * i, 4);
-    else v = dtype_ == DType::f16 ? f16_to_f32(load_u16(data_ + 2 * i)) : bf16_to_f32(load_u16(data_ + 2 * i));
+    if (dtype_ == DType::f32)
+      std::memcpy(&v, data_ + 4 * i, 4);
+    else
+      v = dtype_ == DType::f16 ? f16_to_f32(load_u16(data_ + 2 * i)) : bf16_to_f32(load_u16(data_ + 2 * i));
     return v;
   }
 
@@ -43,7 +46,10 @@ class FloatPart {
 inline constexpr std::initializer_list<DType> kScaleTypes = {DType::f32, DType::f16, DType::bf16};
 
 /// A group of consecutive values of a row.
-struct Group { float scale; int zero; };
+struct Group {
+  float scale;
+  int zero;
+};
 
 /// The block length, 128 or 32, that divides groups of `group` values and rows of k; an error names the tensor.
 Result<int> block_length(const TensorSource& source, const TensorInfo& info, int64_t group, int64_t k);
@@ -62,8 +68,8 @@ std::function<void(int64_t, uint8_t*)> groups_filler(int64_t k, Value value, Gro
   };
 }
 
-/// The type and filler of a matrix of integers 0 <= value(row, column) < 2^bits, bits 4 or 8, with group(row, column) of the
-/// column's group; both are copied into the filler.
+/// The type and filler of a matrix of integers 0 <= value(row, column) < 2^bits, bits 4 or 8, with group(row, column)
+/// of the column's group; both are copied into the filler.
 template <class Value, class GroupOf>
 void fill_groups(int bits, int block, int64_t k, Value value, GroupOf group, RepackedTensor& out) {
   if (bits == 4) {
@@ -75,8 +81,8 @@ void fill_groups(int bits, int block, int64_t k, Value value, GroupOf group, Rep
   }
 }
 
-/// The order of columns in which the groups that `group_of[k]` names stand one after the other; empty where they do already. Each
-/// group must have `group` columns.
+/// The order of columns in which the groups that `group_of[k]` names stand one after the other; empty where they do
+/// already. Each group must have `group` columns.
 Result<std::vector<int32_t>> order_by_group(const TensorSource& source, const TensorInfo& group_of, int64_t group);
 
 }  // namespace sluice

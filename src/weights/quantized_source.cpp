@@ -15,9 +15,15 @@ struct Method {
   std::string_view name;
   RepackFn* repack;
 };
-constexpr Method kMethods[] = {{"gptq", repack_gptq}, {"awq", repack_awq}, {"compressed-tensors", repack_compressed_tensors},
-                               {"bitsandbytes", repack_bitsandbytes}, {"fp8", repack_float8}, {"fbgemm_fp8", repack_float8},
-                               {"modelopt", repack_float8}, {"mxfp4", repack_mxfp4}, {"bitnet", repack_bitnet}};
+constexpr Method kMethods[] = {{"gptq", repack_gptq},
+                               {"awq", repack_awq},
+                               {"compressed-tensors", repack_compressed_tensors},
+                               {"bitsandbytes", repack_bitsandbytes},
+                               {"fp8", repack_float8},
+                               {"fbgemm_fp8", repack_float8},
+                               {"modelopt", repack_float8},
+                               {"mxfp4", repack_mxfp4},
+                               {"bitnet", repack_bitnet}};
 
 class QuantizedSource final : public TensorSource {
  public:
@@ -82,7 +88,8 @@ class QuantizedSource final : public TensorSource {
     const size_t row_size = row_bytes(t.dtype, cols);
     if (!pool_) pool_.emplace(usable_cores());
     pool_->run(static_cast<int>((rows + kRows - 1) / kRows), [&](int part, int) {
-      for (int64_t row = part * kRows; row < std::min(rows, (part + 1) * kRows); ++row) t.fill(row, out + static_cast<size_t>(row) * row_size);
+      for (int64_t row = part * kRows; row < std::min(rows, (part + 1) * kRows); ++row)
+        t.fill(row, out + static_cast<size_t>(row) * row_size);
     });
   }
 
@@ -110,11 +117,14 @@ Result<std::shared_ptr<TensorSource>> open_quantized(std::shared_ptr<TensorSourc
     SLUICE_TRY_STATUS(method.repack(config, *source, repacking));
     for (const RepackedTensor& t : repacking.tensors)
       if (source->find(t.name) != nullptr && !repacking.parts.contains(t.name))
-        return corrupt_data(fmt::format("{}: tensor {} is there both quantized and as it is", source->files()[t.file_index], t.name));
+        return corrupt_data(
+            fmt::format("{}: tensor {} is there both quantized and as it is", source->files()[t.file_index], t.name));
     const std::string prefix(config.prefix());
-    return std::shared_ptr<TensorSource>(std::make_shared<QuantizedSource>(std::move(source), prefix, std::move(repacking)));
+    return std::shared_ptr<TensorSource>(
+        std::make_shared<QuantizedSource>(std::move(source), prefix, std::move(repacking)));
   }
-  return config.refused("quant_method", fmt::format("\"{}\"", name.substr(0, 100)), "read are " + known + ", and GGUF files");
+  return config.refused("quant_method", fmt::format("\"{}\"", name.substr(0, 100)),
+                        "read are " + known + ", and GGUF files");
 }
 
 }  // namespace sluice

@@ -29,12 +29,24 @@ struct Checkpoint {
   double published_bits;  // a weight takes in its file, for groups of 128 and more
 };
 constexpr Checkpoint kAll[] = {
-    {"gptq4", DType::u4_g128, 4},          {"gptq4_act_order", DType::u4_g32, 4}, {"gptq4_rows", DType::u4_g128, 4},
-    {"gptq8", DType::u8_g32, 8},           {"gptq8_act_order", DType::u8_g128, 8}, {"awq", DType::u4_g128, 4},
-    {"awq_g64", DType::u4_g32, 4},         {"w4a16", DType::u4_g128, 4},          {"w4a16_asym", DType::u4_g32, 4},
-    {"w4a16_act_order", DType::u4_g32, 4}, {"w8a16", DType::u8_g128, 8},          {"w8a8", DType::u8_g128, 8},
-    {"fp8_rows", DType::f8_g32, 8},        {"fp8_tensor", DType::f8_g128, 8},     {"fp8_blocks", DType::f8_g128, 8},
-    {"nf4", DType::nf4_g64, 4},            {"nf4_double", DType::nf4_g64, 4},     {"bnb_int8", DType::u8_g128, 8},
+    {"gptq4", DType::u4_g128, 4},
+    {"gptq4_act_order", DType::u4_g32, 4},
+    {"gptq4_rows", DType::u4_g128, 4},
+    {"gptq8", DType::u8_g32, 8},
+    {"gptq8_act_order", DType::u8_g128, 8},
+    {"awq", DType::u4_g128, 4},
+    {"awq_g64", DType::u4_g32, 4},
+    {"w4a16", DType::u4_g128, 4},
+    {"w4a16_asym", DType::u4_g32, 4},
+    {"w4a16_act_order", DType::u4_g32, 4},
+    {"w8a16", DType::u8_g128, 8},
+    {"w8a8", DType::u8_g128, 8},
+    {"fp8_rows", DType::f8_g32, 8},
+    {"fp8_tensor", DType::f8_g128, 8},
+    {"fp8_blocks", DType::f8_g128, 8},
+    {"nf4", DType::nf4_g64, 4},
+    {"nf4_double", DType::nf4_g64, 4},
+    {"bnb_int8", DType::u8_g128, 8},
     {"mxfp4", DType::mxfp4, 4},
 };
 
@@ -58,11 +70,13 @@ class QuantizedCheckpoint : public testing::TestWithParam<Checkpoint> {
   const TensorInfo* info_ = nullptr;
   std::vector<float> golden_;
 };
-INSTANTIATE_TEST_SUITE_P(All, QuantizedCheckpoint, testing::ValuesIn(kAll), [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(All, QuantizedCheckpoint, testing::ValuesIn(kAll),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 TEST_P(QuantizedCheckpoint, HoldsTheMatrixExactly) {
   EXPECT_EQ(info_->dtype, GetParam().dtype);
-  EXPECT_LE(8.0 * static_cast<double>(info_->size_bytes), (GetParam().published_bits + 1.25) * static_cast<double>(info_->shape.elems()));
+  EXPECT_LE(8.0 * static_cast<double>(info_->size_bytes),
+            (GetParam().published_bits + 1.25) * static_cast<double>(info_->shape.elems()));
   const std::span<const int32_t> order = source_->column_order(*info_);
   EXPECT_EQ(!order.empty(), std::string_view(GetParam().name).ends_with("act_order"));
   std::vector<float> row(static_cast<size_t>(k()));
@@ -82,7 +96,8 @@ TEST_P(QuantizedCheckpoint, ShowsOnlyTheModelsTensors) {
   const TensorInfo* norm = source_->find("model.norm.weight");
   ASSERT_NE(norm, nullptr);
   EXPECT_EQ(static_cast<const float*>(source_->view(*norm).data)[7], 1.0f);
-  for (const auto& [key, value] : source_->metadata().values()) EXPECT_FALSE(key.starts_with("quantization_config")) << key;
+  for (const auto& [key, value] : source_->metadata().values())
+    EXPECT_FALSE(key.starts_with("quantization_config")) << key;
   // A fingerprint is of the files.
   EXPECT_GT(source_->as_in_files().tensors().size(), 2u);
   EXPECT_TRUE(model_fingerprint(*source_).ok());
@@ -112,7 +127,9 @@ TEST_P(QuantizedCheckpoint, MultipliesAlikeOnEveryTable) {
       for (int64_t r = 0; r < 5; ++r)
         for (int64_t c = 0; c < n(); ++c) {
           double sum = 0;
-          for (int64_t i = 0; i < k(); ++i) sum += static_cast<double>(normed[static_cast<size_t>(r * k() + i)]) * golden_[static_cast<size_t>(c * k() + i)];
+          for (int64_t i = 0; i < k(); ++i)
+            sum += static_cast<double>(normed[static_cast<size_t>(r * k() + i)]) *
+                   golden_[static_cast<size_t>(c * k() + i)];
           error += (sum - y[static_cast<size_t>(r * n() + c)]) * (sum - y[static_cast<size_t>(r * n() + c)]);
           size += sum * sum;
         }
@@ -148,30 +165,41 @@ class QuantizedErrors : public testing::Test {
     const auto source = open_tensor_source(dir_.path());
     return source.ok() ? "" : source.error().message;
   }
-  void expect(const std::string& message, const std::string& part) { EXPECT_NE(message.find(part), std::string::npos) << message; }
+  void expect(const std::string& message, const std::string& part) {
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  }
 
   TempDir dir_;
 };
 
 TEST_F(QuantizedErrors, NameTheMethodOrTheKey) {
-  expect(error_of("gptq4", "\"gptq\",\n  \"bits\"", "\"aqlm\",\n  \"bits\""), "quantization_config.quant_method is \"aqlm\"; read are gptq, awq,");
+  expect(error_of("gptq4", "\"gptq\",\n  \"bits\"", "\"aqlm\",\n  \"bits\""),
+         "quantization_config.quant_method is \"aqlm\"; read are gptq, awq,");
   expect(error_of("gptq4", "\"bits\": 4", "\"bits\": 3"), "quantization_config.bits is 3; read are 4 and 8");
   expect(error_of("gptq4", "\"bits\": 4", "\"bots\": 4"), "quantization_config.bits");
   expect(error_of("gptq4", "\"checkpoint_format\": \"gptq\"", "\"checkpoint_format\": \"marlin\""),
          "quantization_config.checkpoint_format is \"marlin\"; read is gptq, gptq_v2");
-  expect(error_of("awq", "\"version\": \"gemm\"", "\"version\": \"gemv\""), "quantization_config.version is \"gemv\"; read is gemm");
-  expect(error_of("w4a16", "\"format\": \"pack-quantized\"", "\"format\": \"nvfp4-pack-quantized\""), "quantization_config.format is \"nvfp4-pack-quantized\"");
-  expect(error_of("w4a16", "\"num_bits\": 4", "\"num_bits\": 3"), "quantization_config.config_groups.group_0.weights.num_bits is 3; read are 4 and 8");
-  expect(error_of("nf4", "\"bnb_4bit_quant_type\": \"nf4\"", "\"bnb_4bit_quant_type\": \"fp4\""), "quantization_config.bnb_4bit_quant_type is \"fp4\"");
+  expect(error_of("awq", "\"version\": \"gemm\"", "\"version\": \"gemv\""),
+         "quantization_config.version is \"gemv\"; read is gemm");
+  expect(error_of("w4a16", "\"format\": \"pack-quantized\"", "\"format\": \"nvfp4-pack-quantized\""),
+         "quantization_config.format is \"nvfp4-pack-quantized\"");
+  expect(error_of("w4a16", "\"num_bits\": 4", "\"num_bits\": 3"),
+         "quantization_config.config_groups.group_0.weights.num_bits is 3; read are 4 and 8");
+  expect(error_of("nf4", "\"bnb_4bit_quant_type\": \"nf4\"", "\"bnb_4bit_quant_type\": \"fp4\""),
+         "quantization_config.bnb_4bit_quant_type is \"fp4\"");
   expect(error_of("fp8_blocks", "\"fmt\": \"e4m3\"", "\"fmt\": \"e5m2\""), "quantization_config.fmt is \"e5m2\"");
 }
 
 TEST_F(QuantizedErrors, NameTheTensor) {
-  expect(error_of("gptq4", "\"group_size\": 128", "\"group_size\": 48"), "up_proj.qweight has groups of 48 in rows of 256 values; both must be multiples of 32");
-  expect(error_of("gptq4", "\"group_size\": 128", "\"group_size\": 64"), "up_proj.scales has shape [2, 24]; [4, 24] is wanted");
+  expect(error_of("gptq4", "\"group_size\": 128", "\"group_size\": 48"),
+         "up_proj.qweight has groups of 48 in rows of 256 values; both must be multiples of 32");
+  expect(error_of("gptq4", "\"group_size\": 128", "\"group_size\": 64"),
+         "up_proj.scales has shape [2, 24]; [4, 24] is wanted");
   expect(error_of("gptq4", "\"bits\": 4", "\"bits\": 8"), "up_proj.scales has shape [2, 24]");
-  expect(error_of("gptq4_act_order", "\"group_size\": 32", "\"group_size\": 64"), "up_proj.scales has shape [8, 24]; [4, 24] is wanted");
-  expect(error_of("fp8_blocks", "128,\n   128", "64,\n   64"), "up_proj.weight_scale_inv has shape [2, 2] for a matrix [136, 256]");
+  expect(error_of("gptq4_act_order", "\"group_size\": 32", "\"group_size\": 64"),
+         "up_proj.scales has shape [8, 24]; [4, 24] is wanted");
+  expect(error_of("fp8_blocks", "128,\n   128", "64,\n   64"),
+         "up_proj.weight_scale_inv has shape [2, 2] for a matrix [136, 256]");
   expect(error_without("gptq4", "scales"), "tensor model.layers.0.mlp.up_proj.scales [2, 24] is missing");
   expect(error_without("awq", "qzeros"), "tensor model.layers.0.mlp.up_proj.qzeros [2, 3] is missing");
   expect(error_without("w4a16", "weight_shape"), "tensor model.layers.0.mlp.up_proj.weight_shape [2] is missing");
@@ -185,7 +213,8 @@ TEST_F(QuantizedErrors, DamagedHeadersAndConfigurations) {
   Rng rng(5);
   int opened = 0;
   for (const Checkpoint& c : kAll) {
-    const std::string config = read_bytes(kCheckpoints + c.name + "/config.json"), file = read_bytes(kCheckpoints + c.name + "/model.safetensors");
+    const std::string config = read_bytes(kCheckpoints + c.name + "/config.json"),
+                      file = read_bytes(kCheckpoints + c.name + "/model.safetensors");
     uint64_t header = 0;
     std::memcpy(&header, file.data(), 8);
     for (int round = 0; round < 60; ++round) {
@@ -193,9 +222,12 @@ TEST_F(QuantizedErrors, DamagedHeadersAndConfigurations) {
       for (int i = 0; i < 2; ++i) {
         const bool digit = rng.below(2) == 0;
         std::string& text = rng.below(3) == 0 ? bad_config : bad_file;
-        const size_t first = &text == &bad_file ? 8 : 0, size = &text == &bad_file ? static_cast<size_t>(header) : text.size();
+        const size_t first = &text == &bad_file ? 8 : 0,
+                     size = &text == &bad_file ? static_cast<size_t>(header) : text.size();
         char& at = text[first + rng.below(size)];
-        at = digit && at >= '0' && at <= '9' ? static_cast<char>('0' + rng.below(10)) : digit ? at : static_cast<char>(at ^ (1 << rng.below(7)));
+        at = digit && at >= '0' && at <= '9' ? static_cast<char>('0' + rng.below(10))
+             : digit                         ? at
+                                             : static_cast<char>(at ^ (1 << rng.below(7)));
       }
       write_bytes(dir_.file("config.json"), bad_config);
       write_bytes(dir_.file("model.safetensors"), bad_file);
@@ -217,7 +249,8 @@ TEST_F(QuantizedErrors, OrdersThatAreNone) {
   const auto source = *open_tensor_source(kCheckpoints + name);
   const TensorInfo* g_idx = source->as_in_files().find("model.layers.0.mlp.up_proj.g_idx");
   ASSERT_NE(g_idx, nullptr);
-  for (const auto& [group, message] : std::map<int32_t, std::string>{{8, "names group 8 of 8"}, {-1, "names group -1 of 8"}, {7, "every group must have 32"}}) {
+  for (const auto& [group, message] : std::map<int32_t, std::string>{
+           {8, "names group 8 of 8"}, {-1, "names group -1 of 8"}, {7, "every group must have 32"}}) {
     std::string file = read_bytes(kCheckpoints + name + "/model.safetensors");
     int32_t first;
     std::memcpy(&first, &file[g_idx->offset_bytes], 4);

@@ -1,5 +1,5 @@
-// A whole model that GPTQ quantized in the order of its activations (tests/golden/make_checkpoints.py), against its decoded weights
-// and however it is fed. The bounds are those of quantized_model_test.cpp.
+// A whole model that GPTQ quantized in the order of its activations (tests/golden/make_checkpoints.py), against its
+// decoded weights and however it is fed. The bounds are those of quantized_model_test.cpp.
 
 #include "tests/support/model_harness.h"
 #include "weights/decoded_source.h"

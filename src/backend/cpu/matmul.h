@@ -7,7 +7,7 @@
 // Every block type: X(name of its DType and of its kernel, its struct in weight_types.inc or q2_k.inc).
 #define SLUICE_BLOCK_TYPES(X) X(q8_0, Q8_0) X(q4_0, Q4_0) X(q4_k, Q4_K) X(q6_k, Q6_K) X(q5_0, Q5_0) X(q5_k, Q5_K) \
   X(iq4_nl, IQ4_NL) X(mxfp4, MXFP4) X(q4_1, Q4_1) X(q5_1, Q5_1) X(q3_k, Q3_K) X(q2_k, Q2_K) X(i8_g128, I8_G128) X(u4_g128, U4_G128) X(u4_g32, U4_G32) \
-  X(u8_g128, U8_G128)
+  X(u8_g128, U8_G128) X(iq4_xs, IQ4_XS) X(tq2_0, TQ2_0)
 
 // The kernels of those and of panels of codes.
 #define SLUICE_KERNELS(X) SLUICE_BLOCK_TYPES(X) X(codes, Codes)

@@ -273,6 +273,24 @@ void matmul_u8_g128(const MatmulTile& t) {
       });
 }
 
+void matmul_iq4_xs(const MatmulTile& t) {
+  block_matmul<kIq4XsHeadBytes, 8, kIq4XsBlockBytes, false, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int s, Block& w) {
+        const int low = head[32 + 16 * (s % 4) + c] >> (4 * (s / 4)) & 15;
+        const int upper = head[96 + 16 * (s % 2) + c] >> (2 * (s / 2)) & 3;
+        w.scale[0] = load_f16(head + 2 * c) * static_cast<float>((low | upper << 4) - 32);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = kIq4NlValues[nibble(values, c, k)];
+      });
+}
+
+void matmul_tq2_0(const MatmulTile& t) {
+  block_matmul<kTq2HeadBytes, 8, kTq2BlockBytes, false, false>(
+      t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
+        w.scale[0] = load_f16(head + 2 * c);
+        for (int k = 0; k < kActBlock; ++k) w.q[k] = bit_pair(values, c, k) - 1;
+      });
+}
+
 void matmul_codes(const MatmulTile& t) {
   block_matmul<kCodesHeadBytes, 1, kCodesBlockBytes, true, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {

@@ -32,6 +32,8 @@ constexpr OpTable make_table() {
   set(DType::u4_g128, ref::matmul_u4_g128);
   set(DType::u4_g32, ref::matmul_u4_g32);
   set(DType::u8_g128, ref::matmul_u8_g128);
+  set(DType::iq4_xs, ref::matmul_iq4_xs);
+  set(DType::tq2_0, ref::matmul_tq2_0);
   t.codes = ref::matmul_codes;
   t.bf16_form = ActForm::f32;
   const auto arrange = [&](ActForm form, ArrangeFn* f) {

@@ -1,5 +1,5 @@
-// F8_G32 and F8_G128, of our own: what checkpoints of 8-bit floats are repacked to. Blocks of kElems: float32 scale, then as many
-// E4M3: value = scale * e4m3.
+// F8_G32 and F8_G128, of our own: what checkpoints of 8-bit floats are repacked to. Blocks of kElems: float32 scale,
+// then as many E4M3: value = scale * e4m3.
 
 #include <algorithm>
 #include <cmath>
@@ -40,7 +40,9 @@ struct F8Groups {
 
 }  // namespace
 
-const WeightFormat kF8_G32 = {DType::f8_g32, "F8_G32", 32, F8Groups<32>::kBytes, F8Groups<32>::encode, F8Groups<32>::decode};
-const WeightFormat kF8_G128 = {DType::f8_g128, "F8_G128", 128, F8Groups<128>::kBytes, F8Groups<128>::encode, F8Groups<128>::decode};
+const WeightFormat kF8_G32 = {DType::f8_g32,       "F8_G32", 32, F8Groups<32>::kBytes, F8Groups<32>::encode,
+                              F8Groups<32>::decode};
+const WeightFormat kF8_G128 = {DType::f8_g128,       "F8_G128", 128, F8Groups<128>::kBytes, F8Groups<128>::encode,
+                               F8Groups<128>::decode};
 
 }  // namespace sluice

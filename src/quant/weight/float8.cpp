@@ -15,7 +15,8 @@ std::array<float, 256> all_e4m3() {
   std::array<float, 256> values{};
   for (int code = 0; code < 256; ++code) {
     const int exponent = code >> 3 & 15, mantissa = code & 7;
-    float value = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9) : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+    float value = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
     if ((code & 127) == 127) value = std::numeric_limits<float>::quiet_NaN();
     values[static_cast<size_t>(code)] = std::copysign(value, code < 128 ? 1.0f : -1.0f);
   }
@@ -52,9 +53,10 @@ uint8_t f32_to_e4m3(float value) {
   const uint8_t sign = std::signbit(value) ? 0x80 : 0;
   if (std::isnan(value)) return sign | 0x7f;
   const float magnitude = std::fmin(std::fabs(value), 448.0f);
-  if (magnitude < 0x1p-6f) return sign | static_cast<uint8_t>(std::nearbyint(magnitude * 512.0f));  // subnormal, or the first normal
+  if (magnitude < 0x1p-6f)
+    return sign | static_cast<uint8_t>(std::nearbyint(magnitude * 512.0f));  // subnormal, or the first normal
   int exponent;
-  const float fraction = std::frexp(magnitude, &exponent);  // in [1/2, 1)
+  const float fraction = std::frexp(magnitude, &exponent);                 // in [1/2, 1)
   const int eighths = static_cast<int>(std::nearbyint(fraction * 16.0f));  // 8 to 16, which carries into the exponent
   return sign | static_cast<uint8_t>((exponent + 6) * 8 + (eighths - 8));
 }

@@ -1,7 +1,7 @@
 #pragma once
-// The types that published checkpoints of integers are repacked to without loss (docs/adr/0016): groups of values along k with a
-// float32 scale and an integer that stands for zero. Blocks of kElems: float32 scale, uint8 zero, then the values, of 4 bits
-// (each 32 as in Q4_0: byte j holding elements j and j + 16) or 8: value = scale * (q - zero).
+// The types that published checkpoints of integers are repacked to without loss (docs/adr/0016): groups of values along
+// k with a float32 scale and an integer that stands for zero. Blocks of kElems: float32 scale, uint8 zero, then the
+// values, of 4 bits (each 32 as in Q4_0: byte j holding elements j and j + 16) or 8: value = scale * (q - zero).
 
 #include <algorithm>
 #include <cstring>
@@ -20,8 +20,10 @@ struct Groups {
     return in[kHead + i / 32 * 16 + i % 16] >> (4 * (i / 16 % 2)) & 15;
   }
   static void put_value(int i, int q, uint8_t* out) {
-    if (kBits == 8) out[kHead + i] = static_cast<uint8_t>(q);
-    else out[kHead + i / 32 * 16 + i % 16] |= static_cast<uint8_t>(q << (4 * (i / 16 % 2)));
+    if (kBits == 8)
+      out[kHead + i] = static_cast<uint8_t>(q);
+    else
+      out[kHead + i / 32 * 16 + i % 16] |= static_cast<uint8_t>(q << (4 * (i / 16 % 2)));
   }
 
   /// Rounded to nearest, between the least and the largest value, or zero where that is beyond them.

@@ -1,6 +1,6 @@
-// IQ1_M: blocks of 256; 32 bytes of places in IQ1_S's grid, then for each 8 values 4 bits: 3 more of the place and the sign of a
-// shift; then four uint16, which hold float16 d in their top nibbles and below them four scales of 3 bits each:
-// value = (d * (2 * scale + 1)) * (point ± 1/8).
+// IQ1_M: blocks of 256; 32 bytes of places in IQ1_S's grid, then for each 8 values 4 bits: 3 more of the place and the
+// sign of a shift; then four uint16, which hold float16 d in their top nibbles and below them four scales of 3 bits
+// each: value = (d * (2 * scale + 1)) * (point ± 1/8).
 
 #include "quant/weight/block_search.h"
 #include "quant/weight/iq_grid.h"
@@ -37,6 +37,7 @@ void codes(const void* block, int8_t* codes, float* scales) {
 
 }  // namespace
 
-const WeightFormat kIQ1_M = {DType::iq1_m, "IQ1_M", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>, nullptr, codes};
+const WeightFormat kIQ1_M = {DType::iq1_m, "IQ1_M", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>,
+                             nullptr,      codes};
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
-// IQ1_S: blocks of 256; float16 d, 32 bytes of places in a grid of 2048 points of 8 values -1, 0 and 1, then per 32 values a uint16:
-// 3 more bits for each of four places, 3 bits of scale, and the sign of a shift: value = (d * (2 * scale + 1)) * (point ± 1/8).
+// IQ1_S: blocks of 256; float16 d, 32 bytes of places in a grid of 2048 points of 8 values -1, 0 and 1, then per 32
+// values a uint16: 3 more bits for each of four places, 3 bits of scale, and the sign of a shift: value = (d * (2 *
+// scale + 1)) * (point ± 1/8).
 
 #include "quant/weight/block_search.h"
 #include "quant/weight/iq_grid.h"
@@ -34,6 +35,7 @@ void codes(const void* block, int8_t* codes, float* scales) {
 
 }  // namespace
 
-const WeightFormat kIQ1_S = {DType::iq1_s, "IQ1_S", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>, nullptr, codes};
+const WeightFormat kIQ1_S = {DType::iq1_s, "IQ1_S", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>,
+                             nullptr,      codes};
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
-// IQ2_XXS: blocks of 256; float16 d, then per 32 values 8 bytes: four places in a grid of 256 points of 8, then 32 bits, seven
-// signs for each point (the eighth makes their number even) and 4 bits of scale: value = (d * (0.5 + scale) / 4) * point.
+// IQ2_XXS: blocks of 256; float16 d, then per 32 values 8 bytes: four places in a grid of 256 points of 8, then 32
+// bits, seven signs for each point (the eighth makes their number even) and 4 bits of scale: value = (d * (0.5 + scale)
+// / 4) * point.
 
 #include "quant/weight/block_search.h"
 #include "quant/weight/iq_grid.h"
@@ -27,6 +28,7 @@ void codes(const void* block, int8_t* codes, float* scales) {
 
 }  // namespace
 
-const WeightFormat kIQ2_XXS = {DType::iq2_xxs, "IQ2_XXS", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>, nullptr, codes};
+const WeightFormat kIQ2_XXS = {DType::iq2_xxs, "IQ2_XXS", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>,
+                               nullptr,        codes};
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// IQ3_S: blocks of 256; float16 d, 64 bytes of places in a grid of 512 points of 4, 8 bytes of the places' bit 8, 32 bytes of signs,
-// 8 scales of 4 bits: value = (d * (1 + 2 * scale)) * point.
+// IQ3_S: blocks of 256; float16 d, 64 bytes of places in a grid of 512 points of 4, 8 bytes of the places' bit 8, 32
+// bytes of signs, 8 scales of 4 bits: value = (d * (1 + 2 * scale)) * point.
 
 #include "quant/weight/block_search.h"
 #include "quant/weight/iq_grid.h"
@@ -31,6 +31,7 @@ void codes(const void* block, int8_t* codes, float* scales) {
 
 }  // namespace
 
-const WeightFormat kIQ3_S = {DType::iq3_s, "IQ3_S", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>, nullptr, codes};
+const WeightFormat kIQ3_S = {DType::iq3_s, "IQ3_S", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>,
+                             nullptr,      codes};
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// IQ3_XXS: blocks of 256; float16 d, 64 places in a grid of 256 points of 4, then per 32 values 32 bits: seven signs for each 8
-// (the eighth makes their number even) and 4 bits of scale: value = (d * (0.5 + scale) / 2) * point.
+// IQ3_XXS: blocks of 256; float16 d, 64 places in a grid of 256 points of 4, then per 32 values 32 bits: seven signs
+// for each 8 (the eighth makes their number even) and 4 bits of scale: value = (d * (0.5 + scale) / 2) * point.
 
 #include "quant/weight/block_search.h"
 #include "quant/weight/iq_grid.h"
@@ -30,6 +30,7 @@ void codes(const void* block, int8_t* codes, float* scales) {
 
 }  // namespace
 
-const WeightFormat kIQ3_XXS = {DType::iq3_xxs, "IQ3_XXS", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>, nullptr, codes};
+const WeightFormat kIQ3_XXS = {DType::iq3_xxs, "IQ3_XXS", kElems, kBytes, nullptr, decode_codes<codes, kElems, kBytes>,
+                               nullptr,        codes};
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
-// IQ4_XS: blocks of 256; float16 d, 16 bits and 4 bytes of 8 scales of 6 bits (upper 2 and lower 4), then per 32 values 16 bytes of 4-bit
-// codes, byte j holding elements j (low) and j + 16 (high): value = (d * (scale - 32)) * kIq4NlValues[code].
+// IQ4_XS: blocks of 256; float16 d, 16 bits and 4 bytes of 8 scales of 6 bits (upper 2 and lower 4), then per 32 values
+// 16 bytes of 4-bit codes, byte j holding elements j (low) and j + 16 (high): value = (d * (scale - 32)) *
+// kIq4NlValues[code].
 
 #include <cmath>
 #include <cstring>
@@ -54,8 +55,21 @@ void codes(const void* block, int8_t* codes, float* scales) {
   }
 }
 
+void unpack(const void* block, QuantBlock* out) {
+  const auto* in = static_cast<const uint8_t*>(block);
+  out->d = load_u16(in);
+  for (int s = 0; s < 8; ++s) {
+    out->scale[s] = static_cast<uint8_t>((in[4 + s / 2] >> (4 * (s % 2)) & 15) | (load_u16(in + 2) >> (2 * s) & 3) << 4);
+    for (int j = 0; j < 16; ++j) {
+      out->q[32 * s + j] = in[8 + 16 * s + j] & 15;
+      out->q[32 * s + j + 16] = in[8 + 16 * s + j] >> 4;
+    }
+  }
+}
+
 }  // namespace
 
-const WeightFormat kIQ4_XS = {DType::iq4_xs, "IQ4_XS", kElems, kBytes, encode, decode_codes<codes, kElems, kBytes>, nullptr, codes};
+const WeightFormat kIQ4_XS = {DType::iq4_xs, "IQ4_XS", kElems, kBytes, encode, decode_codes<codes, kElems, kBytes>,
+                              unpack,       codes};
 
 }  // namespace sluice

@@ -1,6 +1,6 @@
-// NF4_G64, of our own: the NormalFloat of 4 bits of QLoRA (https://arxiv.org/abs/2305.14314) as bitsandbytes' checkpoints are
-// repacked to. Blocks of 64: float32 scale, then 32 bytes, byte j holding elements 2 j (high) and 2 j + 1 (low):
-// value = kNf4Values[code] * scale.
+// NF4_G64, of our own: the NormalFloat of 4 bits of QLoRA (https://arxiv.org/abs/2305.14314) as bitsandbytes'
+// checkpoints are repacked to. Blocks of 64: float32 scale, then 32 bytes, byte j holding elements 2 j (high) and 2 j +
+// 1 (low): value = kNf4Values[code] * scale.
 
 #include <cmath>
 #include <cstring>
@@ -28,7 +28,8 @@ void encode(const float* values, void* blocks, int64_t n) {
     const float inverse = largest > 0 ? 1 / largest : 0;
     std::memcpy(out, &largest, 4);
     for (int j = 0; j < 32; ++j)
-      out[4 + j] = static_cast<uint8_t>(nearest(finite_or_zero(values[2 * j]) * inverse) << 4 | nearest(finite_or_zero(values[2 * j + 1]) * inverse));
+      out[4 + j] = static_cast<uint8_t>(nearest(finite_or_zero(values[2 * j]) * inverse) << 4 |
+                                        nearest(finite_or_zero(values[2 * j + 1]) * inverse));
   }
 }
 

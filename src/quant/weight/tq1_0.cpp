@@ -1,5 +1,6 @@
-// TQ1_0: blocks of 256; 48 bytes of five ternary digits each, 4 bytes of four, then float16 d: value = d * (digit - 1). A byte is
-// its digits as a fraction of 243 rounded up to one of 256, the first digit largest, so that a digit is read by a multiplication.
+// TQ1_0: blocks of 256; 48 bytes of five ternary digits each, 4 bytes of four, then float16 d: value = d * (digit - 1).
+// A byte is its digits as a fraction of 243 rounded up to one of 256, the first digit largest, so that a digit is read
+// by a multiplication.
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +15,9 @@ namespace {
 constexpr int kElems = 256, kBytes = 54;
 
 // Bytes whose digits of one place stand for consecutive elements.
-struct Part { int byte, bytes, elem, digits; };
+struct Part {
+  int byte, bytes, elem, digits;
+};
 constexpr Part kParts[] = {{0, 32, 0, 5}, {32, 16, 160, 5}, {48, 4, 240, 4}};
 
 // As ggml rounds: by the largest value.
@@ -25,7 +28,8 @@ void encode(const float* values, void* blocks, int64_t n) {
     for (int i = 0; i < kElems; ++i) largest = std::max(largest, std::fabs(finite_or_zero(values[i])));
     const float inverse = largest > 0 ? 1.0f / largest : 0.0f;
     uint8_t q[kElems];
-    for (int i = 0; i < kElems; ++i) q[i] = static_cast<uint8_t>(round_clamped(finite_or_zero(values[i]) * inverse, -1, 1) + 1);
+    for (int i = 0; i < kElems; ++i)
+      q[i] = static_cast<uint8_t>(round_clamped(finite_or_zero(values[i]) * inverse, -1, 1) + 1);
     std::memset(out, 0, kBytes);
     for (const Part& part : kParts)
       for (int i = 0; i < part.bytes; ++i) {
@@ -54,6 +58,7 @@ void codes(const void* block, int8_t* codes, float* scales) {
 
 }  // namespace
 
-const WeightFormat kTQ1_0 = {DType::tq1_0, "TQ1_0", kElems, kBytes, encode, decode_codes<codes, kElems, kBytes>, nullptr, codes};
+const WeightFormat kTQ1_0 = {DType::tq1_0, "TQ1_0", kElems, kBytes, encode, decode_codes<codes, kElems, kBytes>,
+                             nullptr,      codes};
 
 }  // namespace sluice

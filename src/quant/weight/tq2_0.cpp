@@ -1,5 +1,5 @@
-// TQ2_0: blocks of 256; 64 bytes of 2-bit values, then float16 d: value = d * (q - 1), q from 0 to 2 (3 stands for 2 d). BitNet's ternary
-// weights are held so.
+// TQ2_0: blocks of 256; 64 bytes of 2-bit values, then float16 d: value = d * (q - 1), q from 0 to 2 (3 stands for 2
+// d). BitNet's ternary weights are held so.
 
 #include <algorithm>
 #include <cmath>
@@ -21,7 +21,8 @@ void encode(const float* values, void* blocks, int64_t n) {
     for (int i = 0; i < kElems; ++i) largest = std::max(largest, std::fabs(finite_or_zero(values[i])));
     const float inverse = largest > 0 ? 1.0f / largest : 0.0f;
     uint8_t q[kElems];
-    for (int i = 0; i < kElems; ++i) q[i] = static_cast<uint8_t>(round_clamped(finite_or_zero(values[i]) * inverse, -1, 1) + 1);
+    for (int i = 0; i < kElems; ++i)
+      q[i] = static_cast<uint8_t>(round_clamped(finite_or_zero(values[i]) * inverse, -1, 1) + 1);
     std::memset(out, 0, kBytes);
     for (int i = 0; i < kElems; ++i) out[i / 128 * 32 + i % 32] |= static_cast<uint8_t>(q[i] << (2 * (i / 32 % 4)));
     store_u16(out + kBytes - 2, scale_to_f16(largest));
@@ -36,8 +37,15 @@ void codes(const void* block, int8_t* codes, float* scales) {
     for (int j = 0; j < 4; ++j) codes[i / 32 * 128 + 32 * j + i % 32] = static_cast<int8_t>((in[i] >> (2 * j) & 3) - 1);
 }
 
+void unpack(const void* block, QuantBlock* out) {
+  const auto* in = static_cast<const uint8_t*>(block);
+  out->d = load_u16(in + 64);
+  for (int i = 0; i < kElems; ++i) out->q[i] = in[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3;
+}
+
 }  // namespace
 
-const WeightFormat kTQ2_0 = {DType::tq2_0, "TQ2_0", kElems, kBytes, encode, decode_codes<codes, kElems, kBytes>, nullptr, codes};
+const WeightFormat kTQ2_0 = {DType::tq2_0, "TQ2_0", kElems, kBytes, encode, decode_codes<codes, kElems, kBytes>,
+                             unpack,      codes};
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// U8_G32 and U8_G128, of our own: what checkpoints of 8-bit integers are repacked to. The first, of rows that 128 does not
-// divide, is multiplied by its values.
+// U8_G32 and U8_G128, of our own: what checkpoints of 8-bit integers are repacked to. The first, of rows that 128 does
+// not divide, is multiplied by its values.
 
 #include "quant/weight/groups.h"
 

@@ -16,7 +16,7 @@ namespace sluice {
 struct QuantBlock {
   uint16_t d = 0, dmin = 0;  // float16 bits; Q4_1, Q5_1: dmin is the minimum itself, -m
   uint8_t scale[16] = {};    // U4_G32, U4_G128, U8_G128: the 4 bytes of a float32; Q4_K, Q5_K: 8 of 6 bits; Q6_K: 16 of int8 bits; MXFP4: one E8M0;
-                             // Q3_K: 16 of 6 bits, 32 too large; Q2_K: 16 of 4 bits; otherwise unused
+                             // IQ4_XS: 8 of 6 bits, 32 too large; Q3_K: 16 of 6 bits, 32 too large; Q2_K: 16 of 4 bits; otherwise unused
   uint8_t min[16] = {};      // of those the zero; Q4_K, Q5_K: 8 of 6 bits; Q2_K: 16 of 4 bits
   uint8_t q[256] = {};       // block_elems unsigned values, in element order
 };

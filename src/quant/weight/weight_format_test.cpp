@@ -97,6 +97,9 @@ TEST_P(BlockFormats, UnpackAgreesWithDecode) {
         std::memcpy(&scale, b.scale, 4);
         value = scale * static_cast<float>(b.q[i] - b.min[0]);
       }
+      if (f.dtype == DType::iq4_xs)
+        value = (d * static_cast<float>(b.scale[i / 32] - 32)) * static_cast<float>(kIq4NlValues[b.q[i]]);
+      if (f.dtype == DType::tq2_0) value = d * static_cast<float>(b.q[i] - 1);
       if (f.dtype == DType::q4_0) value = d * static_cast<float>(b.q[i] - 8);
       if (f.dtype == DType::iq4_nl) value = d * static_cast<float>(kIq4NlValues[b.q[i]]);
       if (f.dtype == DType::mxfp4) value = std::ldexp(static_cast<float>(kE2M1Doubled[b.q[i]]), b.scale[0] - 128);
