@@ -350,12 +350,15 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->open_blocks = sizing.open_blocks;
   stack->options.seals_blocks = sizing.formats.seals() || plan.kv.has(KvGroup::Kind::state);
   stack->options.ends_at_blocks = sizing.formats.pairs();
+  stack->options.keeps_states = plan.kv.has(KvGroup::Kind::state);
   stack->options.kv_blocks = sizing.blocks;
   stack->options.block_tokens = sizing.block_tokens;
   stack->options.max_model_len = sizing.max_model_len;
   stack->options.vocab_size = plan.info.vocab_size;
   SLUICE_TRY_STATUS(check_engine_options(stack->options));
   std::string path = fmt::format("{} {} {}", stack->table->isa, sizing.formats.name(), flags.repack);
+  if (plan.info.original_positions > 0)  // keys are rotated otherwise on either side of it
+    path += sizing.max_model_len > plan.info.original_positions ? " long rope" : " short rope";
   if (sizing.block_tokens != stack->tile_tokens) path += fmt::format(" tiles of {}", stack->tile_tokens);  // in which a block's bytes stand
   SLUICE_TRY(stack->tiers, flags.tiers.open(flags.model, path, sizing.block_bytes, stack->options, stack->notes));
   for (std::string& note : fallbacks(stack->options)) stack->notes.push_back(std::move(note));

@@ -38,6 +38,7 @@ struct ModelInfo {
   int64_t vocab_size = 0;
   int64_t max_positions = 0;  // the context that the model was made for
   int layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  int64_t original_positions = 0;  // of longrope: contexts beyond it rotate otherwise; 0: there is one rotation
   bool windowed = false;  // some layer sees a window of positions only
   int64_t hidden = 0, ffn = 0;
   int experts = 0, experts_per_token = 0;  // of layers that are mixtures; 0: none is

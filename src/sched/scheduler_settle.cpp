@@ -25,7 +25,8 @@ FinishReason finish_of(const Sequence& seq, TokenId token, int max_model_len) {
 int Scheduler::restart(int computed, const Sequence& parent) const {
   const int block = computed / pool_.block_tokens();
   const bool sealed = config_.seals_blocks && block < parent.computed / pool_.block_tokens();
-  return sealed ? block * pool_.block_tokens() : computed;
+  const bool past = config_.keeps_states && computed < parent.computed;
+  return sealed || past ? block * pool_.block_tokens() : computed;
 }
 
 void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {

@@ -15,7 +15,7 @@ enum class DType : uint8_t {
   i8_g128,  // ours: no file but a native pack has it
   iq4_xs, iq3_s, iq3_xxs, iq2_s, iq2_xs, iq2_xxs, iq1_m, iq1_s, tq2_0, tq1_0, nvfp4,
   f8_e4m3, f8_e5m2,
-  u4_g128, u4_g32, u8_g128, u8_g32, f8_g128, f8_g32, nf4_g64,  // ours: what published checkpoints are repacked to (docs/adr/0016)
+  u4_g128, u4_g32, u8_g128, u8_g32, f8_g128, f8_g32, nf4_g64,  // ours: what published checkpoints are repacked to (docs/adr/0019)
 };
 inline constexpr int kNumDTypes = 46;
 

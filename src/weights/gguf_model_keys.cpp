@@ -186,7 +186,7 @@ std::vector<float> llama3_rope_factors(int64_t head_dim, double theta, double fa
     double divisor = 1;
     if (wavelength > low_wavelength) {
       divisor = factor;
-    } else if (wavelength >= high_wavelength) {
+    } else if (wavelength >= high_wavelength && high_freq_factor > low_freq_factor) {
       const double smooth = (original_context / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
       divisor = 1 / ((1 - smooth) / factor + smooth);
     }

@@ -94,6 +94,11 @@ void hoist_text(Metadata& metadata) {
     if (key.starts_with(from)) copies.emplace_back(key.substr(from.size()), value);
   for (auto& [key, value] : copies)
     if (!metadata.has(key)) metadata.set(std::move(key), std::move(value));
+  std::vector<std::string> nulls;
+  for (const std::string& key : metadata.nulls())
+    if (key.starts_with(from)) nulls.push_back(key.substr(from.size()));
+  for (std::string& key : nulls)
+    if (!metadata.has(key)) metadata.set_null(std::move(key));
 }
 
 }  // namespace

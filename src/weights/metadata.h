@@ -39,6 +39,7 @@ class Metadata {
   void set_null(std::string key);
   const std::map<std::string, MetadataValue, std::less<>>& values() const { return values_; }
   bool has(std::string_view key) const { return values_.find(key) != values_.end(); }
+  const std::set<std::string, std::less<>>& nulls() const { return nulls_; }
   bool is_null(std::string_view key) const { return nulls_.find(key) != nulls_.end(); }
 
   /// Typed reads. A missing key or a wrong type gives an error naming origin, key and the type wanted; a JSON null

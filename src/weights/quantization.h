@@ -1,5 +1,5 @@
 #pragma once
-// Checkpoints that other tools quantized (docs/adr/0016): which tensors together are a matrix, and how its rows are put
+// Checkpoints that other tools quantized (docs/adr/0019): which tensors together are a matrix, and how its rows are put
 // into a type of ours without loss. One file per method; quantized_source.h makes a TensorSource of what they find.
 
 #include <cstdint>

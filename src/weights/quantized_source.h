@@ -1,6 +1,6 @@
 #pragma once
 // A checkpoint that another tool quantized, as the tensors of the model that it stands for: each matrix in a type of
-// ours that holds its values exactly, made of its parts when it is looked at (docs/adr/0016).
+// ours that holds its values exactly, made of its parts when it is looked at (docs/adr/0019).
 
 #include <memory>
 

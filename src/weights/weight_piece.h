@@ -40,6 +40,9 @@ struct WeightPiece {
   bool whole() const { return shape.rank < 3 && !transposed && rows.first == 0 && rows.run == 0; }
 };
 
+/// Whether a tensor has the shape wanted; GGUF writers leave out leading dimensions of 1.
+bool fits(const Shape& there, const Shape& wanted);
+
 /// The piece's tensor, with its shape checked. The error names file, tensor and both shapes, or says what is missing.
 Result<const TensorInfo*> find_piece(const TensorSource& source, const WeightPiece& piece);
 

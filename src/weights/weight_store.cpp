@@ -48,7 +48,7 @@ Result<PackedMatrix> WeightStore::matrix(const WeightPiece& piece, int64_t n, in
   if (!Ops::matmul_supports(info->dtype))
     return unsupported(fmt::format("{}: tensor {} has type {}, which cannot be multiplied",
                                    source_->files()[info->file_index], info->name, dtype_name(info->dtype)));
-  if (k % dtype_info(info->dtype).block_elems != 0)
+  if (!piece.transposed && k % dtype_info(info->dtype).block_elems != 0)
     return unsupported(fmt::format("{}: tensor {} has type {}, of blocks of {}, but rows of {} are asked of it",
                                    source_->files()[info->file_index], info->name, dtype_name(info->dtype),
                                    dtype_info(info->dtype).block_elems, k));
@@ -60,17 +60,18 @@ Result<PackedMatrix> WeightStore::matrix(const WeightPiece& piece, int64_t n, in
     }
   Buffer memory;
   SLUICE_TRY(TensorView view, piece_rows(*source_, *info, piece, 0, n, k, memory));
+  const DType dtype = view.dtype;
   if (!aligned(view)) {
-    const size_t bytes = row_bytes(info->dtype, k) * static_cast<size_t>(n);
+    const size_t bytes = row_bytes(dtype, k) * static_cast<size_t>(n);
     SLUICE_TRY(memory, Buffer::allocate(bytes));
     std::memcpy(memory.data(), view.data, bytes);
     view.data = memory.data();
   }
-  SLUICE_TRY(uint8_t* const packed, own(Ops::packed_bytes(info->dtype, n, k)));
+  SLUICE_TRY(uint8_t* const packed, own(Ops::packed_bytes(dtype, n, k)));
   ops_.pack(view, packed);
   source_->release(*info);
   report();
-  PackedMatrix matrix{info->dtype, n, k, packed};
+  PackedMatrix matrix{dtype, n, k, packed};
   matrix.order = shared_order(source_->column_order(*info));
   return matrix;
 }

@@ -7,16 +7,21 @@
 namespace sluice {
 namespace {
 
+constexpr int64_t kLayersOf13B = 40;
 constexpr int64_t kFirstVocabulary = 64000, kSecondVocabulary = 125696;
 
 Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
   // The 13B files name their context otherwise than the 7B ones: that tells them apart.
   const ConfigKey length{"model_max_length", ""};
-  const bool large = !config.is_gguf() && config.has(length) && !config.has(DecoderKeys{}.positions);
+  bool large = !config.is_gguf() && config.has(length) && !config.has(DecoderKeys{}.positions);
+  if (config.is_gguf()) {  // which does not say it: the 13B models have 40 layers
+    SLUICE_TRY(const int64_t layers, config.integer(DecoderKeys{}.layers, 1, kMaxLayers));
+    large = layers == kLayersOf13B;
+  }
   DecoderDefaults defaults{.name = "baichuan", .gguf = {"baichuan", RopeStyle::interleaved}, .rope = !large};
-  if (large) defaults.keys.positions = length;
+  if (large && !config.is_gguf()) defaults.keys.positions = length;
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
-  config.cannot_be_said(large, "the model has ALiBi");
+  config.cannot_be_said(large && d.config.info.layers != kLayersOf13B, "the model has ALiBi");
   if (large) d.attention.alibi = alibi_slopes(d.attention.heads);
   fuse_qkv(d.names.huggingface, "model.layers.{}.self_attn.W_pack", d.attention);
   Decoder out = d.build();

@@ -40,13 +40,15 @@ Result<Decoder> cohere(const ConfigReader& config, const TensorSource& source) {
 }
 
 Result<Decoder> cohere2(const ConfigReader& config, const TensorSource& source) {
+  SLUICE_TRY(const int64_t period, config.integer_or({"sliding_window_pattern", ""}, 4, 1, kMaxLayers));
+  config.cannot_be_said(period != 4, fmt::format("sliding_window_pattern is {}", period));
   SLUICE_TRY(PlainDecoder d, read(config, source,
                                   {.name = "cohere2",
                                    .gguf = {.arch = "cohere2", .one_window = false},
                                    .window = WindowRule::by_type,
                                    .sliding_window = 4096,
-                                   .window_period = 4,
-                                   .window_full = 3}));
+                                   .window_period = static_cast<int>(period),
+                                   .window_full = static_cast<int>(period) - 1}));
   d.each = [](int, AttentionConfig& a, MlpConfig&) {
     if (a.window == 0) a.rope = nullptr;
   };

@@ -38,6 +38,8 @@ Result<MoeConfig> read_experts(const ConfigReader& config, const DecoderConfig& 
   if (method == "greedy") groups = top_groups = 1;
   else if (method != "group_limited_greedy" && method != "noaux_tc")
     return config.refused(kMethod, fmt::format("is \"{}\"; known are greedy, group_limited_greedy, noaux_tc", method.substr(0, 100)));
+  if (top_groups * (experts / groups) < top_k)
+    return config.invalid(kTopK, fmt::format("is {}, but {} groups have {} experts", top_k, top_groups, top_groups * (experts / groups)));
   SLUICE_TRY(const double scale, config.number_or(kScale, 1.0, 1e-9, 1e9));
   SLUICE_TRY(const bool normalized, config.boolean_or(kNormalized, false));
   moe.routing = {.experts = static_cast<int>(experts),
@@ -52,8 +54,8 @@ Result<MoeConfig> read_experts(const ConfigReader& config, const DecoderConfig& 
   return moe;
 }
 
-void name_tensors(TensorNames& names, const LatentAttentionConfig& a) {
-  name_latent_attention(names, a);
+void name_tensors(TensorNames& names, const LatentAttentionConfig& a, bool joined) {
+  name_latent_attention(names, a, joined);
   name_experts(names, "mlp");
   names.hf("exp_probs_b.bias", {"model.layers.{}.mlp.gate.e_score_correction_bias"})
       .hf("ffn_gate_shexp", {"model.layers.{}.mlp.shared_experts.gate_proj"})
@@ -79,7 +81,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(const LatentAttentionConfig attention, read_latent_attention(config, {.bias = "attention_bias", .style = RopeStyle::interleaved}, d.config));
   SLUICE_TRY(const MoeConfig moe, read_experts(config, d.config, third));
   SLUICE_TRY(const int64_t dense, config.integer_or(kDense, 0, 0, kMaxLayers));
-  name_tensors(d.names, attention);
+  name_tensors(d.names, attention, source.find("blk.0.attn_kv_b.weight") != nullptr);
   d.mixer = [attention](int) { return std::make_unique<LatentAttention>(attention); };
   d.ffn = [moe, dense](int layer) { return layer < dense ? nullptr : std::make_unique<MoeLayer>(moe); };
   Decoder out = d.build();

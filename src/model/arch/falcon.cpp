@@ -27,6 +27,8 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
                            .computes = {"alibi", "activation", "hidden_act"}};
   defaults.keys.ffn.hf = "ffn_hidden_size";
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_epsilon"};
+  if (config.has({"n_layer", ""})) defaults.keys.layers.hf = "n_layer";  // RW's
+  if (config.has({"n_head", ""})) defaults.keys.heads.hf = "n_head";
   if (config.is_gguf()) grouped = source.find("blk.0.attn_norm_2.weight") != nullptr;
   else if (!grouped && multi_query) defaults.keys.kv_heads.hf = "", defaults.kv_heads = 1;
   else if (!grouped) defaults.keys.kv_heads.hf = "";

@@ -52,6 +52,9 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(const Factors f, read_factors(config));
   SLUICE_TRY(const Mamba2Config mixer, read_mixer(config, source, d.config, f));
   d.attention.scale *= static_cast<float>(f.attention_in * f.attention_in * f.key);
+  if (!(d.attention.scale > 1e-9f && d.attention.scale < 1e9f))
+    return config.invalid({"key_multiplier", ""}, fmt::format("is {} and attention_in_multiplier {}; scores cannot be scaled by {}", f.key, f.attention_in,
+                                                              d.attention.scale));
   d.attention.output_scale = static_cast<float>(f.attention_in * f.attention_out);
   d.mlp.gate_scale = static_cast<float>(f.mlp[0]), d.mlp.down_scale = static_cast<float>(f.mlp[1]);
   const std::string at = "model.layers.{}.";

@@ -26,6 +26,7 @@ DecoderDefaults common(std::string_view name) {
 }
 
 Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source, const DecoderDefaults& defaults) {
+  SLUICE_TRY_STATUS(config.only({"use_bidirectional_attention", ""}, false));
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   // Whatever the first files call it ("gelu"), all of them were trained with the approximation.
   for (const ConfigKey key : {ConfigKey{"hidden_act", ""}, ConfigKey{"hidden_activation", ""}}) {
@@ -84,7 +85,7 @@ Result<Decoder> gemma2(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults = common("gemma2");
   defaults.gguf.one_window = false;
   defaults.window = WindowRule::by_type;
-  defaults.sliding_window = 4096;
+  defaults.sliding_window = defaults.gguf_sliding_window = 4096;
   defaults.window_period = 2, defaults.window_full = 1;
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
   norm_both_ways(d);
@@ -99,6 +100,7 @@ Result<Decoder> gemma3(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults = common("gemma3");
   defaults.gguf.one_window = false;
   defaults.rope_theta = 1e6;
+  defaults.heads = 8, defaults.kv_heads = 4, defaults.vocab = 262208, defaults.positions = 131072;  // what the 4B file leaves out
   defaults.window = WindowRule::by_type;
   defaults.sliding_window = 4096;
   SLUICE_TRY(const int64_t older, config.integer_or(kUnderscoredPattern, 6, 1, kMaxLayers));

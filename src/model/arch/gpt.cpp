@@ -88,6 +88,9 @@ Result<Decoder> gpt_bigcode(const ConfigReader& config, const TensorSource& sour
   if (multi_query) defaults.kv_heads = 1;
   defaults.tied = true;
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults, {"activation_function", ""}, "gelu_pytorch_tanh"));
+  SLUICE_TRY(const bool scaled, config.boolean_or({"scale_attn_weights", ""}, true));
+  config.cannot_be_said(!scaled, "scale_attn_weights is false");
+  if (!scaled) d.attention.scale = 1;
   name_blocks(d.names);
   const std::string fused = "transformer.h.{}.attn.c_attn";
   if (multi_query) fuse_qkv(d.names.huggingface, fused, d.attention);
@@ -140,7 +143,7 @@ Result<Decoder> gpt_neox(const ConfigReader& config, const TensorSource& source)
   DecoderDefaults defaults = gpt_defaults("gptneox", "gptneox", true);
   defaults.keys = {};
   defaults.keys.norm_eps = {"layer_norm_eps", "attention.layer_norm_epsilon"};
-  defaults.keys.theta.hf = "rotary_emb_base";
+  defaults.keys.theta.hf = config.has({"rotary_emb_base", ""}) ? "rotary_emb_base" : "rope_theta";
   defaults.ffn = 0;
   SLUICE_TRY(defaults.rotary_factor, config.number_or({"rotary_pct", ""}, 0.25, 0.0, 1.0));
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults, {"hidden_act", ""}, "gelu"));

@@ -37,6 +37,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
                                                  .rope_theta = 150000,
                                                  .gguf_yarn_truncate = false,
                                                  .head_dim = 64,
+                                                 .kv_heads = 8,
                                                  .window = WindowRule::by_type,
                                                  .sliding_window = 128,
                                                  .window_period = 2,

@@ -2,11 +2,10 @@
 // neighbours; Llama 3's frequency factors come as a tensor there.
 // Touvron et al. 2023, "LLaMA"; Touvron et al. 2023, "Llama 2"; Dubey et al. 2024, "The Llama 3 herd of models".
 
+#include "model/arch/mixtures.h"
 #include "model/layers/plain_decoder.h"
 
 namespace sluice {
-
-Result<Decoder> describe_mixtral(const ConfigReader& config, const TensorSource& source);  // mixtral.cpp
 
 namespace {
 

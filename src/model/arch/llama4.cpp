@@ -35,6 +35,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
                            .rope_theta = 500000,
                            .hf_rope = RopeStyle::interleaved,
                            .head_dim = 128,
+                           .kv_heads = 8,
                            .computes = {"num_local_experts", "gguf.expert_count", "use_qk_norm", "layer_types", "gguf.attention.temperature_scale"}};
   defaults.keys.ffn = kDenseFfn;
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
@@ -56,8 +57,13 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(bool norms, config.boolean_or({"use_qk_norm", ""}, true));
   if (config.is_gguf()) norms = moe.routing.experts != kExpertsWithoutNorm;
   SLUICE_TRY(const std::vector<int64_t> rotated, read_rotated(config, d.config.info.layers));
-  SLUICE_TRY(const int64_t chunk, config.integer_or(kChunk, 8192, 1, kMaxPositions));
-  SLUICE_TRY(const bool tuned, config.boolean_or(kTuning, true));
+  SLUICE_TRY(const int64_t chunk, config.integer_or(kChunk, config.is_null(kChunk) ? 0 : 8192, 0, kMaxPositions));
+  config.cannot_be_said(chunk == 0, "attention_chunk_size is null");
+  bool tuned = true;
+  if (const auto at = config.metadata().values().find(kTuning.hf); !config.is_gguf() && at != config.metadata().values().end()) {
+    if (const auto* number = std::get_if<int64_t>(&at->second)) tuned = *number != 0;  // as the first files had it
+    else SLUICE_TRY(tuned, config.boolean_or(kTuning, true));
+  }
   SLUICE_TRY(const double beta, config.number_or(kTuningScale, 0.1, 0.0, 1e6));
   SLUICE_TRY(const double period, config.number_or(kTuningPeriod, 8192.0, 1.0, 1e12));
   config.cannot_be_said(!tuned, "attn_temperature_tuning is false");

@@ -19,8 +19,9 @@ Result<Decoder> with_factors(const ConfigReader& config, PlainDecoder d) {
   const ModelInfo& info = d.config.info;
   double residual = 1, logits = 1;
   if (config.is_gguf()) {
-    SLUICE_TRY(residual, config.number_or(kResidual, 1.0, 1e-9, 1e9));
-    SLUICE_TRY(logits, config.number_or(kLogits, 1.0, 1e-9, 1e9));
+    // The first files lack them: they are of the first models.
+    SLUICE_TRY(residual, config.number_or(kResidual, 1.4 / std::sqrt(static_cast<double>(info.layers)), 1e-9, 1e9));
+    SLUICE_TRY(logits, config.number_or(kLogits, static_cast<double>(info.hidden) / 256, 1e-9, 1e9));
   } else {
     SLUICE_TRY(const double depth, config.number_or(kDepth, 1.0, 1e-9, 1e9));
     SLUICE_TRY(const double base, config.number_or(kBase, 1.0, 1e-9, 1e9));
@@ -29,7 +30,7 @@ Result<Decoder> with_factors(const ConfigReader& config, PlainDecoder d) {
     config.note(kResidual, residual);
     config.note(kLogits, logits);
   }
-  SLUICE_TRY(const double embedding, config.number_or(kEmbedding, 1.0, 1e-9, 1e9));
+  SLUICE_TRY(const double embedding, config.number_or(kEmbedding, config.is_gguf() ? 12.0 : 1.0, 1e-9, 1e9));
   d.residual_scale = static_cast<float>(residual);
   Decoder out = d.build();
   out.embedding_scale = static_cast<float>(embedding);

@@ -9,10 +9,14 @@ namespace {
 
 constexpr ConfigKey kBeta{"rope_scaling.llama_4_scaling_beta", "attention.temperature_scale"};
 
+Result<Decoder> ministral3(const ConfigReader& config, const TensorSource& source);
+
 Result<Decoder> mistral(const ConfigReader& config, const TensorSource& source) {
+  if (config.metadata().string_or("text_config.model_type", "") == "ministral3") return ministral3(config, source);
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "mistral",
                                                  .gguf = {"llama", RopeStyle::interleaved},
+                                                 .kv_heads = 8,
                                                  .window = WindowRule::all_layers,
                                                  .sliding_window = 4096}));
   d.names.optional_prefixes = {"language_model.", "model.language_model."};
@@ -34,6 +38,7 @@ Result<Decoder> ministral3(const ConfigReader& config, const TensorSource& sourc
                                                 {.name = "ministral3",
                                                  .gguf = {"mistral3", RopeStyle::interleaved},
                                                  .rope_theta = 1e6,
+                                                 .yarn_all_dim_in_gguf = true,
                                                  .head_dim = 128,
                                                  .window = WindowRule::all_layers,
                                                  .computes = {kBeta.hf, "gguf.attention.temperature_scale"}}));
@@ -41,6 +46,7 @@ Result<Decoder> ministral3(const ConfigReader& config, const TensorSource& sourc
   d.attention.position_beta = static_cast<float>(beta);
   const RopeSettings& rope = d.config.rope->settings;
   d.attention.position_period = static_cast<float>(rope.original_positions > 0 ? rope.original_positions : 16384);
+  d.names.optional_prefixes = {"language_model.", "model.language_model."};
   return d.build();
 }
 

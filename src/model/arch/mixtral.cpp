@@ -13,6 +13,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
                                                  .gguf = {"llama", RopeStyle::interleaved},
                                                  .norm_eps = 1e-5,
                                                  .rope_theta = 1e6,
+                                                 .kv_heads = 8,
                                                  .window = WindowRule::all_layers,
                                                  .computes = {"num_local_experts", "gguf.expert_count"}}));
   SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {}));
@@ -30,7 +31,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 ModelArch mixtral_arch() { return decoder_arch<describe>("mixtral", {"MixtralForCausalLM"}, {}); }
 
-/// The family of a GGUF that calls itself a llama, and has experts.
 Result<Decoder> describe_mixtral(const ConfigReader& config, const TensorSource& source) { return describe(config, source); }
 
 }  // namespace sluice

@@ -2,9 +2,13 @@
 // What families with mixtures of experts read alike.
 
 #include "model/layers/decoder_config.h"
+#include "model/layers/decoder_model.h"
 #include "model/layers/moe.h"
 
 namespace sluice {
+
+/// Mixtral, whose GGUF calls itself a llama (mixtral.cpp).
+Result<Decoder> describe_mixtral(const ConfigReader& config, const TensorSource& source);
 
 struct MixtureKeys {
   ConfigKey experts{"num_local_experts", "expert_count"};

@@ -40,7 +40,12 @@ Result<Decoder> qwen2moe(const ConfigReader& config, const TensorSource& source)
                                           .ffn = {"moe_intermediate_size", "expert_feed_forward_length"}}));
   SLUICE_TRY(moe.routing.renormalize, config.boolean_or(kNormalized, false));
   config.cannot_be_said(moe.routing.renormalize, "norm_topk_prob is true");
-  SLUICE_TRY(moe.shared_ffn, config.integer({"shared_expert_intermediate_size", "expert_shared_feed_forward_length"}, 1, kMaxWidth));
+  const ConfigKey shared{"shared_expert_intermediate_size", "expert_shared_feed_forward_length"};
+  if (const TensorInfo* up = source.find("blk.0.ffn_up_shexp.weight"); config.is_gguf() && !config.has(shared) && up != nullptr && up->shape.rank == 2) {
+    moe.shared_ffn = up->shape[0];  // the first files do not say it
+  } else {
+    SLUICE_TRY(moe.shared_ffn, config.integer(shared, 1, kMaxWidth));
+  }
   moe.shared_gate = true;
   SLUICE_TRY(const int64_t step, config.integer_or(kSparseStep, 1, 1, kMaxLayers));
   place(config, step, moe, d);

@@ -59,13 +59,14 @@ Status check_neutral(const ConfigReader& config, std::span<const std::string_vie
   const Metadata& metadata = config.metadata();
   for (const auto& [key, value] : metadata.values())
     if (!config.is_gguf() && (key.starts_with("quantization_config.") || key.starts_with("compression_config.")))
-      return unsupported(fmt::format("{}: {} is set; weights quantized by other tools are not read (GGUF files are)",
+      return unsupported(fmt::format("{}: {} is set, and says nothing that is understood of how the weights are quantized",
                                      metadata.origin(), key));
   return {};
 }
 
 // A GGUF need not state its vocabulary's size: the embedding table has it.
-Result<int64_t> read_vocab(const ConfigReader& config, ConfigKey key, const TensorSource& source) {
+Result<int64_t> read_vocab(const ConfigReader& config, ConfigKey key, int64_t otherwise, const TensorSource& source) {
+  if (otherwise > 0 && !config.is_gguf()) return config.integer_or(key, otherwise, 1, kMaxVocab);
   if (config.has(key) || !config.is_gguf()) return config.integer(key, 1, kMaxVocab);
   const TensorInfo* embedding = source.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.rank != 2)
@@ -97,7 +98,7 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
                               fmt::format("has \"{}\"; this model family knows full_attention{}", type.substr(0, 100),
                                           rule == WindowRule::none ? "" : " and sliding_attention"));
   }
-  const int64_t unsaid = config.is_gguf() || config.is_null(kWindow) ? 0 : defaults.sliding_window;
+  const int64_t unsaid = config.is_null(kWindow) ? 0 : config.is_gguf() ? defaults.gguf_sliding_window : defaults.sliding_window;
   SLUICE_TRY(const int64_t window, config.integer_or(kWindow, unsaid, 0, kMaxPositions));
   if (!in_use || window == 0) {
     config.forget(kWindow);
@@ -121,6 +122,7 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
 }
 
 Result<Presence> read_head(const ConfigReader& config, bool otherwise) {
+  if (config.is_gguf()) return Presence::if_present;
   if (!config.has(kTied) && !otherwise) return Presence::if_present;
   SLUICE_TRY(const bool tied, config.boolean_or(kTied, otherwise));
   return tied ? Presence::absent : Presence::required;
@@ -182,15 +184,20 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   if (defaults.no_heads) {
     config.note({"", "attention.head_count"}, int64_t{0});
   } else {
-    SLUICE_TRY(heads, config.integer(keys.heads, 1, kMaxHeads));
-    SLUICE_TRY(kv_heads, config.integer_or(keys.kv_heads, defaults.kv_heads > 0 ? defaults.kv_heads : heads, 1, kMaxHeads));
+    if (defaults.heads == 0 || config.is_gguf()) {
+      SLUICE_TRY(heads, config.integer(keys.heads, 1, kMaxHeads));
+    } else {
+      SLUICE_TRY(heads, config.integer_or(keys.heads, defaults.heads, 1, kMaxHeads));
+    }
+    const bool known = defaults.kv_heads > 0 && !config.is_gguf();
+    SLUICE_TRY(kv_heads, config.integer_or(keys.kv_heads, known ? defaults.kv_heads : heads, 1, kMaxHeads));
     if (heads % kv_heads != 0)
       return config.invalid(
           keys.heads, fmt::format("is {}; it must be a multiple of {}, {}", heads, config.name(keys.kv_heads), kv_heads));
   }
   info.layers = static_cast<int>(layers);
   info.heads = static_cast<int>(heads);
-  SLUICE_TRY(info.vocab_size, read_vocab(config, keys.vocab, source));
+  SLUICE_TRY(info.vocab_size, read_vocab(config, keys.vocab, defaults.vocab, source));
   int64_t positions = defaults.positions;
   if (positions == 0 || config.has(keys.positions)) {
     SLUICE_TRY(positions, config.integer(keys.positions, 1, kMaxPositions));
@@ -251,6 +258,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
                                                    .positions = positions,
                                                    .style = config.is_gguf() ? defaults.gguf.rope : defaults.hf_rope,
                                                    .gguf_truncate = defaults.gguf_yarn_truncate,
+                                                   .all_dim_in_gguf = defaults.yarn_all_dim_in_gguf,
                                                    .also = defaults.computes}));
     out.rope = std::make_shared<RopeConfig>(std::move(rope));
     info.max_positions = std::min(out.rope->max_positions, kMaxPositions);

@@ -58,6 +58,7 @@ struct DecoderDefaults {
   bool rope = true;
   double rope_theta = 10000;
   RopeStyle hf_rope = RopeStyle::half;
+  bool yarn_all_dim_in_gguf = false;  // its yarn_log_multiplier is what the magnitude is divided by, as mscale_all_dim is
   bool gguf_yarn_truncate = true;  // what yarn does in a GGUF, which cannot say
   bool own_attention = false;  // the family reads its heads, rotation and windows itself
   bool no_heads = false;       // it has no attention, and its files no heads
@@ -65,11 +66,14 @@ struct DecoderDefaults {
   bool own_ffn = false;        // it reads the width of its feed-forward part itself, or has none
   double rotary_factor = 1;  // of a head's values; partial_rotary_factor says otherwise
   int64_t head_dim = 0;      // 0: hidden / heads
+  int64_t heads = 0;         // 0: the file has to say
   int64_t kv_heads = 0;      // 0: as many as heads
+  int64_t vocab = 0;         // where a config.json does not say; 0: it has to
   int64_t ffn = 0;           // 0: the file has to say; -n: n times hidden
   int64_t positions = 0;     // where a config.json does not say; 0: it has to
   WindowRule window = WindowRule::none;
   int64_t sliding_window = 0;     // positions, under a rule; null in config.json means none
+  int64_t gguf_sliding_window = 0;  // the same of a GGUF that does not say
   int64_t max_window_layers = 0;  // under from_layer
   int window_period = 0, window_full = 0;  // under by_type: layer l sees everything where l % period == full
   bool tied = false;              // where tie_word_embeddings is left out

@@ -63,8 +63,13 @@ Result<std::vector<GgufKey>> own_keys(const Decoder& decoder, const ConfigReader
   const std::string arch(config.gguf.arch);
   if (!reader.unsaid().empty()) return cannot_say(metadata, reader.unsaid());
   std::vector<GgufKey> keys;
-  for (const auto& [key, value] : reader.notes())
-    if (!key.gguf.empty() && (!key.gguf.starts_with("rope.scal") || key.gguf == "rope.scaling.finetuned")) keys.push_back(key_of(fmt::format("{}.{}", arch, key.gguf), value));
+  for (const auto& [key, value] : reader.notes()) {
+    if (key.gguf.empty() || (key.gguf.starts_with("rope.scal") && key.gguf != "rope.scaling.finetuned")) continue;
+    GgufKey own = key_of(fmt::format("{}.{}", arch, key.gguf), value);
+    const auto known = std::ranges::find(keys, own.name, &GgufKey::name);
+    if (known != keys.end()) *known = std::move(own);  // under two names of the other kind: what was read last
+    else keys.push_back(std::move(own));
+  }
   if (config.gguf.one_window)
     for (size_t layer = 0; layer < config.windows.size(); ++layer)
       if (config.windows[layer] != config.windows.front())

@@ -101,6 +101,8 @@ Result<TensorTable> Decoder::declare(const TensorSource& source, PoolingHead* po
   // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
   SLUICE_TRY_STATUS(table.check(info.layers, info.arch, ignored_layers));
   config.info.parameters = table.parameters();
+  if (config.rope != nullptr && (!config.rope->short_freq.empty() || table.has("rope_factors_short.weight")))
+    config.info.original_positions = static_cast<int64_t>(config.rope->settings.original_positions);
   return table;
 }
 

@@ -26,10 +26,11 @@ Result<LatentAttentionConfig> read_latent_attention(const ConfigReader& config, 
   if (a.q_rank == 0) config.forget(kQRank);
   SLUICE_TRY(a.kv_rank, config.integer(kKvRank, 1, kMaxHeadDim));
   SLUICE_TRY(a.rope_dim, config.integer(kRopeDim, 2, kMaxHeadDim));
-  SLUICE_TRY(a.v_dim, config.integer(kValueDim, 1, kMaxHeadDim));
+  const bool old = config.is_gguf() && !config.has(kKeyDim);  // whose lengths are those of the heads
+  SLUICE_TRY(a.v_dim, config.integer(old ? kLatentDim : kValueDim, 1, kMaxHeadDim));
   if (a.rope_dim % 2 != 0) return config.invalid(kRopeDim, fmt::format("is {}; it must be even", a.rope_dim));
   if (config.is_gguf()) {
-    SLUICE_TRY(const int64_t key, config.integer(kKeyDim, a.rope_dim + 1, kMaxHeadDim));
+    SLUICE_TRY(const int64_t key, config.integer(old ? kRowDim : kKeyDim, a.rope_dim + 1, kMaxHeadDim));
     a.nope_dim = key - a.rope_dim;
   } else {
     SLUICE_TRY(a.nope_dim, config.integer(kNopeDim, 1, kMaxHeadDim));
@@ -57,7 +58,7 @@ Result<LatentAttentionConfig> read_latent_attention(const ConfigReader& config, 
   return a;
 }
 
-void name_latent_attention(TensorNames& names, const LatentAttentionConfig& a) {
+void name_latent_attention(TensorNames& names, const LatentAttentionConfig& a, bool joined) {
   const auto attention = [](std::string_view name) { return Place{"model.layers.{}.self_attn." + std::string(name)}; };
   const auto rows = [](Place place, int64_t first, int64_t of_rows) {
     place.rows.first = first, place.of_rows = of_rows;
@@ -74,6 +75,12 @@ void name_latent_attention(TensorNames& names, const LatentAttentionConfig& a) {
   names.hf("attn_k_b", {.name = "model.layers.{}.self_attn.kv_b_proj", .transposed = true, .of_columns = all, .per_expert = per_head});
   names.hf("attn_v_b",
            {.name = "model.layers.{}.self_attn.kv_b_proj", .rows = {a.nope_dim}, .of_rows = all, .per_expert = per_head});
+  if (!joined) return;
+  for (const char* key : {"attn_k_b", "attn_v_b"}) {
+    Place place = names.huggingface[key];
+    place.name = "attn_kv_b";
+    names.gguf[key] = place;
+  }
 }
 
 }  // namespace sluice

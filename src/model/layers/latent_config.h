@@ -14,6 +14,7 @@ struct LatentReading {
 /// Reads them, and sets what the rest of the model knows of its attention (`decoder`: KV heads, rotation, context).
 Result<LatentAttentionConfig> read_latent_attention(const ConfigReader& config, const LatentReading& reading, DecoderConfig& decoder);
 /// In Hugging Face files keys and values of a head stand together; GGUFs hold them apart, the keys transposed.
-void name_latent_attention(TensorNames& names, const LatentAttentionConfig& attention);
+/// The first GGUFs held them as Hugging Face does, in attn_kv_b: `joined`.
+void name_latent_attention(TensorNames& names, const LatentAttentionConfig& attention, bool joined = false);
 
 }  // namespace sluice

@@ -21,6 +21,7 @@ constexpr ConfigKey kHighFreq{"rope_scaling.high_freq_factor", ""};
 constexpr ConfigKey kBetaFast{"rope_scaling.beta_fast", "rope.scaling.yarn_beta_fast"};
 constexpr ConfigKey kBetaSlow{"rope_scaling.beta_slow", "rope.scaling.yarn_beta_slow"};
 constexpr ConfigKey kAttentionFactor{"rope_scaling.attention_factor", ""};
+constexpr ConfigKey kAttnFactor{"rope_scaling.attn_factor", ""};
 constexpr ConfigKey kMscale{"rope_scaling.mscale", ""};
 constexpr ConfigKey kMscaleAllDim{"rope_scaling.mscale_all_dim", ""};
 constexpr ConfigKey kTruncate{"rope_scaling.truncate", ""};
@@ -81,8 +82,8 @@ Status scale_llama3(const ConfigReader& config, RopeConfig& rope) {
   SLUICE_TRY(const double low, config.number(kLowFreq, 1e-6, kMaxFactor));
   SLUICE_TRY(const double high, config.number(kHighFreq, 1e-6, kMaxFactor));
   SLUICE_TRY(const double original, config.number(kOriginal, 1.0, kMaxPositions));
-  if (!(high > low))
-    return config.invalid(kHighFreq, fmt::format("is {}; it must be above low_freq_factor, {}", high, low));
+  if (!(high >= low))
+    return config.invalid(kHighFreq, fmt::format("is {}; it must be at least low_freq_factor, {}", high, low));
   rope.settings.factor = factor;
   rope.settings.original_positions = original;
   rope.settings.low_freq = low;
@@ -90,7 +91,7 @@ Status scale_llama3(const ConfigReader& config, RopeConfig& rope) {
   for (float& f : rope.inv_freq) {
     const double wavelength = 2 * std::numbers::pi / f;
     if (wavelength < original / high) continue;
-    if (wavelength > original / low) {
+    if (wavelength > original / low || high == low) {
       f = static_cast<float>(f / factor);
     } else {
       const double keep = (original / wavelength - low) / (high - low);
@@ -135,14 +136,23 @@ Status scale_longrope(const ConfigReader& config, RopeConfig& rope) {
 
 double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
 
-Result<double> yarn_magnitude(const ConfigReader& config, double factor, bool scores_scaled) {
-  if (config.is_gguf() && scores_scaled) return 1.0;
+Result<double> yarn_magnitude(const ConfigReader& config, double factor, const RopeReading& reading) {
+  if (config.is_gguf() && reading.scores_scaled) return 1.0;
+  if (config.is_gguf() && reading.all_dim_in_gguf && config.has(kLogMultiplier)) {
+    SLUICE_TRY(const double all_dim, config.number(kLogMultiplier, 0.0, kMaxFactor));
+    return yarn_mscale(factor, 1.0) / yarn_mscale(factor, all_dim);
+  }
   if (config.is_gguf()) {
     SLUICE_TRY(const double a, config.number_or(kGgufAttnFactor, 1.0, 1e-6, kMaxFactor));
     SLUICE_TRY(const double b, config.number_or(kGgufYarnAttnFactor, 1.0, 1e-6, kMaxFactor));
     return a * b * yarn_mscale(factor, 1.0);
   }
   if (config.has(kAttentionFactor)) return config.number(kAttentionFactor, 1e-6, kMaxFactor);
+  if (config.has(kAttnFactor)) {  // of what the factor gives, as llama.cpp and vLLM read it; transformers does not
+    SLUICE_TRY(const double multiple, config.number(kAttnFactor, 1e-6, kMaxFactor));
+    log_info("{}: rope_scaling.attn_factor multiplies yarn's magnitude by {}, which transformers ignores", config.metadata().origin(), multiple);
+    return multiple * yarn_mscale(factor, 1.0);
+  }
   SLUICE_TRY(const double mscale, config.number_or(kMscale, 0.0, 0.0, kMaxFactor));
   SLUICE_TRY(const double all_dim, config.number_or(kMscaleAllDim, 0.0, 0.0, kMaxFactor));
   if (mscale != 0 && all_dim != 0) return yarn_mscale(factor, mscale) / yarn_mscale(factor, all_dim);
@@ -155,7 +165,7 @@ Status scale_yarn(const ConfigReader& config, const RopeReading& reading, RopeCo
   const int64_t trained_positions = rope.settings.trained_positions;
   SLUICE_TRY_STATUS(config.only({"", "rope.scaling.yarn_ext_factor"}, 1.0));
   if (!reading.scores_scaled) {
-    SLUICE_TRY_STATUS(config.only(kLogMultiplier, 0.0));
+    if (!reading.all_dim_in_gguf) SLUICE_TRY_STATUS(config.only(kLogMultiplier, 0.0));
   } else if (config.is_gguf()) {  // which keeps a tenth of it
     SLUICE_TRY(const double tenth, config.number_or(kLogMultiplier, 0.0, 0.0, kMaxFactor));
     rope.settings.mscale_all_dim = 10 * tenth;
@@ -168,7 +178,7 @@ Status scale_yarn(const ConfigReader& config, const RopeReading& reading, RopeCo
   SLUICE_TRY(const double beta_fast, config.number_or(kBetaFast, 32.0, 1e-6, kMaxFactor));
   SLUICE_TRY(const double beta_slow, config.number_or(kBetaSlow, 1.0, 1e-6, kMaxFactor));
   SLUICE_TRY(const bool truncate, config.boolean_or(kTruncate, config.is_gguf() ? reading.gguf_truncate : reading.truncate));
-  SLUICE_TRY(const double magnitude, yarn_magnitude(config, factor, reading.scores_scaled));
+  SLUICE_TRY(const double magnitude, yarn_magnitude(config, factor, reading));
   // The pair that turns `rotations` times over the original context.
   const auto pair_of = [&](double rotations) {
     return head_dim * std::log(original / (rotations * 2 * std::numbers::pi)) / (2 * std::log(theta));
@@ -242,7 +252,7 @@ Result<RopeConfig> read_rope(const ConfigReader& config, const RopeReading& read
     SLUICE_TRY_STATUS(scale_llama3(config, rope));
   } else if (type == "yarn") {
     SLUICE_TRY_STATUS(check_keys(
-        config, reading, type, {kFactor, kOriginal, kBetaFast, kBetaSlow, kAttentionFactor, kMscale, kMscaleAllDim, kTruncate}));
+        config, reading, type, {kFactor, kOriginal, kBetaFast, kBetaSlow, kAttentionFactor, kAttnFactor, kMscale, kMscaleAllDim, kTruncate}));
     SLUICE_TRY_STATUS(scale_yarn(config, reading, rope));
   } else if ((type == "longrope" || type == "su") && !config.is_gguf()) {
     SLUICE_TRY_STATUS(check_keys(config, reading, type, {kFactor, kOriginal, kShortFactor, kLongFactor, kAttentionFactor}));

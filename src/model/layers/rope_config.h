@@ -15,7 +15,7 @@ namespace sluice {
 
 /// What a file asks for, as it was understood; a converter writes it down again.
 struct RopeSettings {
-  std::string type = "default";  // or linear, dynamic, llama3, yarn
+  std::string type = "default";  // or linear, dynamic, llama3, yarn, longrope
   double theta = 0;
   int64_t trained_positions = 0;
   double factor = 1;
@@ -44,6 +44,19 @@ struct RopeConfig {
   int rotary_dims() const { return static_cast<int>(2 * inv_freq.size()); }
 };
 
+/// What read_rope() is told by a family.
+struct RopeReading {
+  ConfigKey theta{"rope_theta", "rope.freq_base"};
+  double default_theta = 10000;
+  int rotary_dims = 0;        // of a head, even
+  int64_t positions = 0;      // the file's own context length
+  RopeStyle style = RopeStyle::half;
+  bool truncate = true;       // yarn: where the file does not say (truncate)
+  bool gguf_truncate = true;  // and in a GGUF, which cannot
+  bool all_dim_in_gguf = false;  // yarn: yarn_log_multiplier is mscale_all_dim there
+  bool scores_scaled = false; // yarn: the family scales scores by mscale_all_dim, and cos and sin by what is left (DeepSeek)
+  std::span<const std::string_view> also = {};  // keys of the scaling that the family reads
+};
 /// Computes the frequencies that the file asks for:
 ///  - none ("default");
 ///  - linear: positions divided by a factor (Chen et al. 2023, "Extending context window ... via position
@@ -55,17 +68,6 @@ struct RopeConfig {
 ///  - longrope: each pair by a factor of its own, of which there are two lists, for contexts within the original one and beyond
 ///    (Ding et al. 2024, "LongRoPE").
 /// Any other type, and any key of the scaling that is not known, is an error.
-struct RopeReading {
-  ConfigKey theta{"rope_theta", "rope.freq_base"};
-  double default_theta = 10000;
-  int rotary_dims = 0;        // of a head, even
-  int64_t positions = 0;      // the file's own context length
-  RopeStyle style = RopeStyle::half;
-  bool truncate = true;       // yarn: where the file does not say (truncate)
-  bool gguf_truncate = true;  // and in a GGUF, which cannot
-  bool scores_scaled = false; // yarn: the family scales scores by mscale_all_dim, and cos and sin by what is left (DeepSeek)
-  std::span<const std::string_view> also = {};  // keys of the scaling that the family reads
-};
 Result<RopeConfig> read_rope(const ConfigReader& config, const RopeReading& reading);
 
 /// The rotation without any scaling.

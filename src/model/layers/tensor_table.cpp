@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "quant/weight/weight_format.h"
 
 namespace sluice {
 namespace {
@@ -160,8 +161,11 @@ void TensorTable::table(std::string_view key, TensorView* to, int64_t rows, int6
   declare(to, key, {rows, k}, presence, {}, -1, 0);
 }
 void TensorTable::experts(std::string_view key, ExpertMatrices* to, int count, int64_t n, int64_t k, std::string_view role) {
-  to->resize(static_cast<size_t>(count));
-  for (int e = 0; e < count; ++e) declare(&(*to)[static_cast<size_t>(e)], key, {n, k}, Presence::required, role, e, count);
+  // A file without the first one has none of however many are claimed.
+  const WeightPiece first = resolve(key, {n, k}, gguf_, 0, count);
+  const int there = first.name.empty() || source_->find(first.name) != nullptr ? count : 1;
+  to->resize(static_cast<size_t>(there));
+  for (int e = 0; e < there; ++e) declare(&(*to)[static_cast<size_t>(e)], key, {n, k}, Presence::required, role, e, count);
 }
 void TensorTable::expert_vectors(std::string_view key, const float** to, int count, int64_t n, Presence presence) {
   declare(to, key, {count * n}, presence, {}, -1, count);
@@ -186,12 +190,23 @@ bool TensorTable::in_a_layer(std::string_view name, int64_t* layer) const {
   return false;
 }
 
+// A bias of zeros, as early GPTQ files have them, changes nothing.
+bool TensorTable::is_zero_bias(const TensorInfo& info) const {
+  constexpr int64_t kMost = 1 << 20;
+  const WeightFormat* format = weight_format(info.dtype);
+  if (!info.name.ends_with(".bias") || info.shape.rank != 1 || format == nullptr || info.packed || dtype_info(info.dtype).block_elems != 1 || info.shape[0] > kMost)
+    return false;
+  std::vector<float> values(static_cast<size_t>(info.shape[0]));
+  format->decode(source_->view(info).data, values.data(), info.shape[0]);
+  return std::ranges::all_of(values, [](float v) { return v == 0; });
+}
+
 std::vector<const TensorInfo*> TensorTable::unread() const {
   std::set<std::string_view> read(ignored_.begin(), ignored_.end());
   for (const TableRow& row : rows_) read.insert(row.piece.name);
   std::vector<const TensorInfo*> out;
   for (const TensorInfo& info : source_->tensors())
-    if (!read.contains(info.name) && !is_harmless(info.name)) out.push_back(&info);
+    if (!read.contains(info.name) && !is_harmless(info.name) && !is_zero_bias(info)) out.push_back(&info);
   return out;
 }
 
@@ -210,10 +225,19 @@ Status TensorTable::check(int layers, std::string_view family, int ignored) {
     if (info == nullptr) {
       if (missing == nullptr) missing = &row;
       missing_names.insert(row.piece.name);
-    } else if (info->shape != row.piece.shape) {
+    } else if (!fits(info->shape, row.piece.shape)) {
       return corrupt_data(fmt::format("{}: tensor {} has shape {}, but the model's configuration asks for {}",
                                       source_->files()[info->file_index], row.piece.name, info->shape.text(), row.piece.shape.text()));
     }
+  }
+  // Matrices of one part are multiplied together.
+  for (size_t i = 1; i < rows_.size(); ++i) {
+    const TableRow &one = rows_[i - 1], &other = rows_[i];
+    if (one.key != other.key || one.layer != other.layer || one.shape.rank != 2) continue;
+    const TensorInfo *a = source_->find(one.piece.name), *b = source_->find(other.piece.name);
+    if (a != nullptr && b != nullptr && a->dtype != b->dtype)
+      return unsupported(fmt::format("{}: tensor {} is of type {}, but {} of {}: experts of one layer have to be of one type",
+                                     source_->files()[b->file_index], other.piece.name, dtype_name(b->dtype), one.piece.name, dtype_name(a->dtype)));
   }
   if (missing != nullptr)
     return not_found(fmt::format("{}: tensor {} {} is missing{}", metadata.origin(), missing->piece.name, missing->piece.shape.text(),

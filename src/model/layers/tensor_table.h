@@ -107,6 +107,7 @@ class TensorTable {
   WeightPiece resolve(std::string_view key, const Shape& shape, bool gguf, int expert, int experts);
   /// As this file has it: with a prefix more, or less, or another.
   std::string with_prefix(const std::string& name) const;
+  bool is_zero_bias(const TensorInfo& info) const;
   std::vector<const TensorInfo*> unread() const;
   bool in_a_layer(std::string_view name, int64_t* layer) const;
 

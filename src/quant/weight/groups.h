@@ -1,5 +1,5 @@
 #pragma once
-// The types that published checkpoints of integers are repacked to without loss (docs/adr/0016): groups of values along
+// The types that published checkpoints of integers are repacked to without loss (docs/adr/0019): groups of values along
 // k with a float32 scale and an integer that stands for zero. Blocks of kElems: float32 scale, uint8 zero, then the
 // values, of 4 bits (each 32 as in Q4_0: byte j holding elements j and j + 16) or 8: value = scale * (q - zero).
 
