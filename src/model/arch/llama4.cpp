@@ -62,7 +62,9 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   bool tuned = true;
   if (const auto at = config.metadata().values().find(kTuning.hf); !config.is_gguf() && at != config.metadata().values().end()) {
     if (const auto* number = std::get_if<int64_t>(&at->second)) tuned = *number != 0;  // as the first files had it
-    else SLUICE_TRY(tuned, config.boolean_or(kTuning, true));
+    else {
+      SLUICE_TRY(tuned, config.boolean_or(kTuning, true));
+    }
   }
   SLUICE_TRY(const double beta, config.number_or(kTuningScale, 0.1, 0.0, 1e6));
   SLUICE_TRY(const double period, config.number_or(kTuningPeriod, 8192.0, 1.0, 1e12));
