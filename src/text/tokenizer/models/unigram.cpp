@@ -22,7 +22,10 @@ struct Best {
 }  // namespace
 
 UnigramModel::UnigramModel(UnigramSpec spec)
-    : unknown_score_(spec.least_score - kUnknownPenalty), unknown_(spec.unknown), bytes_(spec.bytes) {
+    : unknown_score_(spec.least_score - kUnknownPenalty),
+      in_float_(spec.in_float),
+      unknown_(spec.unknown),
+      bytes_(spec.bytes) {
   std::vector<std::pair<std::string_view, TokenId>> entries;
   for (const UnigramSpec::Piece& piece : spec.pieces) {
     entries.emplace_back(piece.text, static_cast<TokenId>(ids_.size()));
@@ -42,6 +45,7 @@ void UnigramModel::encode(std::string_view piece, std::vector<TokenId>& out) con
     length = utf8_length(static_cast<unsigned char>(piece[at]));
     const double here = best[at].score;
     const auto offer = [&](size_t end, double score, int32_t which) {
+      if (in_float_) score = static_cast<float>(score);
       if (best[end].from < 0 || score > best[end].score) best[end] = {score, static_cast<int32_t>(at), which};
     };
     bool has_character = false;

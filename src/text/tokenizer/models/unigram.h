@@ -21,6 +21,7 @@ struct UnigramSpec {
   std::vector<Piece> pieces;  // of two equal texts the last counts
   double least_score = 0;     // of all pieces of the vocabulary; an unknown character has 10 less
   std::optional<TokenId> unknown;
+  bool in_float = false;  // sums are rounded to float, as the sentencepiece library has them
   std::optional<std::array<TokenId, 256>> bytes;  // a run of unknown characters is spelled in these
 };
 
@@ -37,6 +38,7 @@ class UnigramModel final : public TokenModel {
   std::vector<TokenId> ids_;
   std::vector<double> scores_;
   double unknown_score_ = 0;
+  bool in_float_ = false;
   std::optional<TokenId> unknown_;
   std::optional<std::array<TokenId, 256>> bytes_;
 };
