@@ -33,10 +33,11 @@ Status build_gguf_t5(const GgufSource& source, TokenizerParts& parts) {
       bytes.assign(1, static_cast<char>(byte));
     }
     if (type != GgufTokenType::normal) continue;
-    spec.least_score = std::min(spec.least_score, static_cast<double>(vocab.scores[id]));
+    const double score = source.from_sentencepiece ? vocab.scores[id] : score_as_read(vocab.scores[id]);
+    spec.least_score = std::min(spec.least_score, score);
     if (forbidden.count(static_cast<TokenId>(id)) > 0) continue;
     crosses |= crosses_words(text);
-    spec.pieces.push_back({text, vocab.scores[id], static_cast<TokenId>(id)});
+    spec.pieces.push_back({text, score, static_cast<TokenId>(id)});
   }
   parts.model = std::make_unique<UnigramModel>(std::move(spec));
   if (source.from_sentencepiece) return add_sentencepiece_normalizer(source, parts);

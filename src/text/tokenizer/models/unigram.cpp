@@ -1,6 +1,9 @@
 #include "text/tokenizer/models/unigram.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "text/tokenizer/step_count.h"
@@ -20,6 +23,22 @@ struct Best {
 };
 
 }  // namespace
+
+double score_as_read(double score) {
+  const std::string shortest = fmt::format("{}", score);
+  if (shortest.find_first_of("einf") != std::string::npos) return score;
+  uint64_t digits = 0;
+  int places = 0;
+  bool behind_point = false;
+  for (const char c : shortest) {
+    behind_point |= c == '.';
+    if (c < '0' || c > '9') continue;
+    digits = digits * 10 + static_cast<uint64_t>(c - '0');
+    places += behind_point ? 1 : 0;
+  }
+  const double size = static_cast<double>(digits) / std::pow(10.0, places);
+  return std::signbit(score) ? -size : size;
+}
 
 UnigramModel::UnigramModel(UnigramSpec spec)
     : unknown_score_(spec.least_score - kUnknownPenalty),

@@ -25,6 +25,10 @@ struct UnigramSpec {
   std::optional<std::array<TokenId, 256>> bytes;  // a run of unknown characters is spelled in these
 };
 
+/// A score as the package `tokenizers` reads it: its digits as one integer over a power of ten, each rounded. The last bit may
+/// differ from the nearest number, which decides between segmentations that are equally likely.
+double score_as_read(double score);
+
 class UnigramModel final : public TokenModel {
  public:
   explicit UnigramModel(UnigramSpec spec);
