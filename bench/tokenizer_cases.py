@@ -28,6 +28,9 @@ class Case:
         """`encode(text, special)` gives ids; a Hugging Face tokenizer brings its own. `flag`: not to be copied."""
         self.name, self.directory, self.tokenizer, self.flag = name, Path(directory), tokenizer, flag
         self.encode = encode or self.encode_hf
+        # What text from users never becomes for Sluice, though the model could make it.
+        self.control = set() if tokenizer is None else {
+            i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special or t.content[0] + t.content[-1] in ("<>", "[]")}
         self.decode = decode or (lambda ids: tokenizer.decode(ids, skip_special_tokens=True)) if tokenizer or decode else None
 
     def encode_hf(self, text, special):
@@ -177,9 +180,104 @@ def odd():
     return out
 
 
-def long_lines():
-    rng = random.Random(8)
-    n = 1 << 20
-    words = ["the", "quick", "fox", "Ωmega", "数据", "x1", "...", "naïve"]
-    return ["a" * n, " " * n, "7" * n, "ab" * (n // 2), "\n" * n, "é" * (n // 2), " ".join(rng.choice(words) for _ in range(n // 5)),
-            "".join(rng.choice("abcdefgh") for _ in range(n)), "A" * n, "!" * n, "\u0301\u0323" * (n // 4), "中" * (n // 3)]
+def pseudo_random(count, below, seed=1):
+    """Numbers that a test can make again in any language."""
+    for _ in range(count):
+        seed = (seed * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        yield (seed >> 33) % below
+
+
+LONG_UNITS = ["a", " ", "7", "ab", "\n", "\u00e9", "A", "!", "\u0301\u0323", "\u4e2d", " a", "aA", "'", "\t\r\n"]
+
+
+def long_lines(size=1 << 20):
+    """A megabyte of one thing each, and of letters and words in no order."""
+    words = ["the ", "quick", " fox", "\u03a9mega", "\u6570\u636e", "x1", "...", "na\u00efve "]
+    return [unit * (size // len(unit.encode())) for unit in LONG_UNITS] + [
+        "".join("abcdefgh"[i] for i in pseudo_random(size, 8)), "".join(words[i] for i in pseudo_random(size // 4, 8))]
+
+
+def tiktoken_cases(folder):
+    import tiktoken_ext.openai_public as public
+    for name, sizes in (("r50k_base", public.gpt2), ("p50k_base", public.p50k_base), ("cl100k_base", public.cl100k_base),
+                        ("o200k_base", public.o200k_base), ("o200k_harmony", public.o200k_harmony)):
+        path = DATA / "tokenizers/tiktoken" / (name.replace("harmony", "base") + ".tiktoken")
+        ranks = {base64.b64decode(t): int(r) for t, r in (line.split() for line in path.open())}
+        # The package's own description, with ranks from the test data instead of the network.
+        public.load_tiktoken_bpe = lambda *args, r=ranks, **kwargs: r
+        public.data_gym_to_mergeable_bpe_ranks = lambda *args, r=ranks, **kwargs: r
+        described = getattr(public, name)()
+        described.pop("explicit_n_vocab", None)
+        reference = tiktoken.Encoding(**described)
+        directory = linked("tiktoken-" + name, folder, {name + ".tiktoken": path})
+        encode = lambda text, special, e=reference: e.encode(text, allowed_special="all") if special else e.encode(text, disallowed_special=())
+        yield Case("tiktoken-" + name, directory, encode=encode)
+
+
+def tekken_cases(folder):
+    """The vocabulary comes with the package mistral-common; without it there is no case."""
+    try:
+        import mistral_common
+    except ImportError:
+        return
+    path = Path(mistral_common.__file__).parent / "data/tekken_240911.json"
+    document = json.loads(path.read_text())
+    count = document["config"]["default_num_special_tokens"]
+    size = document["config"]["default_vocab_size"] - count
+    ranks = {base64.b64decode(t["token_bytes"]): t["rank"] for t in document["vocab"] if t["rank"] < size}
+    reference = tiktoken.Encoding("tekken", pat_str=document["config"]["pattern"], mergeable_ranks=ranks, special_tokens={})
+    directory = linked("tekken", folder, {"tekken.json": path})
+    encode = lambda text, special: None if special else [i + count for i in reference.encode(text, disallowed_special=())]
+    yield Case("tekken", directory, encode=encode)
+
+
+class LongestMatch:
+    """The definition of RWKV World's tokenizer."""
+
+    def __init__(self, path):
+        import ast
+        self.ids, self.longest = {}, 0
+        for line in path.read_text().split("\n"):
+            if not line:
+                continue
+            number, token = line[:line.index(" ")], ast.literal_eval(line[line.index(" ") + 1:line.rindex(" ")])
+            token = token.encode() if isinstance(token, str) else token
+            self.ids[token] = int(number)
+            self.longest = max(self.longest, len(token))
+
+    def encode(self, text):
+        data, out, at = text.encode(), [], 0
+        while at < len(data):
+            n = next(n for n in range(min(self.longest, len(data) - at), 0, -1) if data[at:at + n] in self.ids)
+            out.append(self.ids[data[at:at + n]])
+            at += n
+        return out
+
+
+def other_cases(folder):
+    path = DATA / "tokenizers/rwkv-world/rwkv_vocab_v20230424.txt"
+    reference = LongestMatch(path)
+    yield Case("rwkv-world", linked("rwkv-world", folder, {path.name: path}),
+               encode=lambda text, special: None if special else reference.encode(text))
+    bert = next(c for c in huggingface_cases(folder) if c.name == "bert")
+    directory = linked("bert-vocab", folder, {"vocab.txt": DATA / "tokenizers/bert/bert-vocab.txt"})
+    yield Case("bert-vocab", directory, bert.tokenizer)
+
+
+def unigram_cases(folder):
+    """A Unigram model of sentencepiece, trained here: the test data have none. And the same with byte fallback."""
+    import io
+    for name, options in (("unigram-sp", {}), ("unigram-sp-bytes", {"byte_fallback": True, "character_coverage": 0.99})):
+        directory = Path(folder) / name
+        directory.mkdir(parents=True, exist_ok=True)
+        lines = (DATA / "text/tinyshakespeare.txt").read_text().split("\n")[:6000] + odd()[:200]
+        model = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines), model_writer=model, vocab_size=2000, model_type="unigram", num_threads=1,
+            hard_vocab_limit=False, minloglevel=2, **options)
+        (directory / "tokenizer.model").write_bytes(model.getvalue())
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+        yield Case(name, directory, encode=lambda text, special, p=processor: None if special else p.encode(text))
+
+
+ALL = (huggingface_cases, character_bpe_cases, sentencepiece_cases, tiktoken_cases, tekken_cases, other_cases, unigram_cases)

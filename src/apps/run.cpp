@@ -19,6 +19,7 @@
 #include "apps/printable.h"
 #include "base/log.h"
 #include "sched/sampling_limits.h"
+#include "text/self_check/self_check.h"
 #include "text/tokenizer/detokenizer.h"
 
 namespace sluice {
@@ -227,6 +228,8 @@ Result<int> run_main(const std::vector<std::string>& args) {
     return invalid_argument(
         "this model has no chat template; give a prompt (-p TEXT) to have it continued, or name a template "
         "(--chat-template chatml)");
+  if (const std::string odd = text_oddities(*text.tokenizer, text.chat.get()); !odd.empty())
+    log_warn("text: self-check: {}", odd);
   SLUICE_TRY(const GenerationDefaults defaults, load_generation_defaults(engine_flags.model, *text.tokenizer));
   sampling = defaults.sampling;
   SLUICE_TRY_STATUS(apply(flags, sampling));

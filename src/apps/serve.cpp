@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mapped_file.h"
 #include "serve/openai/api_server.h"
+#include "text/self_check/self_check.h"
 
 namespace sluice {
 namespace {
@@ -30,17 +31,6 @@ struct Flags {
   double request_timeout_s = 0, health_timeout_s = 60, drain_timeout_s = 30;
   bool show_config = false, self_check = true;
 };
-
-/// One line about the text side: what a wrong tokenizer or template would break first.
-std::string self_check(const ModelText& text) {
-  std::string odd;
-  for (const char* sample :
-       {"Hello, world!", "  two  spaces\n\tand a tab", "naïve café — 東京 🙂", "x = 3.14159; // 42"}) {
-    const std::string back = text.tokenizer->decode(text.tokenizer->encode(sample, {.add_special = false}));
-    if (back != sample) odd += fmt::format("; '{}' decodes as '{}'", sample, back);
-  }
-  return odd.empty() ? "tokenizer round-trips" : "tokenizer does not round-trip" + odd;
-}
 
 Status check(const Flags& flags) {
   constexpr double kMaxSeconds = 1e9;
@@ -252,8 +242,9 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   SLUICE_TRY_STATUS(stack->load());
   SLUICE_TRY(engine, stack->make_engine());
   for (const std::string& note : stack->notes) log_info("{}", note);
-  log_info("text: {} tokens, {}, chat template: {}", text.tokenizer->vocab_size(), self_check(text),
-           text.chat ? text.chat_origin : "none");
+  const std::string odd = text_oddities(*text.tokenizer, text.chat.get());
+  log_info("text: {} tokens, chat template: {}; self-check: {}", text.tokenizer->vocab_size(),
+           text.chat ? text.chat_origin : "none", odd.empty() ? "nothing odd" : odd);
   if (text.tokenizer->vocab_size() > stack->model->info().vocab_size)
     log_warn("the tokenizer has {} tokens, the model {}: the ids above are refused", text.tokenizer->vocab_size(),
              stack->model->info().vocab_size);

@@ -16,15 +16,19 @@ namespace sluice {
 enum class GgufTokenType : int32_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 
 struct GgufVocab {
-  std::string model;                 // tokenizer.ggml.model: "llama" (sentencepiece BPE) or "gpt2" (byte-level BPE)
+  // tokenizer.ggml.model: "llama" (sentencepiece BPE), "gpt2" (byte-level BPE), "gemma4" (BPE over characters), "bert"
+  // (WordPiece), "t5" (Unigram), "rwkv" (longest match)
+  std::string model;
   std::string pre;                   // tokenizer.ggml.pre: names the pre-tokenizer of "gpt2"
   std::vector<std::string> tokens;   // by id
-  std::vector<float> scores;         // "llama": by id
+  std::vector<float> scores;         // "llama", "t5": by id
   std::vector<int32_t> token_types;  // by id; may be empty: all normal
-  std::vector<std::string> merges;   // "gpt2": "left right", best first
-  std::optional<TokenId> bos, eos, unk, pad, eot;
+  std::vector<std::string> merges;   // "gpt2", "gemma4": "left right", best first
+  std::string character_map;         // "t5": tokenizer.ggml.precompiled_charsmap
+  std::optional<TokenId> bos, eos, unk, pad, eot, sep, cls, mask;
   // Where absent, what the model's family does.
-  std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
+  std::optional<bool> add_bos, add_eos, add_sep, add_space_prefix, remove_extra_whitespaces;
+  std::optional<bool> lowercase, strip_accents;  // "bert": tokenizer.ggml.normalizer.*
   // By name; "default" is tokenizer.chat_template, the others are tokenizer.chat_template.NAME.
   std::map<std::string, std::string> chat_templates;
 };

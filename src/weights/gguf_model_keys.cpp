@@ -43,7 +43,7 @@ void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocab& v, size_t rows)
   std::vector<int64_t> types(v.token_types.begin(), v.token_types.end());
   std::vector<double> scores(v.scores.begin(), v.scores.end());
   types.resize(tokens.size(), 1);
-  if (!scores.empty() || v.model == "llama") scores.resize(rows, 0.0);
+  if (!scores.empty() || v.model == "llama" || v.model == "t5") scores.resize(rows, 0.0);
   while (tokens.size() < rows) {
     tokens.push_back(fmt::format("[PAD{}]", tokens.size()));
     types.push_back(kUnusedToken);
@@ -53,7 +53,7 @@ void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocab& v, size_t rows)
   keys.push_back(GgufKey::array(at + "tokens", GgufType::string, std::move(tokens)));
   if (!scores.empty()) keys.push_back(GgufKey::array(at + "scores", GgufType::f32, std::move(scores)));
   keys.push_back(GgufKey::array(at + "token_type", GgufType::i32, std::move(types)));
-  if (v.model == "gpt2") keys.push_back(GgufKey::array(at + "merges", GgufType::string, v.merges));
+  if (v.model == "gpt2" || v.model == "gemma4") keys.push_back(GgufKey::array(at + "merges", GgufType::string, v.merges));
   auto add_id = [&](const char* name, const std::optional<TokenId>& id) {
     if (id) keys.push_back(GgufKey::u32(at + name, *id));
   };
@@ -65,10 +65,21 @@ void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocab& v, size_t rows)
   add_id("unknown_token_id", v.unk);
   add_id("padding_token_id", v.pad);
   add_id("eot_token_id", v.eot);
+  add_id("seperator_token_id", v.sep);  // GGUF spells it so
+  add_id("cls_token_id", v.cls);
+  add_id("mask_token_id", v.mask);
   add_flag("add_bos_token", v.add_bos);
   add_flag("add_eos_token", v.add_eos);
+  add_flag("add_sep_token", v.add_sep);
   add_flag("add_space_prefix", v.add_space_prefix);
   add_flag("remove_extra_whitespaces", v.remove_extra_whitespaces);
+  add_flag("normalizer.lowercase", v.lowercase);
+  add_flag("normalizer.strip_accents", v.strip_accents);
+  if (!v.character_map.empty()) {
+    std::vector<int64_t> bytes;
+    for (const char c : v.character_map) bytes.push_back(static_cast<unsigned char>(c));
+    keys.push_back(GgufKey::array(at + "precompiled_charsmap", GgufType::u8, std::move(bytes)));
+  }
   add_templates(keys, v);
 }
 
@@ -136,10 +147,20 @@ Result<GgufVocab> read_gguf_vocab(const Metadata& metadata) {
   SLUICE_TRY(vocab.unk, id("unknown_token_id"));
   SLUICE_TRY(vocab.pad, id("padding_token_id"));
   SLUICE_TRY(vocab.eot, id("eot_token_id"));
+  SLUICE_TRY(vocab.sep, id("seperator_token_id"));
+  SLUICE_TRY(vocab.cls, id("cls_token_id"));
+  SLUICE_TRY(vocab.mask, id("mask_token_id"));
   SLUICE_TRY(vocab.add_bos, flag("add_bos_token"));
   SLUICE_TRY(vocab.add_eos, flag("add_eos_token"));
+  SLUICE_TRY(vocab.add_sep, flag("add_sep_token"));
   SLUICE_TRY(vocab.add_space_prefix, flag("add_space_prefix"));
   SLUICE_TRY(vocab.remove_extra_whitespaces, flag("remove_extra_whitespaces"));
+  SLUICE_TRY(vocab.lowercase, flag("normalizer.lowercase"));
+  SLUICE_TRY(vocab.strip_accents, flag("normalizer.strip_accents"));
+  if (metadata.has(prefix + "precompiled_charsmap")) {
+    SLUICE_TRY(const std::vector<double> bytes, metadata.numbers(prefix + "precompiled_charsmap"));
+    for (const double byte : bytes) vocab.character_map.push_back(static_cast<char>(static_cast<int>(byte)));
+  }
   SLUICE_TRY(vocab.chat_templates, read_templates(metadata));
   return vocab;
 }

@@ -43,13 +43,13 @@ TEST_P(GgufTokenizer, EqualsTheGoldenIds) {
     std::vector<TokenId> expected;
     for (TokenId id; numbers >> id;) expected.push_back(id);
     EXPECT_EQ((*tokenizer)->encode(text, {.add_special = false}), expected) << text;
-    EXPECT_EQ((*tokenizer)->decode(expected), text);
+    if (std::string(GetParam()) != "bert-bge") EXPECT_EQ((*tokenizer)->decode(expected), text);  // it drops case and space
     ++compared;
   }
   EXPECT_GT(compared, 40);
 }
 
-INSTANTIATE_TEST_SUITE_P(LlamaCpp, GgufTokenizer, ::testing::Values("gpt-2", "llama-spm", "deepseek-llm", "starcoder"),
+INSTANTIATE_TEST_SUITE_P(LlamaCpp, GgufTokenizer, ::testing::Values("gpt-2", "llama-spm", "deepseek-llm", "starcoder", "bert-bge"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <fstream>
-#include <unordered_map>
 
 #include <nlohmann/json.hpp>
 
 #include "text/tokenizer/detokenizer.h"
+#include "text/tokenizer/golden_files.h"
 #include "text/tokenizer/load_tokenizer.h"
 #include "text/tokenizer/test_files.h"
 #include "text/tokenizer/utf8.h"
@@ -37,88 +37,7 @@ TokenizerPtr load_external(const std::vector<std::pair<std::string, std::string>
   return tokenizer.ok() ? std::move(tokenizer).value() : nullptr;
 }
 
-/// The tokenizer.json of Llama 2. The copy that we have lost its no-break spaces to plain ones somewhere, so that the
-/// reference refuses it; tokens hold no plain space otherwise, and in a merge that has several the one in the middle is
-/// the separator.
-json llama2_json() {
-  json document = read_json(test::external_data() + "/tokenizers/llama2/tokenizer.json");
-  const auto no_break = [](const std::string& text) {
-    std::string out;
-    for (const char c : text) c == ' ' ? void(out += "\u00a0") : out.push_back(c);
-    return out;
-  };
-  json vocab = json::object();
-  for (const auto& [text, id] : document["model"]["vocab"].items()) vocab[no_break(text)] = id;
-  document["model"]["vocab"] = vocab;
-  for (json& merge : document["model"]["merges"]) {
-    const std::string text = merge;
-    if (std::count(text.begin(), text.end(), ' ') == 1) continue;
-    size_t characters = 0, middle = 0;
-    for (size_t at = 0; at < text.size(); at += utf8_length(static_cast<unsigned char>(text[at]))) ++characters;
-    for (size_t i = 0; i < characters / 2; ++i) middle += utf8_length(static_cast<unsigned char>(text[middle]));
-    merge = no_break(text.substr(0, middle)) + " " + no_break(text.substr(middle + 1));
-  }
-  return document;
-}
-
-TokenizerPtr llama2_from_json() {
-  const test::ModelDirectory directory;
-  directory.write("tokenizer.json", llama2_json().dump());
-  auto tokenizer = load_tokenizer_directory(directory.path());
-  EXPECT_TRUE(tokenizer.ok()) << tokenizer.error().message;
-  return tokenizer.ok() ? std::move(tokenizer).value() : nullptr;
-}
-
-std::string from_base64(const std::string& text) {
-  const std::string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  uint32_t bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    if (c == '=') break;
-    bits = bits << 6 | static_cast<uint32_t>(alphabet.find(c));
-    if ((count += 6) >= 8) out += static_cast<char>(bits >> (count -= 8) & 0xff);
-  }
-  return out;
-}
-
-/// GPT-2 from the ranks of r50k_base, which are its ids; a token's merge is what it splits into with lower ranks.
-TokenizerPtr gpt2() {
-  std::ifstream file(test::external_data() + "/tokenizers/tiktoken/r50k_base.tiktoken");
-  std::unordered_map<std::string, int> rank_of;
-  GgufVocab vocab;
-  vocab.model = "gpt2";
-  vocab.pre = "gpt-2";
-  std::vector<std::string> tokens;
-  for (std::string text, rank; file >> text >> rank;) {
-    rank_of[from_base64(text)] = std::stoi(rank);
-    tokens.push_back(from_base64(text));
-  }
-  for (const std::string& token : tokens) {
-    vocab.tokens.push_back(bytes_to_byte_level(token));
-    vocab.token_types.push_back(static_cast<int32_t>(GgufTokenType::normal));
-    std::vector<std::string> parts;
-    for (const char b : token) parts.emplace_back(1, b);
-    const auto rank = [&](size_t i) {
-      const auto it = rank_of.find(parts[i] + parts[i + 1]);
-      return it == rank_of.end() ? INT32_MAX : it->second;
-    };
-    while (parts.size() > 2) {
-      size_t best = 0;
-      for (size_t i = 1; i + 1 < parts.size(); ++i)
-        if (rank(i) < rank(best)) best = i;
-      parts[best] += parts[best + 1];
-      parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
-    }
-    if (parts.size() == 2) vocab.merges.push_back(bytes_to_byte_level(parts[0]) + " " + bytes_to_byte_level(parts[1]));
-  }
-  vocab.tokens.push_back("<|endoftext|>");
-  vocab.token_types.push_back(static_cast<int32_t>(GgufTokenType::control));
-  vocab.bos = vocab.eos = static_cast<TokenId>(vocab.tokens.size() - 1);
-  auto tokenizer = make_gguf_tokenizer(vocab);
-  EXPECT_TRUE(tokenizer.ok()) << tokenizer.error().message;
-  return std::move(tokenizer).value();
-}
+TokenizerPtr gpt2() { return test::golden_tokenizer("tiktoken-r50k_base"); }
 
 TokenizerPtr qwen2() {
   return load_external({{"tokenizers/qwen2/vocab.json", "vocab.json"},
@@ -253,7 +172,7 @@ TEST(TokenizerGolden, SwiftTransformersFiles) {
   const auto small = gpt2();
   expect_encoded_file("gpt2_encoded_tokens.json", *small);
   expect_test_cases("distilgpt2", *small, "");
-  const auto from_json = llama2_from_json();
+  const auto from_json = test::golden_tokenizer("llama2");
   ASSERT_TRUE(from_json);
   expect_encoded_file("llama_encoded.json", *from_json);
   expect_test_cases("coreml-projects/Llama-2-7b-chat-coreml", *from_json, "<s> ");
@@ -264,6 +183,7 @@ TEST(TokenizerGolden, SwiftTransformersFiles) {
   const auto llama = llama3();
   ASSERT_TRUE(llama);
   expect_encoded_file("llama_3.2_encoded.json", *llama);
+  if (const auto t5 = test::golden_tokenizer("t5")) expect_encoded_file("t5_base_encoded.json", *t5);
   expect_test_cases("pcuenq/Llama-3.2-1B-Instruct-tokenizer", *llama, "<|begin_of_text|>");
 }
 
@@ -305,6 +225,33 @@ TEST(TokenizerGolden, LlamaCppFiles) {
   expect_llama_cpp("llama-spm", **from_bin);
 }
 
+// A directory written as GGUF metadata is the same tokenizer.
+TEST(TokenizerGolden, TheGgufFormEqualsTheDirectory) {
+  SLUICE_NEED_EXTERNAL_DATA();
+  const json golden = read_json(test::repository_data("golden.json")), corpora = read_json(test::repository_data("corpora.json"));
+  std::vector<std::string> texts = golden["inputs"];
+  for (const std::string text : corpora["odd"]) texts.push_back(text);
+  for (const char* name : {"t5", "bert-vocab", "llama2", "mistral-v1", "mistral-v3", "tok105", "tiktoken-r50k_base",
+                           "tiktoken-p50k_base", "tiktoken-cl100k_base", "tiktoken-o200k_harmony", "rwkv-world"}) {
+    const test::ModelDirectory directory;
+    test::make_golden_directory(name, directory);
+    const auto own = load_tokenizer_directory(directory.path());
+    ASSERT_TRUE(own.ok()) << own.error().message;
+    const auto vocab = read_huggingface_vocab(directory.path());
+    ASSERT_TRUE(vocab.ok()) << name << ": " << vocab.error().message;
+    const auto written = make_gguf_tokenizer(*vocab);
+    ASSERT_TRUE(written.ok()) << name << ": " << written.error().message;
+    for (const std::string& text : texts) {
+      for (const bool trusted : {false, true}) {
+        const EncodeOptions options{.add_special = trusted, .parse_special = trusted};
+        const Ids ids = (*own)->encode(text, options);
+        ASSERT_EQ((*written)->encode(text, options), ids) << name << ": " << text;
+        EXPECT_EQ((*written)->decode(ids), (*own)->decode(ids)) << name;
+      }
+    }
+  }
+}
+
 // Rendered chats of mistral-common. The text spells spaces as U+2581, and the one before the first word is written out.
 TEST(TokenizerGolden, MistralSamples) {
   SLUICE_NEED_EXTERNAL_DATA();
@@ -332,9 +279,9 @@ TEST(TokenizerGolden, MistralSamples) {
 // The same vocabulary through tokenizer.json and through GGUF metadata.
 TEST(TokenizerGolden, GgufMetadataEqualsTokenizerJson) {
   SLUICE_NEED_EXTERNAL_DATA();
-  const auto expected = llama2_from_json();
+  const auto expected = test::golden_tokenizer("llama2");
   ASSERT_TRUE(expected);
-  const json model = llama2_json()["model"];
+  const json model = test::llama2_json()["model"];
   GgufVocab vocab{.model = "llama"};
   vocab.tokens.resize(model["vocab"].size());
   vocab.scores.resize(vocab.tokens.size());

@@ -138,7 +138,7 @@ TEST(LoadTokenizer, DamagedFilesFailCleanly) {
 
 TEST(LoadTokenizer, ErrorsSayWhatIsMissing) {
   const test::ModelDirectory empty;
-  EXPECT_NE(load_error(empty).find("looked for tokenizer.json, tokenizer.model, vocab.json with merges.txt"),
+  EXPECT_NE(load_error(empty).find("looked for tokenizer.json, tekken.json, *.tiktoken, tokenizer.model, vocab.json with"),
             std::string::npos);
   const test::ModelDirectory directory;
   directory.write("tokenizer.json", tiny_json().dump());
@@ -149,14 +149,41 @@ TEST(LoadTokenizer, ErrorsSayWhatIsMissing) {
   EXPECT_NE(load_error(directory).find("key 'x' is not a token id"), std::string::npos);
 }
 
-TEST(LoadTokenizer, UnigramModelsAreRefused) {
+TEST(LoadTokenizer, WordModelsOfSentencepieceAreRefused) {
   const test::ModelDirectory directory;
-  // One piece "a", and trainer_spec.model_type = UNIGRAM.
+  // One piece "a", and trainer_spec.model_type = WORD.
   directory.write("tokenizer.model", std::string("\x0a\x03\x0a\x01"
                                                  "a"
-                                                 "\x12\x02\x18\x01",
+                                                 "\x12\x02\x18\x03",
                                                  9));
-  EXPECT_NE(load_error(directory).find("a sentencepiece Unigram model"), std::string::npos) << load_error(directory);
+  EXPECT_NE(load_error(directory).find("a sentencepiece word model"), std::string::npos) << load_error(directory);
+}
+
+TEST(LoadTokenizer, FilesOfTiktokenTekkenRwkvAndBert) {
+  const std::string lines = "YQ== 0\nYg== 1\nYWI= 2\n";  // a, b, ab
+  for (size_t size = 0; size < lines.size(); ++size) {  // its special tokens make each vocabulary a large one
+    const test::ModelDirectory cut;
+    cut.write("r50k_base.tiktoken", lines.substr(0, size));
+    const std::string error = load_error(cut);
+    EXPECT_TRUE(error.empty() || error.find("r50k_base.tiktoken: ") != std::string::npos) << error;
+  }
+  damage("rwkv_vocab_v1.txt", "1 'a' 1\n2 'b' 1\n3 b'\\xe4\\xb8' 2\n4 '\\n\\n' 2\n5 \"'\" 1\n");
+  damage("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nonce\n##upon\ntime\n");
+  const json tekken = {{"config", {{"pattern", "\\p{L}+|.|\\s"}, {"default_vocab_size", 6}, {"default_num_special_tokens", 3}}},
+                       {"vocab",
+                        {{{"rank", 0}, {"token_bytes", "YQ=="}}, {{"rank", 1}, {"token_bytes", "Yg=="}}, {{"rank", 2}, {"token_bytes", "YWI="}}}}};
+  damage("tekken.json", tekken.dump());
+  const test::ModelDirectory directory;
+  directory.write("tekken.json", tekken.dump());
+  const auto tokenizer = load_tokenizer_directory(directory.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  EXPECT_EQ((*tokenizer)->encode("abb"), (std::vector<TokenId>{1, 5, 4}));  // <s>, ab, b
+  EXPECT_EQ((*tokenizer)->encode("ab"), (std::vector<TokenId>{1, 5}));
+  const test::ModelDirectory unknown;
+  unknown.write("mine.tiktoken", lines);
+  EXPECT_NE(load_error(unknown).find("a vocabulary of 3 ranks (known: "), std::string::npos) << load_error(unknown);
+  unknown.write("mine.tiktoken", "YQ== 0\nYg==\n");
+  EXPECT_NE(load_error(unknown).find("mine.tiktoken: line 2 is not a token"), std::string::npos) << load_error(unknown);
 }
 
 TEST(LoadTokenizer, LyingGgufMetadata) {
@@ -175,7 +202,7 @@ TEST(LoadTokenizer, LyingGgufMetadata) {
     change(vocab);
     return error(vocab);
   };
-  EXPECT_NE(broken([](GgufVocab& v) { v.model = "t5"; }).find("'t5' (supported: llama, gpt2)"), std::string::npos);
+  EXPECT_NE(broken([](GgufVocab& v) { v.model = "odd"; }).find("'odd' (supported: llama, gpt2, gemma4, bert, t5, rwkv)"), std::string::npos);
   EXPECT_NE(broken([](GgufVocab& v) { v.scores.pop_back(); }).find("tokenizer.ggml.scores has 3 entries, expected 4"),
             std::string::npos);
   EXPECT_NE(broken([](GgufVocab& v) { v.token_types.pop_back(); }).find("token_type has 3"), std::string::npos);

@@ -19,7 +19,7 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer_directory(const std::string& d
 /// From the metadata of a GGUF file.
 Result<std::unique_ptr<Tokenizer>> make_gguf_tokenizer(const GgufVocab& vocab);
 
-/// sentencepiece tokenizer.model (BPE only).
+/// sentencepiece tokenizer.model (BPE and Unigram).
 Result<GgufVocab> read_sentencepiece_vocab(const std::string& path);
 /// llama2.c tokenizer.bin: ids 0, 1, 2 are <unk>, <s>, </s>.
 Result<GgufVocab> read_llama2c_vocab(const std::string& path);

@@ -9,7 +9,8 @@ namespace {
 // PCRE2 counts U+180E as \s, although it left White_Space with Unicode 6.3.
 constexpr std::string_view kWhiteSpace =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
-constexpr std::string_view kWord = R"(\p{L}\p{M}\p{Nd}\p{Pc})";
+// Oniguruma counts the numbers of Latin-1 as words, and no others but digits.
+constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
 constexpr std::string_view kHex = "0-9A-Fa-f";
 
 /// The class that an escaped letter in lower case stands for, where PCRE2 would read another.
@@ -24,6 +25,28 @@ std::optional<std::string_view> class_of(char letter) {
     default:
       return std::nullopt;
   }
+}
+
+constexpr std::string_view kCategories[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe",
+                                            "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"};
+
+/// The categories that a set of nothing but categories leaves out; nothing for another set. With them [a&&[^b]] is one set,
+/// which is much cheaper to repeat than a look-ahead.
+std::optional<std::string> other_categories(std::string_view set) {
+  std::vector<std::string_view> named;
+  while (!set.empty()) {
+    const size_t end = set.find('}');
+    if (!set.starts_with(R"(\p{)") || end == std::string_view::npos || end > 5) return std::nullopt;
+    named.push_back(set.substr(3, end - 3));
+    set.remove_prefix(end + 1);
+  }
+  std::string others;
+  for (const std::string_view category : kCategories) {
+    bool is_named = false;
+    for (const std::string_view name : named) is_named |= category.starts_with(name);
+    if (!is_named) others.append("\\p{").append(category).append("}");
+  }
+  return others;
 }
 
 /// Rewrites what stands inside [ and ], the brackets included; `at` moves behind it.
@@ -73,6 +96,8 @@ Result<std::string> rewrite_class(std::string_view pattern, size_t& at) {
   }
   const auto in_brackets = [](const std::string& side) { return "[" + side + "]"; };
   if (sides.size() == 1) return std::string(negated ? "[^" : "[") + sides[0] + "]";
+  if (sides.size() == 2 && !negated && sides[1].starts_with('^'))
+    if (const auto others = other_categories(sides[0])) return "[^" + *others + sides[1].substr(1) + "]";
   std::string all;
   for (size_t i = 0; i + 1 < sides.size(); ++i) all += "(?=" + in_brackets(sides[i]) + ")";
   all += in_brackets(sides.back());

@@ -65,6 +65,8 @@ Status read_document(const json& document, TokenizerConfig& out) {
   SLUICE_TRY(out.add_eos, optional_flag(document, "add_eos_token"));
   SLUICE_TRY(out.add_prefix_space, optional_flag(document, "add_prefix_space"));
   SLUICE_TRY(out.legacy, optional_flag(document, "legacy"));
+  SLUICE_TRY(out.lowercase, optional_flag(document, "do_lower_case"));
+  SLUICE_TRY(out.strip_accents, optional_flag(document, "strip_accents"));
   return read_templates(document, out);
 }
 

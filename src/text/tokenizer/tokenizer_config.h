@@ -19,6 +19,7 @@ struct TokenizerConfig {
   std::vector<AddedToken> added;
   std::string bos_token, eos_token, pad_token, unk_token;  // contents; may be empty
   std::optional<bool> add_bos, add_eos, add_prefix_space, legacy;
+  std::optional<bool> lowercase, strip_accents;  // of BERT
   std::vector<TokenId> end_of_generation;
   std::map<std::string, std::string> chat_templates;
 };

@@ -1,14 +1,20 @@
 // A Hugging Face tokenizer as GGUF metadata, for converters: tokens by id, merges or scores, and the name of the
 // pre-tokenizer.
 
-#include <algorithm>
 #include <array>
 #include <unordered_map>
 
+#include "base/log.h"
 #include "base/mapped_file.h"
+#include "text/tokenizer/base64.h"
+#include "text/tokenizer/catalog.h"
+#include "text/tokenizer/formats/byte_level_vocab.h"
+#include "text/tokenizer/formats/json_model.h"
+#include "text/tokenizer/formats/ranked_tokens.h"
 #include "text/tokenizer/json_fields.h"
 #include "text/tokenizer/load_tokenizer.h"
 #include "text/tokenizer/pre_tokenizers/pre_patterns.h"
+#include "text/tokenizer/utf8.h"
 
 namespace sluice {
 namespace {
@@ -27,16 +33,109 @@ void collect_patterns(const json& node, int depth, std::vector<std::string>& out
   if (type == "ByteLevel" && node.value("use_regex", true)) out.emplace_back(kGpt2Pattern);
 }
 
+/// The normalizers and pre-tokenizers named so, anywhere in a part of the document.
+const json* find_part(const json& node, std::string_view type) {
+  if (node.is_object() && node.value("type", "") == type) return &node;
+  if (node.is_structured())
+    for (const json& below : node)
+      if (const json* found = below.is_structured() ? find_part(below, type) : nullptr) return found;
+  return nullptr;
+}
+
 Result<std::string> pre_name_of(const json& document) {
   std::vector<std::string> patterns;
   collect_patterns(document.value("pre_tokenizer", json()), 0, patterns);
-  for (const char* name : {"llama-bpe", "qwen2", "gpt-2", "smollm", "gpt-4o", "tekken", "deepseek-v3", "deepseek-coder", "falcon"}) {
-    const auto known = find_pre_patterns(name);
-    if (known.ok() && std::ranges::equal(known->patterns, patterns)) return std::string(name);
+  const bool nfc = find_part(document.value("normalizer", json()), "NFC") != nullptr;
+  const bool ignore_merges = document["model"].value("ignore_merges", false);
+  for (const bool as_file : {true, false})
+    if (const auto name = gguf_pre_name(patterns, nfc, as_file ? ignore_merges : !ignore_merges); !name.empty())
+      return std::string(name);
+  if (const auto name = gguf_pre_name(patterns, !nfc, ignore_merges); !name.empty()) {
+    log_warn("GGUF cannot say that text is {} NFC for the pre-tokenizer '{}': accents in two parts may differ",
+             nfc ? "brought to" : "not brought to", name);
+    return std::string(name);
   }
   std::string list;
   for (const std::string& p : patterns) list += "\n  " + p;
   return unsupported("GGUF has no name known here for a pre_tokenizer with these patterns:" + list);
+}
+
+Status put_added_tokens(const json& document, GgufVocab& vocab) {
+  const json* added = find_field(document, "added_tokens");
+  if (added == nullptr || !added->is_array()) return {};
+  for (const json& token : *added) {
+    SLUICE_TRY(const int64_t id, int_field(token, "id"));
+    SLUICE_TRY(const std::string content, string_field(token, "content"));
+    SLUICE_TRY(const bool special, bool_field(token, "special", false));
+    SLUICE_TRY_STATUS(put_token(vocab, id, content, special ? GgufTokenType::control : GgufTokenType::user_defined));
+  }
+  return {};
+}
+
+void set_unknown(GgufVocab& vocab, std::optional<TokenId> id) {
+  vocab.unk = id;
+  if (id) vocab.token_types[static_cast<size_t>(*id)] = static_cast<int32_t>(GgufTokenType::unknown);
+}
+
+Status read_unigram(const json& document, GgufVocab& vocab) {
+  const json& model = document["model"];
+  vocab.model = "t5";
+  SLUICE_TRY(const json* list, vocabulary_field(model));
+  const bool byte_fallback = model.value("byte_fallback", false);
+  for (size_t i = 0; i < list->size(); ++i) {
+    const json& entry = (*list)[i];
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
+      return corrupt_data(fmt::format("entry {} of 'vocab' is not [text, score]", i));
+    const std::string text = entry[0].get<std::string>();
+    const bool byte = byte_fallback && spelled_byte(text);
+    SLUICE_TRY_STATUS(put_token(vocab, static_cast<int64_t>(i), text, byte ? GgufTokenType::byte : GgufTokenType::normal));
+    vocab.scores.push_back(entry[1].get<float>());
+  }
+  if (find_field(model, "unk_id") != nullptr) {
+    SLUICE_TRY(const int64_t unknown, int_field(model, "unk_id"));
+    if (unknown < 0 || static_cast<size_t>(unknown) >= vocab.tokens.size())
+      return corrupt_data(fmt::format("'unk_id' is {}, the vocabulary has {} tokens", unknown, vocab.tokens.size()));
+    set_unknown(vocab, static_cast<TokenId>(unknown));
+  }
+  SLUICE_TRY_STATUS(put_added_tokens(document, vocab));
+  if (vocab.unk) set_unknown(vocab, vocab.unk);
+  vocab.scores.resize(vocab.tokens.size(), 0);
+  const json normalizer = document.value("normalizer", json()), splitter = document.value("pre_tokenizer", json());
+  if (const json* map = find_part(normalizer, "Precompiled"); map != nullptr && map->contains("precompiled_charsmap")) {
+    SLUICE_TRY(const std::string encoded, string_field(*map, "precompiled_charsmap"));
+    const auto blob = from_base64(encoded);
+    if (!blob) return corrupt_data("normalizer: 'precompiled_charsmap' is not base64");
+    vocab.character_map = *blob;
+  }
+  const json* metaspace = find_part(splitter, "Metaspace");
+  if (metaspace == nullptr) return unsupported("GGUF can hold a Unigram model with a Metaspace pre-tokenizer only");
+  vocab.add_space_prefix = metaspace->value("prepend_scheme", "always") != "never" && metaspace->value("add_prefix_space", true);
+  const json* squeeze = find_part(normalizer, "Replace");
+  vocab.remove_extra_whitespaces = find_part(splitter, "WhitespaceSplit") != nullptr ||
+                                   (squeeze != nullptr && squeeze->value("content", "x").find_first_not_of(" \u2581") == std::string::npos);
+  return {};
+}
+
+Status read_word_piece(const json& document, GgufVocab& vocab) {
+  const json& model = document["model"];
+  vocab.model = "bert";
+  SLUICE_TRY(const json* vocabulary, vocabulary_field(model));
+  SLUICE_TRY(const SpelledTokens tokens, parse_vocabulary(*vocabulary));
+  const std::string prefix = model.value("continuing_subword_prefix", "##");
+  for (const auto& [text, id] : tokens)
+    SLUICE_TRY_STATUS(put_token(vocab, id, gguf_word_piece(text, prefix), GgufTokenType::normal));
+  SLUICE_TRY_STATUS(put_added_tokens(document, vocab));
+  SLUICE_TRY(vocab.unk, unknown_token(model));
+  const std::pair<const char*, std::optional<TokenId>*> named[] = {
+      {"[CLS]", &vocab.cls}, {"[SEP]", &vocab.sep}, {"[MASK]", &vocab.mask}};
+  for (const auto& [text, id] : named) *id = id_in_vocabulary(*vocabulary, text);
+  const json normalizer = document.value("normalizer", json());
+  const json* bert = find_part(normalizer, "BertNormalizer");
+  if (bert == nullptr || find_part(document.value("pre_tokenizer", json()), "BertPreTokenizer") == nullptr)
+    return unsupported("GGUF can hold a WordPiece model with BertNormalizer and BertPreTokenizer only");
+  vocab.lowercase = bert->value("lowercase", true);
+  SLUICE_TRY(vocab.strip_accents, bool_field(*bert, "strip_accents", *vocab.lowercase));
+  return {};
 }
 
 Status read_bpe(const json& document, GgufVocab& vocab) {
@@ -44,32 +143,15 @@ Status read_bpe(const json& document, GgufVocab& vocab) {
   const json* tokens = model == nullptr ? nullptr : find_field(*model, "vocab");
   const json* merges = model == nullptr ? nullptr : find_field(*model, "merges");
   if (tokens == nullptr || !tokens->is_object() || merges == nullptr || !merges->is_array())
-    return unsupported("only a BPE model with 'vocab' and 'merges' can be written as GGUF");
-  auto put = [&](const std::string& text, int64_t id, GgufTokenType type) -> Status {
-    if (id < 0 || id > 4'000'000) return corrupt_data(fmt::format("token '{}' has id {}", text, id));
-    if (static_cast<size_t>(id) >= vocab.tokens.size()) {
-      const size_t old = vocab.tokens.size();
-      vocab.tokens.resize(static_cast<size_t>(id) + 1);
-      vocab.token_types.resize(vocab.tokens.size(), static_cast<int32_t>(GgufTokenType::unused));
-      for (size_t hole = old; hole < vocab.tokens.size(); ++hole) vocab.tokens[hole] = fmt::format("[PAD{}]", hole);
-    }
-    vocab.tokens[static_cast<size_t>(id)] = text;
-    vocab.token_types[static_cast<size_t>(id)] = static_cast<int32_t>(type);
-    return {};
-  };
+    return corrupt_data("a BPE model without 'vocab' and 'merges'");
   const bool byte_fallback = model->value("byte_fallback", false);
+  SLUICE_TRY(vocab.unk, unknown_token(*model));
   for (const auto& [text, id] : tokens->items()) {
     if (!id.is_number_integer()) return corrupt_data(fmt::format("the id of token '{}' is no whole number", text));
     const bool byte = byte_fallback && text.size() == 6 && text.starts_with("<0x") && text.back() == '>';
-    SLUICE_TRY_STATUS(put(text, id.get<int64_t>(), byte ? GgufTokenType::byte : GgufTokenType::normal));
+    SLUICE_TRY_STATUS(put_token(vocab, id.get<int64_t>(), text, byte ? GgufTokenType::byte : GgufTokenType::normal));
   }
-  if (const json* added = find_field(document, "added_tokens"); added != nullptr && added->is_array())
-    for (const json& token : *added) {
-      SLUICE_TRY(const int64_t id, int_field(token, "id"));
-      SLUICE_TRY(const std::string content, string_field(token, "content"));
-      SLUICE_TRY(const bool special, bool_field(token, "special", false));
-      SLUICE_TRY_STATUS(put(content, id, special ? GgufTokenType::control : GgufTokenType::user_defined));
-    }
+  SLUICE_TRY_STATUS(put_added_tokens(document, vocab));
   std::vector<std::array<std::string, 2>> pairs;
   for (const json& entry : *merges) {
     if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
@@ -102,6 +184,16 @@ Status read_bpe(const json& document, GgufVocab& vocab) {
   return {};
 }
 
+/// Vocabularies of tiktoken go by a name of their own here.
+Status name_for_gguf(const std::string& directory, GgufVocab& vocab) {
+  SLUICE_TRY(const PrePatterns pre, find_pre_patterns(vocab.pre));
+  if (pre.gguf_name.empty()) return {};
+  vocab.pre = pre.gguf_name;
+  log_warn("{}: GGUF's pre-tokenizer '{}' does not look pieces up as a whole: tokens that no merges make are not met there",
+           directory, vocab.pre);
+  return {};
+}
+
 /// BOS, EOS and the like, and the templates, as the loaded tokenizer understood its configuration.
 void take_specials(const Tokenizer& tokenizer, GgufVocab& vocab) {
   vocab.bos = tokenizer.bos();
@@ -112,24 +204,42 @@ void take_specials(const Tokenizer& tokenizer, GgufVocab& vocab) {
   vocab.add_eos = vocab.eos && !whole.empty() && whole.back() == *vocab.eos && whole.size() > plain.size();
   for (const TokenId id : tokenizer.end_of_generation())
     if (vocab.eos && id != *vocab.eos) vocab.eot = id;
+  if (vocab.sep && vocab.eos == vocab.sep) {  // what ends a text is the separator, which GGUF has apart
+    vocab.add_sep = vocab.add_eos;
+    vocab.add_eos = false;
+  }
   vocab.chat_templates = tokenizer.chat_templates();
 }
 
 }  // namespace
 
+Result<GgufVocab> read_tokenizer_json_vocab(const std::string& path) {
+  SLUICE_TRY(const std::string text, read_file(path));
+  SLUICE_TRY(const json document, parse_json(text, path));
+  GgufVocab vocab;
+  const auto read = [&]() -> Status {
+    const json* model = find_field(document, "model");
+    if (model == nullptr) return corrupt_data("no 'model'");
+    SLUICE_TRY(const JsonModelKind* kind, json_model_kind(*model));
+    if (kind->type == "BPE") return read_bpe(document, vocab);
+    if (kind->type == "Unigram") return read_unigram(document, vocab);
+    if (kind->type == "WordPiece") return read_word_piece(document, vocab);
+    return unsupported(fmt::format("GGUF has no form for a {} model", kind->type));
+  };
+  if (const Status done = read(); !done.ok()) return done.error().in(path);
+  return vocab;
+}
+
 Result<GgufVocab> read_huggingface_vocab(const std::string& directory) {
   SLUICE_TRY(const auto tokenizer, load_tokenizer_directory(directory));
-  GgufVocab vocab;
-  if (const std::string model = directory + "/tokenizer.model"; file_exists(model)) {
-    SLUICE_TRY(vocab, read_sentencepiece_vocab(model));
-  } else if (const std::string path = directory + "/tokenizer.json"; file_exists(path)) {
-    SLUICE_TRY(const std::string text, read_file(path));
-    SLUICE_TRY(const json document, parse_json(text, path));
-    if (const Status read = read_bpe(document, vocab); !read.ok()) return read.error().in(path);
-  } else {
-    return unsupported(fmt::format("{}: tokenizer.json or tokenizer.model is needed to convert a tokenizer", directory));
-  }
+  SLUICE_TRY(const TokenizerConfig config, read_tokenizer_config(directory));
+  // A model of sentencepiece says more than what was made of it.
+  const std::string model = directory + "/tokenizer.model";
+  SLUICE_TRY(const TokenizerFormat* format, find_tokenizer_format(directory));
+  const bool sentencepiece = format->name == "Hugging Face tokenizers" && file_exists(model) && !tiktoken_file(directory);
+  SLUICE_TRY(GgufVocab vocab, sentencepiece ? read_sentencepiece_vocab(model) : format->as_gguf(directory, config));
   take_specials(*tokenizer, vocab);
+  if (vocab.model == "gpt2") SLUICE_TRY_STATUS(name_for_gguf(directory, vocab));
   return vocab;
 }
 

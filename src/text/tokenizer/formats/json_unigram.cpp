@@ -25,7 +25,7 @@ Status build_json_unigram(const json& model, TokenizerParts& parts) {
     if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
       return corrupt_data(fmt::format("entry {} of 'vocab' is not [text, score]", i));
     const auto id = static_cast<TokenId>(i);
-    UnigramSpec::Piece piece{entry[0].get<std::string>(), entry[1].get<double>(), id};
+    UnigramSpec::Piece piece{entry[0].get<std::string>(), score_as_read(entry[1].get<double>()), id};
     if (std::isnan(piece.score)) return corrupt_data(fmt::format("the score of token {} is not a number", i));
     spec.least_score = std::min(spec.least_score, piece.score);
     const auto byte = byte_fallback ? spelled_byte(piece.text) : std::nullopt;

@@ -4,6 +4,7 @@
 
 #include "base/mapped_file.h"
 #include "text/tokenizer/catalog.h"
+#include "text/tokenizer/formats/gguf_model.h"
 #include "text/tokenizer/load_tokenizer.h"
 
 namespace sluice {
@@ -87,8 +88,7 @@ Status for_each_field(std::string_view message, size_t file_offset, F&& f) {
 struct ModelSpec {
   int64_t model_type = 1;  // 1 unigram, 2 BPE, 3 word, 4 character
   int64_t unk = 0, bos = 1, eos = 2, pad = -1;
-  bool whitespace_as_suffix = false, escape_whitespaces = true, has_charsmap = false;
-  std::string normalizer;
+  bool whitespace_as_suffix = false, escape_whitespaces = true;
 };
 
 Status read_piece(std::string_view message, size_t offset, GgufVocab& vocab) {
@@ -142,11 +142,8 @@ Status read_trainer_field(const WireField& field, ModelSpec& spec) {
 
 Status read_normalizer_field(const WireField& field, GgufVocab& vocab, ModelSpec& spec) {
   switch (field.number) {
-    case 1:
-      spec.normalizer = field.bytes;
-      break;
     case 2:
-      spec.has_charsmap = !field.bytes.empty();
+      vocab.character_map = field.bytes;
       break;
     case 3:
       vocab.add_space_prefix = field.value != 0;
@@ -165,7 +162,6 @@ Status read_normalizer_field(const WireField& field, GgufVocab& vocab, ModelSpec
 
 Status read_model(std::string_view file, GgufVocab& vocab) {
   ModelSpec spec;
-  vocab.model = "llama";
   vocab.add_space_prefix = true;
   vocab.remove_extra_whitespaces = true;  // the defaults of the format
   SLUICE_TRY_STATUS(for_each_field(file, 0, [&](const WireField& field) -> Status {
@@ -180,13 +176,11 @@ Status read_model(std::string_view file, GgufVocab& vocab) {
   }));
   if (vocab.tokens.empty()) return corrupt_data("no pieces; not a sentencepiece model, or a damaged one");
   constexpr const char* kTypes[] = {"", "Unigram", "BPE", "word", "character"};
-  if (spec.model_type != 2)
-    return unsupported(fmt::format("a sentencepiece {} model (trainer_spec.model_type {}); only BPE is supported",
+  if (spec.model_type != 1 && spec.model_type != 2)
+    return unsupported(fmt::format("a sentencepiece {} model (trainer_spec.model_type {}); Unigram and BPE are supported",
                                    spec.model_type >= 1 && spec.model_type <= 4 ? kTypes[spec.model_type] : "unknown",
                                    spec.model_type));
-  if (spec.has_charsmap)
-    return unsupported(
-        fmt::format("sentencepiece normalizer '{}' with a character map; only identity is supported", spec.normalizer));
+  vocab.model = spec.model_type == 1 ? "t5" : "llama";
   if (spec.whitespace_as_suffix) return unsupported("sentencepiece treat_whitespace_as_suffix");
   if (!spec.escape_whitespaces) return unsupported("sentencepiece without escape_whitespaces");
   const auto set_id = [&](int64_t id, std::optional<TokenId>& out) {
@@ -209,10 +203,11 @@ Result<GgufVocab> read_sentencepiece_vocab(const std::string& path) {
 }
 
 Result<std::unique_ptr<Tokenizer>> load_sentencepiece(const std::string& directory, const TokenizerConfig& config) {
-  SLUICE_TRY(const GgufVocab vocab, read_sentencepiece_vocab(directory + "/tokenizer.model"));
-  auto tokenizer = build_gguf_tokenizer(vocab, config);
-  if (!tokenizer.ok()) return tokenizer.error().in(directory + "/tokenizer.model");
-  return tokenizer;
+  const std::string path = directory + "/tokenizer.model";
+  SLUICE_TRY(const GgufVocab vocab, read_sentencepiece_vocab(path));
+  TokenizerParts parts;
+  if (const Status built = build_gguf_parts({vocab, config, true}, parts); !built.ok()) return built.error().in(path);
+  return std::make_unique<Tokenizer>(std::move(parts));
 }
 
 }  // namespace sluice

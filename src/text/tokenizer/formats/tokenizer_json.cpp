@@ -32,7 +32,8 @@ void decode_tokens(const json& vocabulary, const Decoder& decoder, TokenizerPart
   const auto decode = [&](std::string_view spelling, TokenId id) {
     decoder.decode(spelling, id, parts.tokens[static_cast<size_t>(id)].bytes, parts.decoding);
   };
-  for_each_spelling(vocabulary, decode);
+  // A model over bytes has spelled its tokens out already.
+  if (!parts.pre_tokenizer.byte_level || !decoder.byte_level || decoder.steps() > 1) for_each_spelling(vocabulary, decode);
   for (const AddedToken& token : parts.added) {
     parts.decoding.first.erase(token.id);
     parts.decoding.tail.erase(token.id);

@@ -1,6 +1,9 @@
 #include "text/tokenizer/models/unigram.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "text/tokenizer/step_count.h"
@@ -21,8 +24,27 @@ struct Best {
 
 }  // namespace
 
+double score_as_read(double score) {
+  const std::string shortest = fmt::format("{}", score);
+  if (shortest.find_first_of("einf") != std::string::npos) return score;
+  uint64_t digits = 0;
+  int places = 0;
+  bool behind_point = false;
+  for (const char c : shortest) {
+    behind_point |= c == '.';
+    if (c < '0' || c > '9') continue;
+    digits = digits * 10 + static_cast<uint64_t>(c - '0');
+    places += behind_point ? 1 : 0;
+  }
+  const double size = static_cast<double>(digits) / std::pow(10.0, places);
+  return std::signbit(score) ? -size : size;
+}
+
 UnigramModel::UnigramModel(UnigramSpec spec)
-    : unknown_score_(spec.least_score - kUnknownPenalty), unknown_(spec.unknown), bytes_(spec.bytes) {
+    : unknown_score_(spec.least_score - kUnknownPenalty),
+      in_float_(spec.in_float),
+      unknown_(spec.unknown),
+      bytes_(spec.bytes) {
   std::vector<std::pair<std::string_view, TokenId>> entries;
   for (const UnigramSpec::Piece& piece : spec.pieces) {
     entries.emplace_back(piece.text, static_cast<TokenId>(ids_.size()));
@@ -42,6 +64,7 @@ void UnigramModel::encode(std::string_view piece, std::vector<TokenId>& out) con
     length = utf8_length(static_cast<unsigned char>(piece[at]));
     const double here = best[at].score;
     const auto offer = [&](size_t end, double score, int32_t which) {
+      if (in_float_) score = static_cast<float>(score);
       if (best[end].from < 0 || score > best[end].score) best[end] = {score, static_cast<int32_t>(at), which};
     };
     bool has_character = false;

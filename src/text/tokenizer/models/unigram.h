@@ -21,8 +21,13 @@ struct UnigramSpec {
   std::vector<Piece> pieces;  // of two equal texts the last counts
   double least_score = 0;     // of all pieces of the vocabulary; an unknown character has 10 less
   std::optional<TokenId> unknown;
+  bool in_float = false;  // sums are rounded to float, as the sentencepiece library has them
   std::optional<std::array<TokenId, 256>> bytes;  // a run of unknown characters is spelled in these
 };
+
+/// A score as the package `tokenizers` reads it: its digits as one integer over a power of ten, each rounded. The last bit may
+/// differ from the nearest number, which decides between segmentations that are equally likely.
+double score_as_read(double score);
 
 class UnigramModel final : public TokenModel {
  public:
@@ -37,6 +42,7 @@ class UnigramModel final : public TokenModel {
   std::vector<TokenId> ids_;
   std::vector<double> scores_;
   double unknown_score_ = 0;
+  bool in_float_ = false;
   std::optional<TokenId> unknown_;
   std::optional<std::array<TokenId, 256>> bytes_;
 };

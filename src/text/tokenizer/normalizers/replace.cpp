@@ -26,16 +26,19 @@ Normalizer::Step replace_text(std::string from, std::string to) {
 
 Normalizer::Step replace_pattern(Regex regex, std::string to) {
   return [regex = std::move(regex), to = std::move(to)](std::string& text, bool) {
+    if (text.empty()) return;
     std::string out;
     size_t at = 0, search = 0;
+    bool after_match = false;
     Regex::Match match;
     while (search <= text.size() && regex.find(text, search, match) == Regex::Outcome::match) {
-      out.append(text, at, match.begin - at).append(to);
-      at = match.end;
-      search = match.end;
-      if (match.begin == match.end) {  // an empty match: step over one character
+      if (match.begin == match.end && after_match && match.begin == at) {  // right behind another, an empty match is none
         search += search < text.size() ? utf8_length(static_cast<unsigned char>(text[search])) : 1;
+        continue;
       }
+      out.append(text, at, match.begin - at).append(to);
+      at = search = match.end;
+      after_match = true;
     }
     out.append(text, at, std::string::npos);
     text = std::move(out);

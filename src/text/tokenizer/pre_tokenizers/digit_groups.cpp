@@ -1,8 +1,9 @@
-#include "text/tokenizer/pre_tokenizers/digit_groups.h"
+// Digits in groups of three counted from the right. A number is looked at once.
 
 #include <utf8proc.h>
 
 #include "text/tokenizer/pre_tokenizers/pieces.h"
+#include "text/tokenizer/pre_tokenizers/scanners.h"
 #include "text/tokenizer/step_count.h"
 #include "text/tokenizer/utf8.h"
 
@@ -16,8 +17,8 @@ bool is_digit(uint32_t c) {
 
 /// \w of the engine for which the patterns were written.
 bool is_word(uint32_t c) {
-  const auto k = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_ND) || k == UTF8PROC_CATEGORY_PC;
+  const bool is_joiner = c == 0x200c || c == 0x200d, is_latin_number = c == 0xb2 || c == 0xb3 || c == 0xb9 || (c >= 0xbc && c <= 0xbe);
+  return (is_word_character(c) && !is_joiner) || is_latin_number;
 }
 
 struct Grouping {
@@ -60,11 +61,8 @@ PreTokenizer::Step group_digits(Grouping how) {
 
 }  // namespace
 
-PreTokenizer::Step digit_groups_for(std::string_view pattern) {
-  if (pattern == kGroupsBeforeBoundary) return group_digits({.needs_boundary = true});
-  if (pattern == kGroupsFromTheRight) return group_digits({});
-  if (pattern == kBetweenGroups) return group_digits({.isolates = false});
-  return {};
-}
+PreTokenizer::Step groups_before_boundary() { return group_digits({.needs_boundary = true}); }
+PreTokenizer::Step groups_from_the_right() { return group_digits({}); }
+PreTokenizer::Step between_groups() { return group_digits({.isolates = false}); }
 
 }  // namespace sluice

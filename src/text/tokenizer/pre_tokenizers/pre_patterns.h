@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -16,11 +17,17 @@ inline constexpr std::string_view kGpt2Pattern =
 struct PrePatterns {
   std::span<const std::string_view> patterns;  // each isolates its matches inside the pieces of those before it
   bool nfc = false;                            // the family normalizes its text first
-  bool ignore_merges = false;  // a piece that is a token as a whole is that token, whatever the merges say
-  bool add_bos = false;        // where the file does not say
+  bool ignore_merges = false;                  // a piece that is a token is that token
+  bool add_bos = false;                        // BOS before a text, where the file does not say
+  bool add_sep = false;                        // and the separator behind it
+  std::string_view gguf_name = {};             // what GGUF calls it, where that is another name
 };
 
-/// The error lists the known names.
+/// The error lists the names that are known.
 Result<PrePatterns> find_pre_patterns(std::string_view name);
+/// All of them.
+std::vector<std::string_view> pre_pattern_names();
+/// GGUF's name for text that is split at these patterns, in order; empty where it has none.
+std::string_view gguf_pre_name(std::span<const std::string> patterns, bool nfc, bool ignore_merges);
 
 }  // namespace sluice

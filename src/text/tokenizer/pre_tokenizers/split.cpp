@@ -1,6 +1,6 @@
 // Split: at the matches of a text or a pattern.
 
-#include "text/tokenizer/pre_tokenizers/digit_groups.h"
+#include "text/tokenizer/pre_tokenizers/scanners.h"
 #include "text/tokenizer/parts_catalog.h"
 #include "text/tokenizer/pre_tokenizers/pieces.h"
 #include "text/tokenizer/utf8.h"
@@ -70,7 +70,7 @@ PreTokenizer::Step split_at_characters(bool (*in_class)(uint32_t), SplitBehavior
 
 Result<PreTokenizer::Step> split_on_pattern(std::string_view pattern, SplitBehavior behavior, bool invert) {
   if (!invert && behavior == SplitBehavior::isolated)
-    if (PreTokenizer::Step step = digit_groups_for(pattern)) return step;
+    if (PreTokenizer::Step step = scanner_for(pattern)) return step;
   SLUICE_TRY(Regex regex, Regex::compile(pattern));
   return split_on(std::move(regex), behavior, invert);
 }

@@ -1,0 +1,42 @@
+// "gemma4": BPE over characters with listed merges. Spaces are spelled U+2581, and what is in no piece is bytes.
+
+#include "text/tokenizer/formats/byte_level_vocab.h"
+#include "text/tokenizer/formats/gguf_model.h"
+
+namespace sluice {
+
+Status build_gguf_gemma4(const GgufSource& source, TokenizerParts& parts) {
+  const GgufVocab& vocab = source.vocab;
+  BpeSpec spec;
+  spec.unit = BpeSpec::Unit::character;
+  spec.unknown = vocab.unk;
+  spec.fuse_unknown = true;
+  spec.forbidden = control_ids(parts.added);
+  for (size_t id = 0; id < vocab.tokens.size(); ++id) {
+    const std::string text = gguf_text(vocab, id);
+    std::string& bytes = parts.tokens[id].bytes;
+    bytes = text;
+    replace_text(kMetaspace, " ")(bytes, false);
+    if (gguf_token_type(vocab, id) == GgufTokenType::byte) {
+      SLUICE_TRY(const uint8_t byte, gguf_byte(vocab, id));
+      spec.byte_fallback[byte] = static_cast<TokenId>(id);
+      bytes.assign(1, static_cast<char>(byte));
+    }
+    spec.pieces.add(text, static_cast<TokenId>(id));
+  }
+  bool crosses = false;
+  for (const std::string& line : vocab.merges) {
+    SLUICE_TRY(const MergeText merge, split_merge(line, spec.merges.size()));
+    const std::string merged = std::string(merge.first).append(merge.second);
+    SLUICE_TRY_STATUS(add_spelled_merge(spec, merge.first, merge.second, merged));
+    crosses |= crosses_words(merged);
+  }
+  if (!crosses && spec.pieces.find(kMetaspace)) parts.pre_tokenizer.add(cut_before(kMetaspace));
+  parts.model = std::make_unique<BpeModel>(std::move(spec));
+  if (vocab.add_space_prefix.value_or(false)) parts.normalizer.add(prepend_text(" ", false));
+  parts.normalizer.add(replace_text(" ", kMetaspace));
+  parts.decoding.strip_first = vocab.add_space_prefix.value_or(false) ? 1 : 0;
+  return {};
+}
+
+}  // namespace sluice
