@@ -350,7 +350,6 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->open_blocks = sizing.open_blocks;
   stack->options.seals_blocks = sizing.formats.seals() || plan.kv.has(KvGroup::Kind::state);
   stack->options.ends_at_blocks = sizing.formats.pairs();
-  stack->options.keeps_states = plan.kv.has(KvGroup::Kind::state);
   stack->options.kv_blocks = sizing.blocks;
   stack->options.block_tokens = sizing.block_tokens;
   stack->options.max_model_len = sizing.max_model_len;

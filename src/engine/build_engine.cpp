@@ -205,7 +205,6 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len, options.long_prefill_token_threshold};
   config.scheduler.seals_blocks = options.seals_blocks;
   config.scheduler.ends_at_blocks = options.ends_at_blocks;
-  config.scheduler.keeps_states = options.keeps_states;
   config.kv_blocks = options.kv_blocks;
   config.block_tokens = options.block_tokens;
   config.vocab_size = options.vocab_size;

@@ -40,7 +40,6 @@ struct EngineOptions {
   int kv_blocks = 0;
   int block_tokens = 16;
   bool seals_blocks = false, ends_at_blocks = false;  // of the KV format (SchedulerConfig)
-  bool keeps_states = false;                          // of the model; seals_blocks is set too
   int64_t vocab_size = 0;
   int max_waiting = 1024;
   RequestLimits limits;

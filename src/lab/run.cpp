@@ -92,7 +92,7 @@ Result<std::unique_ptr<Bench>> Bench::open(const Setting& setting) {
 
 Result<Run> Bench::run(const EngineOptions& asked, const Load& load, const KvFormats& kv, const std::string& disk, const KvOffload& offload) {
   EngineOptions with_states = asked;
-  with_states.keeps_states = model_->kv().has(KvGroup::Kind::state);
+  with_states.seals_blocks = model_->kv().has(KvGroup::Kind::state);
   const EngineOptions options = fitted(with_states, kv);
   const int open_blocks = most_open_blocks(options.max_num_seqs, options.max_num_batched_tokens, options.block_tokens, options.kv_blocks);
   SLUICE_TRY(auto store, open_kv_store(model_->kv(), kv, {.allocator = options.kv_allocator, .blocks = options.kv_blocks, .block_tokens = options.block_tokens,
@@ -131,7 +131,7 @@ EngineOptions fitted(EngineOptions options, const KvFormats& kv) {
   const int tokens = options.kv_blocks * options.block_tokens;
   options.block_tokens = kv.fitting_block(options.block_tokens);
   options.kv_blocks = (tokens + options.block_tokens - 1) / options.block_tokens;
-  options.seals_blocks = kv.seals() || options.keeps_states;
+  options.seals_blocks = kv.seals() || options.seals_blocks;
   options.ends_at_blocks = kv.pairs();
   return options;
 }

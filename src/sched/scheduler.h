@@ -36,8 +36,7 @@ struct SchedulerConfig {
   int long_prefill_token_threshold = 0;  // most positions of one sequence in one step; 0: no such limit
   int max_scored_rows = kMaxScoredRows;  // most positions of one step that yield logprobs of prompts
   int cache_reuse = 0;  // least tokens of a waiting prompt that are reused from elsewhere in the prefix cache; 0: none are looked for
-  bool seals_blocks = false;  // nobody may go on in the middle of a full block: its KV format encodes whole ones
-  bool keeps_states = false;  // a block holds the state after its last computed token: nobody goes on before that within it (docs/adr/0017)
+  bool seals_blocks = false;  // nobody may go on in the middle of a full block: its KV format encodes whole ones, or it holds a recurrent state
   bool ends_at_blocks = false;  // a sequence's positions of one step are of one block: its KV format encodes two layers together,
                                 // and the lower one can read no block that the upper one has yet to compute
 };

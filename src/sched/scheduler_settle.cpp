@@ -21,12 +21,11 @@ FinishReason finish_of(const Sequence& seq, TokenId token, int max_model_len) {
 
 }  // namespace
 
-/// From where a child can go on that is to have `computed` positions of its parent: what the parent has open can be copied.
+/// From where a child can go on that is to have `computed` positions of its parent: what the parent has open can be copied. Where blocks
+/// are sealed, or hold a recurrent state, all of it or nothing: a state is not what it was some tokens ago.
 int Scheduler::restart(int computed, const Sequence& parent) const {
-  const int block = computed / pool_.block_tokens();
-  const bool sealed = config_.seals_blocks && block < parent.computed / pool_.block_tokens();
-  const bool past = config_.keeps_states && computed < parent.computed;
-  return sealed || past ? block * pool_.block_tokens() : computed;
+  const bool back = config_.seals_blocks && computed < parent.computed;
+  return back ? computed / pool_.block_tokens() * pool_.block_tokens() : computed;
 }
 
 void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {

@@ -102,7 +102,7 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
     options.ends_at_blocks = way.kv.pairs();
     open_blocks = most_open_blocks(options.max_num_seqs, options.max_num_batched_tokens, options.block_tokens, options.kv_blocks);
   }
-  if ((*model)->kv().has(KvGroup::Kind::state)) options.seals_blocks = options.keeps_states = true;
+  if ((*model)->kv().has(KvGroup::Kind::state)) options.seals_blocks = true;
   if (options.kv_allocator == "virtual") {
     options.block_tokens = VirtualArena::page_group_tokens((*model)->kv(), *way.kv.single(), way.engine.block_tokens, 4096);
     options.kv_blocks = std::max(way.engine.kv_blocks * way.engine.block_tokens, way.engine.max_model_len) / options.block_tokens + 1;

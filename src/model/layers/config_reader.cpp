@@ -48,6 +48,7 @@ Error ConfigReader::refused(ConfigKey key, std::string_view problem) const {
 
 void ConfigReader::note(ConfigKey key, MetadataValue value) const {
   forget(key);
+  if (!key.gguf.empty()) std::erase_if(notes_, [&](const auto& n) { return n.first.gguf == key.gguf; });  // the last word counts
   notes_.emplace_back(key, std::move(value));
 }
 

@@ -9,13 +9,13 @@ void GroupNorm::apply(const Ops& ops, float* x, int64_t rows) const {
   plain.gain = plain.bias = nullptr;
   ops.norm(x, plain, rows * groups_, width_, x);
   const int64_t all = groups_ * width_;
-  for (int64_t r = 0; r < rows; ++r) {
+  each_row(ops, rows, all, [&](int64_t r) {
     float* const row = x + r * all;
     if (own.gain != nullptr)
       for (int64_t i = 0; i < all; ++i) row[i] *= own.gain[i];
     if (own.bias != nullptr)
       for (int64_t i = 0; i < all; ++i) row[i] += own.bias[i];
-  }
+  });
 }
 
 }  // namespace sluice
