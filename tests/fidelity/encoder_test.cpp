@@ -7,6 +7,7 @@
 #include <map>
 #include <ostream>
 
+#include "base/rng.h"
 #include "model/encoder.h"
 #include "tests/support/golden.h"
 #include "tests/support/memory_source.h"
@@ -139,7 +140,9 @@ TEST_P(EncoderTest, MatchesTheReference) {
       EXPECT_TRUE(use.normalize);
       EXPECT_FALSE(use.assumed);
     }
-    EXPECT_LE(distance(*loaded->encoder, golden), unnamed_activation() ? 5e-3 : kTolerance) << isa;
+    const double difference = distance(*loaded->encoder, golden);
+    EXPECT_LE(difference, unnamed_activation() ? 5e-3 : kTolerance) << isa;
+    if (!unnamed_activation()) RecordProperty("max_abs_diff_" + isa, std::to_string(difference));
   }
 }
 
@@ -212,6 +215,43 @@ TEST_P(EncoderTest, PlantedFaultsShow) {
     ASSERT_NE(loaded, nullptr) << name;
     EXPECT_GT(distance(*loaded->encoder, golden), 10 * kTolerance) << name;
   }
+}
+
+// Whatever a key holds, or if it is gone, the model is refused with an error that names the file, or it loads and computes.
+TEST_P(EncoderTest, DamagedConfigurationsAreRefusedByNameOrCompute) {
+  const Golden golden(GetParam().directory);
+  const auto right = source();
+  ASSERT_NE(right, nullptr);
+  const TextUse as_it_is = use(*right, golden);
+  const auto copy = copy_source(*right);
+  const Metadata whole = copy->metadata();
+  Rng rng(7);
+  int built = 0, refused = 0;
+  for (const auto& [key, value] : whole.values()) {
+    if (key.starts_with("tokenizer.") || key.starts_with("general.") || key == "architectures") continue;
+    const MetadataValue wrong[] = {int64_t{0}, int64_t{-5}, static_cast<int64_t>(rng.next_u64()), rng.between(1, 300), 1e300, std::nan(""), std::string("\xff x"),
+                                   std::vector<int64_t>{1, 2}, std::vector<std::string>{"a"}, true};
+    for (size_t which = 0; which <= std::size(wrong); which += 1 + rng.below(3)) {
+      Metadata damaged(whole.kind(), whole.origin());
+      for (const auto& [k, v] : whole.values())
+        if (k != key) damaged.set(k, v);
+      if (which < std::size(wrong)) damaged.set(key, wrong[which]);
+      copy->metadata() = damaged;
+      const auto found = read_text_use(*copy);
+      const auto loaded = LoadedEncoder::open(copy, found.ok() && *found ? **found : as_it_is, float32_isas().at(0), 1);
+      if (!found.ok() || !loaded.ok()) {
+        ++refused;
+        const std::string message = (found.ok() ? loaded.error() : found.error()).message;
+        EXPECT_NE(message.find(whole.origin()), std::string::npos) << key << ": " << message;
+        continue;
+      }
+      ++built;
+      const size_t length = std::min<size_t>(5, static_cast<size_t>((*loaded)->encoder->info().max_tokens));
+      encode(*(*loaded)->encoder, {{golden.texts[0].begin(), golden.texts[0].begin() + static_cast<int64_t>(length)}});
+    }
+  }
+  EXPECT_GT(built, 0);
+  EXPECT_GT(refused, 10);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, EncoderTest, testing::ValuesIn(encoder_files()), [](const auto& info) { return info.param.name; });

@@ -53,7 +53,25 @@ def tokenizer_json(begin, end, at=None):
     }
 
 
-SPECIALS = {"bert": (("[CLS]", 1), ("[SEP]", 2)), "modernbert": (("[CLS]", 1), ("[SEP]", 2)), "xlm_roberta_reranker": (("<s>", 0), ("</s>", 2)),
+def word_piece_json():
+    """BERT's kind: text is lowered, cut into words and signs, and each into the longest known pieces."""
+    pieces = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *"abcdefghijklmnopqrstuvwxyz.,?!", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz"), *WORDS]
+    around = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}}]
+    return {
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [{"id": id, "content": pieces[id], "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+                         for id in range(4)],
+        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing", "single": around, "pair": [],
+                           "special_tokens": {name: {"id": name, "ids": [id], "tokens": [name]} for name, id in (("[CLS]", 1), ("[SEP]", 2))}},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+                  "vocab": {piece: id for id, piece in enumerate(pieces)}},
+    }
+
+
+SPECIALS = {"modernbert": (("[CLS]", 1), ("[SEP]", 2)), "xlm_roberta_reranker": (("<s>", 0), ("</s>", 2)),
             "roberta": (("<s>", 0), ("</s>", 2)), "qwen3_embedding": (None, ("<|end|>", 2)), "qwen3_reranker": (None, None)}
 
 
@@ -67,7 +85,8 @@ def models(tmp_path_factory):
             at = {"yes": 17, "no": 40}
             config = json.loads((folder / "config.json").read_text())
             (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 512}))
-        (folder / "tokenizer.json").write_text(json.dumps(tokenizer_json(*SPECIALS[name], at)))
+        tokenizer = word_piece_json() if name == "bert" else tokenizer_json(*SPECIALS[name], at)
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
         return folder
     return make
 
@@ -137,7 +156,7 @@ def test_token_ids_give_the_vectors_of_the_reference(serve, name):
 
 def test_text_and_its_tokens_are_one(bert):
     ids = tokens(bert, "the cat sat")
-    assert ids[0] == 1 and ids[-1] == 2
+    assert ids[0] == 1 and ids[-1] == 2 and len(ids) == 5 and ids == tokens(bert, "The CAT sat")
     assert bits(bert, "the cat sat") == bits(bert, [ids]) == bits(bert, ids)
     assert bits(bert, "the cat sat", add_special_tokens=False) == bits(bert, [ids[1:-1]])
 
@@ -179,9 +198,9 @@ def test_dimensions_are_the_first_ones_to_length_one_again(bert):
 
 
 def test_long_texts_are_an_error_unless_they_may_be_cut(bert):
-    text = "cat " * 40
+    text = "cat " * 80
     ids = tokens(bert, text)
-    assert len(ids) > 64
+    assert len(ids) == 82
     with pytest.raises(openai.BadRequestError) as caught:
         embed(bert, ["no", text])
     assert caught.value.code == "context_length_exceeded" and "input[1]" in caught.value.message and "64" in caught.value.message

@@ -63,7 +63,7 @@ Result<EncoderParts> read(const ConfigReader& config, const TensorSource& source
     const TensorInfo* types = source.find("token_types.weight");
     body.token_types = types != nullptr && types->shape.rank == 2 ? types->shape[0] : 0;
   } else {
-    SLUICE_TRY(body.token_types, config.integer_or(kTypes, 2, 0, kMaxVocab));
+    SLUICE_TRY(body.token_types, config.integer_or(kTypes, 2, 1, kMaxVocab));
   }
   return parts;
 }

@@ -42,6 +42,8 @@ Result<EncoderParts> read_parts(const DescribeEncoder& family, const TensorSourc
     if (layer.mixer == nullptr || layer.mixer->kv().kind == KvGroup::Kind::state || layer.mixer->kv().kind == KvGroup::Kind::latent)
       return unsupported(fmt::format("{}: texts are read by models whose layers all have keys and values; this one's have not",
                                      source.metadata().origin()));
+  if (parts.body.embedding_dim > 0)
+    return unsupported(fmt::format("{}: the embedding is narrower than the model, which is not built for texts that are read whole", source.metadata().origin()));
   if (!use.answers) parts.body.config.head = Presence::absent;
   return parts;
 }

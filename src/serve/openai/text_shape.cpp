@@ -78,7 +78,7 @@ Result<QueuedText> TextShape::pair(std::string_view query, std::string_view docu
       parts.push_back({std::string(value), false});
       rest.remove_prefix(close + 1);
     }
-    return tokenizer_.encode_segments(parts, true);
+    return tokenizer_.encode_segments(parts, false);  // the answer is what comes after the prompt's last token
   };
   out.tokens = segments(document);
   if (most > 0 && out.tokens.size() > static_cast<size_t>(most)) {
