@@ -35,7 +35,7 @@ constexpr Checkpoint kAll[] = {
     {"w4a16_act_order", DType::u4_g32, 4}, {"w8a16", DType::u8_g128, 8},          {"w8a8", DType::u8_g128, 8},
     {"fp8_rows", DType::f8_g32, 8},        {"fp8_tensor", DType::f8_g128, 8},     {"fp8_blocks", DType::f8_g128, 8},
     {"nf4", DType::nf4_g64, 4},            {"nf4_double", DType::nf4_g64, 4},     {"bnb_int8", DType::u8_g128, 8},
-    {"mxfp4", DType::mxfp4, 4},
+    {"mxfp4", DType::mxfp4, 4},            {"bitnet", DType::tq2_0, 2},
 };
 
 class QuantizedCheckpoint : public testing::TestWithParam<Checkpoint> {
@@ -78,7 +78,10 @@ TEST_P(QuantizedCheckpoint, HoldsTheMatrixExactly) {
 }
 
 TEST_P(QuantizedCheckpoint, ShowsOnlyTheModelsTensors) {
-  EXPECT_EQ(source_->tensors().size(), 2u);  // the matrix and a norm, whose values are as they were
+  const TensorInfo* scale = source_->find("model.layers.0.mlp.up_proj.weight_scale");  // BitNet's, which its family multiplies by
+  EXPECT_EQ(scale != nullptr, std::string_view(GetParam().name) == "bitnet");
+  if (scale != nullptr) EXPECT_EQ(*static_cast<const float*>(source_->view(*scale).data), 1.5f);
+  EXPECT_EQ(source_->tensors().size(), scale != nullptr ? 3u : 2u);  // the matrix and a norm, whose values are as they were
   const TensorInfo* norm = source_->find("model.norm.weight");
   ASSERT_NE(norm, nullptr);
   EXPECT_EQ(static_cast<const float*>(source_->view(*norm).data)[7], 1.0f);
@@ -163,6 +166,7 @@ TEST_F(QuantizedErrors, NameTheMethodOrTheKey) {
   expect(error_of("w4a16", "\"format\": \"pack-quantized\"", "\"format\": \"nvfp4-pack-quantized\""), "quantization_config.format is \"nvfp4-pack-quantized\"");
   expect(error_of("w4a16", "\"num_bits\": 4", "\"num_bits\": 3"), "quantization_config.config_groups.group_0.weights.num_bits is 3; read are 4 and 8");
   expect(error_of("nf4", "\"bnb_4bit_quant_type\": \"nf4\"", "\"bnb_4bit_quant_type\": \"fp4\""), "quantization_config.bnb_4bit_quant_type is \"fp4\"");
+  expect(error_of("bitnet", "\"quantization_mode\": \"offline\"", "\"use_rms_norm\": true"), "quantization_config.use_rms_norm is true");
   expect(error_of("fp8_blocks", "\"fmt\": \"e4m3\"", "\"fmt\": \"e5m2\""), "quantization_config.fmt is \"e5m2\"");
 }
 

@@ -121,6 +121,7 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
 }
 
 Result<Presence> read_head(const ConfigReader& config, bool otherwise) {
+  if (config.is_gguf()) return Presence::if_present;  // it holds a head of its own, or none
   if (!config.has(kTied) && !otherwise) return Presence::if_present;
   SLUICE_TRY(const bool tied, config.boolean_or(kTied, otherwise));
   return tied ? Presence::absent : Presence::required;

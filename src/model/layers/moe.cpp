@@ -9,7 +9,7 @@ namespace sluice {
 
 MoeLayer::MoeLayer(MoeConfig config) : config_(std::move(config)), expert_rows_(static_cast<size_t>(config_.routing.experts)), counts_(expert_rows_.size()) {
   if (config_.shared_ffn > 0)
-    shared_ = std::make_unique<MlpLayer>(MlpConfig{config_.hidden, config_.shared_ffn, config_.act, true, Presence::absent, "_shexp"});
+    shared_ = std::make_unique<MlpLayer>(MlpConfig{.hidden = config_.hidden, .ffn = config_.shared_ffn, .act = config_.act, .suffix = "_shexp"});
 }
 
 void MoeLayer::declare(TensorTable& table) {
