@@ -68,7 +68,7 @@ def main():
         print(f"| {name} | {', '.join(hf)} | {', '.join(gguf) or 'none'} | {', '.join(names)} | {worst['hf']} | {worst['gguf']} |")
     print("""
 Weights of every kind are read by all of them: see `docs/howto/add-format.md` for the types, and `docs/adr/` for quantized checkpoints as
-they are published (GPTQ, AWQ, compressed-tensors, bitsandbytes, FP8, MXFP4).""")
+they are published (GPTQ, AWQ, compressed-tensors, bitsandbytes, FP8, MXFP4, BitNet).""")
 
 
 if __name__ == "__main__":

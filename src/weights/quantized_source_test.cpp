@@ -48,6 +48,7 @@ constexpr Checkpoint kAll[] = {
     {"nf4_double", DType::nf4_g64, 4},
     {"bnb_int8", DType::u8_g128, 8},
     {"mxfp4", DType::mxfp4, 4},
+    {"bitnet", DType::tq2_0, 2},
 };
 
 class QuantizedCheckpoint : public testing::TestWithParam<Checkpoint> {
@@ -187,6 +188,7 @@ TEST_F(QuantizedErrors, NameTheMethodOrTheKey) {
          "quantization_config.config_groups.group_0.weights.num_bits is 3; read are 4 and 8");
   expect(error_of("nf4", "\"bnb_4bit_quant_type\": \"nf4\"", "\"bnb_4bit_quant_type\": \"fp4\""),
          "quantization_config.bnb_4bit_quant_type is \"fp4\"");
+  expect(error_of("bitnet", "\"quantization_mode\": \"offline\"", "\"use_rms_norm\": true"), "quantization_config.use_rms_norm is true");
   expect(error_of("fp8_blocks", "\"fmt\": \"e4m3\"", "\"fmt\": \"e5m2\""), "quantization_config.fmt is \"e5m2\"");
 }
 

@@ -2,7 +2,7 @@
 """Writes tests/data/checkpoints/<name>/: checkpoints of one matrix as the tools that publish quantized models lay them out (config.json,
 model.safetensors), and golden.f32, the matrix that they stand for; `gptq_model` is a whole model of one layer, without a golden file.
 
-compressed-tensors, bitsandbytes and transformers (MXFP4) make their own files, and give the values; GPTQ and AWQ are laid out by hand as
+compressed-tensors, bitsandbytes and transformers (MXFP4, BitNet) make their own files, and give the values; GPTQ and AWQ are laid out by hand as
 AutoGPTQ and AutoAWQ pack them, with values by their formula. (pip install torch transformers compressed-tensors==0.20.0
 bitsandbytes==0.50.2 safetensors)"""
 import json
@@ -15,6 +15,7 @@ from compressed_tensors.compressors.naive_quantized.base import NaiveQuantizatio
 from compressed_tensors.compressors.pack_quantized.base import PackedQuantizationCompressor
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from safetensors.torch import save_file
+from transformers.integrations.bitnet import pack_weights as pack_ternary
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 OUT = pathlib.Path(__file__).parent.parent / "data" / "checkpoints"
@@ -191,3 +192,9 @@ write("gptq_model", gptq_config(4, 32, True, False, False), model,
       config={"model_type": "llama", "hidden_size": HIDDEN, "intermediate_size": FFN, "num_hidden_layers": 2, "num_attention_heads": 4,
               "num_key_value_heads": 2, "vocab_size": VOCAB, "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "hidden_act": "silu",
               "tie_word_embeddings": False, "rope_theta": 10000.0})
+
+# --- BitNet b1.58: ternary, four rows to a byte; the scale stays beside it, and is no part of the golden values -----------
+
+ternary = np.random.default_rng(158).integers(-1, 2, (24, 256))
+write("bitnet", {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline", "modules_to_not_convert": None},
+      {f"{NAME}.weight": pack_ternary(torch.from_numpy(ternary)), f"{NAME}.weight_scale": torch.tensor([1.5]).bfloat16()}, ternary)

@@ -12,6 +12,7 @@ Result<Decoder> bitnet_like(const ConfigReader& config, const TensorSource& sour
   DecoderDefaults defaults{.name = "bitnet", .gguf = {gguf}, .norm_eps = 1e-5, .rope_theta = 500000, .computes = {"hidden_act"}};
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.mlp.act, read_activation(config, {"hidden_act", ""}, act));
+  config.cannot_be_said(!config.is_gguf() && config.metadata().string_or("hidden_act", act) != act, fmt::format("hidden_act is not {}", act));
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
   if (d.attention.qkv_bias == Presence::required) return config.refused({"attention_bias", ""}, "is true; BitNet's matrices have none");
   d.attention.qkv_bias = Presence::absent;

@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from fidelity import mxfp4
+from fidelity import bitnet, mxfp4
 from fidelity.faults import apply_changes, general_faults
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "data" / "families"
@@ -87,7 +87,7 @@ def load(folder, spec, dtype=torch.float32, **changes):
     config = AutoConfig.from_pretrained(folder)
     apply_changes(config, changes)
     if getattr(config, "quantization_config", None):
-        return load_mxfp4(folder, config, dtype)
+        return bitnet.load(folder, config, dtype) if spec.config == "BitNetConfig" else load_mxfp4(folder, config, dtype)
     model = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=dtype, attn_implementation=spec.attention)
     if hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("eager")

@@ -2,7 +2,7 @@
 import importlib
 
 FILES = ("moe", "gemma", "openai", "deepseek", "phi", "glm", "mistral", "granite", "llama4", "dense", "gpt", "alibi", "minicpm",
-         "recurrent", "hybrid", "encoders")
+         "bitnet", "recurrent", "hybrid", "encoders")
 
 
 def all_models():
