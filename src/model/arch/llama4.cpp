@@ -54,7 +54,10 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
     return has ? std::make_unique<MoeLayer>(moe) : nullptr;
   };
   SLUICE_TRY(bool norms, config.boolean_or({"use_qk_norm", ""}, true));
-  if (config.is_gguf()) norms = moe.routing.experts != kExpertsWithoutNorm;
+  if (config.is_gguf()) {
+    norms = moe.routing.experts != kExpertsWithoutNorm;
+    config.note({"use_qk_norm", ""}, norms);
+  }
   SLUICE_TRY(const std::vector<int64_t> rotated, read_rotated(config, d.config.info.layers));
   SLUICE_TRY(const int64_t chunk, config.integer_or(kChunk, 8192, 1, kMaxPositions));
   SLUICE_TRY(const bool tuned, config.boolean_or(kTuning, true));

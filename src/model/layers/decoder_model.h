@@ -85,6 +85,7 @@ using DecoderFamily = Result<Decoder>(const ConfigReader&, const TensorSource&);
 Result<std::unique_ptr<Model>> build_decoder(DecoderFamily* family, WeightStore& store, const Ops& ops);
 Result<ModelPlan> plan_decoder(DecoderFamily* family, const TensorSource& source);
 Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSource> source, const GgufIdentity& identity);
+Result<HuggingfaceForm> convert_decoder_to_huggingface(DecoderFamily* family, std::shared_ptr<TensorSource> source, DType type);
 
 /// A ModelArch whose functions are a DecoderFamily's.
 template <DecoderFamily* family>
@@ -95,6 +96,9 @@ ModelArch decoder_arch(std::string_view name, std::vector<std::string_view> hf_n
           [](const TensorSource& source) { return plan_decoder(family, source); },
           [](std::shared_ptr<TensorSource> source, const GgufIdentity& identity) {
             return convert_decoder(family, std::move(source), identity);
+          },
+          [](std::shared_ptr<TensorSource> source, DType type) {
+            return convert_decoder_to_huggingface(family, std::move(source), type);
           }};
 }
 
