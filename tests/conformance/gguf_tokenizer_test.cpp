@@ -11,6 +11,7 @@
 #include "text/tokenizer/load_tokenizer.h"
 #include "weights/gguf_file.h"
 #include "weights/gguf_model_keys.h"
+#include "weights/test_files.h"
 
 namespace sluice {
 namespace {
@@ -28,6 +29,14 @@ TEST_P(GgufTokenizer, EqualsTheGoldenIds) {
   const auto tokenizer = make_gguf_tokenizer(*vocab);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
 
+  // And as the files of a Hugging Face directory.
+  const auto files = write_huggingface_tokenizer(*vocab);
+  ASSERT_TRUE(files.ok()) << files.error().message;
+  const TempDir directory;
+  for (const auto& [name, text] : *files) write_bytes(directory.file(name), text);
+  const auto again = load_tokenizer_directory(directory.path());
+  ASSERT_TRUE(again.ok()) << again.error().message;
+
   const auto inputs = read_file(base + ".inp");
   ASSERT_TRUE(inputs.ok()) << inputs.error().message;
   std::ifstream out(base + ".out");
@@ -44,6 +53,8 @@ TEST_P(GgufTokenizer, EqualsTheGoldenIds) {
     for (TokenId id; numbers >> id;) expected.push_back(id);
     EXPECT_EQ((*tokenizer)->encode(text, {.add_special = false}), expected) << text;
     EXPECT_EQ((*tokenizer)->decode(expected), text);
+    EXPECT_EQ((*again)->encode(text, {.add_special = false}), expected) << text;
+    EXPECT_EQ((*again)->decode(expected), text);
     ++compared;
   }
   EXPECT_GT(compared, 40);
