@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "model/encoder.h"
+#include "model/find_arch.h"
 
 namespace sluice {
-namespace {
 
 Result<const ModelArch*> find_arch(const Metadata& metadata) {
   const bool gguf = metadata.kind() == MetadataKind::gguf;
@@ -20,8 +20,6 @@ Result<const ModelArch*> find_arch(const Metadata& metadata) {
   if (name.empty()) return corrupt_data(fmt::format("{}: {} is missing; known are {}", metadata.origin(), key, known));
   return unsupported(fmt::format("{}: {} is \"{}\"; known are {}", metadata.origin(), key, name.substr(0, 100), known));
 }
-
-}  // namespace
 
 Result<std::unique_ptr<Model>> build_model(WeightStore& weights, const Ops& ops) {
   SLUICE_TRY(const ModelArch* arch, find_arch(weights.source().metadata()));

@@ -15,8 +15,10 @@
 #include "model/layer_policy.h"
 #include "weights/gguf_model_keys.h"
 #include "weights/gguf_writer.h"
+#include "weights/hf_config.h"
 #include "weights/metadata.h"
 #include "weights/quant_recipe.h"
+#include "weights/safetensors_writer.h"
 #include "weights/weight_store.h"
 
 namespace sluice {
@@ -77,6 +79,15 @@ struct Encoder;      // model/encoder.h
 struct EncoderInfo;
 struct TextUse;
 
+/// What a family makes of a GGUF for a Hugging Face directory.
+struct HuggingfaceForm {
+  std::string family;        // catalog name
+  std::string architecture;  // empty: the family's first
+  std::vector<ConfigEntry> settings;
+  std::vector<GgufTensor> tensors;
+  std::vector<std::string> read;  // the GGUF's keys that the model was made of
+};
+
 /// One architecture family: one file in model/arch/ and one line in its catalog.
 struct ModelArch {
   std::string_view name;
@@ -89,6 +100,7 @@ struct ModelArch {
   Result<EncoderInfo> (*plan_encoder)(const TensorSource&, const TextUse&) = nullptr;
   Result<std::unique_ptr<Encoder>> (*build_encoder)(WeightStore&, const Ops&, const TextUse&) = nullptr;
   bool generates = true;  // text; else build and plan are errors
+  Result<HuggingfaceForm> (*to_huggingface)(std::shared_ptr<TensorSource>, DType of_blocks) = nullptr;  // from GGUF; null: not known
 };
 
 /// Whether the family that the source's metadata names generates text.
@@ -109,5 +121,10 @@ Result<std::unique_ptr<Model>> build_model(WeightStore& weights, const Ops& ops)
 /// rope pairs; llama3's rope scaling becomes rope_freqs.weight.
 Result<GgufPlan> plan_huggingface(std::shared_ptr<TensorSource> source, const std::string& name,
                                   const GgufVocab& vocabulary, const QuantRecipe& recipe);
+
+/// A GGUF source as a Hugging Face directory with its config.json, for write_huggingface(): the other way round, from the same
+/// settings and tables. Float weights keep their bits, quantized ones are decoded to `type` (F32, F16 or BF16). What the plan,
+/// read as a directory, would not say of the model is refused.
+Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source, DType type);
 
 }  // namespace sluice

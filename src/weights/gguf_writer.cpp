@@ -1,14 +1,7 @@
 #include "weights/gguf_writer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <set>
 
@@ -17,77 +10,14 @@
 #include "quant/weight/weight_format.h"
 #include "weights/mapped_source.h"
 #include "weights/native_pack.h"
+#include "weights/output_file.h"
+#include "weights/tensor_encoder.h"
 
 namespace sluice {
 namespace {
 
 size_t alignment_of(const GgufPlan& plan) { return plan.pack ? kPackAlignment : kGgufAlignment; }
 size_t padded(size_t bytes, size_t alignment) { return (bytes + alignment - 1) / alignment * alignment; }
-
-// The file under its temporary name; removed again unless it was committed.
-class OutputFile {
- public:
-  explicit OutputFile(std::string path)
-      : path_(std::move(path)), temporary_(path_ + ".part" + std::to_string(::getpid())) {}
-  ~OutputFile() {
-    if (fd_ >= 0) ::close(fd_);
-    if (fd_ >= 0 && !committed_) ::unlink(temporary_.c_str());
-  }
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
-
-  Status open() {
-    // A rename would put the file in the place of a device, a socket or a directory.
-    struct stat at {};
-    if (::stat(path_.c_str(), &at) == 0 && !S_ISREG(at.st_mode))
-      return invalid_argument(fmt::format("{} exists and is no regular file; a model cannot be written there", path_));
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    return fd_ >= 0 ? Status() : refused("create");
-  }
-  Status write(const void* data, size_t bytes) {
-    const char* at = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t n = ::write(fd_, at, bytes);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return refused("write");
-      at += n;
-      bytes -= static_cast<size_t>(n);
-      written_ += static_cast<size_t>(n);
-    }
-    return {};
-  }
-  Status pad(size_t alignment) {
-    static constexpr char kZeros[kPackAlignment] = {};
-    return write(kZeros, padded(written_, alignment) - written_);
-  }
-  Status rewrite_start(const std::string& bytes) {
-    if (::lseek(fd_, 0, SEEK_SET) != 0) return refused("seek");
-    const size_t size = written_;
-    const Status status = write(bytes.data(), bytes.size());
-    written_ = size;
-    return status;
-  }
-  Status commit() {
-    if (::fsync(fd_) != 0) return refused("sync");
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) return refused("give its name to");
-    committed_ = true;
-    return {};
-  }
-  size_t written() const { return written_; }
-
- private:
-  // Names the file that was asked for: nobody knows the temporary one.
-  Status refused(const char* what) const {
-    const int reason = errno;
-    const std::string after = written_ > 0 ? fmt::format(" after {} bytes", written_) : "";
-    return io_error(fmt::format("cannot {} {}{}: {}", what, path_, after, std::strerror(reason)));
-  }
-
-  std::string path_, temporary_;
-  int fd_ = -1;
-  bool committed_ = false;
-  size_t written_ = 0;
-};
 
 class HeaderBuilder {
  public:
@@ -192,7 +122,6 @@ Result<std::string> build_header(const std::string& path, const GgufPlan& plan, 
 
 Result<size_t> write_gguf(const std::string& path, const GgufPlan& plan, ThreadPool& pool,
                           const GgufProgress& progress) {
-  constexpr int64_t kTaskValues = int64_t{1} << 18;  // 1 MiB of float32 per task
   size_t total_bytes = 0, done_bytes = 0;
   std::vector<int64_t> hashes(plan.tensors.size());
   SLUICE_TRY(std::string header, build_header(path, plan, hashes, total_bytes));
@@ -201,52 +130,18 @@ Result<size_t> write_gguf(const std::string& path, const GgufPlan& plan, ThreadP
   SLUICE_TRY_STATUS(file.write(header.data(), header.size()));
   SLUICE_TRY_STATUS(file.pad(alignment_of(plan)));
 
-  std::vector<std::vector<float>> values(static_cast<size_t>(pool.size()));
-  std::vector<std::vector<uint8_t>> unpacked(static_cast<size_t>(pool.size()));
-  std::vector<uint8_t> encoded;
+  TensorEncoder encoder(pool);
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> hash(XXH3_createState(), &XXH3_freeState);
   for (size_t t = 0; t < plan.tensors.size(); ++t) {
     const GgufTensor& tensor = plan.tensors[t];
-    const int64_t cols = tensor.shape[tensor.shape.rank - 1];
-    const int64_t rows = cols == 0 ? 0 : tensor.shape.elems() / cols;
-    // Rows come in units: one, or the rows of a panel.
-    const int64_t unit = tensor.packed ? kPanelCols : 1;
-    const size_t row_size = row_bytes(tensor.dtype, cols);
-    const size_t unit_bytes = tensor.packed ? panel_bytes(tensor.dtype, cols) : row_size;
-    const auto units = [unit](int64_t n) { return (n + unit - 1) / unit; };
-    const int64_t rows_per_task = units(std::max<int64_t>(1, kTaskValues / std::max<int64_t>(1, cols))) * unit;
-    const int64_t rows_per_piece = rows_per_task * pool.size() * 4;
     XXH3_64bits_reset(hash.get());
-    for (int64_t first = 0; first < rows; first += rows_per_piece) {
-      const int64_t count = std::min(rows_per_piece, rows - first);
-      const size_t piece_bytes = static_cast<size_t>(units(count)) * unit_bytes;
-      encoded.resize(std::max(encoded.size(), piece_bytes));
-      const int tasks = static_cast<int>((count + rows_per_task - 1) / rows_per_task);
-      pool.run(tasks, [&](int task, int worker) {
-        const int64_t begin = task * rows_per_task, n = std::min(rows_per_task, count - begin);
-        uint8_t* const out = encoded.data() + static_cast<size_t>(begin / unit) * unit_bytes;
-        uint8_t* into = out;
-        if (tensor.packed) {
-          auto& row_major = unpacked[static_cast<size_t>(worker)];
-          row_major.resize(std::max(row_major.size(), static_cast<size_t>(n) * row_size));
-          into = row_major.data();
-        }
-        if (tensor.fill_encoded) {
-          tensor.fill_encoded(first + begin, n, into);
-        } else {
-          auto& row_values = values[static_cast<size_t>(worker)];
-          row_values.resize(std::max(row_values.size(), static_cast<size_t>(n * cols)));
-          tensor.fill(first + begin, n, row_values.data());
-          weight_format(tensor.dtype)->encode(row_values.data(), into, n * cols);
-        }
-        for (int64_t panel = 0; tensor.packed && panel < units(n); ++panel)
-          pack_panel({into, tensor.dtype, Shape{n, cols}}, panel, out + static_cast<size_t>(panel) * unit_bytes);
-      });
-      SLUICE_TRY_STATUS(file.write(encoded.data(), piece_bytes));
-      if (plan.pack) XXH3_64bits_update(hash.get(), encoded.data(), piece_bytes);
-      done_bytes += piece_bytes;
+    SLUICE_TRY_STATUS(encoder.encode(tensor, [&](const uint8_t* encoded, size_t bytes) -> Status {
+      SLUICE_TRY_STATUS(file.write(encoded, bytes));
+      if (plan.pack) XXH3_64bits_update(hash.get(), encoded, bytes);
+      done_bytes += bytes;
       if (progress) progress(done_bytes, total_bytes, tensor.name);
-    }
+      return {};
+    }));
     if (plan.pack) hashes[t] = static_cast<int64_t>(XXH3_64bits_digest(hash.get()));
     const size_t before = file.written();
     SLUICE_TRY_STATUS(file.pad(alignment_of(plan)));

@@ -1,6 +1,7 @@
 #include "weights/hf_config.h"
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
 #include "weights/json_walk.h"
@@ -130,10 +131,27 @@ Result<Metadata> flatten_json(const std::string& text, const std::string& origin
 
 Result<Metadata> load_config(const std::string& path) {
   SLUICE_TRY(const std::string text, read_file(path, kConfigLimitBytes));
-  SLUICE_TRY(Metadata metadata, flatten_json(text, path));
+  return parse_config(text, path);
+}
+
+Result<Metadata> parse_config(const std::string& text, const std::string& origin) {
+  SLUICE_TRY(Metadata metadata, flatten_json(text, origin));
   hoist_text(metadata);
   unify_rope(metadata);
   return metadata;
+}
+
+std::string config_text(const std::vector<ConfigEntry>& entries) {
+  nlohmann::json root = nlohmann::json::object();
+  for (const ConfigEntry& entry : entries) {
+    nlohmann::json* node = &root;
+    size_t from = 0;
+    for (size_t dot; (dot = entry.key.find('.', from)) != std::string::npos; from = dot + 1) node = &(*node)[entry.key.substr(from, dot - from)];
+    nlohmann::json& leaf = (*node)[entry.key.substr(from)];
+    if (entry.value) std::visit([&](const auto& value) { leaf = value; }, *entry.value);
+    else leaf = nullptr;
+  }
+  return root.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 Result<Metadata> load_generation_config(const std::string& path) {

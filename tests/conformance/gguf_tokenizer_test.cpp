@@ -11,6 +11,7 @@
 #include "text/tokenizer/load_tokenizer.h"
 #include "weights/gguf_file.h"
 #include "weights/gguf_model_keys.h"
+#include "weights/test_files.h"
 
 namespace sluice {
 namespace {
@@ -28,6 +29,14 @@ TEST_P(GgufTokenizer, EqualsTheGoldenIds) {
   const auto tokenizer = make_gguf_tokenizer(*vocab);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
 
+  // And as the files of a Hugging Face directory.
+  const auto files = write_huggingface_tokenizer(*vocab);
+  ASSERT_TRUE(files.ok()) << files.error().message;
+  const TempDir directory;
+  for (const auto& [name, text] : *files) write_bytes(directory.file(name), text);
+  const auto again = load_tokenizer_directory(directory.path());
+  ASSERT_TRUE(again.ok()) << again.error().message;
+
   const auto inputs = read_file(base + ".inp");
   ASSERT_TRUE(inputs.ok()) << inputs.error().message;
   std::ifstream out(base + ".out");
@@ -43,7 +52,16 @@ TEST_P(GgufTokenizer, EqualsTheGoldenIds) {
     std::vector<TokenId> expected;
     for (TokenId id; numbers >> id;) expected.push_back(id);
     EXPECT_EQ((*tokenizer)->encode(text, {.add_special = false}), expected) << text;
-    if (std::string(GetParam()) != "bert-bge") EXPECT_EQ((*tokenizer)->decode(expected), text);  // it drops case and space
+    const bool exact = std::string(GetParam()) != "bert-bge";  // which drops case and space
+    if (exact) {
+      EXPECT_EQ((*tokenizer)->decode(expected), text);
+    }
+    EXPECT_EQ((*again)->encode(text, {.add_special = false}), expected) << text;
+    // The decoder of a tokenizer.json takes an added token that is a letter of the byte-level alphabet ("ü" of DeepSeek) for its
+    // byte; no file can say otherwise.
+    if (exact && GetParam() != std::string("deepseek-llm")) {
+      EXPECT_EQ((*again)->decode(expected), text);
+    }
     ++compared;
   }
   EXPECT_GT(compared, 40);

@@ -18,7 +18,7 @@ Result<Decoder> bloom(const ConfigReader& config, const TensorSource& source) {
   defaults.keys.hidden.hf = config.has({"n_embed", ""}) ? "n_embed" : "hidden_size";
   defaults.keys.layers.hf = config.has({"n_layer", ""}) ? "n_layer" : "num_hidden_layers";
   defaults.keys.heads.hf = config.has({"n_head", ""}) ? "n_head" : "num_attention_heads";
-  defaults.keys.kv_heads.hf = "";
+  defaults.keys.kv_heads.hf = defaults.keys.head_dim.hf = "";
   defaults.keys.positions.hf = config.has({"seq_length", ""}) ? "seq_length" : "max_position_embeddings";
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_epsilon"};
   SLUICE_TRY_STATUS(config.only({"apply_residual_connection_post_layernorm", ""}, false));
@@ -64,10 +64,11 @@ Result<Decoder> mpt(const ConfigReader& config, const TensorSource& source) {
   defaults.keys.ffn.hf = "";
   defaults.keys.layers.hf = "n_layers";
   defaults.keys.heads.hf = "n_heads";
-  defaults.keys.kv_heads.hf = "";
+  defaults.keys.kv_heads.hf = defaults.keys.head_dim.hf = "";
   defaults.keys.positions.hf = "max_seq_len";
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_epsilon"};
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
+  if (config.is_gguf()) config.note({"attn_config.alibi", ""}, true), config.note({"no_bias", ""}, true);
   d.config.norm.bias = Presence::absent;
   d.mlp.act = Activation::gelu;
   d.mlp.gated = false;

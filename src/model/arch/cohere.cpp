@@ -34,7 +34,10 @@ Result<Decoder> finish(const ConfigReader& config, const PlainDecoder& d) {
 Result<Decoder> cohere(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(PlainDecoder d, read(config, source, {.name = "cohere", .gguf = {"command-r"}}));
   SLUICE_TRY(bool norms, config.boolean_or({"use_qk_norm", ""}, false));
-  if (config.is_gguf()) norms = source.find("blk.0.attn_q_norm.weight") != nullptr;
+  if (config.is_gguf()) {
+    norms = source.find("blk.0.attn_q_norm.weight") != nullptr;
+    config.note({"use_qk_norm", ""}, norms);
+  }
   if (norms) d.attention.qk_norm = QkNorm::every_head;
   return finish(config, d);
 }

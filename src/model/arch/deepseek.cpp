@@ -35,6 +35,7 @@ Result<MoeConfig> read_experts(const ConfigReader& config, const DecoderConfig& 
   SLUICE_TRY(int64_t top_groups, config.integer_or(kTopGroups, 1, 1, groups));
   if (experts % groups != 0) return config.invalid(kGroups, fmt::format("is {}; it must divide the {} experts", groups, experts));
   SLUICE_TRY(const std::string method, config.string_or(kMethod, third ? "noaux_tc" : "group_limited_greedy"));
+  if (config.is_gguf() && !third && groups == 1) config.note(kMethod, std::string("greedy"));
   if (method == "greedy") groups = top_groups = 1;
   else if (method != "group_limited_greedy" && method != "noaux_tc")
     return config.refused(kMethod, fmt::format("is \"{}\"; known are greedy, group_limited_greedy, noaux_tc", method.substr(0, 100)));
@@ -81,6 +82,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(const LatentAttentionConfig attention, read_latent_attention(config, {.bias = "attention_bias", .style = RopeStyle::interleaved}, d.config));
   SLUICE_TRY(const MoeConfig moe, read_experts(config, d.config, third));
   SLUICE_TRY(const int64_t dense, config.integer_or(kDense, 0, 0, kMaxLayers));
+  if (third) d.config.hf_architecture = "DeepseekV3ForCausalLM";
   name_tensors(d.names, attention, source.find("blk.0.attn_kv_b.weight") != nullptr);
   d.mixer = [attention](int) { return std::make_unique<LatentAttention>(attention); };
   d.ffn = [moe, dense](int layer) { return layer < dense ? nullptr : std::make_unique<MoeLayer>(moe); };

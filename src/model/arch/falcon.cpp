@@ -13,7 +13,7 @@ constexpr ConfigKey kNormsInParallel{"num_ln_in_parallel_attn", ""};
 
 Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(bool grouped, config.boolean_or({"new_decoder_architecture", ""}, false));
-  SLUICE_TRY(const bool multi_query, config.boolean_or({"multi_query", ""}, true));
+  SLUICE_TRY(bool multi_query, config.boolean_or({"multi_query", ""}, true));
   SLUICE_TRY(const bool alibi, config.boolean_or({"alibi", ""}, false));
   SLUICE_TRY(const bool parallel, config.boolean_or({"parallel_attn", ""}, true));
   DecoderDefaults defaults{.name = "falcon",
@@ -26,16 +26,27 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
                            .tied = true,
                            .computes = {"alibi", "activation", "hidden_act"}};
   defaults.keys.ffn.hf = "ffn_hidden_size";
+  defaults.keys.head_dim.hf = "";
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_epsilon"};
   if (config.has({"n_layer", ""})) defaults.keys.layers.hf = "n_layer";  // RW's
   if (config.has({"n_head", ""})) defaults.keys.heads.hf = "n_head";
-  if (config.is_gguf()) grouped = source.find("blk.0.attn_norm_2.weight") != nullptr;
-  else if (!grouped && multi_query) defaults.keys.kv_heads.hf = "", defaults.kv_heads = 1;
-  else if (!grouped) defaults.keys.kv_heads.hf = "";
-  else defaults.keys.kv_heads.hf = config.has(kKvHeads) ? kKvHeads.hf : kOldKvHeads.hf;
+  if (config.is_gguf()) {
+    grouped = source.find("blk.0.attn_norm_2.weight") != nullptr;
+    defaults.keys.kv_heads.hf = grouped ? kKvHeads.hf : "";
+  } else if (grouped) {
+    defaults.keys.kv_heads.hf = config.has(kKvHeads) ? kKvHeads.hf : kOldKvHeads.hf;
+  } else {
+    defaults.keys.kv_heads.hf = "";
+    if (multi_query) defaults.kv_heads = 1;
+  }
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.mlp.act, read_activation(config, {"activation", ""}, "gelu"));
   d.mlp.gated = false;
+  if (config.is_gguf()) {
+    multi_query = grouped || d.attention.kv_heads == 1;
+    config.note({"new_decoder_architecture", ""}, grouped);
+    config.note({"multi_query", ""}, multi_query);
+  }
   SLUICE_TRY(d.mlp.bias, read_bias(config, "bias"));
   d.attention.qkv_bias = d.attention.output_bias = d.mlp.bias;
   config.cannot_be_said(alibi, "alibi is true");

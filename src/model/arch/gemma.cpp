@@ -61,6 +61,7 @@ Status read_scale(const ConfigReader& config, int odd_layers, PlainDecoder& d) {
   if (config.is_gguf()) {
     const int64_t divisor = info.layers == odd_layers ? info.hidden / info.heads : info.head_dim;
     d.attention.scale = 1 / std::sqrt(static_cast<float>(divisor));
+    config.note(kScalar, divisor);
     return {};
   }
   SLUICE_TRY(const double scalar, config.number_or(kScalar, 256.0, 1e-6, 1e9));
@@ -73,6 +74,7 @@ Status read_scale(const ConfigReader& config, int odd_layers, PlainDecoder& d) {
 Result<float> read_cap(const ConfigReader& config, ConfigKey key, double otherwise) {
   if (config.is_null(key)) return 0.0f;
   SLUICE_TRY(const double cap, config.number_or(key, otherwise, 0.0, 1e6));
+  if (config.is_gguf() && cap == 0) config.note_null(key.hf);  // transformers divides by what is there
   return static_cast<float>(cap);
 }
 

@@ -67,6 +67,13 @@ Result<Decoder> chatglm(const ConfigReader& config, const TensorSource& source) 
   defaults.rope_theta = 10000 * ratio;
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "add_qkv_bias"));
+  if (config.is_gguf()) {  // the authors' code reads the base as a multiple of 10000, and nothing else
+    const double theta = d.config.rope->settings.theta;
+    config.note({"rope_ratio", ""}, theta / 10000);
+    config.forget(defaults.keys.theta);
+    config.note({"", defaults.keys.theta.gguf}, theta);
+    config.note({"multi_query_attention", ""}, true);
+  }
   fuse_gguf(d, source);
   const std::string at = "transformer.encoder.layers.{}.";
   d.names.hf("token_embd", {"transformer.embedding.word_embeddings"})

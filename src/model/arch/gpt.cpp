@@ -21,7 +21,7 @@ DecoderDefaults gpt_defaults(std::string_view name, std::string_view gguf, bool 
   d.keys.ffn.hf = "n_inner";
   d.keys.layers.hf = "n_layer";
   d.keys.heads.hf = "n_head";
-  d.keys.kv_heads.hf = "";
+  d.keys.kv_heads.hf = d.keys.head_dim.hf = "";
   d.keys.positions.hf = "n_positions";
   d.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_epsilon"};
   return d;
@@ -84,13 +84,17 @@ Result<Decoder> gpt2(const ConfigReader& config, const TensorSource& source) {
 
 Result<Decoder> gpt_bigcode(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults = gpt_defaults("starcoder", "starcoder", false);
-  SLUICE_TRY(const bool multi_query, config.boolean_or({"multi_query", ""}, true));
+  SLUICE_TRY(bool multi_query, config.boolean_or({"multi_query", ""}, true));
   if (multi_query) defaults.kv_heads = 1;
   defaults.tied = true;
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults, {"activation_function", ""}, "gelu_pytorch_tanh"));
   SLUICE_TRY(const bool scaled, config.boolean_or({"scale_attn_weights", ""}, true));
   config.cannot_be_said(!scaled, "scale_attn_weights is false");
   if (!scaled) d.attention.scale = 1;
+  if (config.is_gguf()) {
+    multi_query = d.attention.kv_heads == 1;
+    config.note({"multi_query", ""}, multi_query);
+  }
   name_blocks(d.names);
   const std::string fused = "transformer.h.{}.attn.c_attn";
   if (multi_query) fuse_qkv(d.names.huggingface, fused, d.attention);
@@ -117,6 +121,10 @@ Result<Decoder> gptj_like(const ConfigReader& config, const TensorSource& source
     SLUICE_TRY(defaults.rotary_factor, rotary_share(config, defaults, 64));
   }
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
+  if (config.is_gguf()) {
+    config.forget({"partial_rotary_factor", ""});
+    config.note({"rotary_dim", ""}, int64_t{d.config.rope->rotary_dims()});
+  }
   d.attention.qkv_bias = d.attention.output_bias = Presence::absent;
   d.parallel = d.one_norm = true;
   name_blocks(d.names);
@@ -142,11 +150,16 @@ Result<Decoder> codegen(const ConfigReader& config, const TensorSource& source) 
 Result<Decoder> gpt_neox(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults = gpt_defaults("gptneox", "gptneox", true);
   defaults.keys = {};
+  defaults.keys.head_dim.hf = "";
   defaults.keys.norm_eps = {"layer_norm_eps", "attention.layer_norm_epsilon"};
   defaults.keys.theta.hf = config.has({"rotary_emb_base", ""}) ? "rotary_emb_base" : "rope_theta";
   defaults.ffn = 0;
   SLUICE_TRY(defaults.rotary_factor, config.number_or({"rotary_pct", ""}, 0.25, 0.0, 1.0));
   SLUICE_TRY(PlainDecoder d, read(config, source, defaults, {"hidden_act", ""}, "gelu"));
+  if (config.is_gguf()) {
+    config.forget({"partial_rotary_factor", ""});
+    config.note({"rotary_pct", ""}, static_cast<double>(d.config.rope->rotary_dims()) / d.attention.head_dim);
+  }
   SLUICE_TRY(const Presence bias, read_bias(config, "attention_bias", true));
   d.attention.qkv_bias = d.attention.output_bias = bias;
   SLUICE_TRY(d.parallel, config.boolean_or({"use_parallel_residual", "use_parallel_residual"}, true));

@@ -49,6 +49,7 @@ Result<Decoder> granitemoe(const ConfigReader& config, const TensorSource& sourc
   SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {}));
   moe.routing.score = Routing::Score::topk_softmax;
   SLUICE_TRY(moe.shared_ffn, config.integer_or({"shared_intermediate_size", "expert_shared_feed_forward_length"}, 0, 0, kMaxWidth));
+  if (moe.shared_ffn > 0) d.config.hf_architecture = "GraniteMoeSharedForCausalLM";
   const std::string at = "model.layers.{}.";
   const auto part = [&](std::string_view name, int64_t first, int64_t ffn) {
     return Place{.name = at + std::string(name), .rows = {first}, .of_rows = 2 * ffn};

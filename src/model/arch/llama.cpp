@@ -20,6 +20,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
   SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
   d.attention.output_bias = d.attention.qkv_bias;
+  if (config.is_gguf() && d.config.info.windowed) d.config.hf_architecture = "MistralForCausalLM";  // a Llama of config.json has no window
   return d.build();
 }
 

@@ -55,7 +55,10 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
     return has ? std::make_unique<MoeLayer>(moe) : nullptr;
   };
   SLUICE_TRY(bool norms, config.boolean_or({"use_qk_norm", ""}, true));
-  if (config.is_gguf()) norms = moe.routing.experts != kExpertsWithoutNorm;
+  if (config.is_gguf()) {
+    norms = moe.routing.experts != kExpertsWithoutNorm;
+    config.note({"use_qk_norm", ""}, norms);
+  }
   SLUICE_TRY(const std::vector<int64_t> rotated, read_rotated(config, d.config.info.layers));
   SLUICE_TRY(const int64_t chunk, config.integer_or(kChunk, config.is_null(kChunk) ? 0 : 8192, 0, kMaxPositions));
   config.cannot_be_said(chunk == 0, "attention_chunk_size is null");

@@ -22,6 +22,10 @@ Result<Decoder> with_factors(const ConfigReader& config, PlainDecoder d) {
     // The first files lack them: they are of the first models.
     SLUICE_TRY(residual, config.number_or(kResidual, 1.4 / std::sqrt(static_cast<double>(info.layers)), 1e-9, 1e9));
     SLUICE_TRY(logits, config.number_or(kLogits, static_cast<double>(info.hidden) / 256, 1e-9, 1e9));
+    const double root = std::sqrt(static_cast<double>(info.layers)), hidden = static_cast<double>(info.hidden);
+    const auto equal = [](double a, double b) { return static_cast<float>(a) == static_cast<float>(b); };
+    config.note(kDepth, simplest_number(residual * root, [&](double depth) { return equal(depth / root, residual); }));
+    config.note(kBase, simplest_number(hidden / logits, [&](double base) { return equal(hidden / base, logits); }));
   } else {
     SLUICE_TRY(const double depth, config.number_or(kDepth, 1.0, 1e-9, 1e9));
     SLUICE_TRY(const double base, config.number_or(kBase, 1.0, 1e-9, 1e9));

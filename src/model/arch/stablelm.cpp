@@ -20,7 +20,10 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(d.parallel, config.boolean_or({"use_parallel_residual", "use_parallel_residual"}, false));
   d.one_norm = d.parallel;
   SLUICE_TRY(bool norms, config.boolean_or({"qk_layernorm", ""}, false));
-  if (config.is_gguf()) norms = source.find("blk.0.attn_q_norm.weight") != nullptr;
+  if (config.is_gguf()) {
+    norms = source.find("blk.0.attn_q_norm.weight") != nullptr;
+    config.note({"qk_layernorm", ""}, norms);
+  }
   if (norms) {
     d.attention.qk_norm = QkNorm::every_head;
     d.names.hf("attn_q_norm", {"model.layers.{}.self_attn.q_layernorm.norms.{e}"})

@@ -1,6 +1,7 @@
 #include "model/layers/config_reader.h"
 
 #include <cmath>
+#include <cstdlib>
 
 namespace sluice {
 namespace {
@@ -24,6 +25,18 @@ bool same(const MetadataValue& a, const MetadataValue& b) {
 }
 
 }  // namespace
+
+double simplest_number(double value, const std::function<bool(double)>& same) {
+  for (int digits = 1; digits < 17; ++digits)
+    if (const double simple = std::strtod(fmt::format("{:.{}g}", value, digits).c_str(), nullptr); same(simple)) return simple;
+  return value;
+}
+
+double simplest_number(double value) {
+  const auto narrow = static_cast<float>(value);
+  if (static_cast<double>(narrow) != value) return value;
+  return simplest_number(value, [&](double simple) { return static_cast<float>(simple) == narrow; });
+}
 
 std::string ConfigReader::name(ConfigKey key) const {
   if (!is_gguf()) return std::string(key.hf);

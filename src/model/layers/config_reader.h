@@ -3,6 +3,7 @@
 // in a way that the family does not compute. Every error names the file and the key.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,10 @@ namespace sluice {
 struct ConfigKey {
   std::string_view hf, gguf;  // which outlive the reader
 };
+
+/// The number with the fewest digits for which `same` holds, near `value`; as float32, where that is what it is of.
+double simplest_number(double value, const std::function<bool(double)>& same);
+double simplest_number(double value);
 
 class ConfigReader {
  public:
@@ -49,6 +54,12 @@ class ConfigReader {
   /// it derived, and takes back what does not apply.
   void note(ConfigKey key, MetadataValue value) const;
   void forget(ConfigKey key) const;
+  /// Of a GGUF: config.json has to say null, since leaving the key out means something else there.
+  void note_null(std::string_view hf) const { nulls_.push_back(hf); }
+  const std::vector<std::string_view>& nulls() const { return nulls_; }
+  /// Of a GGUF, which has biases or has not: config.json says so under this key.
+  void note_biases(std::string_view hf) const { biases_.push_back(hf); }
+  const std::vector<std::string_view>& biases() const { return biases_; }
   const std::vector<std::pair<ConfigKey, MetadataValue>>& notes() const { return notes_; }
   /// Where `differs`: the model has a setting that the other kind of file has no key for ("num_experts is 3").
   void cannot_be_said(bool differs, std::string what) const {
@@ -66,6 +77,7 @@ class ConfigReader {
  private:
   const Metadata& metadata_;
   mutable std::vector<std::pair<ConfigKey, MetadataValue>> notes_;
+  mutable std::vector<std::string_view> nulls_, biases_;
   mutable std::string unsaid_;
 };
 

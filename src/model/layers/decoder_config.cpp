@@ -79,6 +79,20 @@ Result<int64_t> read_vocab(const ConfigReader& config, ConfigKey key, int64_t ot
   return rows;
 }
 
+// A GGUF's windows as config.json says which layers have one.
+void note_window_rule(const ConfigReader& config, const DecoderDefaults& defaults, const std::vector<int>& windows) {
+  if (!config.is_gguf()) return;
+  const bool any = std::ranges::any_of(windows, [](int window) { return window > 0; });
+  if (defaults.window == WindowRule::from_layer) {
+    config.note(kUseWindow, any);
+    if (any) config.note(kWindowLayers, int64_t{0});
+  }
+  if (defaults.window != WindowRule::by_type) return;
+  std::vector<std::string> types;
+  for (const int window : windows) types.emplace_back(window > 0 ? "sliding_attention" : "full_attention");
+  config.note(kLayerTypes, std::move(types));
+}
+
 Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, const DecoderDefaults& defaults) {
   std::vector<int> windows(static_cast<size_t>(layers), 0);
   const bool by_type = defaults.window == WindowRule::by_type;
@@ -102,9 +116,12 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
   SLUICE_TRY(const int64_t window, config.integer_or(kWindow, unsaid, 0, kMaxPositions));
   if (!in_use || window == 0) {
     config.forget(kWindow);
+    if (config.is_gguf() && defaults.window != WindowRule::none) config.note_null(kWindow.hf);
+    note_window_rule(config, defaults, windows);
     return windows;
   }
   SLUICE_TRY(const int64_t first, config.integer_or(kWindowLayers, defaults.max_window_layers, 0, kMaxPositions));
+  config.forget(kWindowLayers);
   const std::vector<int64_t>* pattern = by_type && config.is_gguf() ? config.metadata().integers(config.name(kPattern)) : nullptr;
   if (pattern != nullptr && pattern->size() != windows.size())
     return config.invalid(kPattern, fmt::format("has {} values for {} layers", pattern->size(), layers));
@@ -118,6 +135,7 @@ Result<std::vector<int>> read_windows(const ConfigReader& config, int layers, co
     config.cannot_be_said(by_type && !config.is_gguf() && !defaults.gguf.one_window && slides != unsaid,
                           fmt::format("layer {} has {} window", l, slides ? "a" : "no"));
   }
+  note_window_rule(config, defaults, windows);
   return windows;
 }
 
@@ -128,10 +146,19 @@ Result<Presence> read_head(const ConfigReader& config, bool otherwise) {
   return tied ? Presence::absent : Presence::required;
 }
 
+// The factor that gives just that many of a head's values, when it is multiplied and cut.
+double share_of(int64_t rotary, int64_t head_dim) {
+  const double share = static_cast<double>(rotary) / static_cast<double>(head_dim);
+  return static_cast<int64_t>(share * static_cast<double>(head_dim)) == rotary ? share : std::nextafter(share, 2.0);
+}
+
 }  // namespace
 
 Result<Presence> read_bias(const ConfigReader& config, std::string_view hf_key, bool otherwise) {
-  if (config.is_gguf()) return Presence::if_present;
+  if (config.is_gguf()) {
+    config.note_biases(hf_key);
+    return Presence::if_present;
+  }
   SLUICE_TRY(const bool on, config.boolean_or({hf_key, ""}, otherwise));
   return on ? Presence::required : Presence::absent;
 }
@@ -171,6 +198,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   ModelInfo& info = out.info;
   info.arch = defaults.name;
   out.gguf = defaults.gguf;
+  out.hf_rope = defaults.hf_rope;
   SLUICE_TRY(info.hidden, config.integer(keys.hidden, 1, kMaxWidth));
   if (defaults.own_ffn) {
     info.ffn = 0;
@@ -198,6 +226,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
   info.layers = static_cast<int>(layers);
   info.heads = static_cast<int>(heads);
   SLUICE_TRY(info.vocab_size, read_vocab(config, keys.vocab, defaults.vocab, source));
+  config.note(keys.vocab, info.vocab_size);
   int64_t positions = defaults.positions;
   if (positions == 0 || config.has(keys.positions)) {
     SLUICE_TRY(positions, config.integer(keys.positions, 1, kMaxPositions));
@@ -242,6 +271,7 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
     int64_t rotary = head_dim;
     if (config.is_gguf()) {
       SLUICE_TRY(rotary, config.integer_or(kRopeDim, head_dim, 2, head_dim));
+      if (partial) config.note(kRotaryFactor, share_of(rotary, head_dim));
     } else {
       SLUICE_TRY(const double factor, config.number_or(kRotaryFactor, defaults.rotary_factor, 0.0, 1.0));
       config.forget(kRotaryFactor);

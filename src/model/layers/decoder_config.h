@@ -84,6 +84,8 @@ struct DecoderDefaults {
 struct DecoderConfig {
   ModelInfo info;
   GgufForm gguf;
+  RopeStyle hf_rope = RopeStyle::half;  // the order of Q and K rows in Hugging Face files
+  std::string_view hf_architecture;     // the one of config.json's "architectures" that this model is; empty: the family's first
   NormStyle norm;
   float attention_scale = 0;
   std::shared_ptr<RopeConfig> rope;      // of most layers; null: positions are not rotated
@@ -98,7 +100,7 @@ struct DecoderConfig {
 /// activations, experts, soft caps, ...) are errors.
 Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const TensorSource& source, const DecoderDefaults& defaults);
 
-/// A bias that config.json switches on under `hf_key` (missing: `otherwise`), and that a GGUF has or has not.
+/// Biases that config.json switches on under `hf_key` (missing: `otherwise`), and that a GGUF has or has not.
 Result<Presence> read_bias(const ConfigReader& config, std::string_view hf_key, bool otherwise = false);
 
 /// "hidden_act" and its relatives by the names that transformers gives them.

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "model/layers/decoder_model.h"
+#include "model/layers/rotated_rows.h"
 #include "quant/weight/weight_format.h"
 
 namespace sluice {
@@ -77,19 +78,6 @@ Result<std::vector<GgufKey>> own_keys(const Decoder& decoder, const ConfigReader
                                                 config.windows[layer], layer, config.windows.front()));
   if (config.rope != nullptr) SLUICE_TRY_STATUS(add_rope(config.rope->settings, metadata, arch, keys));
   return keys;
-}
-
-// Row r of a head in interleaved order (pairs 2i, 2i + 1) stands at i or i + d/2 in half order; past the d that are rotated,
-// where it was.
-int64_t half_order_row(int64_t row, int64_t head_dim, int64_t rotary_dims) {
-  const int64_t r = row % head_dim;
-  return r >= rotary_dims ? row : row - r + r / 2 + r % 2 * (rotary_dims / 2);
-}
-
-// Whether its rows, or a vector's elements, are rotated in pairs.
-bool is_rotated(std::string_view key) {
-  return key == "attn_q.weight" || key == "attn_k.weight" || key == "attn_q.bias" || key == "attn_k.bias" ||
-         key == "attn_q_norm.weight" || key == "attn_k_norm.weight";
 }
 
 /// A GGUF's tensor, which the rows of one weight or of several fill.

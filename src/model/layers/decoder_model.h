@@ -99,6 +99,7 @@ using DecoderFamily = Result<Decoder>(const ConfigReader&, const TensorSource&);
 Result<std::unique_ptr<Model>> build_decoder(DecoderFamily* family, WeightStore& store, const Ops& ops);
 Result<ModelPlan> plan_decoder(DecoderFamily* family, const TensorSource& source);
 Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSource> source, const GgufIdentity& identity);
+Result<HuggingfaceForm> convert_decoder_to_huggingface(DecoderFamily* family, std::shared_ptr<TensorSource> source, DType type);
 
 /// A decoder read at its last token, for embeddings and scores (encoder_model.h).
 Result<std::unique_ptr<Encoder>> build_decoder_encoder(DecoderFamily* family, WeightStore& store, const Ops& ops, const TextUse& use);
@@ -115,7 +116,11 @@ ModelArch decoder_arch(std::string_view name, std::vector<std::string_view> hf_n
             return convert_decoder(family, std::move(source), identity);
           },
           [](const TensorSource& source, const TextUse& use) { return plan_decoder_encoder(family, source, use); },
-          [](WeightStore& store, const Ops& ops, const TextUse& use) { return build_decoder_encoder(family, store, ops, use); }};
+          [](WeightStore& store, const Ops& ops, const TextUse& use) { return build_decoder_encoder(family, store, ops, use); },
+          true,
+          [](std::shared_ptr<TensorSource> source, DType type) {
+            return convert_decoder_to_huggingface(family, std::move(source), type);
+          }};
 }
 
 }  // namespace sluice

@@ -23,7 +23,10 @@ Result<LatentAttentionConfig> read_latent_attention(const ConfigReader& config, 
   if (!config.is_null(kQRank)) {
     SLUICE_TRY(a.q_rank, config.integer_or(kQRank, 0, 0, kMaxWidth));
   }
-  if (a.q_rank == 0) config.forget(kQRank);
+  if (a.q_rank == 0) {
+    config.forget(kQRank);
+    if (config.is_gguf()) config.note_null(kQRank.hf);
+  }
   SLUICE_TRY(a.kv_rank, config.integer(kKvRank, 1, kMaxHeadDim));
   SLUICE_TRY(a.rope_dim, config.integer(kRopeDim, 2, kMaxHeadDim));
   const bool old = config.is_gguf() && !config.has(kKeyDim);  // whose lengths are those of the heads
@@ -32,6 +35,11 @@ Result<LatentAttentionConfig> read_latent_attention(const ConfigReader& config, 
   if (config.is_gguf()) {
     SLUICE_TRY(const int64_t key, config.integer(old ? kRowDim : kKeyDim, a.rope_dim + 1, kMaxHeadDim));
     a.nope_dim = key - a.rope_dim;
+    config.note(kNopeDim, a.nope_dim);
+    const ConfigKey kv_heads = DecoderKeys{}.kv_heads;  // of the latent there is one; config.json has as many as are made of it
+    config.forget(kv_heads);
+    config.note({"", kv_heads.gguf}, int64_t{1});
+    config.note({kv_heads.hf, ""}, int64_t{a.heads});
   } else {
     SLUICE_TRY(a.nope_dim, config.integer(kNopeDim, 1, kMaxHeadDim));
     config.note(kKeyDim, a.nope_dim + a.rope_dim);
@@ -50,6 +58,7 @@ Result<LatentAttentionConfig> read_latent_attention(const ConfigReader& config, 
   }
   a.scale = static_cast<float>(scale);
   SLUICE_TRY(a.bias, read_bias(config, reading.bias));
+  d.hf_rope = reading.style;
   d.info.kv_heads = 1;
   d.info.head_dim = a.row_dim();
   d.info.max_positions = std::min(rope.max_positions, kMaxPositions);

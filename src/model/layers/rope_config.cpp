@@ -74,6 +74,7 @@ Status scale_linear(const ConfigReader& config, RopeConfig& rope) {
     return config.invalid(kFactor, fmt::format("is {}; it must be from 1e-06 to {}", factor, kMaxFactor));
   for (float& f : rope.inv_freq) f = static_cast<float>(f / factor);
   rope.settings.factor = factor;
+  if (factor == 1) rope.settings.type = "default";
   return {};
 }
 

@@ -141,7 +141,8 @@ void TensorTable::declare(Destination to, std::string_view key, Shape shape, Pre
   TableRow row;
   row.to = to, row.key = key, row.layer = layer_, row.shape = shape, row.presence = presence, row.role = role;
   row.in_gguf = resolve(key, shape, true, expert, experts);
-  row.piece = gguf_ ? row.in_gguf : resolve(key, shape, false, expert, experts);
+  row.in_huggingface = resolve(key, shape, false, expert, experts);
+  row.piece = gguf_ ? row.in_gguf : row.in_huggingface;
   if (row.piece.name.empty()) {
     CHECK(presence == Presence::if_present, "{} has no name in this kind of file", key);
     return;

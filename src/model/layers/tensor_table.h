@@ -64,6 +64,7 @@ struct TableRow {
   int layer = -1;        // -1: of none
   WeightPiece piece;     // in this file
   WeightPiece in_gguf;   // where a GGUF has it; no name: nowhere
+  WeightPiece in_huggingface;  // and where files under the family's other names do
   Shape shape;           // [n, k] or [n]
   Presence presence = Presence::required;
   std::string_view role;  // of matrices: for a breakdown of the time

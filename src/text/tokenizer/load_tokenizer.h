@@ -2,6 +2,7 @@
 // Tokenizers from the files of a model. Errors name the file and the field; hostile files fail in bounded time and
 // memory.
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,5 +27,8 @@ Result<GgufVocab> read_llama2c_vocab(const std::string& path);
 
 /// The tokenizer of a model directory as GGUF metadata. Refuses, by name, what GGUF cannot say.
 Result<GgufVocab> read_huggingface_vocab(const std::string& directory);
+/// The other way round: the texts of tokenizer.json ("gpt2") or tokenizer.model ("llama"), tokenizer_config.json and
+/// generation_config.json, by name.
+Result<std::map<std::string, std::string>> write_huggingface_tokenizer(const GgufVocab& vocab);
 
 }  // namespace sluice

@@ -1,0 +1,119 @@
+// A GGUF as a Hugging Face directory. The plan is read back as if it were one, and has to say what the GGUF says: a setting that a
+// family's config.json has no way to say is found by that.
+
+#include <algorithm>
+#include <cctype>
+
+#include "model/find_arch.h"
+#include "model/model.h"
+#include "weights/hf_config.h"
+
+namespace sluice {
+namespace {
+
+/// transformers' model_type of an architecture: its name in small letters without what it is for, but for these.
+std::string model_type_of(std::string_view architecture) {
+  static constexpr std::pair<std::string_view, std::string_view> kOthers[] = {
+      {"Qwen2MoeForCausalLM", "qwen2_moe"},      {"Qwen3MoeForCausalLM", "qwen3_moe"},   {"Gemma3ForCausalLM", "gemma3_text"},
+      {"GptOssForCausalLM", "gpt_oss"},          {"DeepseekV2ForCausalLM", "deepseek_v2"}, {"DeepseekV3ForCausalLM", "deepseek_v3"},
+      {"Llama4ForCausalLM", "llama4_text"},      {"GPT2LMHeadModel", "gpt2"},            {"GPTBigCodeForCausalLM", "gpt_bigcode"},
+      {"GPTNeoXForCausalLM", "gpt_neox"},        {"ChatGLMModel", "chatglm"}};
+  for (const auto& [name, type] : kOthers)
+    if (name == architecture) return std::string(type);
+  std::string type(architecture.substr(0, architecture.find("ForCausalLM")));
+  std::ranges::transform(type, type.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return type;
+}
+
+/// The directory before it is written: names, types and shapes.
+class PlannedSource final : public TensorSource {
+ public:
+  PlannedSource(Metadata metadata, const std::vector<GgufTensor>& tensors) : metadata_(std::move(metadata)) {
+    for (const GgufTensor& t : tensors) infos_.push_back({t.name, t.dtype, t.shape, 0, 0, row_bytes(t.dtype, t.shape.elems())});
+  }
+  const Metadata& metadata() const override { return metadata_; }
+  const std::vector<TensorInfo>& tensors() const override { return infos_; }
+  const TensorInfo* find(std::string_view name) const override {
+    const auto at = std::ranges::find(infos_, name, &TensorInfo::name);
+    return at == infos_.end() ? nullptr : &*at;
+  }
+  TensorView view(const TensorInfo& info) const override {
+    CHECK(false, "{} is not written yet", info.name);
+    return {};
+  }
+  void release(const TensorInfo&) const override {}
+  std::vector<std::string> files() const override { return {metadata_.origin()}; }
+
+ private:
+  Metadata metadata_;
+  std::vector<TensorInfo> infos_;
+};
+
+bool same(const MetadataValue& a, const MetadataValue& b) {
+  const auto as_number = [](const MetadataValue& v) -> std::optional<float> {
+    if (const auto* i = std::get_if<int64_t>(&v)) return static_cast<float>(*i);
+    if (const auto* d = std::get_if<double>(&v)) return static_cast<float>(*d);
+    return {};
+  };
+  const auto x = as_number(a), y = as_number(b);
+  return x && y ? *x == *y : a == b;
+}
+
+Error cannot_say(const Metadata& gguf, std::string_view what) {
+  return unsupported(fmt::format("{}: {}, which a config.json of its family cannot say", gguf.origin(), what));
+}
+
+/// Whether the settings that come back are those of the file.
+Status compare(const Metadata& gguf, const HuggingfaceForm& form, const GgufPlan& back, const ModelPlan& is, const ModelPlan& becomes) {
+  std::map<std::string_view, const MetadataValue*> said;
+  for (const GgufKey& key : back.keys) said[key.name] = &key.value;
+  for (const std::string& key : form.read) {
+    const auto at = gguf.values().find(key);
+    if (at == gguf.values().end()) continue;
+    const auto again = said.find(key);
+    if (again != said.end() && !same(*again->second, at->second)) return cannot_say(gguf, fmt::format("{} is another", key));
+  }
+  const ModelInfo &a = is.info, &b = becomes.info;
+  const std::pair<std::string_view, bool> facts[] = {{"its vocabulary", a.vocab_size == b.vocab_size},
+                                                     {"its width", a.hidden == b.hidden && a.ffn == b.ffn},
+                                                     {"its layers", a.layers == b.layers},
+                                                     {"its heads", a.heads == b.heads && a.kv_heads == b.kv_heads && a.head_dim == b.head_dim},
+                                                     {"its windows of attention", a.windowed == b.windowed},
+                                                     {"what it caches", is.kv.groups == becomes.kv.groups}};
+  for (const auto& [what, equal] : facts)
+    if (!equal) return cannot_say(gguf, what);
+  return {};
+}
+
+}  // namespace
+
+Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source, DType type) {
+  const Metadata& gguf = source->metadata();
+  if (gguf.kind() != MetadataKind::gguf) return invalid_argument(fmt::format("{}: not a GGUF", gguf.origin()));
+  SLUICE_TRY(const ModelArch* arch, find_arch(gguf));
+  if (arch->to_huggingface == nullptr)
+    return unsupported(fmt::format("{}: models of the {} family are not written as Hugging Face directories", gguf.origin(), arch->name));
+  SLUICE_TRY(HuggingfaceForm form, arch->to_huggingface(source, type));
+  if (form.architecture.empty()) {
+    const auto catalog = model_catalog();
+    const auto family = std::ranges::find(catalog, form.family, &ModelArch::name);
+    CHECK(family != catalog.end(), "{} is no family", form.family);
+    form.architecture = std::string(family->hf_names.front());
+  }
+  form.settings.push_back({"architectures", std::vector<std::string>{form.architecture}});
+  form.settings.push_back({"model_type", model_type_of(form.architecture)});
+
+  HuggingfacePlan plan;
+  plan.files["config.json"] = config_text(form.settings);
+  SLUICE_TRY(Metadata metadata, parse_config(plan.files["config.json"], gguf.origin() + ": as config.json"));
+  const auto planned = std::make_shared<PlannedSource>(std::move(metadata), form.tensors);
+  SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe("f32"));
+  SLUICE_TRY(const GgufPlan back, plan_huggingface(planned, "", {}, *recipe));
+  SLUICE_TRY(const ModelPlan is, plan_model(*source));
+  SLUICE_TRY(const ModelPlan becomes, plan_model(*planned));
+  SLUICE_TRY_STATUS(compare(gguf, form, back, is, becomes));
+  plan.tensors = std::move(form.tensors);
+  return plan;
+}
+
+}  // namespace sluice

@@ -1,0 +1,125 @@
+// A GGUF vocabulary, written as a Hugging Face directory and read again, is the same tokenizer.
+
+#include <gtest/gtest.h>
+
+#include "text/tokenizer/load_tokenizer.h"
+#include "text/tokenizer/test_files.h"
+#include "text/tokenizer/utf8.h"
+
+namespace sluice {
+namespace {
+
+const std::vector<std::string> kTexts = {
+    "",
+    " ",
+    "  two  spaces\n\n\n and lines\r\n\ttabs ",
+    "Hello, world! It's 12345.67 o'clock, we'LL see.",
+    "naïve café — 東京タワー 한국어 Привет \U0001F680\U0001F3FD e\u0301 ½",
+    "<s>a</s> <|end|>user<|im_start|> <tool_call> x<|end|>",
+    "for (int i=0; i<100000; ++i) { x[i] += 3.14e-10; } // ÄÖÜß",
+    "\xff\xfe broken",
+};
+
+std::unique_ptr<Tokenizer> written_and_read(const GgufVocab& vocab) {
+  const auto files = write_huggingface_tokenizer(vocab);
+  EXPECT_TRUE(files.ok()) << files.error().message;
+  if (!files.ok()) return nullptr;
+  const test::ModelDirectory directory;
+  for (const auto& [name, text] : *files) directory.write(name, text);
+  auto tokenizer = load_tokenizer_directory(directory.path());
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  return tokenizer.ok() ? std::move(tokenizer).value() : nullptr;
+}
+
+void expect_the_same(const GgufVocab& vocab) {
+  const auto made = make_gguf_tokenizer(vocab);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const Tokenizer& want = **made;
+  const auto got = written_and_read(vocab);
+  ASSERT_NE(got, nullptr);
+  for (const std::string& text : kTexts)
+    for (const bool special : {false, true})
+      for (const bool parse : {false, true}) {
+        const auto ids = want.encode(text, {special, parse});
+        EXPECT_EQ(got->encode(text, {special, parse}), ids) << text;
+        for (const bool skip : {false, true}) EXPECT_EQ(got->decode(ids, {.skip_special = skip}), want.decode(ids, {.skip_special = skip})) << text;
+      }
+  for (size_t id = 0; id < vocab.tokens.size(); ++id) {
+    const auto token = static_cast<TokenId>(id);
+    if (!vocab.tokens[id].starts_with("[PAD")) {
+      EXPECT_EQ(got->token_bytes(token), want.token_bytes(token)) << id;
+    }
+    EXPECT_EQ(got->is_special(token), want.is_special(token)) << id;
+  }
+  EXPECT_EQ(got->bos(), want.bos());
+  EXPECT_EQ(got->eos(), want.eos());
+  EXPECT_EQ(got->pad(), want.pad());
+  EXPECT_EQ(got->end_of_generation(), want.end_of_generation());
+  EXPECT_EQ(got->chat_templates(), want.chat_templates());
+}
+
+/// All bytes, merges of some of them, control tokens and others that are found as they stand, and filling.
+GgufVocab byte_level(const std::string& pre) {
+  GgufVocab v;
+  v.model = "gpt2", v.pre = pre;
+  const auto add = [&](std::string text, GgufTokenType type) {
+    v.tokens.push_back(std::move(text));
+    v.token_types.push_back(static_cast<int32_t>(type));
+    return static_cast<TokenId>(v.tokens.size() - 1);
+  };
+  for (int b = 0; b < 256; ++b) add(bytes_to_byte_level(std::string(1, static_cast<char>(b))), GgufTokenType::normal);
+  for (const auto& [left, right] : std::vector<std::pair<std::string, std::string>>{
+           {"l", "l"}, {"o", " "}, {" ", "w"}, {"H", "e"}, {"He", "ll"}, {"Hell", "o"}, {"1", "2"}, {"12", "3"}, {"'", "s"}, {"\n", "\n"}}) {
+    v.merges.push_back(bytes_to_byte_level(left) + " " + bytes_to_byte_level(right));
+    add(bytes_to_byte_level(left + right), GgufTokenType::normal);
+  }
+  add("[PAD266]", GgufTokenType::unused);
+  v.bos = add("<s>", GgufTokenType::control);
+  v.eos = add("</s>", GgufTokenType::control);
+  v.eot = add("<|end|>", GgufTokenType::control);
+  v.pad = add("<|im_start|>", GgufTokenType::control);
+  add("<tool_call>", GgufTokenType::user_defined);
+  add("clock", GgufTokenType::user_defined);
+  add("[PAD273]", GgufTokenType::unused);
+  return v;
+}
+
+TEST(HuggingfaceFiles, ByteLevelVocabulariesOfEveryPreTokenizer) {
+  for (const char* pre : {"gpt-2", "llama-bpe", "dbrx", "qwen2", "stablelm2", "smollm", "starcoder", "falcon", "gpt-4o", "tekken",
+                          "deepseek-llm", "deepseek-coder", "deepseek-v3", "default"}) {
+    SCOPED_TRACE(pre);
+    GgufVocab vocab = byte_level(pre);
+    expect_the_same(vocab);
+    vocab.add_bos = vocab.add_eos = true;
+    vocab.chat_templates = {{"default", "{{ messages }}"}, {"tool_use", "{{ 'ä' }}"}};
+    expect_the_same(vocab);
+  }
+}
+
+TEST(HuggingfaceFiles, SentencepieceVocabularies) {
+  auto vocab = read_sentencepiece_vocab(std::string(SLUICE_SOURCE_DIR) + "/tests/data/tokenizers/tok512/tokenizer.model");
+  ASSERT_TRUE(vocab.ok()) << vocab.error().message;
+  expect_the_same(*vocab);
+  for (const bool prefix : {false, true}) {
+    GgufVocab other = *vocab;
+    other.add_space_prefix = prefix;
+    other.remove_extra_whitespaces = std::nullopt;
+    other.add_bos = prefix, other.add_eos = !prefix;
+    other.tokens[300] = "<|end|>", other.token_types[300] = static_cast<int32_t>(GgufTokenType::control);
+    other.tokens[301] = "o'clock", other.token_types[301] = static_cast<int32_t>(GgufTokenType::user_defined);
+    other.chat_templates = {{"default", "{{ bos_token }}"}};
+    other.pad = 300, other.eot = 300;
+    expect_the_same(other);
+  }
+}
+
+TEST(HuggingfaceFiles, WhatNoTokenizerIsMadeOfIsRefused) {
+  GgufVocab vocab = byte_level("gpt-2");
+  vocab.pre = "unheard-of";
+  const auto files = write_huggingface_tokenizer(vocab);
+  ASSERT_FALSE(files.ok());
+  EXPECT_NE(files.error().message.find("unheard-of"), std::string::npos) << files.error().message;
+}
+
+}  // namespace
+}  // namespace sluice
