@@ -77,6 +77,8 @@ class ServedModel : public std::enable_shared_from_this<ServedModel> {
     std::vector<std::string> echo;             // empty, or one per prompt
     std::vector<std::vector<size_t>> offsets;  // as PromptPart's: empty, or one per prompt
     std::vector<KvReuse> reuse;                // empty, or one per prompt
+    std::shared_ptr<const HarmonyTokens> harmony;  // of a chat whose replies are to be parted; else null
+    HarmonyReply::Begins harmony_begins = HarmonyReply::Begins::in_header;
     const char* param = "prompt";
   };
   using Refusal = std::optional<ApiError>;
