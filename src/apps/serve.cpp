@@ -133,7 +133,8 @@ Result<int> serve_encoder(const Flags& flags, const EngineFlags& engine_flags, T
   queue = stack->make_queue();
   for (const std::string& note : stack->notes) log_info("{}", note);
   const EncoderInfo& info = stack->encoder->info();
-  log_info("text: {} tokens, {}", text.tokenizer->vocab_size(), self_check(text));
+  const std::string odd = text_oddities(*text.tokenizer, nullptr);
+  log_info("text: {} tokens; self-check: {}", text.tokenizer->vocab_size(), odd.empty() ? "nothing odd" : odd);
   const std::vector<std::string> names = served_names(flags, engine_flags.model);
   signals.serving();
   ModelIdentity identity{*text.tokenizer, stack->clock, names, engine_flags.model, std::time(nullptr)};

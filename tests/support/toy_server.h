@@ -26,7 +26,8 @@ inline constexpr TokenId kFirstPlainToken = 259;  // of tok512: after the contro
 
 class ToyExecutor final : public Executor {
  public:
-  explicit ToyExecutor(int vocab) : vocab_(vocab) {}
+  /// `script`: what every sequence says before it goes on with hashes.
+  explicit ToyExecutor(int vocab, std::vector<TokenId> script = {}) : vocab_(vocab), script_(std::move(script)) {}
 
   Ticket submit(const StepPlan& plan) override {
     std::unique_lock lock(mutex_);
@@ -88,6 +89,8 @@ class ToyExecutor final : public Executor {
     h ^= h >> 29;
     SampledToken token;
     token.token = kFirstPlainToken + static_cast<TokenId>(h % static_cast<uint64_t>(vocab_ - kFirstPlainToken));
+    if (const size_t said = item.tokens.size() - item.request->prompt.size(); said < script_.size())
+      token.token = script_[said];
     token.logprob = -0.25f - static_cast<float>(h % 8);
     for (int i = 0; i < item.request->sampling.logprobs; ++i)
       token.top.push_back(
@@ -96,6 +99,7 @@ class ToyExecutor final : public Executor {
   }
 
   const int vocab_;
+  const std::vector<TokenId> script_;
   std::mutex mutex_;
   std::condition_variable released_;
   std::set<std::string> clients_;
@@ -111,6 +115,8 @@ struct ToyServerOptions {
   std::string queue = "fcfs";
   RequestLimits limits = {};
   bool ready = true;
+  std::string tokenizer_dir = SLUICE_SOURCE_DIR "/tests/data/tokenizers/tok512";
+  std::vector<TokenId> script;
   std::string chat_template =
       "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
       "{% if add_generation_prompt %}assistant:{% endif %}";  // empty: none
@@ -119,10 +125,10 @@ struct ToyServerOptions {
 class ToyServer {
  public:
   explicit ToyServer(ToyServerOptions o = {}) : options(std::move(o)) {
-    auto loaded = load_tokenizer_directory(std::string(SLUICE_SOURCE_DIR) + "/tests/data/tokenizers/tok512");
+    auto loaded = load_tokenizer_directory(options.tokenizer_dir);
     CHECK(loaded.ok(), "{}", loaded.error().message);
     tokenizer = std::move(*loaded);
-    executor = std::make_unique<ToyExecutor>(tokenizer->vocab_size());
+    executor = std::make_unique<ToyExecutor>(tokenizer->vocab_size(), options.script);
     auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens);
     auto cache = prefix_cache_catalog()[0].make(*pool);
     SchedulerPolicies policies;

@@ -220,7 +220,7 @@ TEST(ChatRequest, NormalisesMessages) {
   EXPECT_EQ((*r->template_kwargs)["enable_thinking"], false);
   EXPECT_EQ(r->max_tokens, 9);
   EXPECT_EQ(r->sampling.logprobs, 2);
-  EXPECT_EQ(warning_text(r->warnings), "messages[3].odd, tools:calls-are-returned-as-content");
+  EXPECT_EQ(warning_text(r->warnings), "messages[3].odd");
 }
 
 TEST(ChatRequest, ToolChoiceNoneLeavesToolsOut) {

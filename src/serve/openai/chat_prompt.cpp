@@ -17,6 +17,25 @@ int64_t local_time_s() {
   return static_cast<int64_t>(now) + parts.tm_gmtoff;
 }
 
+/// gpt-oss' template reads an assistant's reasoning as `thinking`, and beside a call takes either that or content; it
+/// renders both alike, as analysis.
+Json for_harmony(const Json& messages) {
+  Json out = messages;
+  for (Json& message : out) {
+    if (message["role"] != "assistant" || message.contains("thinking")) continue;
+    std::string thinking;
+    for (const char* name : {"reasoning_content", "reasoning"})
+      if (thinking.empty()) thinking = message.value(name, std::string());
+    if (thinking.empty()) continue;
+    if (Json& content = message["content"]; message.contains("tool_calls") && !content.get<std::string>().empty()) {
+      thinking += "\n" + content.get<std::string>();
+      content = "";
+    }
+    message["thinking"] = thinking;
+  }
+  return out;
+}
+
 }  // namespace
 
 ChatPrompt::Known::Known(const ChatTemplate* chat_template)
@@ -25,7 +44,8 @@ ChatPrompt::Known::Known(const ChatTemplate* chat_template)
 ChatPrompt::ChatPrompt(const ChatTemplate* chat_template, const Tokenizer& tokenizer, const ChatTemplate* tool_template)
     : plain_(chat_template),
       with_tools_(tool_template != nullptr ? tool_template : chat_template),
-      tokenizer_(tokenizer) {}
+      tokenizer_(tokenizer),
+      harmony_(find_harmony_tokens(chat_template, tokenizer)) {}
 
 std::vector<std::string> ChatPrompt::unread(const ChatRequest& request) const {
   const auto& [chat_template, traits] = known(request);
@@ -37,6 +57,7 @@ std::vector<std::string> ChatPrompt::unread(const ChatRequest& request) const {
     names.push_back((has_field ? name : "chat_template_kwargs." + name) + ":unread-by-the-template");
   }
   const auto calls = [](const Json& message) { return message.contains("tool_calls"); };
+  if (request.tools != nullptr && harmony_ == nullptr) names.push_back("tools:calls-are-returned-as-content");
   if (!traits.shows_tool_calls && std::ranges::any_of(*request.messages, calls))
     names.push_back("messages.tool_calls:unread-by-the-template");
   return names;
@@ -59,8 +80,9 @@ Result<std::vector<TextSegment>> ChatPrompt::render(const ChatRequest& request) 
   const Json none;  // transformers passes tools and documents as none where there are none
   Json extra = *request.template_kwargs;
   if (!extra.contains("documents")) extra["documents"] = nullptr;
+  const Json messages = harmony_ != nullptr ? for_harmony(*request.messages) : *request.messages;
   ChatInputs inputs;
-  inputs.messages = request.messages.get();
+  inputs.messages = &messages;
   inputs.tools = request.tools == nullptr ? &none : request.tools.get();
   inputs.extra = &extra;
   if (const auto bos = tokenizer_.bos()) inputs.bos_token = tokenizer_.token_bytes(*bos);

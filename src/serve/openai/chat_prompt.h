@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "serve/openai/chat_request.h"
+#include "serve/openai/harmony_tokens.h"
 #include "text/chat/chat_template.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -23,6 +24,8 @@ class ChatPrompt {
   Result<std::vector<TokenId>> tokens(const ChatRequest& request) const;
   /// What the request gives and its template does not read, as X-Sluice-Warnings names it.
   std::vector<std::string> unread(const ChatRequest& request) const;
+  /// Of a model whose replies are in the harmony format; else null.
+  const std::shared_ptr<const HarmonyTokens>& harmony() const { return harmony_; }
 
  private:
   struct Known {
@@ -34,6 +37,7 @@ class ChatPrompt {
 
   const Known plain_, with_tools_;
   const Tokenizer& tokenizer_;
+  const std::shared_ptr<const HarmonyTokens> harmony_;
 };
 
 /// Ends a rendered conversation right after `final_text`, the text of its last message, with its trailing whitespace

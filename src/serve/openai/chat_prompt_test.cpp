@@ -80,6 +80,8 @@ TEST_F(ChatPromptTest, NamesWhatTheTemplateDoesNotRead) {
   EXPECT_EQ(prompt.unread(request(R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant",
               "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]})")),
             Names({"messages.tool_calls:unread-by-the-template"}));
+  EXPECT_EQ(unread(R"(, "tools": [{"type": "function", "function": {"name": "f"}}])"),
+            Names({"tools:calls-are-returned-as-content"}));
 }
 
 TEST_F(ChatPromptTest, AbsentToolsAndDocumentsAreNoneAsInTransformers) {

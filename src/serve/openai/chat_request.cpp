@@ -143,7 +143,6 @@ void read_tools(FieldReader& in, ChatRequest& out) {
   if (tools == nullptr || tools->empty()) return;
   if (choice != nullptr && *choice == Json("none")) return;
   out.tools = std::make_shared<const Json>(*tools);
-  out.warnings.push_back("tools:calls-are-returned-as-content");
 }
 
 void read_prompt_fields(FieldReader& in, ChatRequest& out) {
@@ -213,7 +212,7 @@ Result<ChatRequest> parse_chat_request(const Json& body, const SamplingParams& d
   in.only("function_call", R"(["none"])", "its place is taken by tool_choice");
   in.only("web_search_options", "[]", "there is no search");
   in.only("verbosity", "[]", "it is not built");
-  in.only("include_reasoning", "[true]", "reasoning is not parted from content");
+  in.only("include_reasoning", "[true]", "it is not left out");
   if (out.tools != nullptr)
     in.only("parallel_tool_calls", "[true]", "tool calls are not parsed");
   else

@@ -1,8 +1,8 @@
 #pragma once
 // Requests of /v1/chat/completions: messages, tools and what goes into the chat template.
 //
-// Tools are rendered into the prompt by the template, and an answer that calls one comes back as plain content: the
-// parsing of tool calls is not built. tool_choice "none" leaves the tools out of the prompt; a choice that forces a
+// Tools are rendered into the prompt by the template. An answer in the harmony format (gpt-oss) is parted into reasoning,
+// content and calls; of other models an answer that calls a tool comes back as plain content. tool_choice "none" leaves the tools out of the prompt; a choice that forces a
 // call is refused.
 
 #include <memory>

@@ -13,7 +13,20 @@ Choice::Choice(const Tokenizer& tokenizer, ChoiceOptions options, size_t first_o
     : options_(std::move(options)),
       detokenizer_(tokenizer, {options_.skip_special_tokens, options_.at_text_start}),
       matcher_(options_.stop),
-      offset_(first_offset) {}
+      offset_(first_offset) {
+  if (options_.harmony != nullptr) reply_.emplace(options_.harmony_begins);
+}
+
+void Choice::add_token(TokenId token) {
+  if (!reply_) return add_text(detokenizer_.push(token));
+  if (const auto mark = options_.harmony->find(token); mark != options_.harmony->end()) {
+    reply_->text(detokenizer_.finish());  // no character spans two messages
+    reply_->mark(mark->second);
+  } else {
+    reply_->text(detokenizer_.push(token));
+  }
+  add_text(reply_->take_content());
+}
 
 void Choice::add_text(const std::string& text) {
   offset_ += count_code_points(text);
@@ -31,11 +44,17 @@ void Choice::take(std::span<const SampledToken> tokens, FinishReason finish) {
     if (ends_it && std::ranges::find(options_.stop_token_ids, tokens[i].token) != options_.stop_token_ids.end())
       stop_token_ = tokens[i].token;
     // The token that ends the answer is no part of it, unless asked for.
-    if (!ends_it || options_.include_stop_in_output) add_text(detokenizer_.push(tokens[i].token));
+    if (!ends_it || options_.include_stop_in_output) add_token(tokens[i].token);
     if (matcher_.matched()) finish_ = FinishReason::stop;
   }
   if (ended() || finish == FinishReason::none) return;
-  add_text(detokenizer_.finish());
+  std::string rest = detokenizer_.finish();
+  if (reply_) {
+    reply_->text(rest);
+    reply_->finish();
+    rest = reply_->take_content();
+  }
+  add_text(rest);
   text_ += matcher_.finish();
   finish_ = matcher_.matched() ? FinishReason::stop : finish;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// One sample of a request on its way from tokens to text: detokenizes, looks for stop strings, keeps logprobs, and says
-// when and why it ended.
+// One sample of a request on its way from tokens to text: detokenizes, parts harmony's channels, looks for stop strings
+// in the content, keeps logprobs, and says when and why it ended.
 
 #include <optional>
 #include <span>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sched/request.h"
+#include "serve/openai/harmony_tokens.h"
 #include "serve/openai/stop_matcher.h"
 #include "text/tokenizer/detokenizer.h"
 
@@ -21,6 +22,8 @@ struct ChoiceOptions {
   bool at_text_start = false;  // the prompt has no text, so that a leading space is the tokenizer's own
   int min_tokens = 0;          // stop strings count only after that many
   bool logprobs = false;
+  std::shared_ptr<const HarmonyTokens> harmony;  // null: all text is content
+  HarmonyReply::Begins harmony_begins = HarmonyReply::Begins::in_header;
 };
 
 struct LogprobEntry {
@@ -48,14 +51,22 @@ class Choice {
 
   /// What has become certain since the last call.
   std::string take_text() { return std::exchange(text_, {}); }
+  std::string take_reasoning() { return reply_ ? reply_->take_reasoning() : std::string(); }
+  std::vector<HarmonyReply::CallPiece> take_calls() {
+    return reply_ ? reply_->take_calls() : std::vector<HarmonyReply::CallPiece>();
+  }
+  /// It ended in a call of a tool.
+  bool called() const { return reply_ && reply_->calls() > 0 && finish_ == FinishReason::stop && !stopped_by_text(); }
   std::vector<LogprobEntry> take_logprobs() { return std::exchange(entries_, {}); }
 
  private:
+  void add_token(TokenId token);
   void add_text(const std::string& text);
 
   ChoiceOptions options_;
   Detokenizer detokenizer_;
   StopMatcher matcher_;
+  std::optional<HarmonyReply> reply_;
   std::string text_;
   std::vector<LogprobEntry> entries_;
   size_t offset_;

@@ -93,9 +93,20 @@ std::string Generation::events(int index) {
     if (spec_.head.kind == ApiKind::chat) out += chunk(role_choice_json(index));
     text = prompt_of(index).echo + text;
   }
+  if (std::string reasoning = slot.choice.take_reasoning(); !reasoning.empty())
+    out += chunk(delta_choice_json(index, {{"reasoning_content", std::move(reasoning)}}, take_logprobs(index)));
   if (!text.empty()) out += chunk(chunk_choice_json(spec_.head.kind, index, std::move(text), take_logprobs(index)));
+  for (const HarmonyReply::CallPiece& piece : slot.choice.take_calls()) {
+    Json call = call_piece_json(piece, call_id_prefix(index) + std::to_string(piece.index));
+    Json delta = {{"tool_calls", Json::array({std::move(call)})}};
+    out += chunk(delta_choice_json(index, std::move(delta), take_logprobs(index)));
+  }
   if (slot.choice.ended()) out += chunk(final_choice_json(spec_.head.kind, index, take_logprobs(index), slot.choice));
   return out;
+}
+
+std::string Generation::call_id_prefix(int index) const {
+  return fmt::format("call-{}-{}-", spec_.head.id, index);
 }
 
 std::string Generation::chunk(Json choice) const {
@@ -146,6 +157,9 @@ void Generation::complete() {
     json["choices"].push_back(choice_json(spec_.head.kind, static_cast<int>(i),
                                           prompt_of(static_cast<int>(i)).echo + choice.take_text(),
                                           take_logprobs(static_cast<int>(i)), choice));
+    if (spec_.head.kind == ApiKind::chat)
+      add_reply_parts(json["choices"].back()["message"], choice.take_reasoning(), choice.take_calls(),
+                      call_id_prefix(static_cast<int>(i)));
   }
   json["usage"] = usage_json(usage());
   HttpResponse response{200, spec_.headers, dump_json(json)};

@@ -76,6 +76,8 @@ class Generation {
   /// Of what the choice has to tell since the last call; its prompt's come first.
   Json take_logprobs(int index);
   std::string chunk(Json choice) const;
+  /// What the ids of a choice's tool calls begin with.
+  std::string call_id_prefix(int index) const;
 
   const GenerationSpec spec_;
   Engine& engine_;

@@ -69,7 +69,10 @@ Json chat_logprobs_json(const Tokenizer& tokenizer, std::span<const LogprobEntry
   return {{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
-Json finish_json(const Choice& choice) { return choice.ended() ? Json(finish_reason_name(choice.finish())) : Json(); }
+Json finish_json(const Choice& choice) {
+  if (choice.called()) return "tool_calls";
+  return choice.ended() ? Json(finish_reason_name(choice.finish())) : Json();
+}
 
 Json stop_reason_json(const Choice& choice) {
   if (const std::string* text = choice.stop_string()) return *text;
@@ -124,6 +127,42 @@ Json final_choice_json(ApiKind kind, int index, Json logprobs, const Choice& cho
   json["finish_reason"] = finish_json(choice);
   json["stop_reason"] = stop_reason_json(choice);
   return json;
+}
+
+Json delta_choice_json(int index, Json delta, Json logprobs) {
+  return {{"index", index},
+          {"delta", std::move(delta)},
+          {"logprobs", std::move(logprobs)},
+          {"finish_reason", nullptr}};
+}
+
+Json call_piece_json(const HarmonyReply::CallPiece& piece, const std::string& id) {
+  Json json = {{"index", piece.index}};
+  if (!piece.name.empty()) {
+    json["id"] = id;
+    json["type"] = "function";
+    json["function"]["name"] = piece.name;
+  }
+  json["function"]["arguments"] = piece.arguments;
+  return json;
+}
+
+void add_reply_parts(Json& message, std::string reasoning, const std::vector<HarmonyReply::CallPiece>& pieces,
+                     const std::string& id_prefix) {
+  if (!reasoning.empty()) message["reasoning_content"] = std::move(reasoning);
+  if (pieces.empty()) return;
+  Json calls = Json::array();
+  for (const HarmonyReply::CallPiece& piece : pieces) {
+    if (static_cast<size_t>(piece.index) == calls.size())
+      calls.push_back({{"id", id_prefix + std::to_string(piece.index)},
+                       {"type", "function"},
+                       {"function", {{"name", piece.name}, {"arguments", ""}}}});
+    std::string& arguments =
+        calls[static_cast<size_t>(piece.index)]["function"]["arguments"].get_ref<std::string&>();
+    arguments += piece.arguments;
+  }
+  message["tool_calls"] = std::move(calls);
+  if (message["content"].get_ref<const std::string&>().empty()) message["content"] = nullptr;
 }
 
 std::string sse_event(const Json& value) { return "data: " + dump_json(value) + "\n\n"; }

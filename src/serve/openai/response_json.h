@@ -46,6 +46,15 @@ Json chunk_choice_json(ApiKind kind, int index, std::string text, Json logprobs)
 Json role_choice_json(int index);
 Json final_choice_json(ApiKind kind, int index, Json logprobs, const Choice& choice);
 
+/// A chunk of a chat with another delta than content.
+Json delta_choice_json(int index, Json delta, Json logprobs);
+/// One element of a delta's "tool_calls"; the first of a call brings its id and name.
+Json call_piece_json(const HarmonyReply::CallPiece& piece, const std::string& id);
+/// Puts what is no content into a whole message: reasoning_content where there is any, and tool_calls, beside which
+/// absent content is null. Call i has the id `id_prefix` + i.
+void add_reply_parts(Json& message, std::string reasoning, const std::vector<HarmonyReply::CallPiece>& pieces,
+                     const std::string& id_prefix);
+
 /// One event of text/event-stream.
 std::string sse_event(const Json& value);
 inline constexpr char kSseDone[] = "data: [DONE]\n\n";

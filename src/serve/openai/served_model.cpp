@@ -112,6 +112,8 @@ ServedModel::Refusal ServedModel::chat(const Exchange& exchange) {
   if (!rendered.ok()) return ApiError(rendered.error());
   Tokenized input;
   input.param = "messages";
+  if (parsed->skip_special_tokens) input.harmony = chat_prompt_.harmony();  // with them, the reply as the model wrote it
+  if (parsed->continue_final_message) input.harmony_begins = HarmonyReply::Begins::in_final;
   size_t bytes = 0;
   for (const TextSegment& segment : *rendered) bytes += segment.text.size();
   if (Refusal refusal = check_bytes(bytes, input.param)) return refusal;
@@ -245,6 +247,8 @@ ServedModel::Refusal ServedModel::generate(ApiKind kind, const GenerationFields&
   spec.choice.skip_special_tokens = fields.skip_special_tokens;
   spec.choice.min_tokens = fields.sampling.min_tokens;
   spec.choice.logprobs = fields.sampling.logprobs >= 0;
+  spec.choice.harmony = input.harmony;
+  spec.choice.harmony_begins = input.harmony_begins;
   spec.arrival = exchange.arrival;
 
   const auto generation =

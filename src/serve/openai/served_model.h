@@ -54,6 +54,8 @@ class ServedModel final : public Endpoints {
     std::vector<std::string> echo;             // empty, or one per prompt
     std::vector<std::vector<size_t>> offsets;  // as PromptPart's: empty, or one per prompt
     std::vector<KvReuse> reuse;                // empty, or one per prompt
+    std::shared_ptr<const HarmonyTokens> harmony;  // of a chat whose replies are to be parted; else null
+    HarmonyReply::Begins harmony_begins = HarmonyReply::Begins::in_header;
     const char* param = "prompt";
   };
   void answer(const Exchange& exchange, Refusal (ServedModel::*generate)(const Exchange&));

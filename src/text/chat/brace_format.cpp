@@ -9,9 +9,9 @@
 namespace sluice::jinja {
 namespace {
 
-std::string with_thousands(std::string digits) {
+std::string with_thousands(std::string digits, char mark) {
   const size_t end = std::min(digits.find_first_not_of("0123456789"), digits.size());
-  for (size_t i = end; i > 3; i -= 3) digits.insert(i - 3, 1, ',');
+  for (size_t i = end; i > 3; i -= 3) digits.insert(i - 3, 1, mark);
   return digits;
 }
 
@@ -48,7 +48,7 @@ FormatSpec parse_spec(const MarkedText& text) {
     ++i;
   }
   spec.width = number();
-  if (i < s.size() && (s[i] == ',' || s[i] == '_')) spec.thousands = true, ++i;
+  if (i < s.size() && (s[i] == ',' || s[i] == '_')) spec.thousands = s[i++];
   if (i < s.size() && s[i] == '.') {
     ++i;
     spec.precision = static_cast<int>(number());
@@ -73,6 +73,7 @@ MarkedText format_value(const Value& value, const MarkedText& spec_text, Budget&
     fail_type(fmt::format("unsupported format string passed to {}.__format__", value.type_name()));
   if (spec.type != 0 && spec.type != 's')
     fail_value(fmt::format("Unknown format code '{}' for object of type 'str'", spec.type));
+  if (spec.thousands != 0) fail_value(fmt::format("Cannot specify '{}' with 's'.", spec.thousands));
   if (spec.align == '=') fail_value("'=' alignment not allowed in string format specifier");
   MarkedText text = value.text();
   if (spec.precision >= 0) {
@@ -222,7 +223,7 @@ std::string format_number(const Value& number, const FormatSpec& spec) {
       }
     }
   }
-  if (spec.thousands) digits = with_thousands(std::move(digits));
+  if (spec.thousands != 0) digits = with_thousands(std::move(digits), spec.thousands);
   if (negative || spec.sign != '-') digits.insert(0, 1, negative ? '-' : spec.sign);
   return digits;
 }

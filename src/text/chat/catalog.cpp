@@ -1,5 +1,6 @@
 // The tables of filters, tests, methods and functions, and the calls that go through them.
 #include <algorithm>
+#include <array>
 
 #include "text/chat/operators.h"
 #include "text/chat/runtime.h"
@@ -59,6 +60,10 @@ Value apply_filter(Runtime& runtime, const std::string& name, const Value& input
       return result;
     }
   }
+  static constexpr std::array<std::string_view, 8> kNotBuilt = {"filesizeformat", "pprint", "random",   "striptags",
+                                                                "urlencode",      "urlize", "wordwrap", "xmlattr"};
+  if (std::find(kNotBuilt.begin(), kNotBuilt.end(), name) != kNotBuilt.end())
+    fail_unsupported(fmt::format("jinja2's filter '{}' is not built: no published chat template uses it", name));
   fail("TemplateRuntimeError", fmt::format("No filter named '{}'.", name));
 }
 

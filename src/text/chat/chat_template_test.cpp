@@ -105,6 +105,15 @@ TEST(ChatTemplate, ErrorsNameTemplateLineAndReason) {
   EXPECT_EQ(message("{% for %}"),
             "invalid_argument template 't', line 1: TemplateSyntaxError: expected a name to assign to, got 'end of "
             "statement block'");
+  EXPECT_EQ(message("a\n{{ 'x'|wordwrap(3) }}"),
+            "unsupported template 't', line 2: jinja2's filter 'wordwrap' is not built: no published chat template "
+            "uses it");
+  EXPECT_EQ(message("a\n{{ 'x'|nope }}"),
+            "invalid_argument template 't', line 2: TemplateRuntimeError: No filter named 'nope'.");
+  EXPECT_EQ(message("\n\n{{ 1 is nope }}"),
+            "invalid_argument template 't', line 3: TemplateRuntimeError: No test named 'nope'.");
+  EXPECT_EQ(message("\n{{ 'x'.encode() }}"),
+            "invalid_argument template 't', line 2: UndefinedError: 'str object' has no attribute 'encode'");
   EXPECT_EQ(message("ab\xff"), "invalid_argument template 't': byte 2 is not valid UTF-8");
   EXPECT_EQ(message("{{ 9223372036854775807 + 1 }}"), "unsupported template 't', line 1: an integer beyond 64 bits");
   const Json not_a_list = "hello";

@@ -22,8 +22,13 @@ const std::string& name_at(const Arguments& args, size_t i) {
   return args.positional[i].str();
 }
 
+/// What select, map and their like go through: nothing where the input is false, whatever it is.
+SequencePtr items_if_any(Runtime& runtime, const Value& in) {
+  return in.truthy() ? iterate(in, runtime.budget) : make_list({}).sequence_ptr();
+}
+
 Value map(Runtime& runtime, const Value& in, const Arguments& args) {
-  const auto items = iterate(in, runtime.budget);
+  const auto items = items_if_any(runtime, in);
   std::vector<Value> out;
   out.reserve(items->items.size());
   if (!args.positional.empty()) {
@@ -35,8 +40,7 @@ Value map(Runtime& runtime, const Value& in, const Arguments& args) {
   if (args.named.empty()) fail("FilterArgumentError", "map requires a filter argument");
   const Bound bound("map", args, {"attribute", "default"});
   for (const auto& item : items->items) {
-    Value value = follow_path(runtime, item, bound.required(0));
-    out.push_back(value.is_undefined() && bound[1] != nullptr ? *bound[1] : value);
+    out.push_back(follow_path(runtime, item, bound.required(0), bound[1]));
   }
   return make_generator(std::move(out));
 }
@@ -48,7 +52,7 @@ Value filtered(Runtime& runtime, const Value& in, const Arguments& args) {
   if (args.positional.size() < first) fail("FilterArgumentError", "Missing parameter for attribute name");
   const bool tested = args.positional.size() > first;
   const Arguments rest = tested ? rest_of(args, first + 1) : Arguments{};
-  const auto items = iterate(in, runtime.budget);
+  const auto items = items_if_any(runtime, in);
   std::vector<Value> out;
   for (const auto& item : items->items) {
     runtime.budget.step();
@@ -93,8 +97,10 @@ constexpr std::array<NamedFunction, 8> kFilters = {{
 
 std::span<const NamedFunction> selection_filters() { return kFilters; }
 
-Value follow_path(Runtime& runtime, const Value& value, const Value& path) {
-  if (!path.is_text()) return get_item(value, path, runtime.budget);
+Value follow_path(Runtime& runtime, const Value& value, const Value& path, const Value* otherwise) {
+  const bool replaced = otherwise != nullptr && !otherwise->is_none();
+  const auto known = [&](const Value& v) { return replaced && v.is_undefined() ? *otherwise : v; };
+  if (!path.is_text()) return known(get_item(value, path, runtime.budget));
   const MarkedText dot(".", true);
   Value at = value;
   for (const auto& part : split(path.text(), &dot, -1, false, runtime.budget)) {
@@ -102,7 +108,7 @@ Value follow_path(Runtime& runtime, const Value& value, const Value& path) {
     const std::string& s = part.bytes();
     const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), index);
     const bool number = error == std::errc() && end == s.data() + s.size() && s[0] != '-';
-    at = get_item(at, number ? Value(index) : Value(part), runtime.budget);
+    at = known(get_item(at, number ? Value(index) : Value(part), runtime.budget));
   }
   return at;
 }

@@ -131,6 +131,7 @@ Value extreme(Runtime& runtime, const Value& in, const Arguments& args) {
   Value best = items->items[0], best_key = key(best);
   for (size_t i = 1; i < items->items.size(); ++i) {
     const Value other = key(items->items[i]);
+    other.defined();  // Python compares the newer one with the best, so that its error comes first
     if (largest ? less(best_key, other, runtime.budget, ">") : less(other, best_key, runtime.budget)) {
       best = items->items[i];
       best_key = other;
@@ -218,8 +219,7 @@ Value groupby(Runtime& runtime, const Value& in, const Arguments& args) {
   const auto source = iterate(in, runtime.budget);
   std::vector<Keyed> keyed;
   const auto value_of = [&](const Value& item) {
-    Value value = follow_path(runtime, item, bound.required(0));
-    return value.is_undefined() && bound[1] != nullptr ? *bound[1] : value;
+    return follow_path(runtime, item, bound.required(0), bound[1]);
   };
   for (const auto& item : source->items) {
     const Value value = value_of(item);

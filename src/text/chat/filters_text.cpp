@@ -52,6 +52,8 @@ Value replace_filter(Runtime& runtime, const Value& in, const Arguments& args) {
 
 Value indent_filter(Runtime& runtime, const Value& in, const Arguments& args) {
   const Bound bound("indent", args, {"width", "first", "blank"});
+  in.defined();
+  if (!in.is_text()) fail_type(fmt::format("indent takes a string, not {}", in.type_name()));
   MarkedText by;
   if (bound[0] != nullptr && bound[0]->is_text()) {
     by = bound[0]->text();
@@ -60,7 +62,7 @@ Value indent_filter(Runtime& runtime, const Value& in, const Arguments& args) {
     if (width > static_cast<int64_t>(kMaxFormatWidth)) fail_limit("an indentation above 65536");
     by = MarkedText(std::string(static_cast<size_t>(width), ' '), true);
   }
-  return indent(to_text(in, runtime.budget), by, bound.flag(1, false), bound.flag(2, false), runtime.budget);
+  return indent(in.text(), by, bound.flag(1, false), bound.flag(2, false), runtime.budget);
 }
 
 Value center(Runtime& runtime, const Value& in, const Arguments& args) {
@@ -194,15 +196,16 @@ Value round_filter(Runtime&, const Value& in, const Arguments& args) {
 Value truncate(Runtime& runtime, const Value& in, const Arguments& args) {
   const Bound bound("truncate", args, {"length", "killwords", "end", "leeway"});
   const int64_t length = bound.integer(0, 255);
-  const MarkedText text = to_text(in, runtime.budget);
   const MarkedText end = bound.text(2) != nullptr ? *bound.text(2) : MarkedText("...", true);
   const int64_t leeway = bound[3] != nullptr && !bound[3]->is_none() ? bound.integer(3, 5) : 5;
   const auto end_count = static_cast<int64_t>(code_point_count(end.bytes()));
   if (length < end_count) fail("AssertionError", fmt::format("expected length >= {}, got {}", end_count, length));
   if (leeway < 0) fail("AssertionError", fmt::format("expected leeway >= 0, got {}", leeway));
+  const int64_t count = sluice::jinja::length(in, runtime.budget);
+  if (count <= length || count - length <= leeway) return in;
+  if (!in.is_text()) fail_type(fmt::format("truncate cuts strings, not {}", in.type_name()));
+  const MarkedText& text = in.text();
   const auto offsets = code_point_offsets(text.bytes());
-  const auto count = static_cast<int64_t>(offsets.size()) - 1;
-  if (count <= length || count - length <= leeway) return text;
   MarkedText out = text.slice(0, offsets[static_cast<size_t>(length - end_count)]);
   if (!bound.flag(1, false))
     if (const size_t space = out.bytes().rfind(' '); space != std::string::npos) out = out.slice(0, space);

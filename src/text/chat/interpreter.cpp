@@ -140,15 +140,18 @@ Interpreter::Flow Interpreter::run_loop(const ForStmt& stmt, const Value& items,
   if (stmt.recursive) loop->set_recursion(&recursion);
   // The loop object may outlive the loop in a namespace; then it must not call back into it.
   const std::shared_ptr<void> detach(nullptr, [&](void*) { loop->set_recursion(nullptr); });
+  bool completed = false;  // a pass; jinja2 runs the else where none was, and not only where there are no items
   for (size_t i = 0; i < sequence->items.size(); ++i) {
     runtime_.budget.step();
     const Scope scope(*this);
     loop->move_to(i);
     frame_->set("loop", ObjectPtr(loop));
     assign(stmt.target, sequence->items[i]);
-    if (exec(stmt.body) == Flow::broke) break;
+    const Flow flow = exec(stmt.body);
+    if (flow == Flow::broke) break;
+    completed |= flow == Flow::next;
   }
-  if (sequence->items.empty()) {
+  if (!completed) {
     const Scope scope(*this);
     return exec(stmt.otherwise);
   }

@@ -82,6 +82,13 @@ double float_mod(double a, double b) {
   return (m < 0) != (b < 0) ? m + b : m;
 }
 
+double finite_power(double a, double b) {
+  const double result = std::pow(a, b);
+  if (std::isinf(result) && std::isfinite(a) && std::isfinite(b))
+    fail("OverflowError", "(34, 'Numerical result out of range')");
+  return result;
+}
+
 Value float_arithmetic(BinaryOp op, double a, double b) {
   switch (op) {
     case BinaryOp::add: return a + b;
@@ -92,7 +99,8 @@ Value float_arithmetic(BinaryOp op, double a, double b) {
       return a / b;
     case BinaryOp::floor_div: {
       if (b == 0) fail("ZeroDivisionError", "float floor division by zero");
-      return std::round((a - float_mod(a, b)) / b);
+      const double quotient = std::round((a - float_mod(a, b)) / b);
+      return quotient == 0 ? std::copysign(0.0, a / b) : quotient;
     }
     case BinaryOp::mod:
       if (b == 0) fail("ZeroDivisionError", "float modulo");
@@ -100,7 +108,7 @@ Value float_arithmetic(BinaryOp op, double a, double b) {
     case BinaryOp::pow:
       if (a == 0 && b < 0) fail("ZeroDivisionError", "0.0 cannot be raised to a negative power");
       if (a < 0 && b != std::floor(b)) fail_unsupported("a complex number");
-      return std::pow(a, b);
+      return finite_power(a, b);
   }
   return {};
 }

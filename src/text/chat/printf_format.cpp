@@ -106,7 +106,8 @@ class Printf {
       if (value.is_text() && code_point_count(value.str()) == 1) return value.text();
       if (!value.is_int()) fail_type("%c requires int or char");
       std::string c;
-      append_utf8(c, static_cast<char32_t>(std::clamp<int64_t>(value.integer(), 0, 0x10FFFF)));
+      if (value.integer() < 0 || value.integer() > 0x10FFFF) fail("OverflowError", "%c arg not in range(0x110000)");
+      append_utf8(c, static_cast<char32_t>(value.integer()));
       return {c, false};
     }
     MarkedText text = spec.type == 's' ? to_text(value, budget_) : repr(value, budget_);
@@ -125,6 +126,8 @@ class Printf {
       fail_type(as_int ? fmt::format("%{} format: a real number is required, not {}", spec.type, value.type_name())
                        : fmt::format("must be real number, not {}", value.type_name()));
     if (!as_int) return format_number(value.real(), spec);
+    if (value.is_double() && std::string_view("xXo").find(spec.type) != std::string_view::npos)
+      fail_type(fmt::format("%{} format: an integer is required, not float", spec.type));
     if (value.is_double() && !(std::fabs(value.real()) < 9e18)) fail_unsupported("an integer beyond 64 bits");
     if (spec.type == 'i' || spec.type == 'u') spec.type = 'd';
     const int64_t integer = value.is_double() ? static_cast<int64_t>(value.real()) : value.integer();

@@ -19,7 +19,7 @@ struct FormatSpec {
   bool alternate = false;
   size_t width = 0;
   int precision = -1;
-  bool thousands = false;
+  char thousands = 0;  // ',', '_' or none
   char type = 0;
 };
 

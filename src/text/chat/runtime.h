@@ -74,7 +74,7 @@ class Bound {
 Value to_json(Runtime& runtime, const Value& value, const Arguments& args);
 
 /// A dotted path such as "function.name" or "0" followed through attributes and items.
-Value follow_path(Runtime& runtime, const Value& value, const Value& path);
+Value follow_path(Runtime& runtime, const Value& value, const Value& path, const Value* otherwise = nullptr);
 /// The sort key of a value where case does not count: text in lower case.
 Value fold_case(Runtime& runtime, const Value& value);
 

@@ -227,7 +227,7 @@ Value without_affix(Runtime& runtime, const Value& self, const Arguments& args) 
 constexpr std::array<NamedFunction, 35> kMethods = {{
     {"upper", with_case<Case::upper>},
     {"lower", with_case<Case::lower>},
-    {"casefold", with_case<Case::lower>},
+    {"casefold", with_case<Case::folded>},
     {"title", with_case<Case::title>},
     {"capitalize", with_case<Case::capitalized>},
     {"swapcase", with_case<Case::swap>},

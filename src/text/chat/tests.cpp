@@ -74,13 +74,19 @@ bool has_case(Runtime& runtime, const Value& v, const Arguments&) {
   return call_value(runtime, find_method(text, upper ? "isupper" : "islower", found), {}).truthy();
 }
 
+void check_hashable(const Value& v) {
+  if (v.is_dict() || (v.is_sequence() && !v.is_tuple() && v.sequence().form != Sequence::Form::range))
+    fail_type(fmt::format("unhashable type: '{}'", v.type_name()));
+}
 bool names_filter(Runtime&, const Value& v, const Arguments&) {
+  check_hashable(v);
   for (const auto table : {text_filters(), sequence_filters(), selection_filters()})
     for (const auto& filter : table)
       if (v.is_text() && filter.name == v.str()) return true;
   return false;
 }
 bool names_test(Runtime&, const Value& v, const Arguments&) {
+  check_hashable(v);
   for (const auto& test : tests())
     if (v.is_text() && test.name == v.str()) return true;
   return false;

@@ -39,7 +39,7 @@ std::vector<MarkedText> split_space(const MarkedText& text, int64_t limit) {
   size_t pos = next_space(s, 0, false);
   while (pos < s.size()) {
     if (limit >= 0 && static_cast<int64_t>(parts.size()) >= limit) {
-      parts.push_back(strip(text.slice(pos, s.size() - pos), nullptr, false, true));
+      parts.push_back(text.slice(pos, s.size() - pos));  // with the white space at its end
       break;
     }
     const size_t end = next_space(s, pos, true);
@@ -55,7 +55,7 @@ std::vector<MarkedText> split_space_from_right(const MarkedText& text, int64_t l
   size_t end = previous_space(s, s.size(), false);
   while (end > 0) {
     if (limit >= 0 && static_cast<int64_t>(parts.size()) >= limit) {
-      parts.push_back(strip(text.slice(0, end), nullptr, true, false));
+      parts.push_back(text.slice(0, end));
       break;
     }
     const size_t start = previous_space(s, end, true);
@@ -116,6 +116,7 @@ MarkedText change_case(const MarkedText& text, Case to, Budget& budget) {
     switch (to) {
       case Case::upper: mapped = to_upper(c.value); break;
       case Case::lower: mapped = to_lower(c.value); break;
+      case Case::folded: mapped = to_folded(c.value); break;
       case Case::swap:
         mapped = is_upper(c.value) ? to_lower(c.value) : is_lower(c.value) ? to_upper(c.value) : s.substr(i, c.bytes);
         break;

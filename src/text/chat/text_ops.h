@@ -9,7 +9,7 @@
 
 namespace sluice::jinja {
 
-enum class Case : uint8_t { upper, lower, swap, title, capitalized };
+enum class Case : uint8_t { upper, lower, folded, swap, title, capitalized };
 
 /// Without the given characters (whitespace where null) at the chosen ends.
 MarkedText strip(const MarkedText& text, const MarkedText* chars, bool left, bool right);

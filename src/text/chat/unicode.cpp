@@ -1,5 +1,8 @@
 #include "text/chat/unicode.h"
 
+#include <algorithm>
+#include <array>
+
 #include <utf8proc.h>
 
 #include <algorithm>
@@ -115,14 +118,35 @@ bool is_printable(char32_t c) {
   }
 }
 
+namespace {
+
+/// ß and the Latin ligatures in lower case, which the simple case mappings leave alone; empty for other characters.
+std::string_view spelled_out(char32_t c) {
+  static constexpr std::array<std::string_view, 7> kLigatures = {"ff", "fi", "fl", "ffi", "ffl", "st", "st"};
+  if (c == 0xDF || c == 0x1E9E) return "ss";
+  return c >= 0xFB00 && c <= 0xFB06 ? kLigatures[c - 0xFB00] : std::string_view();
+}
+
+std::string upper_ascii(std::string_view s, size_t letters) {
+  std::string out(s);
+  for (size_t i = 0; i < std::min(letters, out.size()); ++i) out[i] = static_cast<char>(out[i] - 'a' + 'A');
+  return out;
+}
+
+}  // namespace
+
 std::string to_upper(char32_t c) {
-  if (c == 0xDF) return "SS";
+  if (const auto spelled = spelled_out(c); !spelled.empty() && c != 0x1E9E) return upper_ascii(spelled, spelled.size());
   return mapped(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));
 }
 std::string to_lower(char32_t c) { return mapped(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))); }
 std::string to_title(char32_t c) {
-  if (c == 0xDF) return "Ss";
+  if (const auto spelled = spelled_out(c); !spelled.empty() && c != 0x1E9E) return upper_ascii(spelled, 1);
   return mapped(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
+}
+std::string to_folded(char32_t c) {
+  const auto spelled = spelled_out(c);
+  return spelled.empty() ? to_lower(c) : std::string(spelled);
 }
 
 }  // namespace sluice::jinja

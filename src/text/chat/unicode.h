@@ -45,5 +45,6 @@ bool is_line_break(char32_t c);  // one of str.splitlines' separators
 std::string to_upper(char32_t c);
 std::string to_lower(char32_t c);
 std::string to_title(char32_t c);
+std::string to_folded(char32_t c);
 
 }  // namespace sluice::jinja

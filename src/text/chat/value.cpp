@@ -23,7 +23,7 @@ bool hashable(const Value& key, int level = 0) {
     const auto& items = key.sequence().items;
     return std::all_of(items.begin(), items.end(), [&](const Value& v) { return hashable(v, level + 1); });
   }
-  return key.is_none() || key.is_number() || key.is_text();
+  return key.is_none() || key.is_number() || key.is_text() || key.is_undefined();
 }
 
 size_t hash_of(const Value& key) {
@@ -42,7 +42,7 @@ bool same_key(const Value& a, const Value& b) {
   if (a.is_tuple() && b.is_tuple())
     return std::equal(a.sequence().items.begin(), a.sequence().items.end(), b.sequence().items.begin(),
                       b.sequence().items.end(), same_key);
-  return a.is_none() && b.is_none();
+  return (a.is_none() && b.is_none()) || (a.is_undefined() && b.is_undefined());
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace sluice {
 
 /// A model directory: the first format in catalog.cpp whose files are there, with tokenizer_config.json,
-/// generation_config.json, chat_template.jinja and additional_chat_templates/ where they are.
+/// generation_config.json, chat_template.jinja, chat_template.json and additional_chat_templates/ where they are.
 Result<std::unique_ptr<Tokenizer>> load_tokenizer_directory(const std::string& directory);
 
 /// From the metadata of a GGUF file.

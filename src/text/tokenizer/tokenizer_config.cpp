@@ -109,6 +109,13 @@ Result<TokenizerConfig> read_tokenizer_config(const std::string& directory) {
     SLUICE_TRY(const json document, parse_json(text, path));
     if (const Status read = read_document(document, out); !read.ok()) return read.error().in(path);
   }
+  // Where processors of text and images keep theirs; a template of the tokenizer's own comes before it.
+  if (const std::string path = directory + "/chat_template.json";
+      file_exists(path) && !out.chat_templates.contains("default")) {
+    SLUICE_TRY(const std::string text, read_file(path, kMaxTemplateBytes));
+    SLUICE_TRY(const json document, parse_json(text, path));
+    if (const Status read = read_templates(document, out); !read.ok()) return read.error().in(path);
+  }
   if (const std::string path = directory + "/chat_template.jinja"; file_exists(path)) {
     SLUICE_TRY(const std::string text, read_file(path, kMaxTemplateBytes));
     out.chat_templates["default"] = to_valid_utf8(text);

@@ -1,6 +1,7 @@
 #include "text/tokenizer/tokenizer_parts.h"
 
 #include <algorithm>
+#include <span>
 #include <string_view>
 
 namespace sluice {
@@ -9,6 +10,8 @@ namespace {
 // How the families that we know spell the end of a turn or a text.
 constexpr std::string_view kEndNames[] = {"<|im_end|>",      "<|eot_id|>", "<|eom_id|>",    "<|endoftext|>",
                                           "<|end_of_text|>", "<|end|>",    "<end_of_turn>", "<｜end▁of▁sentence｜>"};
+// Harmony's (gpt-oss): a turn is several messages, and <|end|> ends but one of them.
+constexpr std::string_view kHarmonyEndNames[] = {"<|return|>", "<|call|>", "<|endoftext|>"};
 constexpr size_t kMaxHoles = 1 << 16;  // ids that a file may leave out
 
 }  // namespace
@@ -59,6 +62,11 @@ AddedToken* AddedTokenList::find(const std::string& content) {
 }
 
 Status finish_tokens(TokenizerParts& parts) {
+  const auto has = [&](std::string_view content) {
+    return std::ranges::any_of(parts.added, [&](const AddedToken& token) { return token.content == content; });
+  };
+  const std::span<const std::string_view> end_names =
+      has("<|channel|>") && has("<|return|>") ? std::span<const std::string_view>(kHarmonyEndNames) : kEndNames;
   for (const AddedToken& token : parts.added) {
     const size_t limit = 2 * (parts.tokens.size() + parts.added.size()) + kMaxHoles;
     if (token.id < 0 || static_cast<size_t>(token.id) >= limit)
@@ -66,7 +74,7 @@ Status finish_tokens(TokenizerParts& parts) {
           fmt::format("added token '{}' has id {}, expected less than {}", token.content, token.id, limit));
     if (static_cast<size_t>(token.id) >= parts.tokens.size()) parts.tokens.resize(static_cast<size_t>(token.id) + 1);
     parts.tokens[static_cast<size_t>(token.id)] = {token.content, token.special};
-    const bool ends = std::find(std::begin(kEndNames), std::end(kEndNames), token.content) != std::end(kEndNames);
+    const bool ends = std::ranges::find(end_names, token.content) != end_names.end();
     if (ends && is_control(token)) parts.end_of_generation.push_back(token.id);
   }
   const auto size = static_cast<TokenId>(parts.tokens.size());

@@ -258,11 +258,19 @@ TEST(Tokenizer, EndsOfGenerationAndTemplateFiles) {
   directory.write("tokenizer.json", small_tokenizer_json().dump());
   directory.write("generation_config.json", R"({"eos_token_id": [266, 3, 99999]})");
   directory.write("chat_template.jinja", "{{ messages }}");
+  directory.write("chat_template.json", R"({"chat_template": "a processor's"})");
   auto tokenizer = load_tokenizer_directory(directory.path());
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
   EXPECT_EQ((*tokenizer)->end_of_generation(), (Ids{3, 266}));
   EXPECT_TRUE((*tokenizer)->is_end_of_generation(3));
   EXPECT_EQ((*tokenizer)->chat_templates().at("default"), "{{ messages }}");
+
+  const test::ModelDirectory of_processor;
+  of_processor.write("tokenizer.json", small_tokenizer_json().dump());
+  of_processor.write("chat_template.json", R"({"chat_template": "a processor's"})");
+  EXPECT_EQ((*load_tokenizer_directory(of_processor.path()))->chat_templates().at("default"), "a processor's");
+  of_processor.write("tokenizer_config.json", R"({"chat_template": "the tokenizer's"})");
+  EXPECT_EQ((*load_tokenizer_directory(of_processor.path()))->chat_templates().at("default"), "the tokenizer's");
 }
 
 TEST(Tokenizer, UnknownKindsAreNamed) {

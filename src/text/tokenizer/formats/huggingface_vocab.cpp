@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "base/mapped_file.h"
-#include "text/tokenizer/base64.h"
+#include "base/base64.h"
 #include "text/tokenizer/catalog.h"
 #include "text/tokenizer/formats/byte_level_vocab.h"
 #include "text/tokenizer/formats/json_model.h"

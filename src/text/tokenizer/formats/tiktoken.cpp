@@ -8,7 +8,7 @@
 #include <iomanip>
 
 #include "base/mapped_file.h"
-#include "text/tokenizer/base64.h"
+#include "base/base64.h"
 #include "text/tokenizer/catalog.h"
 #include "text/tokenizer/formats/gguf_model.h"
 #include "text/tokenizer/formats/ranked_tokens.h"
