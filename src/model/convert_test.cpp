@@ -255,7 +255,7 @@ TEST(ConvertHuggingface, WhatTheModelRefusesIsRefused) {
 
 TEST(ConvertHuggingface, TensorsThatNothingReadsAreTreatedAsByTheModel) {
   const auto layer = random_decoder({}), outside = random_decoder({});
-  layer->add("model.layers.0.mlp.router.bias", {64}, std::vector<float>(64));
+  layer->add("model.layers.0.mlp.router.bias", {64}, std::vector<float>(64, 1.0f));
   const auto plan = plan_model(*layer);
   ASSERT_FALSE(plan.ok());
   EXPECT_NE(plan.error().message.find("model.layers.0.mlp.router.bias stands in a layer"), std::string::npos);

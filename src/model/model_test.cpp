@@ -168,9 +168,9 @@ TEST(ModelConfig, RopeScalingIsCheckedWhole) {
   EXPECT_NE(error_of(with({{"rope_type", llama3},
                            {"factor", 8.0},
                            {"low_freq_factor", 4.0},
-                           {"high_freq_factor", 4.0},
+                           {"high_freq_factor", 3.0},
                            {"original_max_position_embeddings", int64_t{32}}}))
-                .find("rope_scaling.high_freq_factor is 4"),
+                .find("rope_scaling.high_freq_factor is 3"),
             std::string::npos);
 
   const auto gguf = as_gguf({}, "llama");

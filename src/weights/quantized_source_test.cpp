@@ -93,12 +93,16 @@ TEST_P(QuantizedCheckpoint, HoldsTheMatrixExactly) {
 }
 
 TEST_P(QuantizedCheckpoint, ShowsOnlyTheModelsTensors) {
-  EXPECT_EQ(source_->tensors().size(), 2u);  // the matrix and a norm, whose values are as they were
+  const TensorInfo* scale = source_->find("model.layers.0.mlp.up_proj.weight_scale");  // BitNet's, which its family multiplies by
+  EXPECT_EQ(scale != nullptr, std::string_view(GetParam().name) == "bitnet");
+  if (scale != nullptr) {
+    EXPECT_EQ(*static_cast<const float*>(source_->view(*scale).data), 1.5f);
+  }
+  EXPECT_EQ(source_->tensors().size(), scale != nullptr ? 3u : 2u);  // the matrix and a norm, whose values are as they were
   const TensorInfo* norm = source_->find("model.norm.weight");
   ASSERT_NE(norm, nullptr);
   EXPECT_EQ(static_cast<const float*>(source_->view(*norm).data)[7], 1.0f);
-  for (const auto& [key, value] : source_->metadata().values())
-    EXPECT_FALSE(key.starts_with("quantization_config")) << key;
+  for (const auto& [key, value] : source_->metadata().values()) EXPECT_FALSE(key.starts_with("quantization_config")) << key;
   // A fingerprint is of the files.
   EXPECT_GT(source_->as_in_files().tensors().size(), 2u);
   EXPECT_TRUE(model_fingerprint(*source_).ok());

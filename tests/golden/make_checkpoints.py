@@ -197,4 +197,4 @@ write("gptq_model", gptq_config(4, 32, True, False, False), model,
 
 ternary = np.random.default_rng(158).integers(-1, 2, (24, 256))
 write("bitnet", {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline", "modules_to_not_convert": None},
-      {f"{NAME}.weight": pack_ternary(torch.from_numpy(ternary)), f"{NAME}.weight_scale": torch.tensor([1.5]).bfloat16()}, ternary)
+      {f"{NAME}.weight": pack_ternary(torch.from_numpy(ternary.copy())), f"{NAME}.weight_scale": torch.tensor([1.5]).bfloat16()}, ternary)

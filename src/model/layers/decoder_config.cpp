@@ -217,7 +217,8 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
     } else {
       SLUICE_TRY(heads, config.integer_or(keys.heads, defaults.heads, 1, kMaxHeads));
     }
-    const bool known = defaults.kv_heads > 0 && !config.is_gguf();
+    // A GGUF that leaves them out has as many as heads, unless the family has read them from elsewhere.
+    const bool known = defaults.kv_heads > 0 && (!config.is_gguf() || std::string_view(keys.kv_heads.gguf).empty());
     SLUICE_TRY(kv_heads, config.integer_or(keys.kv_heads, known ? defaults.kv_heads : heads, 1, kMaxHeads));
     if (heads % kv_heads != 0)
       return config.invalid(

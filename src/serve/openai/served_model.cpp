@@ -112,7 +112,7 @@ ServedModel::Refusal ServedModel::chat(const Exchange& exchange) {
   if (!rendered.ok()) return ApiError(rendered.error());
   Tokenized input;
   input.param = "messages";
-  if (parsed->skip_special_tokens) input.harmony = chat_prompt_.harmony();  // with them, the reply as the model wrote it
+  if (parsed->skip_special_tokens) input.harmony = chat_prompt().harmony();  // with them, the reply as the model wrote it
   if (parsed->continue_final_message) input.harmony_begins = HarmonyReply::Begins::in_final;
   size_t bytes = 0;
   for (const TextSegment& segment : *rendered) bytes += segment.text.size();
