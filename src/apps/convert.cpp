@@ -1,5 +1,5 @@
-// sluice convert: Hugging Face, llama2.c, minGPT, GGUF or native pack to GGUF or native pack, in another type where asked; or
-// random weights in a real shape.
+// sluice convert: Hugging Face, llama2.c, minGPT, GGUF or native pack to GGUF or native pack, in another type where asked, or GGUF to a
+// Hugging Face directory; or random weights in a real shape.
 
 #include <cstdio>
 #include <cstring>
@@ -7,6 +7,7 @@
 
 #include "apps/catalog_help.h"
 #include "apps/command.h"
+#include "apps/convert_huggingface.h"
 #include "apps/matrix_types.h"
 #include "apps/progress.h"
 #include "base/machine.h"
@@ -23,7 +24,8 @@ namespace sluice {
 namespace {
 
 struct Flags {
-  std::string input, output, type, tokenizer, name, like, variant;
+  std::string input, output, type, tokenizer, name, like, to, variant;
+  ByteSize shard{static_cast<int64_t>(kDefaultShardBytes)};
   bool random = false, pack = false;
   uint64_t seed = 0;
 };
@@ -138,23 +140,48 @@ Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
   return flags.pack ? as_pack(std::move(plan)) : plan;
 }
 
+/// What --to says, or else the output's name.
+Result<bool> to_directory(const Flags& flags) {
+  if (flags.to == "huggingface" || flags.to == "gguf") return flags.to == "huggingface";
+  if (!flags.to.empty()) return invalid_argument(fmt::format("unknown format \"{}\"; known are gguf, huggingface", flags.to), "--to");
+  return !flags.pack && !flags.random && means_directory(flags.output);
+}
+
+/// Every flag takes effect or is refused here, too.
+Status write_directory(const Flags& flags, bool seeded) {
+  const std::pair<const char*, bool> others[] = {{"--random", flags.random},          {"--pack", flags.pack},
+                                                 {"--name", !flags.name.empty()},     {"--tokenizer", !flags.tokenizer.empty()},
+                                                 {"--like", !flags.like.empty()},     {"--seed", seeded}};
+  for (const auto& [name, given] : others)
+    if (given) return invalid_argument(fmt::format("{} does not go with a Hugging Face directory, as which {} is written", name, flags.output), name);
+  SLUICE_TRY(const Format format, format_of(flags.input));
+  if (format != Format::gguf)
+    return invalid_argument(fmt::format("{} is no GGUF, of which a Hugging Face directory could be made; for a GGUF name a file, as {}.gguf",
+                                        flags.input, flags.output), "--output");
+  return convert_to_huggingface({flags.input, flags.output, flags.type, flags.shard});
+}
+
 }  // namespace
 
 Result<int> convert_main(const std::vector<std::string>& args) {
   Flags flags;
-  OptionSet options("sluice convert", "Converts a model to GGUF, or to a native pack that starts at once.");
+  OptionSet options("sluice convert", "Converts a model to GGUF, to a native pack that starts at once, or to a Hugging Face directory.");
   options.add("--input,input", flags.input,
               "a Hugging Face directory, a llama2.c model, a minGPT state dict in JSON, or a GGUF or native pack to requantize");
-  options.add("-o,--output,output", flags.output, "the file to write");
+  options.add("-o,--output,output", flags.output,
+              "the file to write; of a GGUF a new or empty directory too, as which a name without an ending counts");
+  options.add("--to", flags.to, "gguf or huggingface; when absent as the output's name says");
   options.add("--type", flags.type,
               catalog_help("type of the matrices; when absent f16 (random: q8_0), or, of a GGUF that is packed and of a "
-                           "pack that is unpacked, as they are",
+                           "pack that is unpacked, as they are; in a Hugging Face directory bf16, f16 or f32, to which quantized matrices "
+                           "are decoded (bf16 when absent), while floats stay as they are",
                            quant_recipes()));
   options.add("--pack", flags.pack,
               "write a native pack: a GGUF whose matrices have the kernels' layout and are used where they are mapped; "
               "only this build's layout is read");
   options.add("--tokenizer", flags.tokenizer,
               "of a llama2.c model: its tokenizer.bin, or sentencepiece's tokenizer.model");
+  options.add("--max-shard-size", flags.shard, "of a Hugging Face directory: most bytes of tensors in one file");
   options.add("--name", flags.name,
               "general.name; when absent that of a GGUF, the shape's, or the name of the input's file");
   options.add("--random", flags.random, "random weights; takes --like and the output only");
@@ -168,6 +195,13 @@ Result<int> convert_main(const std::vector<std::string>& args) {
   if (flags.output.empty() || (!flags.random && flags.input.empty()))
     return invalid_argument("an input and an output are needed: sluice convert INPUT OUTPUT.gguf");
 
+  SLUICE_TRY(const bool directory, to_directory(flags));
+  if (directory) {
+    SLUICE_TRY_STATUS(write_directory(flags, options.given("seed")));
+    return 0;
+  }
+  if (options.given("max-shard-size"))
+    return invalid_argument(fmt::format("--max-shard-size is of a Hugging Face directory, and {} is written as GGUF", flags.output), "--max-shard-size");
   SLUICE_TRY(const GgufPlan plan, make_plan(flags, options.given("seed")));
   ThreadPool pool(usable_cores());
   Progress progress("writing " + flags.output);

@@ -1,4 +1,5 @@
 """`sluice convert`: what it is given tells its format, and every flag takes effect or is refused."""
+import json
 import resource
 import shutil
 import struct
@@ -64,6 +65,12 @@ def test_first_bytes_tell_the_format_not_the_suffix(tmp_path):
     ([MODEL, "out.gguf", "--tokenizer", "t.bin"], "--tokenizer is for llama2.c models"),
     ([__file__, "out.gguf"], "is neither GGUF nor Hugging Face's; a llama2.c model needs its tokenizer"),
     ([MODEL], "an input and an output are needed"),
+    ([MODEL, "directory", "--name", "x"], "--name"),
+    ([MODEL, "directory", "--pack", "--to", "huggingface"], "--pack"),
+    ([MODEL, "directory", "--type", "q4_0"], "is written in bf16, f16 or f32, not in q4_0"),
+    ([HF, "directory"], "for a GGUF name a file, as directory.gguf"),
+    ([MODEL, "out.gguf", "--to", "onnx"], "known are gguf, huggingface"),
+    ([MODEL, "out.gguf", "--max-shard-size", "1M"], "is of a Hugging Face directory"),
 ])
 def test_what_has_no_effect_is_refused(tmp_path, arguments, want):
     done = sluice("convert", *map(str, arguments), cwd=tmp_path)
@@ -148,3 +155,35 @@ def test_inspect_shows_what_repacking_makes():
     for flag in (["--isa", "foo"], ["--kv-cache-dtype", "foo"], ["--block-size", "0"]):
         done = sluice("inspect", str(HF), *flag)
         assert done.returncode == 1 and flag[0] in done.stderr
+
+
+def test_a_gguf_becomes_a_directory_and_runs_as_it_did(tmp_path):
+    plain, folder, back = tmp_path / "plain.gguf", tmp_path / "folder", tmp_path / "back.gguf"
+    convert(HF, plain)
+    said = convert(plain, folder, "--max-shard-size", "1M").stderr
+    assert "matrices: " in said and "decoded" not in said
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    shards = set(index["weight_map"].values())
+    assert len(shards) > 1 and shards == {path.name for path in folder.glob("*.safetensors")}
+    config = json.loads((folder / "config.json").read_text())
+    assert config["architectures"] == json.loads((HF / "config.json").read_text())["architectures"]
+    arguments = ["-p", "Once upon a time", "-n", "100", "--temperature", "0"]
+    ours = sluice("run", str(folder), *arguments)
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stdout == sluice("run", str(plain), *arguments).stdout != ""
+    convert(folder, back)
+    assert sluice("run", str(back), *arguments).stdout == ours.stdout
+
+    for refused in ([plain, folder], [plain, plain / "x"]):  # it is not empty; its parent is a file
+        done = sluice("convert", *map(str, refused), "--to", "huggingface")
+        assert done.returncode == 1 and str(refused[1]) in done.stderr, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back.gguf", "folder", "plain.gguf"]
+
+
+def test_quantized_matrices_are_decoded_for_a_directory(tmp_path):
+    blocks, folder = tmp_path / "blocks.gguf", tmp_path / "folder"
+    convert(HF, blocks, "--type", "q8_0")
+    assert "quantized tensors were decoded to F16" in convert(blocks, f"{folder}/", "--type", "f16").stderr
+    assert json.loads((folder / "config.json").read_text())["torch_dtype"] == "float16"
+    arguments = ["-p", "Once upon a time", "-n", "20", "--temperature", "0"]
+    assert sluice("run", str(folder), *arguments).stdout != ""
