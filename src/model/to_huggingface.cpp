@@ -93,6 +93,9 @@ Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source
   SLUICE_TRY(const ModelArch* arch, find_arch(gguf));
   if (arch->to_huggingface == nullptr)
     return unsupported(fmt::format("{}: models of the {} family are not written as Hugging Face directories", gguf.origin(), arch->name));
+  SLUICE_TRY(const ModelPlan is, plan_model(*source));
+  if (is.kv.has(KvGroup::Kind::state))
+    return unsupported(fmt::format("{}: models with recurrent layers ({}) are not written as Hugging Face directories", gguf.origin(), arch->name));
   SLUICE_TRY(HuggingfaceForm form, arch->to_huggingface(source, type));
   if (form.architecture.empty()) {
     const auto catalog = model_catalog();
@@ -109,7 +112,6 @@ Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source
   const auto planned = std::make_shared<PlannedSource>(std::move(metadata), form.tensors);
   SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe("f32"));
   SLUICE_TRY(const GgufPlan back, plan_huggingface(planned, "", {}, *recipe));
-  SLUICE_TRY(const ModelPlan is, plan_model(*source));
   SLUICE_TRY(const ModelPlan becomes, plan_model(*planned));
   SLUICE_TRY_STATUS(compare(gguf, form, back, is, becomes));
   plan.tensors = std::move(form.tensors);

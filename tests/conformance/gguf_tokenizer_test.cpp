@@ -29,13 +29,18 @@ TEST_P(GgufTokenizer, EqualsTheGoldenIds) {
   const auto tokenizer = make_gguf_tokenizer(*vocab);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
 
-  // And as the files of a Hugging Face directory.
+  // And as the files of a Hugging Face directory; a BERT vocabulary, which drops case and space, is not written as one.
+  const bool exact = std::string(GetParam()) != "bert-bge";
   const auto files = write_huggingface_tokenizer(*vocab);
-  ASSERT_TRUE(files.ok()) << files.error().message;
+  ASSERT_EQ(files.ok(), exact) << (files.ok() ? "" : files.error().message);
   const TempDir directory;
-  for (const auto& [name, text] : *files) write_bytes(directory.file(name), text);
-  const auto again = load_tokenizer_directory(directory.path());
-  ASSERT_TRUE(again.ok()) << again.error().message;
+  std::unique_ptr<Tokenizer> again;
+  if (exact) {
+    for (const auto& [name, text] : *files) write_bytes(directory.file(name), text);
+    auto loaded = load_tokenizer_directory(directory.path());
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+    again = std::move(loaded).value();
+  }
 
   const auto inputs = read_file(base + ".inp");
   ASSERT_TRUE(inputs.ok()) << inputs.error().message;
@@ -52,15 +57,14 @@ TEST_P(GgufTokenizer, EqualsTheGoldenIds) {
     std::vector<TokenId> expected;
     for (TokenId id; numbers >> id;) expected.push_back(id);
     EXPECT_EQ((*tokenizer)->encode(text, {.add_special = false}), expected) << text;
-    const bool exact = std::string(GetParam()) != "bert-bge";  // which drops case and space
     if (exact) {
       EXPECT_EQ((*tokenizer)->decode(expected), text);
-    }
-    EXPECT_EQ((*again)->encode(text, {.add_special = false}), expected) << text;
-    // The decoder of a tokenizer.json takes an added token that is a letter of the byte-level alphabet ("ü" of DeepSeek) for its
-    // byte; no file can say otherwise.
-    if (exact && GetParam() != std::string("deepseek-llm")) {
-      EXPECT_EQ((*again)->decode(expected), text);
+      EXPECT_EQ(again->encode(text, {.add_special = false}), expected) << text;
+      // The decoder of a tokenizer.json takes an added token that is a letter of the byte-level alphabet ("ü" of DeepSeek) for its
+      // byte; no file can say otherwise.
+      if (GetParam() != std::string("deepseek-llm")) {
+        EXPECT_EQ(again->decode(expected), text);
+      }
     }
     ++compared;
   }
