@@ -101,6 +101,8 @@ Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source
     const auto catalog = model_catalog();
     const auto family = std::ranges::find(catalog, form.family, &ModelArch::name);
     CHECK(family != catalog.end(), "{} is no family", form.family);
+    if (family->hf_names.empty())
+      return unsupported(fmt::format("{}: the {} family has no form as a Hugging Face directory", gguf.origin(), family->name));
     form.architecture = std::string(family->hf_names.front());
   }
   form.settings.push_back({"architectures", std::vector<std::string>{form.architecture}});
