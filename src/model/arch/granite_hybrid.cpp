@@ -2,15 +2,13 @@
 // same without factors or mixtures, half of each head rotated.
 // IBM 2025, "Granite 4.0"; 2024, "Bamba".
 
+#include "model/arch/granite_factors.h"
 #include "model/arch/mixtures.h"
 #include "model/arch/state_spaces.h"
-#include "model/layers/plain_decoder.h"
 
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kEmbedding{"embedding_multiplier", "embedding_scale"}, kScores{"attention_multiplier", "attention.scale"};
-constexpr ConfigKey kResidual{"residual_multiplier", "residual_scale"}, kLogits{"logits_scaling", "logit_scale"};
 constexpr ConfigKey kExperts{"num_local_experts", "expert_count"}, kShared{"shared_intermediate_size", "expert_shared_feed_forward_length"};
 constexpr ConfigKey kRotates{"", "rope.scaling.finetuned"};
 
@@ -18,7 +16,8 @@ DecoderDefaults defaults_of(std::string_view name) {
   return {.name = name,
           .gguf = {"granitehybrid"},
           .own_layer_types = true,
-          .computes = {kEmbedding.hf, kScores.hf, kResidual.hf, kLogits.hf, kExperts.hf, "gguf.expert_count", "partial_rotary_factor"}};
+          .computes = {granite::kEmbedding.hf, granite::kScores.hf, granite::kResidual.hf, granite::kLogits.hf, kExperts.hf,
+                       "gguf.expert_count", "partial_rotary_factor"}};
 }
 
 /// Puts the mixers into the layers that do not attend.
@@ -30,24 +29,13 @@ void place_mixers(PlainDecoder& d, const std::vector<bool>& attends, const Mamba
   name_mamba2(d.names, mamba, "model.layers.{}.mamba");
 }
 
-/// The MLP is called shared_mlp, whose gate and up are one tensor, whether there are others beside it or not.
+/// The MLP is called shared_mlp, whether there are experts beside it or not.
 void name_ffn(TensorNames& names, int64_t ffn, int64_t shared, bool mixture) {
-  const std::string at = "model.layers.{}.";
-  const auto part = [&](std::string_view name, int64_t first, int64_t width) {
-    return Place{.name = at + std::string(name), .rows = {first}, .of_rows = 2 * width};
-  };
-  const std::string suffix = mixture ? "_shexp" : "";
-  names.hf("ffn_gate" + suffix, part("shared_mlp.input_linear", 0, shared))
-      .hf("ffn_up" + suffix, part("shared_mlp.input_linear", shared, shared))
-      .hf("ffn_down" + suffix, {at + "shared_mlp.output_linear"});
-  if (!mixture) return;
-  names.hf("ffn_gate_inp", {at + "block_sparse_moe.router.layer"})
-      .hf("ffn_gate_exps", part("block_sparse_moe.input_linear", 0, ffn))
-      .hf("ffn_up_exps", part("block_sparse_moe.input_linear", ffn, ffn))
-      .hf("ffn_down_exps", {at + "block_sparse_moe.output_linear"});
+  granite::name_shared(names, mixture ? "_shexp" : "", shared);
+  if (mixture) granite::name_mixture(names, ffn);
 }
 
-Result<Decoder> granite(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> granite4(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults = defaults_of("granitehybrid");
   SLUICE_TRY_STATUS(expect_kv_heads_by_layer(config, defaults));
   const bool rotates = config.is_gguf() || config.metadata().string_or("position_embedding_type", "nope") == "rope";
@@ -60,14 +48,7 @@ Result<Decoder> granite(const ConfigReader& config, const TensorSource& source) 
                const std::string& type = (*types)[static_cast<size_t>(l)];
                return type == "attention" || type == "full_attention";
              }));
-  SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
-  d.attention.output_bias = d.attention.qkv_bias;
-  if (config.has(kScores) || !config.is_gguf()) {
-    SLUICE_TRY(const double scores, config.number_or(kScores, 1.0, 1e-9, 1e9));
-    d.attention.scale = static_cast<float>(scores);
-  }
-  SLUICE_TRY(const double residual, config.number_or(kResidual, 1.0, 1e-9, 1e9));
-  d.residual_scale = static_cast<float>(residual);
+  SLUICE_TRY_STATUS(granite::read_layers(config, d, false));
   SLUICE_TRY(const Mamba2Config mamba, read_mamba2(config, d.config, {}));
   place_mixers(d, attends, mamba);
   SLUICE_TRY(const int64_t experts, config.integer_or(kExperts, 0, 0, 1 << 14));
@@ -83,12 +64,7 @@ Result<Decoder> granite(const ConfigReader& config, const TensorSource& source) 
     for (const ConfigKey unused : {kShared, kExperts}) config.forget(unused);
   }
   name_ffn(d.names, d.config.info.ffn, shared, experts > 0);
-  Decoder out = d.build();
-  SLUICE_TRY(const double embedding, config.number_or(kEmbedding, 1.0, 1e-9, 1e9));
-  out.embedding_scale = static_cast<float>(embedding);
-  SLUICE_TRY(const double logits, config.number_or(kLogits, 1.0, 1e-9, 1e9));
-  out.logit_scale = static_cast<float>(1 / logits);
-  return out;
+  return granite::finish(config, d);
 }
 
 Result<Decoder> bamba(const ConfigReader& config, const TensorSource& source) {
@@ -112,7 +88,7 @@ Result<Decoder> bamba(const ConfigReader& config, const TensorSource& source) {
 
 }  // namespace
 
-ModelArch granitehybrid_arch() { return decoder_arch<granite>("granitehybrid", {"GraniteMoeHybridForCausalLM"}, {"granitehybrid"}); }
+ModelArch granitehybrid_arch() { return decoder_arch<granite4>("granitehybrid", {"GraniteMoeHybridForCausalLM"}, {"granitehybrid"}); }
 ModelArch bamba_arch() { return decoder_arch<bamba>("bamba", {"BambaForCausalLM"}, {}); }
 
 }  // namespace sluice
