@@ -1,8 +1,8 @@
 // Mamba, and Falcon Mamba, which norms what the rows select by: layers of one norm and one selective state space, nothing else.
 // Gu and Dao 2023, "Mamba"; Zuo et al. 2024, "Falcon Mamba".
 
+#include "model/arch/mixers_alone.h"
 #include "model/layers/mamba.h"
-#include "model/layers/decoder_model.h"
 
 namespace sluice {
 namespace {
@@ -38,21 +38,11 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   DecoderDefaults defaults{.name = "mamba", .gguf = {"mamba"}, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true,
                            .positions = 1 << 20, .tied = true};
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_rms_epsilon"};
-  Decoder out;
-  SLUICE_TRY(out.config, read_decoder_config(config, source, defaults));
-  const DecoderConfig& d = out.config;
+  SLUICE_TRY(DecoderConfig d, read_decoder_config(config, source, defaults));
   SLUICE_TRY(const MambaConfig mixer, read_mixer(config, d));
   config.note({"", "feed_forward_length"}, int64_t{0});
-  out.names = TensorNames();
-  out.names.hf("token_embd", {"backbone.embeddings"}).hf("attn_norm", {"backbone.layers.{}.norm"}).hf("output_norm", {"backbone.norm_f"});
-  out.names.hf("output", {"lm_head"});
+  Decoder out = of_mixers_alone(std::move(d), [&] { return std::make_unique<MambaMixer>(mixer); });
   name_mamba(out.names, mixer, "backbone.layers.{}.mixer");
-  for (int l = 0; l < d.info.layers; ++l) {
-    DecoderLayer& layer = out.layers.emplace_back();
-    layer.mixer_norm = NormLayer("attn_norm", d.norm, d.info.hidden);
-    layer.mixer = std::make_unique<MambaMixer>(mixer);
-  }
-  out.final_norm = NormLayer("output_norm", d.norm, d.info.hidden);
   return out;
 }
 

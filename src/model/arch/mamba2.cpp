@@ -1,8 +1,8 @@
 // Mamba 2: layers of one norm and one state space of heads.
 // Dao and Gu 2024, "Transformers are SSMs".
 
+#include "model/arch/mixers_alone.h"
 #include "model/arch/state_spaces.h"
-#include "model/layers/decoder_model.h"
 
 namespace sluice {
 namespace {
@@ -12,21 +12,11 @@ constexpr Mamba2Keys kKeys{"num_heads", "head_dim", "n_groups", "state_size", "c
 Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "mamba2", .gguf = {"mamba2"}, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true, .positions = 1 << 20};
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_rms_epsilon"};
-  Decoder out;
-  SLUICE_TRY(out.config, read_decoder_config(config, source, defaults));
-  const DecoderConfig& d = out.config;
+  SLUICE_TRY(DecoderConfig d, read_decoder_config(config, source, defaults));
   SLUICE_TRY(const Mamba2Config mixer, read_mamba2(config, d, kKeys));
   config.note({"", "feed_forward_length"}, int64_t{0});
-  out.names = TensorNames();
-  out.names.hf("token_embd", {"backbone.embeddings"}).hf("attn_norm", {"backbone.layers.{}.norm"}).hf("output_norm", {"backbone.norm_f"});
-  out.names.hf("output", {"lm_head"});
+  Decoder out = of_mixers_alone(std::move(d), [&] { return std::make_unique<Mamba2Mixer>(mixer); });
   name_mamba2(out.names, mixer, "backbone.layers.{}.mixer");
-  for (int l = 0; l < d.info.layers; ++l) {
-    DecoderLayer& layer = out.layers.emplace_back();
-    layer.mixer_norm = NormLayer("attn_norm", d.norm, d.info.hidden);
-    layer.mixer = std::make_unique<Mamba2Mixer>(mixer);
-  }
-  out.final_norm = NormLayer("output_norm", d.norm, d.info.hidden);
   return out;
 }
 
