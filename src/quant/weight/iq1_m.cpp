@@ -3,24 +3,13 @@
 // each: value = (d * (2 * scale + 1)) * (point ± 1/8).
 
 #include "quant/weight/block_search.h"
-#include "quant/weight/iq_grid.h"
+#include "quant/weight/iq1_grid.h"
 #include "quant/weight/weight_format.h"
 
 namespace sluice {
 namespace {
 
 constexpr int kElems = 256, kBytes = 56;
-
-// Eight times -1, 0 and 1, 128 too large; a step of 1 is then the eighth by which points are shifted.
-constexpr uint8_t kValues[] = {120, 128, 136};
-#include "quant/weight/iq_grids.inc"
-constexpr auto kGrid = grid_of<uint64_t, 2048>(kIq1Grid, kValues, true);
-
-void put_shifted(int place, bool down, int8_t* codes) {
-  const uint64_t point = kGrid[static_cast<size_t>(place)];
-  const uint64_t bytes = (down ? point - kEachByte : point + kEachByte) ^ (0x80 * kEachByte);
-  std::memcpy(codes, &bytes, 8);
-}
 
 void codes(const void* block, int8_t* codes, float* scales) {
   const auto* in = static_cast<const uint8_t*>(block);
