@@ -82,18 +82,7 @@ Result<GgufPlan> plan_bitllama2(const std::string& path, const std::string& name
       add(fmt::format("blk.{}.{}.weight", layer, norm), {width}, DType::f32,
           [n = width](int64_t, int64_t, float* out) { std::fill_n(out, n, 1 / static_cast<float>(n)); });
 
-  GgufHyperparameters p;
-  p.arch = "bitnet";
-  p.name = name;
-  p.layers = h.layers;
-  p.context = h.context;
-  p.hidden = h.dim;
-  p.ffn = h.ffn;
-  p.heads = h.heads;
-  p.kv_heads = h.kv_heads;
-  p.head_dim = h.head_dim();
-  p.vocab = h.vocab;
-  auto keys = gguf_model_keys(p, vocabulary, recipe);
+  auto keys = gguf_model_keys(gguf_hyperparameters(h, "bitnet", name), vocabulary, recipe);
   if (!keys.ok()) return keys.error().in(path);
   plan.keys = std::move(keys).value();
   plan.keys.push_back(GgufKey::f32("bitnet.attention.linear_norm_rms_epsilon", kNoEpsilon));

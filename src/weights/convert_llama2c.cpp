@@ -85,18 +85,7 @@ Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, 
     add_constant(plan, fmt::format("blk.{}.ffn_norm.bias", layer), h.dim, -1);
     add_constant(plan, fmt::format("blk.{}.ffn_gate.bias", layer), h.ffn, -0.25f);
   }
-  GgufHyperparameters p;
-  p.arch = relu ? "relullama" : "llama";
-  p.name = name;
-  p.layers = h.layers;
-  p.context = h.context;
-  p.hidden = h.dim;
-  p.ffn = h.ffn;
-  p.heads = h.heads;
-  p.kv_heads = h.kv_heads;
-  p.head_dim = h.head_dim();
-  p.vocab = h.vocab;
-  auto keys = gguf_model_keys(p, vocabulary, recipe);
+  auto keys = gguf_model_keys(gguf_hyperparameters(h, relu ? "relullama" : "llama", name), vocabulary, recipe);
   if (!keys.ok()) return keys.error().in(path);
   plan.keys = std::move(keys).value();
   return plan;

@@ -21,11 +21,9 @@ void add_architecture(std::vector<GgufKey>& keys, const GgufHyperparameters& m) 
   keys.push_back(GgufKey::u32(at + "attention.key_length", m.head_dim));
   keys.push_back(GgufKey::u32(at + "attention.value_length", m.head_dim));
   keys.push_back(GgufKey::f32(at + "attention.layer_norm_rms_epsilon", m.norm_eps));
-  if (m.sliding_window > 0) keys.push_back(GgufKey::u32(at + "attention.sliding_window", m.sliding_window));
   keys.push_back(GgufKey::u32(at + "rope.dimension_count", m.head_dim));
   keys.push_back(GgufKey::f32(at + "rope.freq_base", m.rope_theta));
   keys.push_back(GgufKey::u32(at + "vocab_size", m.vocab));
-  if (m.rope_scaling) add_rope_scaling(keys, m.arch, *m.rope_scaling);
 }
 
 void add_templates(std::vector<GgufKey>& keys, const GgufVocab& v) {

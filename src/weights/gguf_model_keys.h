@@ -26,8 +26,6 @@ struct GgufHyperparameters {
   std::string name;
   int64_t layers = 0, context = 0, hidden = 0, ffn = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab = 0;
   double norm_eps = 1e-5, rope_theta = 10000;
-  int64_t sliding_window = 0;  // 0: none
-  std::optional<GgufRopeScaling> rope_scaling;
 };
 
 /// The vocabulary in a GGUF's metadata. An error names the file and the key.

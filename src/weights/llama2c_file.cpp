@@ -107,4 +107,19 @@ Result<Llama2cHeader> read_llama2c_header(const MappedFile& file, size_t& data_a
   return h;
 }
 
+GgufHyperparameters gguf_hyperparameters(const Llama2cHeader& header, const std::string& arch, const std::string& name) {
+  GgufHyperparameters p;
+  p.arch = arch;
+  p.name = name;
+  p.layers = header.layers;
+  p.context = header.context;
+  p.hidden = header.dim;
+  p.ffn = header.ffn;
+  p.heads = header.heads;
+  p.kv_heads = header.kv_heads;
+  p.head_dim = header.head_dim();
+  p.vocab = header.vocab;
+  return p;
+}
+
 }  // namespace sluice

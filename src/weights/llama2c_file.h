@@ -6,6 +6,7 @@
 
 #include "base/mapped_file.h"
 #include "base/result.h"
+#include "weights/gguf_model_keys.h"
 
 namespace sluice {
 
@@ -20,6 +21,8 @@ struct Llama2cHeader {
 
 /// Checked; `data_at` is where the values begin.
 Result<Llama2cHeader> read_llama2c_header(const MappedFile& file, size_t& data_at);
+
+GgufHyperparameters gguf_hyperparameters(const Llama2cHeader& header, const std::string& arch, const std::string& name);
 
 /// Where one tensor's values stand: float32, or int8 followed by one float32 scale per group.
 struct Llama2cValues {
