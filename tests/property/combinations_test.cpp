@@ -97,6 +97,17 @@ void for_each_combination(auto&& visit) {
             }
 }
 
+template <class F>
+void with_every_policy(const F& with) {
+  with(&EngineOptions::scheduling_policy, queue_catalog());
+  with(&EngineOptions::chunk_policy, chunk_catalog());
+  with(&EngineOptions::batching, batching_catalog());
+  with(&EngineOptions::admission_policy, admission_catalog());
+  with(&EngineOptions::preemption_policy, preempt_catalog());
+  with(&EngineOptions::prefix_cache, prefix_cache_catalog());
+  with(&EngineOptions::kv_allocator, kv_allocator_catalog());
+}
+
 TEST(Combinations, AllServeOrAreRefused) {
   const std::vector<Request> load = random_load();
   const Outputs reference = serve(small_engine(), load);
@@ -143,13 +154,7 @@ TEST(Combinations, KvRetentionWithEveryOtherChoice) {
         ++served;
       }
     };
-    with(&EngineOptions::scheduling_policy, queue_catalog());
-    with(&EngineOptions::chunk_policy, chunk_catalog());
-    with(&EngineOptions::batching, batching_catalog());
-    with(&EngineOptions::admission_policy, admission_catalog());
-    with(&EngineOptions::preemption_policy, preempt_catalog());
-    with(&EngineOptions::prefix_cache, prefix_cache_catalog());
-    with(&EngineOptions::kv_allocator, kv_allocator_catalog());
+    with_every_policy(with);
     if (HasFailure()) return;
   }
   EXPECT_GT(served, 60);
@@ -190,13 +195,7 @@ TEST(Combinations, WhatMemoryIsMadeOfWithEveryChoice) {
         ++served;
       }
     };
-    with(&EngineOptions::scheduling_policy, queue_catalog());
-    with(&EngineOptions::chunk_policy, chunk_catalog());
-    with(&EngineOptions::batching, batching_catalog());
-    with(&EngineOptions::admission_policy, admission_catalog());
-    with(&EngineOptions::preemption_policy, preempt_catalog());
-    with(&EngineOptions::prefix_cache, prefix_cache_catalog());
-    with(&EngineOptions::kv_allocator, kv_allocator_catalog());
+    with_every_policy(with);
     with(&EngineOptions::kv_tier_policy, tier_policy_catalog());
     with(&EngineOptions::kv_retention, retention_catalog());
   };
