@@ -197,8 +197,10 @@ bool TensorTable::is_zero_bias(const TensorInfo& info) const {
   const WeightFormat* format = weight_format(info.dtype);
   if (!info.name.ends_with(".bias") || info.shape.rank != 1 || format == nullptr || info.packed || dtype_info(info.dtype).block_elems != 1 || info.shape[0] > kMost)
     return false;
+  const TensorView view = source_->view(info);
+  if (view.data == nullptr) return false;  // of a directory that is not written yet
   std::vector<float> values(static_cast<size_t>(info.shape[0]));
-  format->decode(source_->view(info).data, values.data(), info.shape[0]);
+  format->decode(view.data, values.data(), info.shape[0]);
   return std::ranges::all_of(values, [](float v) { return v == 0; });
 }
 
