@@ -109,7 +109,7 @@ void EncoderQueue::run(std::stop_token stop) {
     std::vector<Taken> pass;
     {
       std::unique_lock lock(mutex_);
-      if (!work_.wait(lock, stop, [&] { return !jobs_.empty(); })) return;
+      if (!work_.wait(lock, stop, [&] { return !jobs_.empty(); }) || stop.stop_requested()) return;
       pass = next_pass();
     }
     texts.clear();

@@ -106,6 +106,22 @@ TEST(EncoderQueue, CancelledRequestsAreDropped) {
   EXPECT_EQ(model.passes, (std::vector<std::vector<size_t>>{{4}, {2}}));
 }
 
+TEST(EncoderQueue, AStopEndsItAfterThePassThatRuns) {
+  const RealClock clock;
+  Counting model;
+  EncoderQueue queue(model.encode(), {.width = 2, .max_batched_tokens = 10, .max_waiting = 100}, clock);
+  Answers first, second;
+  ASSERT_TRUE(queue.add({text(10, 1)}, first.done()).ok());
+  ASSERT_TRUE(queue.add({text(10, 2)}, second.done()).ok());
+  std::jthread loop([&](std::stop_token stop) { queue.run(stop); });
+  while (queue.stats().running == 0) std::this_thread::yield();
+  loop.request_stop();
+  model.gate.set_value();
+  loop.join();
+  EXPECT_EQ(first.future.get().value(), (std::vector<float>{10, 1}));
+  EXPECT_EQ(model.passes.size(), 1u);
+}
+
 TEST(EncoderQueue, AFailedPassFailsItsRequestsAndNoOthers) {
   const RealClock clock;
   Counting model;

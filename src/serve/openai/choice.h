@@ -55,7 +55,7 @@ class Choice {
   std::vector<HarmonyReply::CallPiece> take_calls() {
     return reply_ ? reply_->take_calls() : std::vector<HarmonyReply::CallPiece>();
   }
-  /// It ended in a call of a tool.
+  /// It called a tool, and ended by itself.
   bool called() const { return reply_ && reply_->calls() > 0 && finish_ == FinishReason::stop && !stopped_by_text(); }
   std::vector<LogprobEntry> take_logprobs() { return std::exchange(entries_, {}); }
 

@@ -8,27 +8,17 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "base/base64.h"
+
 namespace sluice {
 namespace {
 
 using End = EncoderMetrics::End;
 
-std::string base64(std::string_view bytes) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t three = 0;
-    const size_t n = std::min<size_t>(3, bytes.size() - i);
-    for (size_t b = 0; b < 3; ++b) three = three << 8 | (b < n ? static_cast<uint8_t>(bytes[i + b]) : 0);
-    for (size_t d = 0; d < 4; ++d) out += d <= n ? kDigits[three >> (18 - 6 * d) & 63] : '=';
-  }
-  return out;
-}
-
 Json embedding_json(std::span<const float> values, bool as_base64) {
   if (!as_base64) return std::vector<double>(values.begin(), values.end());
   static_assert(std::endian::native == std::endian::little);
-  return base64({reinterpret_cast<const char*>(values.data()), values.size_bytes()});
+  return to_base64({reinterpret_cast<const char*>(values.data()), values.size_bytes()});
 }
 
 // The first values of a vector made of them all, to length 1 again if it had that (Kusupati et al. 2022, "Matryoshka representation learning").
@@ -193,6 +183,12 @@ struct EncoderEndpoints::Pending {
   std::atomic<bool> answered{false};
 };
 
+void EncoderEndpoints::finish(Pending& pending, HttpResponse response, End end) {
+  if (pending.answered.exchange(true)) return;
+  metrics_.finished(end, clock().now() - pending.exchange.arrival);
+  pending.exchange.respond(std::move(response));
+}
+
 Endpoints::Refusal EncoderEndpoints::submit(const Exchange& exchange, std::vector<QueuedText> texts, Body body) {
   if (exchange.writer->disconnected()) return std::nullopt;
   const auto too_late = [limit = request_timeout_] {
@@ -202,11 +198,7 @@ Endpoints::Refusal EncoderEndpoints::submit(const Exchange& exchange, std::vecto
   const auto pending = std::make_shared<Pending>();
   pending->exchange = exchange;
   pending->exchange.request = {};  // its body has been read
-  const auto finish = [self = shared_from_this(), pending](HttpResponse response, End end) {
-    if (pending->answered.exchange(true)) return;
-    self->metrics_.finished(end, self->clock().now() - pending->exchange.arrival);
-    pending->exchange.respond(std::move(response));
-  };
+  const auto finish = [self = shared_from_this(), pending](HttpResponse response, End end) { self->finish(*pending, std::move(response), end); };
   const Result<uint64_t> added = context_.queue.add(std::move(texts), [output = output_, finish, body = std::move(body)](Result<std::vector<float>> result) {
     output->post([finish, body, result = std::move(result)] {
       if (result.ok())
@@ -216,16 +208,20 @@ Endpoints::Refusal EncoderEndpoints::submit(const Exchange& exchange, std::vecto
     });
   });
   if (!added.ok()) return ApiError(added.error());
-  exchange.writer->on_disconnect([weak = weak_from_this(), id = *added, pending] {
+  exchange.writer->on_disconnect([weak = weak_from_this(), late = std::weak_ptr(pending), id = *added] {
     const auto self = weak.lock();
-    if (self == nullptr || !self->context_.queue.cancel(id) || pending->answered.exchange(true)) return;
-    self->metrics_.finished(End::abort, self->clock().now() - pending->exchange.arrival);
+    const auto still = late.lock();
+    if (self == nullptr || still == nullptr || !self->context_.queue.cancel(id) || still->answered.exchange(true)) return;
+    self->metrics_.finished(End::abort, self->clock().now() - still->exchange.arrival);
   });
   if (request_timeout_.count() > 0)
     output_->post_after(request_timeout_ - std::chrono::nanoseconds(clock().now() - exchange.arrival),
-                        [self = shared_from_this(), id = *added, finish, too_late] {
+                        [weak = weak_from_this(), late = std::weak_ptr(pending), id = *added, too_late] {
+                          const auto self = weak.lock();
+                          const auto still = late.lock();
+                          if (self == nullptr || still == nullptr) return;  // answered long ago
                           self->context_.queue.cancel(id);
-                          finish(too_late().response(), End::abort);
+                          self->finish(*still, too_late().response(), End::abort);
                         });
   return std::nullopt;
 }

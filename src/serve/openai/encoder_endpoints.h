@@ -42,6 +42,8 @@ class EncoderEndpoints final : public Endpoints, public std::enable_shared_from_
   int64_t model_vocab() const override { return context_.vocab_size; }
   std::string purpose() const override;
   Nanos last_progress() const override { return context_.queue.stats().last_progress; }
+  /// Answers, unless somebody has.
+  void finish(Pending& pending, HttpResponse response, EncoderMetrics::End end);
   Refusal embed(const Exchange& exchange);
   Refusal score(const Exchange& exchange);
   void answer(const Exchange& exchange, bool offered, Refusal (EncoderEndpoints::*make)(const Exchange&));

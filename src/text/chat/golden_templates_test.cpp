@@ -4,11 +4,10 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
+#include "base/mapped_file.h"
 #include "text/chat/chat_template.h"
 
 namespace sluice {
@@ -16,13 +15,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
-
-std::string read_text(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream out;
-  out << in.rdbuf();
-  return out.str();
-}
 
 /// $SLUICE_TEST_DATA/chat-templates, or an empty path.
 fs::path templates_dir() {
@@ -58,12 +50,12 @@ struct Context {
 TEST(GoldenTemplates, EveryTemplateRendersAsWithJinja2) {
   const auto dir = templates_dir();
   SKIP_WITHOUT_TEMPLATES(dir);
-  const Json golden = Json::parse(read_text(dir / "golden_renderings.json"));
+  const Json golden = Json::parse(read_file((dir / "golden_renderings.json").string()).value());
   size_t rendered_count = 0, failed_count = 0;
   for (const auto& result : golden["results"]) {
     const auto name = result["template"].get<std::string>(), context_name = result["context"].get<std::string>();
     SCOPED_TRACE(name + " x " + context_name);
-    const auto parsed = ChatTemplate::parse(read_text(dir / name), name);
+    const auto parsed = ChatTemplate::parse(read_file((dir / name).string()).value(), name);
     const Context context(golden["contexts"][context_name]);
     const auto rendered = parsed.ok() ? (*parsed)->render(context.inputs) : Result<RenderedChat>(parsed.error());
     if (result["status"] == "ok") {
@@ -113,12 +105,12 @@ std::string trusted_text(const RenderedChat& chat) {
 TEST(GoldenTemplates, ControlTokensInRequestsStayUntrusted) {
   const auto dir = templates_dir();
   SKIP_WITHOUT_TEMPLATES(dir);
-  const Json golden = Json::parse(read_text(dir / "golden_renderings.json"));
+  const Json golden = Json::parse(read_file((dir / "golden_renderings.json").string()).value());
   size_t planted_renderings = 0;
   for (const auto& result : golden["results"]) {
     if (result["status"] != "ok") continue;
     const auto name = result["template"].get<std::string>();
-    const auto parsed = ChatTemplate::parse(read_text(dir / name), name);
+    const auto parsed = ChatTemplate::parse(read_file((dir / name).string()).value(), name);
     ASSERT_TRUE(parsed.ok());
     const Context clean(golden["contexts"][result["context"].get<std::string>()]);
     const auto before = (*parsed)->render(clean.inputs);
@@ -156,7 +148,7 @@ TEST(GoldenTemplates, TemplatesOwnControlTokensAreTrusted) {
       {"google-gemma-2-2b-it.jinja", {"<start_of_turn>user", "<end_of_turn>", "<start_of_turn>model"}},
   };
   for (const auto& [name, tokens] : expected) {
-    const auto parsed = ChatTemplate::parse(read_text(dir / name), name);
+    const auto parsed = ChatTemplate::parse(read_file((dir / name).string()).value(), name);
     ASSERT_TRUE(parsed.ok());
     const auto rendered = (*parsed)->render(inputs);
     ASSERT_TRUE(rendered.ok()) << rendered.error().message;
@@ -170,7 +162,7 @@ TEST(GoldenTemplates, TraitsAreProbed) {
   const auto dir = templates_dir();
   SKIP_WITHOUT_TEMPLATES(dir);
   const auto traits = [&](const std::string& name) {
-    const auto parsed = ChatTemplate::parse(read_text(dir / name), name);
+    const auto parsed = ChatTemplate::parse(read_file((dir / name).string()).value(), name);
     EXPECT_TRUE(parsed.ok());
     return (*parsed)->traits();
   };

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/mapped_file.h"
 #include "text/chat/chat_template.h"
 #include "text/chat/harmony_reply.h"
 
@@ -17,13 +18,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
-
-std::string read_text(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream out;
-  out << in.rdbuf();
-  return out.str();
-}
 
 /// $SLUICE_TEST_DATA, or an empty path where it lacks the texts.
 fs::path data_dir() {
@@ -35,7 +29,7 @@ fs::path data_dir() {
 
 /// A text of the directory, without the newline that its file ends with.
 std::string golden(const fs::path& data, const std::string& name) {
-  std::string text = read_text(data / "chat-templates/harmony-golden" / (name + ".txt"));
+  std::string text = read_file((data / "chat-templates/harmony-golden" / (name + ".txt")).string()).value();
   if (text.ends_with('\n')) text.pop_back();
   return text;
 }
@@ -79,7 +73,7 @@ const std::vector<Conversation> kConversations = {
 TEST(Harmony, TheTemplateOfGptOssRendersHarmony) {
   const fs::path data = data_dir();
   SKIP_WITHOUT_DATA(data);
-  const auto parsed = ChatTemplate::parse(read_text(data / "chat-templates/openai-gpt-oss-120b.jinja"), "gpt-oss");
+  const auto parsed = ChatTemplate::parse(read_file((data / "chat-templates/openai-gpt-oss-120b.jinja").string()).value(), "gpt-oss");
   ASSERT_TRUE(parsed.ok()) << parsed.error().message;
   for (const Conversation& conversation : kConversations) {
     SCOPED_TRACE(conversation.golden);

@@ -74,6 +74,8 @@ std::vector<AddedToken> added_tokens_of(const GgufVocab& vocab) {
 }
 
 Result<std::map<std::string, std::string>> write_huggingface_tokenizer(const GgufVocab& vocab) {
+  if (vocab.model != "llama" && vocab.model != "gpt2")
+    return unsupported(fmt::format("vocabularies of model '{}' are not written as a Hugging Face directory's (known: llama, gpt2)", vocab.model));
   // Refuses whatever no tokenizer can be made of, and ids beyond the vocabulary.
   if (const auto made = make_gguf_tokenizer(vocab); !made.ok()) return made.error();
   const bool sentencepiece = vocab.model == "llama";

@@ -1,12 +1,11 @@
 // A Hugging Face tokenizer as GGUF metadata, for converters: tokens by id, merges or scores, and the name of the
 // pre-tokenizer.
 
-#include <array>
 #include <unordered_map>
 
+#include "base/base64.h"
 #include "base/log.h"
 #include "base/mapped_file.h"
-#include "base/base64.h"
 #include "text/tokenizer/catalog.h"
 #include "text/tokenizer/formats/byte_level_vocab.h"
 #include "text/tokenizer/formats/json_model.h"
@@ -141,41 +140,27 @@ Status read_word_piece(const json& document, GgufVocab& vocab) {
 Status read_bpe(const json& document, GgufVocab& vocab) {
   const json* model = find_field(document, "model");
   const json* tokens = model == nullptr ? nullptr : find_field(*model, "vocab");
-  const json* merges = model == nullptr ? nullptr : find_field(*model, "merges");
-  if (tokens == nullptr || !tokens->is_object() || merges == nullptr || !merges->is_array())
-    return corrupt_data("a BPE model without 'vocab' and 'merges'");
+  if (tokens == nullptr || !tokens->is_object()) return corrupt_data("a BPE model without 'vocab'");
   const bool byte_fallback = model->value("byte_fallback", false);
   SLUICE_TRY(vocab.unk, unknown_token(*model));
   for (const auto& [text, id] : tokens->items()) {
     if (!id.is_number_integer()) return corrupt_data(fmt::format("the id of token '{}' is no whole number", text));
-    const bool byte = byte_fallback && text.size() == 6 && text.starts_with("<0x") && text.back() == '>';
+    const bool byte = byte_fallback && spelled_byte(text).has_value();
     SLUICE_TRY_STATUS(put_token(vocab, id.get<int64_t>(), text, byte ? GgufTokenType::byte : GgufTokenType::normal));
   }
   SLUICE_TRY_STATUS(put_added_tokens(document, vocab));
-  std::vector<std::array<std::string, 2>> pairs;
-  for (const json& entry : *merges) {
-    if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
-      pairs.push_back({entry[0].get<std::string>(), entry[1].get<std::string>()});
-    } else if (entry.is_string()) {
-      const std::string text = entry.get<std::string>();
-      const size_t space = text.find(' ', 1);
-      if (space == std::string::npos) return corrupt_data(fmt::format("merge '{}' is no pair", text));
-      pairs.push_back({text.substr(0, space), text.substr(space + 1)});
-    } else {
-      return corrupt_data("a merge is neither a string nor a pair of strings");
-    }
-  }
+  SLUICE_TRY(const std::vector<MergeText> merges, json_merges(*model));
   if (!byte_fallback) {
     vocab.model = "gpt2";
     SLUICE_TRY(vocab.pre, pre_name_of(document));
-    for (const auto& [left, right] : pairs) vocab.merges.push_back(left + " " + right);
+    for (const auto& [left, right] : merges) vocab.merges.push_back(std::string(left).append(" ").append(right));
     return {};
   }
   // Sentencepiece's BPE as a list of ranked merges: the rank of the merge that makes a piece is its score.
   vocab.model = "llama";
   vocab.scores.assign(vocab.tokens.size(), -1e6f);
   std::unordered_map<std::string, size_t> rank;
-  for (size_t i = 0; i < pairs.size(); ++i) rank.emplace(pairs[i][0] + pairs[i][1], i);
+  for (size_t i = 0; i < merges.size(); ++i) rank.emplace(std::string(merges[i].first).append(merges[i].second), i);
   for (size_t id = 0; id < vocab.tokens.size(); ++id)
     if (const auto it = rank.find(vocab.tokens[id]); it != rank.end()) vocab.scores[id] = -static_cast<float>(it->second);
   const std::string normalizer = document.value("normalizer", json()).dump(), splitter = document.value("pre_tokenizer", json()).dump();

@@ -13,27 +13,6 @@ namespace {
 using nlohmann::json;
 constexpr std::string_view kMetaspace = "\xe2\x96\x81";  // U+2581
 
-// The model holds the texts.
-Result<std::vector<MergeText>> parse_merges(const json& model) {
-  const json* list = find_field(model, "merges");
-  if (list == nullptr || !list->is_array()) return corrupt_data("'merges' is not a list");
-  std::vector<MergeText> merges;
-  merges.reserve(list->size());
-  for (const json& entry : *list) {
-    if (entry.is_string()) {
-      const std::string& line = entry.get_ref<const std::string&>();
-      if (line.starts_with("#version")) continue;
-      SLUICE_TRY(const MergeText merge, split_merge(line, merges.size()));
-      merges.push_back(merge);
-    } else if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
-      merges.emplace_back(entry[0].get_ref<const std::string&>(), entry[1].get_ref<const std::string&>());
-    } else {
-      return corrupt_data(fmt::format("merge {} is neither a string nor a pair of strings", merges.size()));
-    }
-  }
-  return merges;
-}
-
 bool is_byte_level(std::span<const MergeText> merges) {
   std::string bytes;
   for (const auto& [left, right] : merges) {
@@ -87,10 +66,30 @@ Status build_over_characters(const json& model, const SpelledTokens& vocabulary,
 
 }  // namespace
 
+Result<std::vector<MergeText>> json_merges(const json& model) {
+  const json* list = find_field(model, "merges");
+  if (list == nullptr || !list->is_array()) return corrupt_data("'merges' is not a list");
+  std::vector<MergeText> merges;
+  merges.reserve(list->size());
+  for (const json& entry : *list) {
+    if (entry.is_string()) {
+      const std::string& line = entry.get_ref<const std::string&>();
+      if (line.starts_with("#version")) continue;
+      SLUICE_TRY(const MergeText merge, split_merge(line, merges.size()));
+      merges.push_back(merge);
+    } else if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
+      merges.emplace_back(entry[0].get_ref<const std::string&>(), entry[1].get_ref<const std::string&>());
+    } else {
+      return corrupt_data(fmt::format("merge {} is neither a string nor a pair of strings", merges.size()));
+    }
+  }
+  return merges;
+}
+
 Status build_json_bpe(const json& model, TokenizerParts& parts) {
   SLUICE_TRY(const json* vocab, vocabulary_field(model));
   SLUICE_TRY(const SpelledTokens vocabulary, parse_vocabulary(*vocab));
-  SLUICE_TRY(const std::vector<MergeText> merges, parse_merges(model));
+  SLUICE_TRY(const std::vector<MergeText> merges, json_merges(model));
   const json* dropout = find_field(model, "dropout");
   if (dropout != nullptr && (!dropout->is_number() || *dropout != 0))
     return unsupported("'dropout' other than 0 makes tokens random");

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "text/tokenizer/models/bpe.h"
 #include "text/tokenizer/tokenizer_parts.h"
 
 namespace sluice {
@@ -32,6 +33,8 @@ Status build_json_unigram(const nlohmann::json& model, TokenizerParts& parts);
 Status build_json_word_level(const nlohmann::json& model, TokenizerParts& parts);
 Status build_json_word_piece(const nlohmann::json& model, TokenizerParts& parts);
 
+/// The merges of a BPE model, which holds the texts: strings, or pairs of them.
+Result<std::vector<MergeText>> json_merges(const nlohmann::json& model);
 /// The model's vocabulary object; and the id of its unknown token, which may be absent.
 Result<const nlohmann::json*> vocabulary_field(const nlohmann::json& model);
 Result<std::optional<TokenId>> unknown_token(const nlohmann::json& model);

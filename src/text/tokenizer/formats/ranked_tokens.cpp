@@ -8,7 +8,6 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kMaxId = 4'000'000;
 constexpr size_t kMaxTokenBytes = 1 << 12;  // bounds the work for one token, which is quadratic
 
 /// Merges the bytes of `token` by rank until two symbols are left; the bytes of the first, or 0 where more stay.
@@ -31,7 +30,7 @@ size_t left_bytes(std::string_view token, const PieceTable& rank_of, std::vector
 }  // namespace
 
 Status put_token(GgufVocab& vocab, int64_t id, std::string text, GgufTokenType type) {
-  if (id < 0 || id > kMaxId) return corrupt_data(fmt::format("token '{}' has id {}", to_valid_utf8(text), id));
+  if (id < 0 || id > kMaxTokenId) return corrupt_data(fmt::format("token '{}' has id {}", to_valid_utf8(text), id));
   const auto at = static_cast<size_t>(id);
   while (vocab.tokens.size() <= at) {
     vocab.tokens.push_back(fmt::format("[PAD{}]", vocab.tokens.size()));
@@ -42,7 +41,7 @@ Status put_token(GgufVocab& vocab, int64_t id, std::string text, GgufTokenType t
   return {};
 }
 
-Status add_ranked_tokens(const RankedTokens& ranked, GgufVocab& vocab, size_t& whole_only) {
+Status add_ranked_tokens(const RankedTokens& ranked, GgufVocab& vocab) {
   PieceTable rank_of;
   rank_of.reserve(ranked.tokens.size());
   for (size_t rank = 0; rank < ranked.tokens.size(); ++rank) {
@@ -54,7 +53,6 @@ Status add_ranked_tokens(const RankedTokens& ranked, GgufVocab& vocab, size_t& w
       return corrupt_data(fmt::format("the token of rank {} is there twice", rank));
   }
   std::vector<size_t> begins;
-  whole_only = 0;
   for (size_t rank = 0; rank < ranked.tokens.size(); ++rank) {
     const std::string& token = ranked.tokens[rank];
     if (token.empty()) continue;
@@ -63,9 +61,7 @@ Status add_ranked_tokens(const RankedTokens& ranked, GgufVocab& vocab, size_t& w
     if (token.size() < 2) continue;
     const size_t left = left_bytes(token, rank_of, begins);
     const auto is_token = [&](std::string_view text) { return rank_of.find(text).has_value(); };
-    if (left == 0 || !is_token(token.substr(0, left)) || !is_token(token.substr(left)))
-      ++whole_only;
-    else
+    if (left > 0 && is_token(token.substr(0, left)) && is_token(token.substr(left)))
       vocab.merges.push_back(bytes_to_byte_level(token.substr(0, left)) + " " + bytes_to_byte_level(token.substr(left)));
   }
   return {};

@@ -17,9 +17,12 @@ struct RankedTokens {
   TokenId first_id = 0;
 };
 
+/// No vocabulary has ids above it.
+inline constexpr int64_t kMaxTokenId = 4'000'000;
+
 /// Fills in tokens (spelled in the byte-level alphabet), their types and the merges of a "gpt2" vocabulary. Tokens that no
-/// merges make are only met as whole pieces; `whole_only` says how many there are.
-Status add_ranked_tokens(const RankedTokens& ranked, GgufVocab& vocab, size_t& whole_only);
+/// merges make are only met as whole pieces.
+Status add_ranked_tokens(const RankedTokens& ranked, GgufVocab& vocab);
 /// Puts a token with its type; ids may leave holes, which become unused tokens.
 Status put_token(GgufVocab& vocab, int64_t id, std::string text, GgufTokenType type);
 

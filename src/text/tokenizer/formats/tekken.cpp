@@ -75,8 +75,7 @@ Result<GgufVocab> read(const json& document, std::string& pattern) {
     if (!bytes || bytes->empty()) return corrupt_data(fmt::format("the token of rank {} is not in base64", rank));
     ranked.tokens[static_cast<size_t>(rank)] = *bytes;
   }
-  size_t whole_only = 0;
-  SLUICE_TRY_STATUS(add_ranked_tokens(ranked, vocab, whole_only));
+  SLUICE_TRY_STATUS(add_ranked_tokens(ranked, vocab));
   vocab.add_bos = true;
   return vocab;
 }

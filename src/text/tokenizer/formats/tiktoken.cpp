@@ -112,7 +112,7 @@ Result<RankedTokens> parse_lines(std::string_view file) {
     const std::string_view number = space == std::string_view::npos ? "" : text.substr(space + 1);
     const auto [rest, error] = std::from_chars(number.data(), number.data() + number.size(), rank);
     if (!token || token->empty() || error != std::errc() || rest != number.data() + number.size() ||
-        rank > file.size())
+        rank > kMaxTokenId)
       return corrupt_data(fmt::format("line {} is not a token in base64, a space and a rank", line));
     if (rank >= out.tokens.size()) out.tokens.resize(rank + 1);
     if (!out.tokens[rank].empty()) return corrupt_data(fmt::format("line {}: rank {} is there twice", line, rank));
@@ -128,8 +128,7 @@ Result<GgufVocab> read(const std::string& path, const std::string& file) {
   GgufVocab vocab;
   vocab.model = "gpt2";
   vocab.pre = known->pre;
-  size_t whole_only = 0;
-  SLUICE_TRY_STATUS(add_ranked_tokens(ranked, vocab, whole_only));
+  SLUICE_TRY_STATUS(add_ranked_tokens(ranked, vocab));
   for (const Special& special : known->specials()) {
     SLUICE_TRY_STATUS(put_token(vocab, special.id, special.content, GgufTokenType::control));
     if (special.content == known->bos) vocab.bos = special.id;

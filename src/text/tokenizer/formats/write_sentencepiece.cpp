@@ -64,6 +64,7 @@ std::string sentencepiece_model(const GgufVocab& vocab) {
   model.bytes(2, trainer.text());
   Message normalizer;
   normalizer.bytes(1, "identity");
+  if (!vocab.character_map.empty()) normalizer.bytes(2, vocab.character_map);
   normalizer.number(3, vocab.add_space_prefix.value_or(true));
   normalizer.number(4, vocab.remove_extra_whitespaces.value_or(false));
   normalizer.number(5, true);  // a space is spelled U+2581

@@ -53,7 +53,8 @@ class CharacterMap {
       node ^= offset(units_[node]);
       if (!has_value || node >= units_.size()) continue;
       const size_t begin = units_[node] & ((uint32_t{1} << 31) - 1);
-      if (begin >= texts_.size()) continue;
+      // A damaged map may end an entry, or begin a replacement, inside a character.
+      if (begin >= texts_.size() || is_inside(texts_, begin) || is_inside(text, i + 1)) continue;
       match = {i + 1 - at, std::string_view(texts_).substr(begin, texts_.find('\0', begin) - begin)};
       if (shortest) break;
     }
@@ -61,6 +62,7 @@ class CharacterMap {
   }
 
  private:
+  static bool is_inside(std::string_view text, size_t at) { return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80; }
   static size_t offset(uint32_t unit) { return size_t{unit >> 10} << ((unit & (1u << 9)) >> 6); }
   std::vector<uint32_t> units_;
   std::string texts_;
