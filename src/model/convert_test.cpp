@@ -4,10 +4,12 @@
 #include <filesystem>
 
 #include "base/mapped_file.h"
+#include "base/rng.h"
 #include "model/model.h"
 #include "tests/support/memory_source.h"
 #include "tests/support/model_harness.h"
 #include "weights/test_gguf.h"
+#include "weights/weight_piece.h"
 
 namespace sluice {
 namespace {
@@ -137,6 +139,29 @@ TEST(ConvertHuggingface, EqualsAnIndependentConverter) {
     ++compared;
   }
   EXPECT_GE(compared, 9);
+}
+
+// What both ways of conversion read: a row of a matrix of blocks, of its transpose (DeepSeek's kv_b_proj), a value of a vector.
+TEST(DecodeRow, IsTheSameOfBlocksAndOfWhatTheyHold) {
+  Rng rng(5);
+  std::vector<float> values(64 * 32);
+  for (float& v : values) v = static_cast<float>(rng.next_normal());
+  test::MemorySource source{Metadata(MetadataKind::huggingface, "config.json")};
+  source.add("m", {64, 32}, values, DType::q8_0);
+  source.add("v", {64}, {values.begin(), values.begin() + 64}, DType::q8_0);
+  const auto plain = test::decoded_source(source);
+  struct Case { WeightPiece piece; int64_t rows, k; };
+  const Case cases[] = {{{.name = "m", .shape = {64, 32}}, 64, 32},
+                        {{.name = "m", .shape = {64, 32}, .rows = {4}, .transposed = true, .first_column = 8}, 28, 16},
+                        {{.name = "v", .shape = {64}}, 64, 1}};
+  for (const Case& c : cases)
+    for (int64_t r = 0; r < c.rows; ++r) {
+      Buffer memory;
+      std::vector<float> of_blocks(static_cast<size_t>(c.k)), of_floats(of_blocks.size());
+      ASSERT_TRUE(decode_row(source, c.piece, r, c.k, memory, of_blocks.data()).ok());
+      ASSERT_TRUE(decode_row(*plain, c.piece, r, c.k, memory, of_floats.data()).ok());
+      ASSERT_EQ(of_blocks, of_floats) << c.piece.name << " row " << r;
+    }
 }
 
 // Of every family that has a GGUF form, a file of ours computes what the directory computes.

@@ -23,7 +23,9 @@ Result<const ModelArch*> find_arch(const Metadata& metadata) {
 
 Result<std::unique_ptr<Model>> build_model(WeightStore& weights, const Ops& ops) {
   SLUICE_TRY(const ModelArch* arch, find_arch(weights.source().metadata()));
-  return arch->build(weights, ops);
+  auto model = arch->build(weights, ops);
+  weights.loaded();
+  return model;
 }
 
 Result<ModelPlan> plan_model(const TensorSource& source) {
@@ -46,7 +48,9 @@ Result<std::unique_ptr<Encoder>> build_encoder(WeightStore& weights, const Ops& 
   const TensorSource& source = weights.source();
   SLUICE_TRY(const ModelArch* arch, find_arch(source.metadata()));
   if (arch->build_encoder == nullptr) return unsupported(fmt::format("{}: the family {} is not read for embeddings", source.metadata().origin(), arch->name));
-  return arch->build_encoder(weights, ops, use);
+  auto encoder = arch->build_encoder(weights, ops, use);
+  weights.loaded();
+  return encoder;
 }
 
 Result<GgufPlan> plan_huggingface(std::shared_ptr<TensorSource> source, const std::string& name,

@@ -1,5 +1,6 @@
 #include "weights/quantized_source.h"
 
+#include <mutex>
 #include <optional>
 #include <unordered_map>
 
@@ -54,6 +55,7 @@ class QuantizedSource final : public TensorSource {
 
   TensorView view(const TensorInfo& info) const override {
     if (const TensorInfo* original = original_of(info)) return from_->view(*original);
+    const std::lock_guard lock(mutex_);
     std::optional<Buffer>& buffer = buffers_[place_of(info)];
     if (!buffer) {
       auto memory = Buffer::allocate(info.size_bytes);
@@ -65,6 +67,7 @@ class QuantizedSource final : public TensorSource {
   }
   void release(const TensorInfo& info) const override {
     if (const TensorInfo* original = original_of(info)) return from_->release(*original);
+    const std::lock_guard lock(mutex_);
     buffers_[place_of(info)].reset();
   }
   void map_ahead(const TensorInfo& info, size_t begin, size_t bytes) const override {
@@ -83,6 +86,7 @@ class QuantizedSource final : public TensorSource {
 
   // Neighbouring rows lie side by side in some layouts, so that a thread takes several.
   void fill(const RepackedTensor& t, uint8_t* out) const {
+    if (t.shape.elems() == 0) return;
     constexpr int64_t kRows = 64;
     const int64_t cols = t.shape[t.shape.rank - 1], rows = t.shape.elems() / cols;
     const size_t row_size = row_bytes(t.dtype, cols);
@@ -99,6 +103,7 @@ class QuantizedSource final : public TensorSource {
   std::vector<TensorInfo> tensors_;
   std::vector<const TensorInfo*> originals_;  // by tensor; null for repacked ones
   std::unordered_map<std::string_view, size_t> by_name_;
+  mutable std::mutex mutex_;  // of what follows: rows are asked for by several threads at once
   mutable std::vector<std::optional<Buffer>> buffers_;  // by repacked tensor
   mutable std::optional<ThreadPool> pool_;
 };

@@ -96,4 +96,19 @@ Result<TensorView> piece_rows(const TensorSource& source, const TensorInfo& info
   return out;
 }
 
+Status decode_row(const TensorSource& source, const WeightPiece& piece, int64_t r, int64_t k, Buffer& memory, float* out) {
+  const TensorInfo& info = *source.find(piece.name);
+  const int64_t block = dtype_info(info.dtype).block_elems;
+  if (info.shape.rank == 1 && block != 1) {  // a whole one (find_piece)
+    std::vector<float> values(static_cast<size_t>(block));
+    const auto* data = static_cast<const uint8_t*>(source.view(info).data);
+    weight_format(info.dtype)->decode(data + row_bytes(info.dtype, r / block * block), values.data(), block);
+    *out = values[static_cast<size_t>(r % block)];
+    return {};
+  }
+  SLUICE_TRY(const TensorView view, piece_rows(source, info, piece, r, 1, k, memory));
+  weight_format(view.dtype)->decode(view.data, out, k);
+  return {};
+}
+
 }  // namespace sluice

@@ -47,8 +47,11 @@ bool fits(const Shape& there, const Shape& wanted);
 Result<const TensorInfo*> find_piece(const TensorSource& source, const WeightPiece& piece);
 
 /// Row-major rows [first, first + n) of the piece, k values each, as the tensor encodes them: where they stand, or
-/// gathered into `memory`. Transposed ones have to be of a type without blocks.
+/// gathered into `memory`. Transposed ones of a type with blocks are float32, as the view says.
 Result<TensorView> piece_rows(const TensorSource& source, const TensorInfo& info, const WeightPiece& piece, int64_t first,
                               int64_t n, int64_t k, Buffer& memory);
+
+/// The k values of row r of the piece, or with k of 1 value r of a vector, as the tensor has them.
+Status decode_row(const TensorSource& source, const WeightPiece& piece, int64_t r, int64_t k, Buffer& memory, float* out);
 
 }  // namespace sluice

@@ -69,11 +69,16 @@ Result<PackedMatrix> WeightStore::matrix(const WeightPiece& piece, int64_t n, in
   }
   SLUICE_TRY(uint8_t* const packed, own(Ops::packed_bytes(dtype, n, k)));
   ops_.pack(view, packed);
-  source_->release(*info);
+  release_before(info);
   report();
   PackedMatrix matrix{dtype, n, k, packed};
   matrix.order = shared_order(source_->column_order(*info));
   return matrix;
+}
+
+void WeightStore::release_before(const TensorInfo* info) {
+  if (held_ != nullptr && held_ != info) source_->release(*held_);
+  held_ = info;
 }
 
 Result<std::span<float>> WeightStore::values(int64_t count) {

@@ -29,6 +29,8 @@ class WeightStore {
   Result<std::span<const float>> vector(const WeightPiece& piece, int64_t n);
   /// A piece [rows, k], row-major: mapped, or a copy where the file has it unaligned or otherwise.
   Result<TensorView> table(const WeightPiece& piece, int64_t rows, int64_t k);
+  /// All pieces are taken: the last tensor can be given back.
+  void loaded() { release_before(nullptr); }
   /// Memory of this store's own for `count` values that a model makes of its weights.
   Result<std::span<float>> values(int64_t count);
 
@@ -45,12 +47,15 @@ class WeightStore {
   Result<uint8_t*> own(size_t bytes);
   /// Of equal orders, as the matrices of one input have, the first: they are products of one input then. The source keeps them.
   const int32_t* shared_order(std::span<const int32_t> order);
+  /// Gives back the tensor that was packed last, unless the next piece is of it too.
+  void release_before(const TensorInfo* info);
   void report() const {
     if (progress_) progress_(owned_bytes_ + mapped_bytes_);
   }
 
   std::shared_ptr<TensorSource> source_;
   const Ops& ops_;
+  const TensorInfo* held_ = nullptr;
   std::deque<Buffer> buffers_;
   static constexpr size_t kKnownOrders = 8;
   std::deque<std::span<const int32_t>> orders_;

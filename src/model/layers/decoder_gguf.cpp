@@ -93,11 +93,9 @@ struct Filled {
     for (int64_t r = 0; r < count; ++r) {
       const From& from = rows[static_cast<size_t>(first + r)];
       const TableRow& weight = weights[static_cast<size_t>(from.weight)];
-      const TensorInfo& info = *source->find(weight.piece.name);
-      const auto view = piece_rows(*source, info, weight.piece, from.row, 1, cols, memory);
-      CHECK(view.ok(), "{}", view.error().message);
       float* const to = out + r * cols;
-      weight_format(info.dtype)->decode(view->data, to, cols);
+      const Status decoded = decode_row(*source, weight.piece, from.row, cols, memory, to);
+      CHECK(decoded.ok(), "{}", decoded.error().message);
       if (weight.piece.log_of_minus && !weight.in_gguf.log_of_minus)
         for (int64_t c = 0; c < cols; ++c) to[c] = -std::exp(to[c]);
       const float plus = weight.piece.plus - weight.in_gguf.plus;

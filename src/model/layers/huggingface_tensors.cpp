@@ -35,11 +35,9 @@ struct Target {
   void decode(const Part& part, int64_t r, float* out) const {
     const TableRow& row = part.row;
     const int64_t k = row.shape.rank == 2 ? row.shape[1] : 1;
-    const TensorInfo& info = *source->find(row.piece.name);
     Buffer memory;
-    const auto view = piece_rows(*source, info, row.piece, r, 1, k, memory);
-    CHECK(view.ok(), "{}", view.error().message);
-    weight_format(info.dtype)->decode(view->data, out, k);
+    const Status decoded = decode_row(*source, row.piece, r, k, memory, out);
+    CHECK(decoded.ok(), "{}", decoded.error().message);
     const float plus = row.piece.plus - row.in_huggingface.plus;
     for (int64_t c = 0; plus != 0 && c < k; ++c) out[c] += plus;
   }
