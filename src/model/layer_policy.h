@@ -23,6 +23,7 @@ struct LayerView {
   const KvLayerView& kv;
 };
 
+/// Layers are numbered as those of the KV are, of which a layer with two mixers has two.
 struct LayerPolicy {
   virtual ~LayerPolicy() = default;
   /// Before the first layer of a piece; the segments cover its rows.

@@ -29,13 +29,16 @@ std::string model_type_of(std::string_view architecture) {
 class PlannedSource final : public TensorSource {
  public:
   PlannedSource(Metadata metadata, const std::vector<GgufTensor>& tensors) : metadata_(std::move(metadata)) {
-    for (const GgufTensor& t : tensors) infos_.push_back({t.name, t.dtype, t.shape, 0, 0, row_bytes(t.dtype, t.shape.elems())});
+    for (const GgufTensor& t : tensors) {
+      by_name_.emplace(t.name, infos_.size());
+      infos_.push_back({t.name, t.dtype, t.shape, 0, 0, row_bytes(t.dtype, t.shape.elems())});
+    }
   }
   const Metadata& metadata() const override { return metadata_; }
   const std::vector<TensorInfo>& tensors() const override { return infos_; }
   const TensorInfo* find(std::string_view name) const override {
-    const auto at = std::ranges::find(infos_, name, &TensorInfo::name);
-    return at == infos_.end() ? nullptr : &*at;
+    const auto at = by_name_.find(name);
+    return at == by_name_.end() ? nullptr : &infos_[at->second];
   }
   TensorView view(const TensorInfo&) const override { return {}; }  // not written yet
   void release(const TensorInfo&) const override {}
@@ -44,6 +47,7 @@ class PlannedSource final : public TensorSource {
  private:
   Metadata metadata_;
   std::vector<TensorInfo> infos_;
+  std::map<std::string, size_t, std::less<>> by_name_;
 };
 
 bool same(const MetadataValue& a, const MetadataValue& b) {

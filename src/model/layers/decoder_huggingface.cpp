@@ -31,11 +31,11 @@ MetadataValue simplest(const MetadataValue& value) {
   return value;
 }
 
-// Whether the file has biases of the parts that a setting speaks of: those of the MLP, or of attention.
+// Whether the file has biases of the parts that a setting speaks of: those of the MLP, of attention, or of both.
 bool has_biases(const TensorTable& table, std::string_view setting) {
-  const std::string_view part = setting.starts_with("mlp") ? "ffn_" : "attn_";
+  const bool mlp = setting.starts_with("mlp"), attention = setting.starts_with("attention") || setting.find("qkv") != std::string_view::npos;
   return std::ranges::any_of(table.rows(), [&](const TableRow& row) {
-    return row.key.starts_with(part) && row.key.ends_with(".bias") && row.key.find("norm") == std::string::npos;
+    return ((!attention && row.key.starts_with("ffn_")) || (!mlp && row.key.starts_with("attn_"))) && row.key.ends_with(".bias") && row.key.find("norm") == std::string::npos;
   });
 }
 

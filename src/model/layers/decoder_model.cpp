@@ -49,13 +49,11 @@ Status normalize_head(Decoder& d, const TensorTable& table, WeightStore& store) 
   if (!d.normalized_head) return {};
   const std::string key = table.has("output.weight") ? "output.weight" : "token_embd.weight";
   const TableRow& row = *std::ranges::find(table.rows(), key, &TableRow::key);
-  SLUICE_TRY(const TensorInfo* info, find_piece(store.source(), row.piece));
   SLUICE_TRY(const std::span<float> scales, store.values(row.shape[0]));
   std::vector<float> values(static_cast<size_t>(row.shape[1]));
   Buffer memory;
   for (int64_t v = 0; v < row.shape[0]; ++v) {
-    SLUICE_TRY(const TensorView one, piece_rows(store.source(), *info, row.piece, v, 1, row.shape[1], memory));
-    weight_format(info->dtype)->decode(one.data, values.data(), row.shape[1]);
+    SLUICE_TRY_STATUS(decode_row(store.source(), row.piece, v, row.shape[1], memory, values.data()));
     double sum = 0;
     for (const float x : values) sum += static_cast<double>(x) * x;
     scales[static_cast<size_t>(v)] = static_cast<float>(1 / std::max(std::sqrt(sum), 1e-12));
@@ -139,12 +137,20 @@ KvSpec decoder_kv(const Decoder& decoder) {
   return spec;
 }
 
-Result<std::unique_ptr<DecoderModel>> DecoderModel::create(Decoder decoder, const Ops& ops) {
+namespace {
+
+WorkspaceWidths widths_of(const Decoder& decoder) {
   WorkspaceWidths widths;
   for (const DecoderLayer& layer : decoder.layers)
     for (const auto* mixer : {&layer.mixer, &layer.second_mixer})
       if (*mixer) widths = widths.max((*mixer)->widths());
-  SLUICE_TRY(Workspace workspace, Workspace::allocate(decoder.config.info.hidden, widths, kPieceRows));
+  return widths;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DecoderModel>> DecoderModel::create(Decoder decoder, const Ops& ops) {
+  SLUICE_TRY(Workspace workspace, Workspace::allocate(decoder.config.info.hidden, widths_of(decoder), kPieceRows));
   return std::unique_ptr<DecoderModel>(new DecoderModel(std::move(decoder), ops, std::move(workspace)));
 }
 
@@ -230,13 +236,13 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
   embed(tokens, rows.positions);
   if (policy != nullptr) policy->before_piece(rows.segments);
   for (size_t l = 0, kv = 0; l < decoder_.layers.size(); ++l) {
-    const int number = static_cast<int>(l);
-    if (policy != nullptr) policy->before_layer(number);
     const bool last = l + 1 == decoder_.layers.size();
-    const LayerPass pass{ops_, workspace_, rows, layers[kv], policy, number, last ? &wanted : nullptr};
-    kv += decoder_.layers[l].second_mixer ? 2 : 1;
+    const int first = static_cast<int>(kv), end = first + (decoder_.layers[l].second_mixer ? 2 : 1);  // its KV
+    for (int n = first; policy != nullptr && n < end; ++n) policy->before_layer(n);
+    const LayerPass pass{ops_, workspace_, rows, layers[kv], policy, first, last ? &wanted : nullptr};
     const bool goes_on = decoder_.layers[l].run(pass, decoder_.config.info.hidden);
-    if (policy != nullptr) policy->after_attention(number);
+    for (int n = first; policy != nullptr && n < end; ++n) policy->after_attention(n);
+    kv = static_cast<size_t>(end);
     if (goes_on) continue;
     CHECK(wanted.empty(), "logits are wanted of a pass that ends in layer {}", l);
     return;
@@ -246,9 +252,7 @@ void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& r
 
 Status DecoderModel::reserve(int64_t rows) {
   if (rows <= workspace_.rows) return {};
-  WorkspaceWidths widths;
-  for (const DecoderLayer& layer : decoder_.layers) widths = widths.max(layer.mixer->widths());
-  SLUICE_TRY(workspace_, Workspace::allocate(decoder_.config.info.hidden, widths, rows));
+  SLUICE_TRY(workspace_, Workspace::allocate(decoder_.config.info.hidden, widths_of(decoder_), rows));
   return {};
 }
 

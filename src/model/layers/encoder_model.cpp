@@ -39,7 +39,7 @@ EncoderInfo describe(const EncoderParts& parts, const TextUse& use) {
 Result<EncoderParts> read_parts(const DescribeEncoder& family, const TensorSource& source, const TextUse& use) {
   SLUICE_TRY(EncoderParts parts, family(ConfigReader(source.metadata()), source));
   for (const DecoderLayer& layer : parts.body.layers)
-    if (layer.mixer == nullptr || layer.mixer->kv().kind == KvGroup::Kind::state || layer.mixer->kv().kind == KvGroup::Kind::latent)
+    if (layer.mixer == nullptr || layer.second_mixer != nullptr || layer.mixer->kv().kind == KvGroup::Kind::state || layer.mixer->kv().kind == KvGroup::Kind::latent)
       return unsupported(fmt::format("{}: texts are read by models whose layers all have keys and values; this one's have not",
                                      source.metadata().origin()));
   if (parts.body.embedding_dim > 0)

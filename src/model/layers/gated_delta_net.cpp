@@ -45,7 +45,8 @@ void GatedDeltaNet::recur(const LayerPass& pass, const float* qkv, const float* 
   const int64_t keys = c.key_dim, values = c.value_dim;
   const float q_scale = 1 / std::sqrt(static_cast<float>(keys));
   walk_state(pass, state_, [&](int64_t head, float* state, int64_t first, int64_t rows) {
-    std::vector<float> memory(static_cast<size_t>(2 * keys + values));
+    thread_local std::vector<float> memory;
+    memory.resize(static_cast<size_t>(2 * keys + values));
     float *const q = memory.data(), *const k = q + keys, *const change = k + keys;
     for (int64_t r = first; r < first + rows; ++r) {
       const float* const row = qkv + r * c.conv_channels();

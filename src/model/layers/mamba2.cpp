@@ -57,7 +57,8 @@ void Mamba2Mixer::scan(const LayerPass& pass, const float* xbc, const float* dts
   const Mamba2Config& c = config_;
   const int64_t dim = c.head_dim, stride = c.conv_channels(), per_group = c.heads / c.groups;
   walk_state(pass, scan_, [&](int64_t head, float* s, int64_t first, int64_t count) {
-    std::vector<float> input(static_cast<size_t>(dim));
+    thread_local std::vector<float> input;
+    input.resize(static_cast<size_t>(dim));
     for (int64_t r = first; r < first + count; ++r) {
       const float *const x = xbc + r * stride + head * dim, *const b = xbc + r * stride + c.inner() + head / per_group * c.state,
                   *const read = b + c.groups * c.state;

@@ -44,7 +44,6 @@ void MoeLayer::apply(const Ops& ops, const float* x, int64_t rows, const Norm& n
   // y may be x: what the shared expert reads must be there still.
   if (shared_ != nullptr) {
     shared_out_.resize(static_cast<size_t>(rows * c.hidden));
-    std::fill(shared_out_.begin(), shared_out_.end(), 0.0f);
     add_shared(ops, x, rows, norm, shared_out_.data());
   }
   if (c.weighs_input) {

@@ -124,7 +124,8 @@ void TimeMix7::set_keys(const LayerPass& pass, const Rows& rows) const {
 void TimeMix7::recur(const LayerPass& pass, const Rows& rows, float* mixed) const {
   const int64_t size = config_.head_size, hidden = config_.hidden;
   walk_state(pass, state_, [&](int64_t head, float* state, int64_t first, int64_t count) {
-    std::vector<float> removed(static_cast<size_t>(size));
+    thread_local std::vector<float> removed;
+    removed.resize(static_cast<size_t>(size));
     for (int64_t row = first; row < first + count; ++row) {
       const int64_t at = row * hidden + head * size;
       const float *const k = rows.k + at, *const v = rows.v + at, *const r = rows.r + at, *const decay = rows.decay + at,
