@@ -1,6 +1,8 @@
 #include "apps/engine_stack.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <optional>
 
 #include "apps/catalog_help.h"
@@ -174,6 +176,9 @@ void EngineFlags::declare(OptionSet& o) {
         "context: most tokens of one sequence; 0: the model's, or what fits");
   o.add("--kv-cache-memory-bytes", kv_cache_memory,
         "size of the KV cache; 0: what full contexts need, within --memory-utilization");
+  o.add("--swa-full-tokens-ratio", swa_full_tokens_ratio,
+        "of layers that read the last tokens only (sliding windows, recurrent states), how many tokens' KV there is for each token of the others; 1: all of it. Less leaves "
+        "room for more tokens, and now and then a prefix is found whose last window is gone: then it is computed again");
   o.add("--kv-page-group-size", kv_page_group,
         "under --kv-allocator virtual: least bytes of one layer's keys that are mapped at once, 4K to 2M");
   o.add("--memory-utilization", memory_utilization,
@@ -216,12 +221,52 @@ Status EngineFlags::check() const {
   SLUICE_TRY([[maybe_unused]] const TuningMode mode, parse_tuning_mode(matmul_tuning));
   SLUICE_TRY_STATUS(tiers.check(engine));
   SLUICE_TRY_STATUS(offload.check(engine));
+  if (!(swa_full_tokens_ratio > 0 && swa_full_tokens_ratio <= 1))
+    return invalid_argument(fmt::format("--swa-full-tokens-ratio is {}; it must be above 0 and at most 1", swa_full_tokens_ratio), "--swa-full-tokens-ratio");
+  return check_scheduling(asked());
+}
+
+EngineOptions EngineFlags::asked() const {
   EngineOptions options = engine;
   if (!enable_prefix_caching) options.prefix_cache = "none";
   options.host_blocks = tiers.swap_space.bytes > 0;  // how many is not known yet
   options.disk_blocks = !tiers.kv_disk.empty();
-  return check_scheduling(options);
+  return options;
 }
+
+namespace {
+
+/// Layers that read the last tokens only: how many pages they have beside so many blocks, or why they have a part of every block.
+struct RecentSizing {
+  int reach = 0;
+  double ratio = 1;
+  std::string why_not = {};
+  int block_tokens = 16, step_tokens = 0;
+
+  RecentKv of(int64_t blocks) const {
+    RecentKv kv{1, reach};
+    if (reach == 0 || ratio >= 1 || !why_not.empty()) return {};
+    const int64_t least = int64_t{kv.most_of(std::numeric_limits<int>::max(), block_tokens)} + kv.most_of_step(step_tokens, block_tokens);
+    const int64_t pages = std::max(least, static_cast<int64_t>(std::ceil(ratio * static_cast<double>(blocks))));
+    return pages < blocks ? RecentKv{static_cast<int>(pages), reach} : RecentKv{};
+  }
+  std::string note(int64_t blocks) const {
+    if (reach == 0 || ratio >= 1) return {};
+    const RecentKv kv = of(blocks);
+    if (!kv.any())
+      return fmt::format("; layers that read the last tokens only keep all of their KV: {}", why_not.empty() ? "there are too few blocks for it to take less" : why_not);
+    return fmt::format("; layers that read the last tokens only have {} pages in place of blocks (--swa-full-tokens-ratio {})", kv.pages, ratio);
+  }
+};
+
+RecentSizing recent_sizing(const EngineFlags& flags, const KvSpec& spec, const KvSizing& sizing) {
+  RecentSizing recent{spec.recent_reach(sizing.block_tokens), flags.swa_full_tokens_ratio, why_not_recent(flags.asked()), sizing.block_tokens, flags.engine.max_num_batched_tokens};
+  if (!sizing.offload.layers.empty()) recent.why_not = "--kv-offload-layers moves whole blocks";
+  if (sizing.formats.seals()) recent.why_not = fmt::format("--kv-cache-dtype {} encodes whole blocks", sizing.formats.name());
+  return recent;
+}
+
+}  // namespace
 
 Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan) {
   SLUICE_TRY_STATUS(flags.check());
@@ -265,8 +310,14 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   const auto open_of = [&](int64_t blocks) {
     return static_cast<size_t>(most_open_blocks(o.max_num_seqs, o.max_num_batched_tokens, sizing.block_tokens, static_cast<int>(std::min(blocks, kMostBlocks))));
   };
+  const RecentSizing recent = recent_sizing(flags, plan.kv, sizing);
+  const size_t page_bytes = KvArena::page_bytes(plan.kv, sizing.formats, sizing.block_tokens);
+  const auto pool_bytes = [&](int64_t blocks) {
+    const RecentKv kv = recent.of(blocks);
+    return static_cast<size_t>(blocks) * sizing.block_bytes - (kv.any() ? static_cast<size_t>(blocks - kv.pages) * page_bytes : 0);
+  };
   const auto memory_of = [&](int64_t blocks) {  // and of the rest, a file
-    return sizing.offload.layers.empty() ? static_cast<size_t>(blocks) * sizing.block_bytes + open_of(blocks) * open_block
+    return sizing.offload.layers.empty() ? pool_bytes(blocks) + open_of(blocks) * open_block
                                          : LayeredArena::memory_bytes(plan.kv, *sizing.formats.single_by_token(), store(blocks));
   };
   // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there
@@ -298,11 +349,13 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
     if (blocks + step <= kMostBlocks && memory_of(blocks + step) <= budget) blocks += step;
   const int64_t tokens = blocks * sizing.block_tokens;
   sizing.blocks = static_cast<int>(blocks);
+  sizing.recent = recent.of(blocks);
   sizing.max_model_len = static_cast<int>(slots_of(wanted_len) <= tokens ? wanted_len : tokens);
   sizing.note = fmt::format("KV cache: {} ({} blocks of {} tokens, {}): {} tokens, {:.1f} sequences of {} tokens",
                             format_bytes(static_cast<double>(memory_of(blocks))), blocks,
                             sizing.block_tokens, sizing.formats.name(), tokens,
                             static_cast<double>(tokens) / static_cast<double>(slots_of(sizing.max_model_len)), sizing.max_model_len);
+  sizing.note += recent.note(blocks);
   if (sizing.formats.seals()) {
     sizing.open_blocks = static_cast<int>(open_of(blocks));
     sizing.note += fmt::format("; a block is encoded when it is full, and {} of this are for {} blocks that are not",
@@ -346,6 +399,7 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   stack->offload = sizing.offload;
   stack->options = flags.engine;
   if (!flags.enable_prefix_caching) stack->options.prefix_cache = "none";
+  stack->options.recent = sizing.recent;
   stack->tile_tokens = sizing.tile_tokens;
   stack->open_blocks = sizing.open_blocks;
   stack->options.seals_blocks = sizing.formats.seals() || plan.kv.has(KvGroup::Kind::state);
@@ -389,7 +443,7 @@ Status EngineStack::load() {
                            static_cast<double>(clock->now() - start) / 1e9, pool->size(), ops->isa()));
   SLUICE_TRY(auto kv, open_kv_store(model->kv(), kv_formats, {.allocator = options.kv_allocator, .blocks = options.kv_blocks, .block_tokens = options.block_tokens,
                                                               .tile_tokens = tile_tokens, .slots = options.max_num_seqs,
-                                                              .max_model_len = options.max_model_len, .offload = offload, .open_blocks = open_blocks}));
+                                                              .max_model_len = options.max_model_len, .offload = offload, .open_blocks = open_blocks, .pages = options.recent.pages}));
   if (const auto* layered = dynamic_cast<const LayeredArena*>(kv.get()); layered != nullptr && !layered->asynchronous())
     notes.push_back("offloaded KV: read and written synchronously, so that nothing overlaps (the kernel refuses io_uring)");
   executor = std::make_unique<LocalExecutor>(*model, *ops, std::move(kv), std::move(tiers), retention_of(options));

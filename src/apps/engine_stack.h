@@ -33,6 +33,7 @@ struct EngineFlags {
   ByteSize kv_cache_memory;  // 0: sized from what is free
   ByteSize kv_page_group{int64_t{64} << 10};  // of one layer's keys, under --kv-allocator virtual
   double memory_utilization = 0.9;
+  double swa_full_tokens_ratio = 0.25;
   bool enable_prefix_caching = true;
   TierFlags tiers;
   OffloadFlags offload;
@@ -41,6 +42,8 @@ struct EngineFlags {
   void declare(OptionSet& options);
   /// Whatever can be refused before the model is known.
   Status check() const;
+  /// `engine` with what other flags say of it; of tiers, whether there are any.
+  EngineOptions asked() const;
 };
 
 struct EngineStack {
@@ -90,6 +93,7 @@ struct KvSizing {
   int blocks = 0, block_tokens = 0;  // of the pool: --block-size, or a page group
   int tile_tokens = 0;               // of the blocks that kernels read: --block-size
   int open_blocks = 0;               // of a block format: how many may be open at once
+  RecentKv recent;
   int max_model_len = 0;
   size_t block_bytes = 0;  // of one block in all layers, wherever they are
   KvOffload offload;

@@ -113,6 +113,7 @@ struct KvLayerView {
   // Of formats of two layers, which are encoded when the upper one's block is full: both views, and which of them this is.
   const KvLayerView* pair = nullptr;
   int side = 0;
+  bool in_pages = false;   // tables and slots count pages, not blocks (kv/recent_pages.h)
   size_t state_bytes = 0;  // > 0: no keys, but a recurrent state in each block at k, as it was after the block's last computed token
 
   /// Whether a row of K is that of V too.

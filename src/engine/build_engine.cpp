@@ -122,6 +122,8 @@ Result<Chosen> choose(const EngineOptions& options) {
   if ((options.segment_cache || options.cache_reuse > 0) && options.seals_blocks)
     return invalid_argument("--prompt-schema, --enable-chunk-reuse and --cache-reuse copy rows out of full blocks, which this --kv-cache-dtype encodes as a whole; choose "
                             "one that encodes each token by itself", "--kv-cache-dtype");
+  if (const std::string why = why_not_recent(options); options.recent.any() && !why.empty())
+    return invalid_argument(fmt::format("--swa-full-tokens-ratio below 1: {}; leave it out, or give 1", why), "--swa-full-tokens-ratio");
   SLUICE_TRY(std::shared_ptr<const KvRetention> retention, make_retention(options.kv_retention, options.retention));
   SLUICE_TRY_STATUS(check_combinations(options));
   if (retention->evicts()) {
@@ -166,6 +168,14 @@ std::shared_ptr<const KvRetention> retention_of(const EngineOptions& options) {
   return std::move(*retention);
 }
 
+std::string why_not_recent(const EngineOptions& o) {
+  if (o.kv_allocator != "paged") return fmt::format("--kv-allocator {} gives a sequence memory for whole contexts", o.kv_allocator);
+  if (o.host_blocks + o.disk_blocks > 0) return "blocks that are kept beside the cache (--swap-space, --kv-disk) are whole";
+  if (o.segment_cache || o.cache_reuse > 0) return "KV that is reused at another place (--prompt-schema, --enable-chunk-reuse, --cache-reuse) is whole";
+  if (o.kv_retention != retention_catalog()[0].name) return fmt::format("--kv-retention {} moves the rows of all layers alike", o.kv_retention);
+  return {};
+}
+
 Status check_engine_options(const EngineOptions& options) {
   SLUICE_TRY(const Chosen chosen, choose(options));
   return check_context(options, *chosen.retention);
@@ -175,7 +185,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
                                              EngineTimes* times) {
   SLUICE_TRY(const Chosen chosen, choose(options));
   SLUICE_TRY_STATUS(check_context(options, *chosen.retention));
-  auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens);
+  auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens, options.recent);
   auto cache = chosen.cache->make(*pool);
   if (options.segment_cache || options.cache_reuse > 0) cache = std::make_unique<SegmentCache>(std::move(cache), *pool, options.cache_reuse > 0);
   if (times != nullptr) cache = timed(std::move(cache), *times, clock);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "kv/recent_pages.h"
 #include "sched/gate/catalog.h"
 
 namespace sluice {
@@ -39,6 +40,7 @@ struct EngineOptions {
   int max_model_len = 2048;
   int kv_blocks = 0;
   int block_tokens = 16;
+  RecentKv recent;  // of the model's layers that read the last tokens only
   bool seals_blocks = false, ends_at_blocks = false;  // of the KV format (SchedulerConfig)
   int64_t vocab_size = 0;
   int max_waiting = 1024;
@@ -51,6 +53,8 @@ struct EngineOptions {
 Status check_scheduling(const EngineOptions& options);
 /// The policy of kv_retention, for the executor too, which keeps what it says. The options have been checked.
 std::shared_ptr<const KvRetention> retention_of(const EngineOptions& options);
+/// Why layers that read the last tokens only have to keep all of their KV under these options; empty: they need not.
+std::string why_not_recent(const EngineOptions& options);
 /// What build_engine() refuses, asked before there is anything to run on. Errors name the flag and list the known
 /// names.
 Status check_engine_options(const EngineOptions& options);

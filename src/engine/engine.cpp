@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "engine/reuse_check.h"
+#include "kv/recent_pages.h"
 
 namespace sluice {
 
@@ -446,6 +447,11 @@ bool Engine::step() {
   stats_.total_blocks = pool_->total();
   stats_.free_blocks = pool_->free();
   stats_.cached_idle_blocks = pool_->idle_cached();
+  if (const RecentPages* recent = pool_->recent(); recent != nullptr) {
+    stats_.kv_pages = recent->pages().total();
+    stats_.used_kv_pages = stats_.kv_pages - recent->pages().free();
+    stats_.kv_pages_reclaimed = recent->reclaimed();
+  }
   stats_.last_progress = progress;
   for (const auto& request : left_queue_) limiter_.left_queue(*request);
   limiter_.settled(std::exchange(first_tokens_, 0), std::exchange(ended_without_token_, 0),

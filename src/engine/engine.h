@@ -59,6 +59,8 @@ using Sink = std::function<void(const Output&)>;
 struct EngineStats {
   int running = 0, waiting = 0;            // sequences
   int total_blocks = 0, free_blocks = 0, cached_idle_blocks = 0;
+  int kv_pages = 0, used_kv_pages = 0;  // of layers that read the last tokens only, where they have such
+  uint64_t kv_pages_reclaimed = 0;      // pages that their blocks have lost to others
   uint64_t steps = 0, step_tokens = 0, preemptions = 0, finished_requests = 0;
   uint64_t prefix_queries_tokens = 0, prefix_hits_tokens = 0;
   uint64_t segment_hits_tokens = 0;        // of segments, reused as they are

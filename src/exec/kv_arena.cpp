@@ -34,15 +34,21 @@ size_t KvArena::block_bytes(const KvSpec& spec, const KvFormats& formats, int bl
   return sum_layers(spec, formats, [&](const KvGroup& g, const KvFormat& f) { return sides_of(g) * side_bytes(g, f, block_tokens); });
 }
 
+size_t KvArena::page_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens) {
+  return sum_layers(spec, formats, [&](const KvGroup& g, const KvFormat& f) { return g.reach(block_tokens) == 0 ? 0 : sides_of(g) * side_bytes(g, f, block_tokens); });
+}
+
 size_t KvArena::open_block_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens) {
   return sum_layers(spec, formats, [&](const KvGroup& g, const KvFormat& f) {
     return f.block == nullptr || g.kind == KvGroup::Kind::state ? 0 : sides_of(g) * side_bytes(g, kKvF16, block_tokens);
   });
 }
 
-Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormats& formats, int blocks, int block_tokens, int open_blocks) {
+Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormats& formats, int blocks, int block_tokens, int open_blocks, int pages) {
   KvArena arena;
-  SLUICE_TRY(arena.buffer_, Buffer::allocate(block_bytes(spec, formats, block_tokens) * static_cast<size_t>(blocks)));
+  CHECK(pages == 0 || !formats.seals(), "open rows are found by block");
+  const size_t in_pages = pages > 0 ? page_bytes(spec, formats, block_tokens) : 0;
+  SLUICE_TRY(arena.buffer_, Buffer::allocate((block_bytes(spec, formats, block_tokens) - in_pages) * static_cast<size_t>(blocks) + in_pages * static_cast<size_t>(pages)));
   uint8_t* at = arena.buffer_.data();
   for (const KvGroup& group : spec.groups)
     for (int l = 0; l < group.layers; ++l) {
@@ -52,9 +58,11 @@ Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormats& formats, 
       if (sides_of(group) == 1 && format.block != nullptr)
         return invalid_argument(fmt::format("{} encodes keys and values apart, but this model keeps one latent row for both; take a format "
                                             "that encodes token by token", format.name), "--kv-cache-dtype");
-      const size_t side = static_cast<size_t>(blocks) * side_bytes(group, format, block_tokens);
+      const bool recent = pages > 0 && group.reach(block_tokens) > 0;
+      const size_t side = static_cast<size_t>(recent ? pages : blocks) * side_bytes(group, format, block_tokens);
       KvLayerView view{&format, block_tokens, group.kv_heads, group.head_dim, at, sides_of(group) == 2 ? at + side : at};
       view.state_bytes = state ? group.state_bytes : 0;
+      view.in_pages = recent;
       arena.layers_.push_back(view);
       at += sides_of(group) * side;
     }
@@ -138,7 +146,9 @@ void KvArena::copy(const KvCopy& copy) {
   if (!open_.tiles().empty()) open_.open(copy.dst);
   for (const KvLayerView& layer : layers_) {
     if (layer.format->block == nullptr) {
-      copy_tiles(layer, copy);
+      KvCopy tiles = copy;
+      if (layer.in_pages) tiles.src = copy.src_page, tiles.dst = copy.dst_page;
+      copy_tiles(layer, tiles);
       continue;
     }
     // What is copied is a block that is not full.

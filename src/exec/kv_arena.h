@@ -1,7 +1,8 @@
 #pragma once
 // The bytes of the KV cache: for every layer K and V as [blocks][kv_heads] tiles of a format (quant/kv/kv_format.h); of latent
 // attention one row for both, and of a recurrent layer a state in each block. Of a block format, the tiles of open blocks, in
-// full, stand beside them.
+// full, stand beside them. Layers that read the last tokens only may have their tiles in pages instead, of which there are fewer
+// (kv/recent_pages.h).
 
 #include <span>
 #include <vector>
@@ -15,10 +16,12 @@ namespace sluice {
 class KvArena final : public KvStore {
  public:
   /// Address space for `blocks` blocks; pages are touched when blocks are first written. Of block formats, `open_blocks`
-  /// may be open at once, between prepare() and finish(); 0: all of them, at any time.
-  static Result<KvArena> allocate(const KvSpec& spec, const KvFormats& formats, int blocks, int block_tokens, int open_blocks = 0);
+  /// may be open at once, between prepare() and finish(); 0: all of them, at any time. `pages`: of recent groups, instead of blocks; 0: none.
+  static Result<KvArena> allocate(const KvSpec& spec, const KvFormats& formats, int blocks, int block_tokens, int open_blocks = 0, int pages = 0);
   /// Bytes that one block takes over all layers, side streams included.
   static size_t block_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens);
+  /// Of those, what is in pages where there are any.
+  static size_t page_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens);
   /// Bytes that it takes beside them while it is open, in the layers of block formats.
   static size_t open_block_bytes(const KvSpec& spec, const KvFormats& formats, int block_tokens);
 

@@ -37,7 +37,7 @@ Result<std::unique_ptr<KvStore>> open_kv_store(const KvSpec& spec, const KvForma
     SLUICE_TRY(auto arena, LayeredArena::open(spec, *formats.single_by_token(), options));
     return std::unique_ptr<KvStore>(std::move(arena));
   }
-  SLUICE_TRY(KvArena arena, KvArena::allocate(spec, formats, options.blocks, options.block_tokens, options.open_blocks));
+  SLUICE_TRY(KvArena arena, KvArena::allocate(spec, formats, options.blocks, options.block_tokens, options.open_blocks, options.pages));
   return std::unique_ptr<KvStore>(std::make_unique<KvArena>(std::move(arena)));
 }
 

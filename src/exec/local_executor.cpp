@@ -10,8 +10,7 @@ namespace sluice {
 void LocalExecutor::gather(const StepPlan& plan, bool probes) {
   tokens_.clear();
   positions_.clear();
-  slots_.clear();
-  segments_.clear();
+  for (Places* places : {&blocks_, &pages_}) places->slots.clear(), places->segments.clear();
   logit_rows_.clear();
   wanted_.clear();
   const int block_tokens = kv_->layers().empty() ? 1 : kv_->layers()[0].block_tokens;
@@ -23,12 +22,16 @@ void LocalExecutor::gather(const StepPlan& plan, bool probes) {
     for (int k = 0, next_slot = -1; k < item.n_tokens; ++k) {
       const int pos = item.rows.empty() ? item.first_pos + k : item.rows[k];
       const int slot = item.slots.empty() ? pos - item.dropped : item.slots[k];
-      if (slot != next_slot) segments_.push_back({static_cast<int>(tokens_.size()), 0, slot, blocks.data()});
-      ++segments_.back().rows;
+      const auto place = [&](Places& to, std::span<const BlockId> table) {
+        if (slot != next_slot) to.segments.push_back({static_cast<int>(tokens_.size()), 0, slot, table.data()});
+        ++to.segments.back().rows;
+        to.slots.push_back(static_cast<int64_t>(table[static_cast<size_t>(slot / block_tokens)]) * block_tokens + slot % block_tokens);
+      };
+      place(blocks_, blocks);
+      if (has_pages_) place(pages_, item.pages);
       next_slot = slot + 1;
       tokens_.push_back(item.tokens[pos]);
       positions_.push_back(item.positions.empty() ? pos : item.positions[k]);
-      slots_.push_back(static_cast<int64_t>(blocks[slot / block_tokens]) * block_tokens + slot % block_tokens);
     }
     for (int k = 0; k < item.n_scored; ++k) {
       logit_rows_.push_back(first_row + k);
@@ -62,7 +65,7 @@ void LocalExecutor::probe(const StepPlan& plan) {
   gather(plan, true);
   if (tokens_.empty()) return;
   ReuseProbe probe(static_cast<int>(kv_->layers().size()));
-  model_.forward({tokens_, positions_, slots_, segments_, {}, &probe}, kv_->layers(), nullptr);
+  model_.forward({tokens_, positions_, blocks_.slots, blocks_.segments, {}, &probe}, kv_->layers(), nullptr);
   auto row = probe.deviation().begin();
   for (size_t i = 0; i < plan.items.size(); ++i) {
     if (plan.items[i].detour != Detour::probe) continue;
@@ -101,7 +104,7 @@ Ticket LocalExecutor::submit(const StepPlan& plan) {
   // One of them at most looks on: KV retention is refused with the others, and windows take loads whole, before the pass.
   LayerPolicy* looks_on = kv_->policy() != nullptr ? kv_->policy() : tiers_.policy();
   if (evictor_ != nullptr && evictor_->observer() != nullptr) looks_on = evictor_->observer();
-  if (!tokens_.empty()) model_.forward({tokens_, positions_, slots_, segments_, logit_rows_, looks_on}, kv_->layers(), logits_.data());
+  if (!tokens_.empty()) model_.forward({tokens_, positions_, blocks_.slots, blocks_.segments, logit_rows_, looks_on, {pages_.slots, pages_.segments}}, kv_->layers(), logits_.data());
   finish_tiers();
   kv_->finish(plan);
   const Nanos computed = clock_.now();

@@ -1,6 +1,7 @@
 #pragma once
 // Runs plans on this machine: copies blocks, computes all items as one ragged batch, samples. Owns the KV bytes.
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -26,6 +27,7 @@ class LocalExecutor final : public Executor {
   LocalExecutor(Model& model, const Ops& ops, std::unique_ptr<KvStore> kv, KvTiers tiers = {}, std::shared_ptr<const KvRetention> retention = nullptr)
       : model_(model), ops_(ops), kv_(std::move(kv)), tiers_(std::move(tiers)) {
     samplers_.resize(ops.pool().size());
+    has_pages_ = std::ranges::any_of(kv_->layers(), &KvLayerView::in_pages);
     if (retention != nullptr && retention->evicts()) evictor_ = std::make_unique<KvEvictor>(std::move(retention), model, ops, kv_->layers());
   }
   LocalExecutor(Model& model, const Ops& ops, KvArena kv, KvTiers tiers = {})
@@ -59,8 +61,12 @@ class LocalExecutor final : public Executor {
   // The batch, reused from step to step.
   std::vector<TokenId> tokens_;
   std::vector<int32_t> positions_, logit_rows_;
-  std::vector<int64_t> slots_;
-  std::vector<AttendSegment> segments_;
+  struct Places {
+    std::vector<int64_t> slots;
+    std::vector<AttendSegment> segments;
+  };
+  Places blocks_, pages_;  // pages_: of layers whose KV is in such
+  bool has_pages_ = false;
   struct Wanted {
     int item, prompt_token;
   };  // of a row of logits: the token to be scored, or -1 to sample

@@ -2,12 +2,18 @@
 
 #include <algorithm>
 
+#include "kv/recent_pages.h"
+
 namespace sluice {
 
 BlockPool::BlockPool(int blocks, int block_tokens) : block_tokens_(block_tokens), refs_(blocks, 0), cached_(blocks), place_(blocks) {
   CHECK(blocks >= 0 && block_tokens >= 1 && block_tokens <= kMostBlockTokens, "{} blocks of {} tokens", blocks, block_tokens);
   free_.reserve(blocks);
   for (int id = blocks - 1; id >= 0; --id) put_back(static_cast<BlockId>(id));
+}
+
+BlockPool::BlockPool(int blocks, int block_tokens, RecentKv recent) : BlockPool(blocks, block_tokens) {
+  if (recent.any()) recent_ = std::make_unique<RecentPages>(recent, blocks, block_tokens);
 }
 
 BlockPool::~BlockPool() { CHECK(free() == total(), "{} blocks are still in use", total() - free()); }
@@ -42,6 +48,7 @@ void BlockPool::drop_ref(BlockId id) {
   if (--refs_[id] == 1 && cached_[id]) ++idle_cached_;
   if (refs_[id] == 0) {
     CHECK(!cached_[id], "block {} left a prefix cache that still lists it", id);
+    if (recent_ != nullptr) recent_->forget(id);
     put_back(id);
     freed_.push_back(id);
   }

@@ -14,6 +14,8 @@
 namespace sluice {
 
 class BlockPool;
+class RecentPages;
+struct RecentKv;
 
 /// Kernels read blocks of at most 256; a block may be several of theirs.
 inline constexpr int kMostBlockTokens = 1 << 20;
@@ -49,6 +51,8 @@ class BlockPool {
  public:
   /// block_tokens in [1, kMostBlockTokens].
   BlockPool(int blocks, int block_tokens);
+  /// With pages for the KV of layers that read the last tokens only, if it says any.
+  BlockPool(int blocks, int block_tokens, RecentKv recent);
   ~BlockPool();
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
@@ -72,6 +76,8 @@ class BlockPool {
   int total() const { return static_cast<int>(refs_.size()); }
   int free() const { return static_cast<int>(free_.size()); }
   int block_tokens() const { return block_tokens_; }
+  /// Null where every block has all layers' KV.
+  RecentPages* recent() const { return recent_.get(); }
   int count(BlockId id) const { return refs_[id]; }
 
   /// A prefix cache marks the blocks of which it holds one reference. idle_cached() counts those that nobody else holds.
@@ -95,6 +101,7 @@ class BlockPool {
   std::vector<uint32_t> place_;  // in free_, by block, of those that are free
   std::vector<BlockId> freed_;   // since take_freed()
   int idle_cached_ = 0;
+  std::unique_ptr<RecentPages> recent_;
 };
 
 inline BlockRef::BlockRef(const BlockRef& other) : pool_(other.pool_), id_(other.id_) {

@@ -29,6 +29,7 @@ struct KvCopy {
   std::shared_ptr<const BlockKey> key = {};  // where another tier takes part
   int src_offset = 0, dst_offset = 0;        // of the first slot in its block
   int shift = 0;                             // positions by which the keys are rotated further
+  BlockId src_page = 0, dst_page = 0;        // within the pool, of layers whose KV is in pages (kv/recent_pages.h)
 };
 
 /// A sequence lets go of the KV of some of its tokens: of the slots of its table, `slots_before`, every layer and KV head keeps

@@ -1,6 +1,7 @@
 #pragma once
 // What a model keeps per token: groups of layers that share one kind of KV. Metadata only.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -20,6 +21,12 @@ struct KvGroup {
   int window_tokens = 0;           // of window groups
   size_t state_bytes = 0;          // of state groups: of one layer
 
+  /// How many tokens before its own a row reads, and who goes on from there may have to read again; 0: all.
+  int reach(int block_tokens) const {
+    if (kind == Kind::state) return block_tokens + 1;  // back to the begin of its block (SchedulerConfig::seals_blocks)
+    return kind == Kind::window ? window_tokens : 0;
+  }
+
   bool operator==(const KvGroup&) const = default;
 };
 
@@ -30,6 +37,12 @@ struct KvSpec {
     for (const KvGroup& group : groups)
       if (group.kind == kind) return true;
     return false;
+  }
+  /// The farthest of those groups that do not read all; 0: there are none.
+  int recent_reach(int block_tokens) const {
+    int reach = 0;
+    for (const KvGroup& group : groups) reach = std::max(reach, group.reach(block_tokens));
+    return reach;
   }
 };
 

@@ -23,6 +23,12 @@
 
 namespace sluice {
 
+/// Where the rows' KV is written, and what they see.
+struct KvPlaces {
+  std::span<const int64_t> slots;           // [rows]
+  std::span<const AttendSegment> segments;  // cover all rows
+};
+
 /// Position is not slot: `positions` says by what a row is rotated, `slots` where its KV is written, and the segments count
 /// slots: a row sees all of its table up to its own.
 struct ForwardBatch {
@@ -32,6 +38,7 @@ struct ForwardBatch {
   std::span<const AttendSegment> segments;  // cover all rows
   std::span<const int32_t> logit_rows;      // rows whose logits are wanted, ascending
   LayerPolicy* policy = nullptr;            // or nobody looks on
+  KvPlaces pages = {};                      // slots and segments of layers whose KV is in pages, where there are any
 };
 
 /// The facts about a model that the rest of the system asks for.

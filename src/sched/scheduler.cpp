@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "kv/recent_pages.h"
 #include "kv/retention/none.h"
 
 namespace sluice {
@@ -35,6 +36,10 @@ Scheduler::Scheduler(SchedulerConfig config, BlockPool& pool, PrefixCache& cache
   const int most_slots = policies_.retention->slots_to_hold(config_.max_model_len, config_.max_model_len);
   CHECK(most_slots <= pool_tokens, "a context of {} tokens in a pool of {}", config_.max_model_len, pool_tokens);
   CHECK(!policies_.retention->evicts() || !tiers.any(), "what retention has left of a sequence is nobody else's");
+  if (pool_.recent() != nullptr) {
+    CHECK(!tiers.any() && !policies_.retention->evicts() && cache_.segments() == nullptr, "who moves whole blocks needs all of their KV");
+    CHECK(free_page_seats() >= pool_.recent()->kv().most_of(config_.max_model_len, pool_.block_tokens()), "{} pages are too few for one sequence and a step of {} tokens", pool_.recent()->pages().total(), config_.max_num_batched_tokens);
+  }
   if (policies_.retention->positions_in_cache()) {
     slot_positions_.resize(static_cast<size_t>(most_slots));
     std::iota(slot_positions_.begin(), slot_positions_.end(), 0);
@@ -141,11 +146,15 @@ void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
   for (int i = first / block_tokens; i < seq.table.size() && i * block_tokens < end; ++i) {
     if (seq.table[i].count() == 1) continue;
     BlockRef copy = fresh_block(seq.table);
-    plan.copies.push_back({seq.table[i].id(), copy.id(), first - i * block_tokens});
+    KvCopy rows{seq.table[i].id(), copy.id(), first - i * block_tokens};
+    rows.src_page = seq.table.page_ids()[static_cast<size_t>(i)];
     seq.table.replace(i, std::move(copy));
+    take_page(seq.table, i);
+    rows.dst_page = seq.table.page_ids()[static_cast<size_t>(i)];
+    plan.copies.push_back(std::move(rows));
   }
   const int hold = policies_.allocator->blocks_to_hold(end);
-  while (seq.table.size() < hold) seq.table.push(fresh_block(seq.table));
+  while (seq.table.size() < hold) push_fresh(seq.table);
 }
 
 /// Takes blocks of steps to come, of those that nobody needs now; of a cache that fills the pool the one to go next anyway.
@@ -172,6 +181,10 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     dequeue(seq, now);
     cache_.commit(seq.request->salt, admission.hit, seq.tokens);
     for (BlockRef& block : admission.hit.blocks) seq.table.push(std::move(block));
+    for (int i = seq.table.size() - static_cast<int>(admission.pages.size()); BlockRef& page : admission.pages) {
+      pool_.recent()->use(seq.table[i].id());
+      seq.table.set_page(i++, std::move(page));
+    }
     restore(seq, admission.restore, plan);
     seq.computed = admission.computed;
     seq.cached = admission.computed;
@@ -208,6 +221,7 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     Sequence& seq = at(item.seq);
     look_ahead(seq, item.first_pos + item.n_tokens - item.dropped);
     item.blocks = item.detour == Detour::encode ? segments_.scratch(seq.id).ids() : seq.table.ids();
+    item.pages = seq.table.page_ids();
   }
   fetch_for_waiting(plan, now);
   if (!plan.empty()) {  // an empty one is not submitted

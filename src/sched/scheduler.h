@@ -59,6 +59,7 @@ struct Decision {
   struct Admission {
     SeqId seq = kNoSeq;
     PrefixHit hit;
+    std::vector<BlockRef> pages;  // those of the hit that are read, as they end it (kv/recent_pages.h)
     TierHit restore;   // blocks behind the hit that are loaded
     int computed = 0;  // where the sequence starts: both, less the last token, which is always computed
   };
@@ -153,6 +154,15 @@ class Scheduler {
   void preempt(Sequence& seq, Nanos now);
   TierHit restorable(const Sequence& seq, const PrefixHit& hit) const;
   BlockRef fresh_block(const BlockTable& table);
+  // scheduler_recent.cpp
+  void take_page(BlockTable& table, int block);
+  void push_fresh(BlockTable& table);
+  void trim_to_pages(PrefixHit& hit, int computed) const;
+  std::vector<BlockRef> pages_read(std::span<const BlockRef> blocks, int computed) const;
+  int resumable(const BlockTable& table, int computed) const;
+  int most_pages(const Sequence& seq) const;
+  int free_page_seats() const;
+  void settle_pages(Sequence& seq, int full_before, int full);
   void make_writable(Sequence& seq, int end, StepPlan& plan);
   void look_ahead(Sequence& seq, int end);
   void restore(Sequence& seq, const TierHit& hit, StepPlan& plan);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "kv/recent_pages.h"
 #include "sched/scheduler.h"
 
 namespace sluice {
@@ -13,6 +14,7 @@ bool Scheduler::consistent(std::string* why) const {
     return false;
   };
   std::map<BlockId, int> held;
+  int all_pages = 0;  // that sequences hold
   for (const auto& [id, seq] : sequences_) {
     const bool waits = seq->state == Sequence::State::waiting;
     if (seq->finished()) return fail(fmt::format("sequence {} has finished but is still listed", id));
@@ -28,7 +30,15 @@ bool Scheduler::consistent(std::string* why) const {
     if (const int due = policies_.retention->dropped_at(seq->prompt_tokens(), std::max(0, seq->computed - 1)); seq->table.dropped() != due && seq->computed > 0)
       return fail(fmt::format("sequence {}: computed {}, and let go of {} of them instead of {}", id, seq->computed, seq->table.dropped(), due));
     for (const BlockRef& block : seq->table.refs()) ++held[block.id()];
+    if (pool_.recent() == nullptr) continue;
+    for (int i = pool_.recent()->first_block(seq->computed); i * pool_.block_tokens() < seq->computed; ++i)
+      if (!seq->table.page(i)) return fail(fmt::format("sequence {}: computed {}, and block {} of its table has lost its page", id, seq->computed, i));
+    int pages = 0;
+    for (int i = 0; i < seq->table.size(); ++i) pages += static_cast<bool>(seq->table.page(i));
+    if (const int most = most_pages(*seq); pages > most) return fail(fmt::format("sequence {} holds {} pages; the most are {}", id, pages, most));
+    all_pages += pages;
   }
+  if (pool_.recent() != nullptr && !pool_.recent()->consistent(all_pages)) return fail("the recent pages' books are wrong");
   segments_.each_scratch([&](SeqId, const BlockRef& block) { ++held[block.id()]; });
   if (waiting_.size() + running_.size() != sequences_.size()) return fail("a list holds an unknown sequence");
   if (!policies_.queue->rank_moves() && waiting_order_.size() != waiting_.size()) return fail("the queue's order has lost a sequence");

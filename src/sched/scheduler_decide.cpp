@@ -14,6 +14,7 @@ struct Scheduler::Draft {
   Decision decision;
   Budget left;
   int scored_rows_left = 0;
+  int pages_left = 0;  // kv/recent_pages.h
   int taken_blocks = 0;
   std::map<SeqId, int> taken_by;
   std::vector<const Sequence*> running;  // less those that are preempted
@@ -118,6 +119,7 @@ Decision Scheduler::decide(Nanos now) const {
   Draft draft;
   draft.left = {config_.max_num_batched_tokens, config_.max_num_seqs - running()};
   draft.scored_rows_left = config_.max_scored_rows;
+  draft.pages_left = free_page_seats();
   draft.running = running_;
   draft.decision.run.reserve(running_.size() + 16);
   const View before{now, waiting_, running_, pool_.free() + cache_.evictable(), pool_.total(), pool_.block_tokens()};
@@ -193,6 +195,7 @@ void Scheduler::displace(SeqId id, Draft& draft) const {
   draft.decision.preempt.push_back(id);
   draft.decision.work.erase(id);
   ++draft.left.seqs;
+  if (pool_.recent() != nullptr) draft.pages_left += most_pages(*victim);
   const auto planned = std::ranges::find(draft.decision.run, victim, &Decided::seq);
   if (planned != draft.decision.run.end()) {
     draft.left.tokens += planned->n_tokens;
@@ -230,7 +233,8 @@ Verdict Scheduler::make_room(const Sequence& seq, Draft& draft, Nanos now) const
 
 /// Takes the sequence into the plan if the gates let it in and there is room; else the plan stays as it is.
 Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const {
-  if (draft.left.seqs <= 0 || draft.left.tokens <= 0) return Verdict::not_yet;
+  const int pages = pool_.recent() == nullptr ? 0 : most_pages(seq);
+  if (draft.left.seqs <= 0 || draft.left.tokens <= 0 || pages > draft.pages_left) return Verdict::not_yet;
   const int length = static_cast<int>(seq.tokens.size());
   PrefixHit hit;  // none where every position of the prompt has to be computed
   if (!seq.scores_prompt()) hit = cache_.match(seq.request->salt, seq.exact_tokens());
@@ -243,6 +247,12 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
   if (hit.blocks.size() * pool_.block_tokens() == seq.tokens.size() && (available() <= 0 || config_.seals_blocks)) {
     reclaimed -= draft.given_up.contains(hit.blocks.back().id());
     hit.blocks.pop_back();
+  }
+  const size_t found = hit.blocks.size();
+  trim_to_pages(hit, std::min(static_cast<int>(found) * pool_.block_tokens(), length - 1));
+  if (hit.blocks.size() < found) {
+    reclaimed = 0;
+    for (const BlockRef& block : hit.blocks) reclaimed += draft.given_up.contains(block.id());
   }
   const int hit_tokens = static_cast<int>(hit.blocks.size()) * pool_.block_tokens();
   TierHit restore = restorable(seq, hit);
@@ -277,8 +287,10 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
   if (needed > 0) draft.taken_by[seq.id] = needed;
   draft.left.tokens -= n;
   draft.left.seqs -= 1;
+  draft.pages_left -= pages;
   draft.scored_rows_left -= seq.scored_of(work.computed, n);
-  draft.decision.admit.push_back({seq.id, std::move(hit), std::move(restore), computed});
+  std::vector<BlockRef> read = pages_read(hit.blocks, computed);
+  draft.decision.admit.push_back({seq.id, std::move(hit), std::move(read), std::move(restore), computed});
   if (n > 0) draft.decision.run.push_back({&seq, work.computed, n});
   note_work(seq, std::move(work), draft.decision);
   return Verdict::yes;

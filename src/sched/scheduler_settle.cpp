@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "kv/recent_pages.h"
 #include "sched/scheduler.h"
 
 namespace sluice {
@@ -39,13 +40,16 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   child->tokens.assign(parent.tokens.begin(), parent.tokens.begin() + fork.tokens);
   if (fork.append) child->tokens.push_back(*fork.append);
   const int tokens = static_cast<int>(child->tokens.size());
-  if (running() < config_.max_num_seqs && shares()) child->state = Sequence::State::running;
+  const bool has_pages = pool_.recent() == nullptr || free_page_seats() >= most_pages(*child);
+  if (running() < config_.max_num_seqs && has_pages && shares()) child->state = Sequence::State::running;
   announce(*child);
   if (child->state == Sequence::State::running) {
     // The last kept token is computed again by the child, for logits of its own.
-    child->computed = restart(std::min(parent.computed, tokens - 1), parent);
+    child->computed = resumable(parent.table, restart(std::min(parent.computed, tokens - 1), parent));
     const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();
     for (int i = 0; i < blocks; ++i) child->table.push(parent.table[i]);
+    for (int i = pool_.recent() == nullptr ? blocks : pool_.recent()->first_block(child->computed); i < blocks; ++i)
+      child->table.set_page(i, pool_.recent()->use(child->table[i].id()));
     running_.push_back(child.get());
   } else {
     enqueue(*child, now);
@@ -111,6 +115,7 @@ std::vector<Outcome> Scheduler::settle(const StepPlan& plan, const StepResult& r
       cache_.insert(seq.request->salt, seq.tokens, full, seq.table);
       tiers_.save(seq.id, seq.request->salt, seq.tokens, full_before, full, seq.table);
     }
+    settle_pages(seq, full_before, full);
 
     Outcome outcome{seq.id, done.sampled, done.token, FinishReason::none, {}};
     outcome.prompt = done.prompt;

@@ -32,6 +32,7 @@ struct PlanItem {
   int n_scored = 0;                     // the first so many yield the logprob of the prompt token after them
   std::span<const TokenId> tokens;      // the sequence's tokens [0, first_pos + n_tokens)
   std::span<const BlockId> blocks;      // its block table, covering these positions; what lies beyond them is for steps to come
+  std::span<const BlockId> pages;       // of these blocks, where layers have their KV in such (kv/recent_pages.h); valid for those that its rows read
   int prompt_tokens = 0;
   int sample = 0;
   const Request* request = nullptr;

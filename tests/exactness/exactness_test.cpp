@@ -45,6 +45,7 @@ struct Way {
   double offload = 0;     // share of every layer's KV that is in a file
   int offload_depth = 1;
   bool offload_to_disk = false;  // else to a device in memory, whose requests end in any order
+  int spare_pages = -1;   // of layers that read the last tokens only: pages beside those without which nothing runs; -1: they have all of every block
   bool on_ref = false;  // the portable table is slow, and backend_test shows its sums to be those of the others
 };
 
@@ -103,12 +104,17 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
     open_blocks = most_open_blocks(options.max_num_seqs, options.max_num_batched_tokens, options.block_tokens, options.kv_blocks);
   }
   if ((*model)->kv().has(KvGroup::Kind::state)) options.seals_blocks = true;
+  const int reach = (*model)->kv().recent_reach(options.block_tokens);
+  if (way.spare_pages >= 0 && reach > 0 && !way.kv.seals()) {
+    options.recent = {1, reach};
+    options.recent.pages = options.recent.most_of(options.max_model_len, options.block_tokens) + options.recent.most_of_step(options.max_num_batched_tokens, options.block_tokens) + way.spare_pages;
+  }
   if (options.kv_allocator == "virtual") {
     options.block_tokens = VirtualArena::page_group_tokens((*model)->kv(), *way.kv.single(), way.engine.block_tokens, 4096);
     options.kv_blocks = std::max(way.engine.kv_blocks * way.engine.block_tokens, way.engine.max_model_len) / options.block_tokens + 1;
   }
   KvStoreOptions store{.allocator = options.kv_allocator, .blocks = options.kv_blocks, .block_tokens = options.block_tokens, .tile_tokens = way.engine.block_tokens,
-                       .slots = options.max_num_seqs, .max_model_len = options.max_model_len, .open_blocks = open_blocks};
+                       .slots = options.max_num_seqs, .max_model_len = options.max_model_len, .open_blocks = open_blocks, .pages = options.recent.pages};
   for (int l = 0; way.offload > 0 && l < (*model)->info().layers; ++l) store.offload.layers.push_back(l);
   store.offload.share = way.offload, store.offload.depth = way.offload_depth, store.offload.path = ::testing::TempDir();
   const auto open_store = [&]() -> Result<std::unique_ptr<KvStore>> {
@@ -216,6 +222,10 @@ std::vector<Named> ways() {
   add("block size 1", [](Way& w) { w.engine.block_tokens = 1, w.engine.kv_blocks = 6400; });
   add("block size 5", [](Way& w) { w.engine.block_tokens = 5, w.engine.kv_blocks = 1280, w.on_ref = true; });
   add("block size 256", [](Way& w) { w.engine.block_tokens = 256, w.engine.kv_blocks = 40; });
+  add("pages for the last tokens, one at a time", [](Way& w) { w.spare_pages = 200, w.one_at_a_time = true; });
+  add("fewest pages for the last tokens, two threads", [](Way& w) { w.spare_pages = 0, w.threads = 2, w.engine.block_tokens = 4, w.engine.kv_blocks = 1600, w.engine.max_num_batched_tokens = 60; });
+  add("few pages for the last tokens, hash prefix cache, one at a time", [](Way& w) { w.spare_pages = 3, w.one_at_a_time = true, w.engine.prefix_cache = "hash", w.on_ref = true; });
+  add("few pages for the last tokens, preempted", [](Way& w) { w.spare_pages = 40, w.engine.kv_blocks = 79, w.engine.block_tokens = 4, w.engine.max_model_len = 312, w.engine.max_num_batched_tokens = 64; });
   add("prefix cache off", [](Way& w) { w.engine.prefix_cache = "none"; });
   add("hash prefix cache, one at a time", [](Way& w) { w.engine.prefix_cache = "hash", w.one_at_a_time = true; });
   add("radix prefix cache, one at a time", [](Way& w) { w.one_at_a_time = true, w.on_ref = true; });
@@ -312,7 +322,9 @@ TEST(Exactness, FormatsPerLayerAndBlocksOf64) {
 TEST(Exactness, EveryKindOfModel) {
   static const std::set<std::string_view> kTried = {"batched", "two threads", "chunks of one token", "steps of 24 tokens", "block size 5", "block size 256", "static batches",
                                                     "hash prefix cache, one at a time", "the same with the prefix cache", "preempted, and loaded from disk",
-                                                    "preempted, and loaded from host memory", "three seats under mlfq"};
+                                                    "preempted, and loaded from host memory", "three seats under mlfq", "pages for the last tokens, one at a time",
+                                                    "fewest pages for the last tokens, two threads", "few pages for the last tokens, hash prefix cache, one at a time",
+                                                    "few pages for the last tokens, preempted"};
   uint64_t seed = 60;
   for (const char* const name : {"qwen2_moe", "gpt_oss", "gemma3_text", "deepseek_v3", "llama4_text", "falcon_rw", "mamba", "mamba2", "rwkv4", "rwkv7", "retnet", "qwen3_next", "jamba",
                                  "nemotron_h_moe", "falcon_h1"}) {
@@ -327,7 +339,7 @@ TEST(Exactness, EveryKindOfModel) {
       Way alone{roomy(), 1, *kv, true};
       alone.engine.prefix_cache = "none";
       const auto reference = run(*source, *table, alone, requests);
-      bool preempted = false, hit = false, loaded = false;
+      bool preempted = false, hit = false, loaded = false, reclaimed = plan->kv.recent_reach(16) == 0, hit_with_pages = reclaimed;
       for (Named named : ways()) {
         if (!kTried.contains(named.name)) continue;
         SCOPED_TRACE(named.name);
@@ -337,8 +349,10 @@ TEST(Exactness, EveryKindOfModel) {
         preempted |= other.stats.preemptions > 0;
         hit |= other.stats.prefix_hits_tokens > 0;
         loaded |= other.stats.tiers.loaded_disk > 0;
+        reclaimed |= other.stats.kv_pages_reclaimed > 0;
+        hit_with_pages |= other.stats.kv_pages > 0 && other.stats.prefix_hits_tokens > 0;
       }
-      EXPECT_TRUE(preempted && hit && loaded) << "the test tests less than it says";
+      EXPECT_TRUE(preempted && hit && loaded && reclaimed && hit_with_pages) << "the test tests less than it says";
     }
   }
 }

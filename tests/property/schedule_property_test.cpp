@@ -49,14 +49,15 @@ struct EngineSetup {
   bool segments = false;  // a store of them, and requests that have some
   int cache_reuse = 0;    // the books are checked then, and not the outputs, which depend on what the cache holds
   bool seals_blocks = false, ends_at_blocks = false;
+  RecentKv recent = {};
   std::string text() const {
     return fmt::format(
         "block {} x {}, seqs {}, budget {}, context {}, {}, {}, {}, {}, {}, {}, {}, {}, watermark {}, at most {} at a time and {} "
-        "scored, {} host and {} disk blocks, {}, {}, every {}th lost, {} of {} or {} by {}{}{}",
+        "scored, {} host and {} disk blocks, {}, {}, every {}th lost, {} of {} or {} by {}{}{}, {} pages for the last {}",
         block_tokens, blocks, max_num_seqs, budget, max_model_len, queue->name, chunk->name, batching->name,
         cache->name, preempt->name, admission->name, allocator->name, lengths->name, watermark, long_prefill_token_threshold, max_scored_rows,
         host_blocks, disk_blocks, tier->name, restore->name, lose_every, retention->name, retains.budget_tokens, retains.prompt_share, retains.stride_tokens,
-        segments ? fmt::format(", segments, {} reused", cache_reuse) : "", ends_at_blocks ? ", blocks are sealed in pairs of layers" : seals_blocks ? ", blocks are sealed" : "");
+        segments ? fmt::format(", segments, {} reused", cache_reuse) : "", ends_at_blocks ? ", blocks are sealed in pairs of layers" : seals_blocks ? ", blocks are sealed" : "", recent.pages, recent.reach);
   }
 };
 
@@ -133,6 +134,11 @@ EngineSetup random_setup(Rng& rng) {
   // What is let go of, and what is reused, is moved within blocks.
   s.seals_blocks = s.retention == &retention_catalog()[0] && !s.segments && s.cache_reuse == 0 && rng.below(2) == 0;
   s.ends_at_blocks = s.seals_blocks && rng.below(2) == 0;
+  const bool whole = s.allocator->name != "paged" || s.host_blocks + s.disk_blocks > 0 || s.segments || s.cache_reuse > 0 || s.retention != &retention_catalog()[0];
+  if (!whole && rng.below(2) == 0) {
+    s.recent.reach = s.seals_blocks ? s.block_tokens + 1 : static_cast<int>(rng.between(1, 40));
+    s.recent.pages = s.recent.most_of(s.max_model_len, s.block_tokens) + s.recent.most_of_step(s.budget, s.block_tokens) + static_cast<int>(rng.below(12));
+  }
   return s;
 }
 
@@ -142,7 +148,7 @@ EngineSetup plain_setup() {
 
 struct World {
   World(const EngineSetup& s, int vocab) : setup(s), vocab(vocab), executor(s.blocks, s.block_tokens, vocab, clock) {
-    auto pool = std::make_unique<BlockPool>(s.blocks, s.block_tokens);
+    auto pool = std::make_unique<BlockPool>(s.blocks, s.block_tokens, s.recent);
     auto cache = s.cache->make(*pool);
     if (s.segments) cache = std::make_unique<SegmentCache>(std::move(cache), *pool, s.cache_reuse > 0);
     SchedulerPolicies policies;
@@ -164,6 +170,7 @@ struct World {
     policies.retention = std::move(*retention);
     if (policies.retention->evicts()) executor.retention = policies.retention;
     executor.lose_every = s.lose_every;
+    executor.recent = s.recent;
     executor.seals_blocks = s.seals_blocks;
     executor.most_open = 2 * s.max_num_seqs + s.budget / s.block_tokens;  // exec/kv_store.h, most_open_blocks()
     executor.ends_at_blocks = s.ends_at_blocks;
@@ -325,7 +332,7 @@ Request random_request(Rng& rng, const EngineSetup& s, int vocab, const std::vec
 }
 
 /// What all schedules together have reached.
-struct Reached { uint64_t kept = 0, segments = 0, detours = 0, preemptions = 0, copies = 0, hits = 0, recomputed = 0, loaded = 0, fetched = 0, lost = 0, evictions = 0, replayed = 0, open_rows = 0; };
+struct Reached { uint64_t kept = 0, segments = 0, detours = 0, preemptions = 0, copies = 0, hits = 0, recomputed = 0, loaded = 0, fetched = 0, lost = 0, evictions = 0, replayed = 0, open_rows = 0, reclaimed_pages = 0; };
 
 void run_schedule(uint64_t seed, Reached& reached) {
   Rng rng(seed);
@@ -411,6 +418,7 @@ void run_schedule(uint64_t seed, Reached& reached) {
   reached.evictions += stats.kv_evictions;
   if (stats.kv_evictions > 0) reached.replayed += stats.tokens_recomputed;
   EXPECT_EQ(stats.kv_evictions, static_cast<uint64_t>(world.executor.evictions));
+  reached.reclaimed_pages += stats.kv_pages_reclaimed;
   reached.open_rows += static_cast<uint64_t>(world.executor.copied_rows);
 }
 
@@ -433,6 +441,7 @@ TEST(Schedule, RandomSchedulesKeepTheBooksAndTheOutputs) {
   EXPECT_GT(reached.evictions, 1000u);
   EXPECT_GT(reached.replayed, 1000u) << "no sequence that had let go of something was preempted";
   EXPECT_GT(reached.open_rows, 1000u);
+  EXPECT_GT(reached.reclaimed_pages, 1000u);
 }
 
 TEST(Schedule, OldestNeverStarvesUnderFcfs) {

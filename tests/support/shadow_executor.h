@@ -3,7 +3,8 @@
 // which exact token prefix was computed into it. An item whose earlier positions do not hold the KV of its own tokens is
 // a failure: a block was shared, evicted, copied or overwritten wrongly. With `seals_blocks` it forgets the open rows of a block that
 // was freed, and a full block may be written from its start alone. The "model" samples a hash of the whole prefix,
-// so one wrong token anywhere changes everything after it.
+// so one wrong token anywhere changes everything after it. With `recent` it has a second memory, by page, and an item whose last
+// tokens do not stand there is a failure too.
 
 #include <gtest/gtest.h>
 
@@ -14,6 +15,7 @@
 #include <unordered_set>
 
 #include "base/clock.h"
+#include "kv/recent_pages.h"
 #include "kv/retention/kv_retention.h"
 #include "sched/executor.h"
 
@@ -73,7 +75,8 @@ class ShadowExecutor final : public Executor {
     for (const SeqId id : plan.ended) held_.erase(id);
     for (const KvEviction& eviction : plan.evictions) evict(eviction);
     if (seals_blocks) count_open(plan);
-    std::unordered_set<int> written;
+    std::unordered_set<int> written, written_pages;
+    page_slots_.resize(static_cast<size_t>(recent.pages * block_tokens_));
     for (const PlanItem& item : plan.items) {
       if (item.request->reuse.any()) {
         run_reusing(item);
@@ -112,10 +115,16 @@ class ShadowExecutor final : public Executor {
         if (pos < item.first_pos) {
           if (void_blocks_.contains(item.blocks[in_table / block_tokens_])) continue;
           EXPECT_EQ(slots_[at], prefix) << "sequence " << item.seq << " position " << pos << " holds foreign KV";
+          if (recent.any() && pos >= item.first_pos - recent.reach)
+            EXPECT_EQ(page_slots_[page_slot(item, in_table)], prefix) << "sequence " << item.seq << " position " << pos << " has foreign KV in its page";
         } else {
           if (held != nullptr) held->push_back(pos);
           EXPECT_TRUE(written.insert(at).second) << "two sequences write slot " << at;
           slots_[at] = prefix;
+          if (recent.any()) {
+            EXPECT_TRUE(written_pages.insert(page_slot(item, in_table)).second) << "two sequences write one slot of page " << item.pages[in_table / block_tokens_];
+            page_slots_[page_slot(item, in_table)] = prefix;
+          }
           write(item.blocks[in_table / block_tokens_], in_table % block_tokens_);
         }
       }
@@ -143,6 +152,7 @@ class ShadowExecutor final : public Executor {
   int lost = 0;
   std::shared_ptr<const KvRetention> retention;  // the scheduler's, where it lets go of anything
   int evictions = 0;
+  RecentKv recent;  // the pool's, where it has pages
 
  private:
   /// As the executor keeps what is written until its block is full.
@@ -282,6 +292,8 @@ class ShadowExecutor final : public Executor {
       EXPECT_FALSE(seals_blocks && copy.tokens > 0 && sealed_.contains(copy.src)) << "a part of sealed block " << copy.src << " is copied";
       for (int i = 0; i < copy.tokens; ++i)
         slots_[slot(copy.dst, copy.dst_offset + i)] = shifted(slots_[slot(copy.src, copy.src_offset + i)], copy.shift);
+      for (int i = 0; recent.any() && i < copy.tokens; ++i)
+        page_slots_[static_cast<int>(copy.dst_page) * block_tokens_ + i] = page_slots_[static_cast<int>(copy.src_page) * block_tokens_ + i];
       sealed_.erase(copy.dst);
       if (seals_blocks) copied_rows += copy.tokens;
       return;
@@ -316,9 +328,11 @@ class ShadowExecutor final : public Executor {
   static float score(uint64_t prefix) { return -static_cast<float>(prefix % 9973); }
   int slot(BlockId block, int offset) const { return static_cast<int>(block) * block_tokens_ + offset; }
 
+  int page_slot(const PlanItem& item, int in_table) const { return static_cast<int>(item.pages[in_table / block_tokens_]) * block_tokens_ + in_table % block_tokens_; }
+
   int block_tokens_, vocab_;
   VirtualClock& clock_;
-  std::vector<uint64_t> slots_;
+  std::vector<uint64_t> slots_, page_slots_;
   std::map<std::pair<Tier, BlockId>, std::vector<uint64_t>> tiers_;
   std::unordered_set<BlockId> void_blocks_;  // of this step: loaded, and lost
   std::unordered_set<BlockId> sealed_, open_;

@@ -47,7 +47,11 @@ void Attention::declare(TensorTable& table) {
   table.vector("attn_output.bias", &o_bias_, c.hidden, c.output_bias);
 }
 
-KvGroup Attention::kv() const { return {KvGroup::Kind::full, 0, 1, config_.kv_heads, config_.head_dim, 0}; }
+KvGroup Attention::kv() const {
+  const int window = config_.window > 0 ? config_.window : config_.chunk;  // a row sees at most its own chunk
+  const bool recent = config_.causal && window > 0;
+  return {recent ? KvGroup::Kind::window : KvGroup::Kind::full, 0, 1, config_.kv_heads, config_.head_dim, recent ? window : 0};
+}
 
 WorkspaceWidths Attention::widths() const {
   const int64_t q = int64_t{config_.heads} * config_.head_dim, kv = int64_t{config_.kv_heads} * config_.head_dim;
@@ -109,9 +113,9 @@ bool Attention::mix(const LayerPass& pass, const Norm& norm, float* y, bool adds
   Workspace& w = pass.w;
   project(pass, norm);
   const KvLayerView kv = with_rotation(pass.kv);
-  const LayerView view{pass.layer, w.x, w.q, w.k, w.v, c.heads, c.scale, pass.rows.positions, pass.rows.segments, kv};
+  const LayerView view{pass.layer, w.x, w.q, w.k, w.v, c.heads, c.scale, pass.rows.positions, pass.places().segments, kv};
   if (pass.policy != nullptr && !pass.policy->before_write(view)) return false;
-  ops.write_kv(w.k, w.v, pass.rows.slots, kv);
+  ops.write_kv(w.k, w.v, pass.places().slots, kv);
   if (pass.policy != nullptr) pass.policy->before_attention(view);
   const int64_t rows = pass.outputs(), width = int64_t{c.heads} * c.head_dim;
   if (rows == 0) return false;
@@ -122,7 +126,7 @@ bool Attention::mix(const LayerPass& pass, const Norm& norm, float* y, bool adds
   args.scale = c.scale;
   args.window = c.window;
   args.kv = kv;
-  args.segments = pass.rows.segments;
+  args.segments = pass.places().segments;
   args.softcap = c.softcap;
   args.slopes = c.alibi.empty() ? nullptr : c.alibi.data();
   args.sinks = sinks_;

@@ -158,6 +158,7 @@ DecoderModel::DecoderModel(Decoder decoder, const Ops& ops, Workspace workspace)
     : decoder_(std::move(decoder)), ops_(ops), workspace_(std::move(workspace)), kv_(decoder_kv(decoder_)) {
   piece_wanted_.reserve(kPieceRows);
   piece_segments_.reserve(kPieceRows);
+  piece_page_segments_.reserve(kPieceRows);
 }
 
 void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerView> layers, float* logits) {
@@ -165,6 +166,7 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
   CHECK(batch.positions.size() == batch.tokens.size() && batch.slots.size() == batch.tokens.size(),
         "{} tokens, {} positions, {} slots", batch.tokens.size(), batch.positions.size(), batch.slots.size());
   const size_t kv_layers = static_cast<size_t>(kv_.groups.back().first_layer + kv_.groups.back().layers);
+  CHECK(batch.pages.slots.size() == (std::ranges::any_of(layers, &KvLayerView::in_pages) ? batch.tokens.size() : 0), "{} slots in pages", batch.pages.slots.size());
   CHECK(layers.size() == kv_layers, "KV of {} layers for a model of {}", layers.size(), kv_layers);
   for (const TokenId t : batch.tokens) CHECK(t >= 0 && t < info.vocab_size, "token {} of {}", t, info.vocab_size);
 
@@ -172,13 +174,17 @@ void DecoderModel::forward(const ForwardBatch& batch, std::span<const KvLayerVie
   size_t next_wanted = 0;
   for (size_t first = 0; first < total; first += kPieceRows) {
     const size_t rows = std::min<size_t>(kPieceRows, total - first);
-    cut_segments(batch.segments, static_cast<int64_t>(first), static_cast<int64_t>(rows), piece_segments_);
+    const auto cut = [&](const KvPlaces& all, std::vector<AttendSegment>& segments) -> KvPlaces {
+      if (all.slots.empty()) return {};
+      cut_segments(all.segments, static_cast<int64_t>(first), static_cast<int64_t>(rows), segments);
+      return {all.slots.subspan(first, rows), segments};
+    };
     piece_wanted_.clear();
     const size_t done = next_wanted;
     for (; next_wanted < batch.logit_rows.size() && static_cast<size_t>(batch.logit_rows[next_wanted]) < first + rows;
          ++next_wanted)
       piece_wanted_.push_back(batch.logit_rows[next_wanted] - static_cast<int32_t>(first));
-    const LayerRows piece{batch.positions.subspan(first, rows), batch.slots.subspan(first, rows), piece_segments_};
+    const LayerRows piece{batch.positions.subspan(first, rows), cut({batch.slots, batch.segments}, piece_segments_), cut(batch.pages, piece_page_segments_)};
     run_piece(batch.tokens.subspan(first, rows), piece, piece_wanted_, layers, batch.policy,
               logits + static_cast<int64_t>(done) * info.vocab_size);
   }
@@ -234,7 +240,7 @@ void DecoderModel::head(int64_t rows, float* logits) {
 void DecoderModel::run_piece(std::span<const TokenId> tokens, const LayerRows& rows, const std::vector<int32_t>& wanted,
                              std::span<const KvLayerView> layers, LayerPolicy* policy, float* logits) {
   embed(tokens, rows.positions);
-  if (policy != nullptr) policy->before_piece(rows.segments);
+  if (policy != nullptr) policy->before_piece(rows.blocks.segments);
   for (size_t l = 0, kv = 0; l < decoder_.layers.size(); ++l) {
     const bool last = l + 1 == decoder_.layers.size();
     const int first = static_cast<int>(kv), end = first + (decoder_.layers[l].second_mixer ? 2 : 1);  // its KV

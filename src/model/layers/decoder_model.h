@@ -84,7 +84,7 @@ class DecoderModel : public Model {
   const Ops& ops_;
   Workspace workspace_;
   KvSpec kv_;
-  std::vector<AttendSegment> piece_segments_;  // of the piece being run; kept for their memory
+  std::vector<AttendSegment> piece_segments_, piece_page_segments_;  // of the piece being run; kept for their memory
   std::vector<int32_t> piece_wanted_;
   std::vector<TokenId> piece_positions_;
 };

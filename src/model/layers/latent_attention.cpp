@@ -93,7 +93,7 @@ bool LatentAttention::mix(const LayerPass& pass, const Norm& norm, float* y, boo
   const Ops& ops = pass.ops;
   Workspace& w = pass.w;
   latents(pass, norm);
-  ops.write_kv(w.k, nullptr, pass.rows.slots, pass.kv);
+  ops.write_kv(w.k, nullptr, pass.places().slots, pass.kv);
   const int64_t rows = pass.outputs(), latent_width = c.heads * c.kv_rank, v_width = c.heads * c.v_dim;
   if (rows == 0) return false;
   queries(pass, norm);
@@ -103,7 +103,7 @@ bool LatentAttention::mix(const LayerPass& pass, const Norm& norm, float* y, boo
   args.heads = c.heads;
   args.scale = c.scale;
   args.kv = pass.kv;
-  args.segments = pass.rows.segments;
+  args.segments = pass.places().segments;
   args.v_dim = static_cast<int>(c.kv_rank);
   if (pass.wanted != nullptr) {
     gather_rows(w.q, int64_t{c.heads} * c.row_dim(), *pass.wanted);

@@ -41,8 +41,7 @@ struct Workspace {
 /// The rows in the workspace: where they stand, and where their KV goes.
 struct LayerRows {
   std::span<const int32_t> positions;
-  std::span<const int64_t> slots;
-  std::span<const AttendSegment> segments;  // rows count from the workspace's first
+  KvPlaces blocks, pages;  // of layers whose KV is in either; rows count from the workspace's first
   int64_t count() const { return static_cast<int64_t>(positions.size()); }
 };
 
@@ -56,6 +55,7 @@ struct LayerPass {
   int layer;
   /// The rows whose output is wanted, ascending; null: all.
   const std::vector<int32_t>* wanted;
+  const KvPlaces& places() const { return kv.in_pages ? rows.pages : rows.blocks; }
   int64_t outputs() const { return wanted != nullptr ? static_cast<int64_t>(wanted->size()) : rows.count(); }
 };
 

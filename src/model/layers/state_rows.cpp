@@ -9,7 +9,7 @@ void walk_state(const LayerPass& pass, const StateParts& state, const StateStep&
   const KvLayerView& kv = pass.kv;
   const int64_t block_tokens = kv.block_tokens;
   const size_t bytes = static_cast<size_t>(state.floats) * sizeof(float);
-  const auto segments = pass.rows.segments;
+  const auto segments = pass.places().segments;
   const auto walk = [&](int task, int) {
     const AttendSegment& s = segments[static_cast<size_t>(task / state.parts)];
     const int64_t part = task % state.parts;

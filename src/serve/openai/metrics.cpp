@@ -52,6 +52,10 @@ constexpr EngineMetric kEngineMetrics[] = {
        return s.total_blocks == 0 ? 0.0
                                   : double(s.total_blocks - s.free_blocks - s.cached_idle_blocks) / s.total_blocks;
      }},
+    {"sluice:kv_window_pages", "Pages of KV of layers that read the last tokens only; 0: it is in the blocks.", kGauge, [](const EngineStats& s) { return double(s.kv_pages); }},
+    {"sluice:kv_window_pages_used", "Of them, those that hold something.", kGauge, [](const EngineStats& s) { return double(s.used_kv_pages); }},
+    {"sluice:kv_window_pages_reclaimed_total", "Pages that cached blocks have lost to running sequences.", kCounter,
+     [](const EngineStats& s) { return double(s.kv_pages_reclaimed); }},
     {"sluice:prefix_cache_queries_total", "Tokens looked up in the prefix cache.", kCounter,
      [](const EngineStats& s) { return double(s.prefix_queries_tokens); }},
     {"sluice:prefix_cache_hits_total", "Tokens found in the prefix cache.", kCounter,

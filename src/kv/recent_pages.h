@@ -1,0 +1,76 @@
+#pragma once
+// Where the KV of layers stands that read the last tokens only: windows, and recurrent states (docs/adr/0020). It is in pages
+// of a pool of their own, of which a block has one or none. Metadata only.
+//
+// A sequence holds the pages of the last tokens; those behind are kept for who comes with the same prefix until somebody
+// needs them, least recently used first. A block that has lost its page is as good as ever in all other layers.
+// Same aim: the hybrid KV caches of Jenga (Zhang et al. 2025, "Effective memory management for serving LLM with heterogeneity").
+
+#include <algorithm>
+#include <list>
+#include <span>
+#include <vector>
+
+#include "kv/block_pool.h"
+
+namespace sluice {
+
+/// How many pages there are (0: none, every block has all layers' KV), and how many tokens before the next one they are held for.
+struct RecentKv {
+  int pages = 0, reach = 0;
+
+  bool any() const { return pages > 0; }
+  /// Most pages that a sequence of so many tokens holds between steps, with one that it copies on write.
+  int most_of(int64_t tokens, int block_tokens) const {
+    return static_cast<int>(std::min<int64_t>((reach + block_tokens - 1) / block_tokens + 2, (tokens + block_tokens - 1) / block_tokens)) + 1;
+  }
+  /// Most that a step of so many tokens takes beside.
+  int most_of_step(int tokens, int block_tokens) const { return (tokens + block_tokens - 1) / block_tokens; }
+  bool operator==(const RecentKv&) const = default;
+};
+
+class RecentPages {
+ public:
+  /// For a pool of so many blocks.
+  RecentPages(RecentKv kv, int blocks, int block_tokens);
+
+  /// The page of a block that is to be written, which has none. The page of another that nobody holds gives way for it.
+  BlockRef write(BlockId block);
+  /// The page of a block, or nothing.
+  BlockRef find(BlockId block) const { return kept_[block].page; }
+  /// The same, for somebody who goes on from it: the page stays for longer.
+  BlockRef use(BlockId block);
+  /// `block` is equal to the one whose page this is; it becomes its page too, unless it has one.
+  void adopt(BlockId block, const BlockRef& page);
+  /// The block is free.
+  void forget(BlockId block);
+
+  /// Of the blocks that the token after `computed` others reads, the first.
+  int first_block(int computed) const { return std::max(0, computed - kv_.reach) / block_tokens_; }
+  /// From which token a sequence can go on that has these blocks: `computed`, where the pages that it reads are there, else
+  /// the last begin of a block before it of which that is true.
+  int resumable(std::span<const BlockRef> blocks, int computed) const;
+  const RecentKv& kv() const { return kv_; }
+  const BlockPool& pages() const { return pages_; }
+  /// Pages that were taken from blocks which somebody may still have found.
+  uint64_t reclaimed() const { return reclaimed_; }
+  /// Recounts everything; `held`: how many pages sequences hold in all.
+  bool consistent(int held) const;
+
+ private:
+  void keep(BlockId block, BlockRef page);
+
+  RecentKv kv_;
+  int block_tokens_;
+  BlockPool pages_;
+  struct Kept {
+    BlockRef page;
+    std::list<BlockId>::iterator at;  // in order_, where it has one
+  };
+  std::vector<Kept> kept_;    // by block
+  std::vector<int> keepers_;  // by page: blocks whose page it is
+  std::list<BlockId> order_;  // blocks with a page; the next to lose it first
+  uint64_t reclaimed_ = 0;
+};
+
+}  // namespace sluice
