@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 
 #include "apps/catalog_help.h"
@@ -241,12 +240,15 @@ struct RecentSizing {
   int reach = 0;
   double ratio = 1;
   std::string why_not = {};
-  int block_tokens = 16, step_tokens = 0;
+  int block_tokens = 16, step_tokens = 0, max_num_seqs = 1;
+  int64_t max_model_len = 2;
 
   RecentKv of(int64_t blocks) const {
     RecentKv kv{1, reach};
     if (reach == 0 || ratio >= 1 || !why_not.empty()) return {};
-    const int64_t least = int64_t{kv.most_of(std::numeric_limits<int>::max(), block_tokens)} + kv.most_of_step(step_tokens, block_tokens);
+    // As many whole contexts as the blocks hold can run at once.
+    const int64_t contexts = std::clamp<int64_t>(blocks * block_tokens / max_model_len, 1, std::max(1, max_num_seqs));
+    const int64_t least = contexts * kv.most_of(max_model_len, block_tokens) + kv.most_of_step(step_tokens, block_tokens);
     const int64_t pages = std::max(least, static_cast<int64_t>(std::ceil(ratio * static_cast<double>(blocks))));
     return pages < blocks ? RecentKv{static_cast<int>(pages), reach} : RecentKv{};
   }
@@ -259,8 +261,9 @@ struct RecentSizing {
   }
 };
 
-RecentSizing recent_sizing(const EngineFlags& flags, const KvSpec& spec, const KvSizing& sizing) {
-  RecentSizing recent{spec.recent_reach(sizing.block_tokens), flags.swa_full_tokens_ratio, why_not_recent(flags.asked()), sizing.block_tokens, flags.engine.max_num_batched_tokens};
+RecentSizing recent_sizing(const EngineFlags& flags, const KvSpec& spec, const KvSizing& sizing, int64_t max_model_len) {
+  const EngineOptions& o = flags.engine;
+  RecentSizing recent{spec.recent_reach(sizing.block_tokens), flags.swa_full_tokens_ratio, why_not_recent(flags.asked()), sizing.block_tokens, o.max_num_batched_tokens, o.max_num_seqs, max_model_len};
   if (!sizing.offload.layers.empty()) recent.why_not = "--kv-offload-layers moves whole blocks";
   if (sizing.formats.seals()) recent.why_not = fmt::format("--kv-cache-dtype {} encodes whole blocks", sizing.formats.name());
   return recent;
@@ -310,7 +313,7 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   const auto open_of = [&](int64_t blocks) {
     return static_cast<size_t>(most_open_blocks(o.max_num_seqs, o.max_num_batched_tokens, sizing.block_tokens, static_cast<int>(std::min(blocks, kMostBlocks))));
   };
-  const RecentSizing recent = recent_sizing(flags, plan.kv, sizing);
+  const RecentSizing recent = recent_sizing(flags, plan.kv, sizing, o.max_model_len > 0 ? o.max_model_len : positions);
   const size_t page_bytes = KvArena::page_bytes(plan.kv, sizing.formats, sizing.block_tokens);
   const auto pool_bytes = [&](int64_t blocks) {
     const RecentKv kv = recent.of(blocks);

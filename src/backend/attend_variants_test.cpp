@@ -44,7 +44,7 @@ struct Piece {
 };
 
 std::vector<float> attend(const Ops& ops, const HeadShape& s, const Variant& v, const std::vector<Sequence>& sequences,
-                          const std::vector<Piece>& pieces, const KvFormat& format, int block_tokens, uint64_t seed = 1) {
+                          const std::vector<Piece>& pieces, const KvFormat& format, int block_tokens, uint64_t seed = 1, bool only_windows = false) {
   Rng rng(seed);
   int blocks = 3;
   for (const Sequence& seq : sequences) blocks += (seq.length + block_tokens - 1) / block_tokens;
@@ -52,6 +52,8 @@ std::vector<float> attend(const Ops& ops, const HeadShape& s, const Variant& v, 
   if (v.one_row) kv.view.v = kv.view.k;
   std::vector<std::vector<BlockId>> tables;
   for (const Sequence& seq : sequences) tables.push_back(kv.store(ops, seq));
+  for (const Piece& p : pieces)  // only_windows: one of each sequence, and blocks before its window hold NaN
+    for (int i = 0; only_windows && (i + 1) * block_tokens <= p.first_pos - s.window + 1; ++i) tables[static_cast<size_t>(p.sequence)][static_cast<size_t>(i)] = kv.free.back();
   std::vector<float> q;
   std::vector<AttendSegment> segments;
   const size_t row = static_cast<size_t>(s.heads) * static_cast<size_t>(s.head_dim);
@@ -193,6 +195,26 @@ TEST(AttendVariants, BatchChunksBlocksAndThreadsChangeNoBit) {
         mixed.resize(alone.size());
         EXPECT_TRUE(same_bits(alone, mixed)) << table->isa << " " << format.name << ", " << threads << " threads, " << v.text();
       }
+    }
+}
+
+// Blocks that hold nothing of a row's window may hold anything (kv/recent_pages.h).
+TEST(AttendVariants, NothingBeforeAWindowIsRead) {
+  Rng rng(61);
+  ThreadPool pool(2);
+  for (const OpTable* table : tables())
+    for (int trial = 0; trial < (table == &kRefOps ? 8 : 40); ++trial) {
+      HeadShape s = random_shape(rng);
+      s.window = static_cast<int>(rng.between(1, 300));
+      Variant v = random_variant(rng, s);
+      v.causal = true;
+      const KvFormat& format = random_row_format(rng);
+      const int block_tokens = kBlockTokens[rng.below(3)], length = static_cast<int>(rng.between(200, 900)), rows = static_cast<int>(rng.between(1, 20));
+      const std::vector<Sequence> sequences{Sequence(rng, s, length)};
+      const std::vector<Piece> pieces{{0, length - rows, rows}};
+      const Ops ops(*table, pool);
+      EXPECT_TRUE(same_bits(attend(ops, s, v, sequences, pieces, format, block_tokens), attend(ops, s, v, sequences, pieces, format, block_tokens, 1, true)))
+          << table->isa << " " << format.name << ", window " << s.window << ", length " << length << ", rows " << rows << ", block " << block_tokens << ", " << v.text();
     }
 }
 

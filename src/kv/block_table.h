@@ -35,6 +35,8 @@ class BlockTable {
     pages_[i] = std::move(page);
     first_page_ = std::min(first_page_, i);
   }
+  /// No block before it has a page.
+  int first_page() const { return first_page_; }
   /// Lets go of the pages of the blocks before this one.
   void leave_pages(int before) {
     for (; first_page_ < std::min(before, size()); ++first_page_) pages_[first_page_] = {}, page_ids_[first_page_] = 0;
@@ -62,7 +64,7 @@ class BlockTable {
  private:
   std::vector<BlockRef> refs_, pages_;
   std::vector<BlockId> ids_, page_ids_;
-  int first_page_ = 0;  // no block before it has one
+  int first_page_ = 0;
   int dropped_ = 0;
 };
 

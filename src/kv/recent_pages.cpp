@@ -11,27 +11,43 @@ RecentPages::RecentPages(RecentKv kv, int blocks, int block_tokens)
 
 void RecentPages::keep(BlockId block, BlockRef page) {
   ++keepers_[page.id()];
-  kept_[block] = {std::move(page), order_.insert(order_.end(), block)};
+  Kept& kept = kept_[block];
+  kept.page = std::move(page);
+  kept.passed = false;
+  kept.at = ends_.insert(ends_.end(), block);
+}
+
+void RecentPages::drop(BlockId block) {
+  Kept& kept = kept_[block];
+  if (!kept.page) return;
+  --keepers_[kept.page.id()];
+  (kept.passed ? passed_ : ends_).erase(kept.at);
+  kept.page = BlockRef();
 }
 
 void RecentPages::forget(BlockId block) {
-  if (!kept_[block].page) return;
-  --keepers_[kept_[block].page.id()];
-  order_.erase(kept_[block].at);
-  kept_[block].page = BlockRef();
+  drop(block);
+  kept_[block].wanted = false;
+}
+
+/// False: none of these can be taken.
+bool RecentPages::reclaim(std::list<BlockId>& order) {
+  for (size_t left = order.size(); left > 0; --left) {
+    const BlockId oldest = order.front();
+    const BlockRef& page = kept_[oldest].page;
+    if (page.count() == keepers_[page.id()]) {
+      drop(oldest);
+      ++reclaimed_;
+      return true;
+    }
+    order.splice(order.end(), order, order.begin());  // somebody holds it: it is in use
+  }
+  return false;
 }
 
 BlockRef RecentPages::write(BlockId block) {
   CHECK(!kept_[block].page, "block {} has a page already", block);
-  // Those that somebody holds go to the end: they are in use.
-  for (size_t left = order_.size(); pages_.free() == 0 && left > 0; --left) {
-    const BlockId oldest = order_.front();
-    if (kept_[oldest].page.count() > keepers_[kept_[oldest].page.id()]) {
-      order_.splice(order_.end(), order_, order_.begin());
-      continue;
-    }
-    forget(oldest);
-    ++reclaimed_;
+  while (pages_.free() == 0 && (reclaim(passed_) || reclaim(ends_))) {
   }
   auto page = pages_.allocate();
   CHECK(page.has_value(), "the plan took more than the {} pages there are", pages_.total());
@@ -39,9 +55,19 @@ BlockRef RecentPages::write(BlockId block) {
   return std::move(*page);
 }
 
-BlockRef RecentPages::use(BlockId block) {
-  if (kept_[block].page) order_.splice(order_.end(), order_, kept_[block].at);
-  return kept_[block].page;
+void RecentPages::want(BlockId block) {
+  Kept& kept = kept_[block];
+  kept.wanted = true;
+  if (!kept.page) return;
+  ends_.splice(ends_.end(), kept.passed ? passed_ : ends_, kept.at);
+  kept.passed = false;
+}
+
+void RecentPages::pass(BlockId block) {
+  Kept& kept = kept_[block];
+  if (!kept.page || kept.wanted) return;
+  passed_.splice(passed_.end(), kept.passed ? passed_ : ends_, kept.at);
+  kept.passed = true;
 }
 
 void RecentPages::adopt(BlockId block, const BlockRef& page) {
@@ -68,7 +94,7 @@ bool RecentPages::consistent(int held) const {
     }
   int references = 0;
   for (int page = 0; page < pages_.total(); ++page) references += pages_.count(static_cast<BlockId>(page));
-  return references == held + static_cast<int>(kept) && keepers == keepers_ && kept == order_.size() && pages_.consistent();
+  return references == held + static_cast<int>(kept) && keepers == keepers_ && kept == passed_.size() + ends_.size() && pages_.consistent();
 }
 
 }  // namespace sluice

@@ -3,7 +3,8 @@
 // of a pool of their own, of which a block has one or none. Metadata only.
 //
 // A sequence holds the pages of the last tokens; those behind are kept for who comes with the same prefix until somebody
-// needs them, least recently used first. A block that has lost its page is as good as ever in all other layers.
+// needs them: first those that a sequence has passed, then those at which one or its prompt ended, or where prefixes were wanted,
+// each least recently used first. A block that has lost its page is as good as ever in all other layers.
 // Same aim: the hybrid KV caches of Jenga (Zhang et al. 2025, "Effective memory management for serving LLM with heterogeneity").
 
 #include <algorithm>
@@ -38,8 +39,10 @@ class RecentPages {
   BlockRef write(BlockId block);
   /// The page of a block, or nothing.
   BlockRef find(BlockId block) const { return kept_[block].page; }
-  /// The same, for somebody who goes on from it: the page stays for longer.
-  BlockRef use(BlockId block);
+  /// Somebody goes on from there, or would if it had its page: it is kept for longer.
+  void want(BlockId block);
+  /// A sequence has gone on beyond what reads it.
+  void pass(BlockId block);
   /// `block` is equal to the one whose page this is; it becomes its page too, unless it has one.
   void adopt(BlockId block, const BlockRef& page);
   /// The block is free.
@@ -59,17 +62,20 @@ class RecentPages {
 
  private:
   void keep(BlockId block, BlockRef page);
+  void drop(BlockId block);
+  bool reclaim(std::list<BlockId>& order);
 
   RecentKv kv_;
   int block_tokens_;
   BlockPool pages_;
   struct Kept {
     BlockRef page;
-    std::list<BlockId>::iterator at;  // in order_, where it has one
+    bool wanted = false, passed = false;  // passed: it stands in passed_, if it has a page
+    std::list<BlockId>::iterator at;
   };
   std::vector<Kept> kept_;    // by block
   std::vector<int> keepers_;  // by page: blocks whose page it is
-  std::list<BlockId> order_;  // blocks with a page; the next to lose it first
+  std::list<BlockId> passed_, ends_;  // blocks with a page; the next to lose it first
   uint64_t reclaimed_ = 0;
 };
 

@@ -11,7 +11,7 @@ namespace sluice::lab {
 extern const Experiment kAveragedScores, kHeavyHitters, kKeyformer, kRetentionSwap, kStreaming;
 extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kGear4, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKeptHistory, kKivi2, kKivi4, kKvFormatsPerLayer, kKvLayout, kKvOffload, kKvQuant,
     kLongContextFormats, kMiniCache, kMultiTurn, kPaged, kParallelSampling, kPromptCache, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSelectiveReconstruction, kSwap, kTokenGranular,
-    kVAttention;
+    kVAttention, kWindowPages;
 // measured_elsewhere.cpp
 extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kTiledAttention;
 // attention/
@@ -31,6 +31,7 @@ constexpr std::array kCatalog = {
     &kPaged,
     &kTokenGranular,
     &kVAttention,
+    &kWindowPages,
     &kKvLayout,
     &kBlockSharing,
     &kParallelSampling,

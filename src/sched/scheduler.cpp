@@ -182,9 +182,10 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     cache_.commit(seq.request->salt, admission.hit, seq.tokens);
     for (BlockRef& block : admission.hit.blocks) seq.table.push(std::move(block));
     for (int i = seq.table.size() - static_cast<int>(admission.pages.size()); BlockRef& page : admission.pages) {
-      pool_.recent()->use(seq.table[i].id());
+      pool_.recent()->want(seq.table[i].id());
       seq.table.set_page(i++, std::move(page));
     }
+    for (const BlockId block : admission.wanted) pool_.recent()->want(block);
     restore(seq, admission.restore, plan);
     seq.computed = admission.computed;
     seq.cached = admission.computed;

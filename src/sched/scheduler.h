@@ -60,6 +60,7 @@ struct Decision {
     SeqId seq = kNoSeq;
     PrefixHit hit;
     std::vector<BlockRef> pages;  // those of the hit that are read, as they end it (kv/recent_pages.h)
+    std::vector<BlockId> wanted;  // blocks whose pages would have been read, had they been there
     TierHit restore;   // blocks behind the hit that are loaded
     int computed = 0;  // where the sequence starts: both, less the last token, which is always computed
   };
@@ -157,7 +158,7 @@ class Scheduler {
   // scheduler_recent.cpp
   void take_page(BlockTable& table, int block);
   void push_fresh(BlockTable& table);
-  void trim_to_pages(PrefixHit& hit, int computed) const;
+  std::vector<BlockId> trim_to_pages(PrefixHit& hit, int computed) const;
   std::vector<BlockRef> pages_read(std::span<const BlockRef> blocks, int computed) const;
   int resumable(const BlockTable& table, int computed) const;
   int most_pages(const Sequence& seq) const;

@@ -249,7 +249,7 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
     hit.blocks.pop_back();
   }
   const size_t found = hit.blocks.size();
-  trim_to_pages(hit, std::min(static_cast<int>(found) * pool_.block_tokens(), length - 1));
+  std::vector<BlockId> wanted = trim_to_pages(hit, std::min(static_cast<int>(found) * pool_.block_tokens(), length - 1));
   if (hit.blocks.size() < found) {
     reclaimed = 0;
     for (const BlockRef& block : hit.blocks) reclaimed += draft.given_up.contains(block.id());
@@ -290,7 +290,7 @@ Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const
   draft.pages_left -= pages;
   draft.scored_rows_left -= seq.scored_of(work.computed, n);
   std::vector<BlockRef> read = pages_read(hit.blocks, computed);
-  draft.decision.admit.push_back({seq.id, std::move(hit), std::move(read), std::move(restore), computed});
+  draft.decision.admit.push_back({seq.id, std::move(hit), std::move(read), std::move(wanted), std::move(restore), computed});
   if (n > 0) draft.decision.run.push_back({&seq, work.computed, n});
   note_work(seq, std::move(work), draft.decision);
   return Verdict::yes;

@@ -18,11 +18,16 @@ void Scheduler::push_fresh(BlockTable& table) {
   take_page(table, table.size() - 1);
 }
 
-/// Shortens a hit to where the pages are there that the next token reads; `computed`: where it would start.
-void Scheduler::trim_to_pages(PrefixHit& hit, int computed) const {
-  if (pool_.recent() == nullptr) return;
+/// Shortens a hit to where the pages are there that the next token reads; `computed`: where it would start. Returns the blocks that
+/// would have been read there.
+std::vector<BlockId> Scheduler::trim_to_pages(PrefixHit& hit, int computed) const {
+  std::vector<BlockId> wanted;
+  if (pool_.recent() == nullptr) return wanted;
   const int from = pool_.recent()->resumable(hit.blocks, computed);
-  if (from < computed) hit.blocks.resize(static_cast<size_t>(from / pool_.block_tokens()));
+  if (from == computed) return wanted;
+  for (size_t i = static_cast<size_t>(pool_.recent()->first_block(computed)); i < hit.blocks.size(); ++i) wanted.push_back(hit.blocks[i].id());
+  hit.blocks.resize(static_cast<size_t>(from / pool_.block_tokens()));
+  return wanted;
 }
 
 /// Of the blocks that cover `computed` tokens, the pages of the last ones.
@@ -56,7 +61,12 @@ int Scheduler::free_page_seats() const {
 void Scheduler::settle_pages(Sequence& seq, int full_before, int full) {
   if (pool_.recent() == nullptr) return;
   for (int i = full_before; i < full; ++i) pool_.recent()->adopt(seq.table[i].id(), seq.table.page(i));
-  seq.table.leave_pages(pool_.recent()->first_block(seq.computed));
+  // Where the prompt ends others may part: samples, another answer, a next turn without this one's reasoning.
+  RecentPages& recent = *pool_.recent();
+  const int left = recent.first_block(seq.computed), prompt = seq.prompt_tokens();
+  for (int i = seq.table.first_page(); i < left; ++i)
+    if (i < recent.first_block(prompt) || i * pool_.block_tokens() >= prompt) recent.pass(seq.table[i].id());
+  seq.table.leave_pages(left);
 }
 
 }  // namespace sluice

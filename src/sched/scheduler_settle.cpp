@@ -49,7 +49,7 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
     const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();
     for (int i = 0; i < blocks; ++i) child->table.push(parent.table[i]);
     for (int i = pool_.recent() == nullptr ? blocks : pool_.recent()->first_block(child->computed); i < blocks; ++i)
-      child->table.set_page(i, pool_.recent()->use(child->table[i].id()));
+      child->table.set_page(i, pool_.recent()->find(child->table[i].id()));
     running_.push_back(child.get());
   } else {
     enqueue(*child, now);
