@@ -26,8 +26,11 @@ activation, the family's own) moves the logits by more than 1e-2: each model's `
 modernbert) hidden states, embeddings and scores of two texts are compared; a GGUF of bert does not name its activation, and bert_cls has an
 unusual one, so that its GGUF is held to 5e-3 and not listed.
 
-| family | config.json | GGUF | models compared | largest difference, Hugging Face | GGUF |
-|---|---|---|---|---|---|
+The last column: types that a family's matrices were encoded in (the K types need rows of 256, which most of these models lack), multiplied
+from their blocks and held to what the blocks hold.
+
+| family | config.json | GGUF | models compared | largest difference, Hugging Face | GGUF | quantized |
+|---|---|---|---|---|---|---|
 """
 
 
@@ -38,6 +41,17 @@ def families():
         for name, hf, gguf in re.findall(r'\w+_arch<\w+>\(\s*"([^"]+)",\s*\{([^}]*)\},\s*\{([^}]*)\}', path.read_text()):
             found[name] = (re.findall(r'"([^"]+)"', hf), re.findall(r'"([^"]+)"', gguf))
     return found
+
+
+def quantized(paths):
+    """folder: the types in which its matrices were encoded."""
+    types = {}
+    for suite in (suite for path in paths for suite in json.load(open(path))["testsuites"]):
+        for case in suite["testsuite"]:
+            match = re.search(r"StaysNearWhatItsBlocksHold/(.+)_hf$", case["name"])
+            if match and not case.get("failures"):
+                types[match.group(1)] = case["quantized_formats"].split(", ")
+    return types
 
 
 def measured(paths):
@@ -55,7 +69,7 @@ def measured(paths):
 
 
 def main():
-    largest = measured(sys.argv[1:])
+    largest, types = measured(sys.argv[1:]), quantized(sys.argv[1:])
     models = collections.defaultdict(list)
     for folder in sorted((ROOT / "tests/data").glob("f*i*/*/config.json")):
         arch = json.load(open(folder))["architectures"][0]
@@ -65,7 +79,8 @@ def main():
         names = [m for arch in hf for m in models[arch]]
         of = {layout: [largest[m, layout] for m in names if (m, layout) in largest] for layout in ("hf", "gguf")}
         worst = {k: f"{max(v):.1e}" if v else "" for k, v in of.items()}
-        print(f"| {name} | {', '.join(hf)} | {', '.join(gguf) or 'none'} | {', '.join(names)} | {worst['hf']} | {worst['gguf']} |")
+        packed = list(dict.fromkeys(t for m in names for t in types.get(m, []) if t not in ("f32", "f16", "bf16", "")))
+        print(f"| {name} | {', '.join(hf)} | {', '.join(gguf) or 'none'} | {', '.join(names)} | {worst['hf']} | {worst['gguf']} | {', '.join(packed)} |")
     print("""
 Weights of every kind are read by all of them: see `docs/howto/add-format.md` for the types, and `docs/adr/` for quantized checkpoints as
 they are published (GPTQ, AWQ, compressed-tensors, bitsandbytes, FP8, MXFP4, BitNet).""")

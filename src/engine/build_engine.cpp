@@ -176,8 +176,20 @@ std::string why_not_recent(const EngineOptions& o) {
   return {};
 }
 
+namespace {
+
+Status check_pages(const EngineOptions& o) {
+  const int least = o.recent.most_of(o.max_model_len, o.block_tokens) + o.recent.most_of_step(o.max_num_batched_tokens, o.block_tokens);
+  if (!o.recent.any() || o.recent.pages >= least) return {};
+  return invalid_argument(fmt::format("{} pages for layers that read the last tokens only; one sequence and a step of {} tokens take {}", o.recent.pages, o.max_num_batched_tokens, least),
+                          "--swa-full-tokens-ratio");
+}
+
+}  // namespace
+
 Status check_engine_options(const EngineOptions& options) {
   SLUICE_TRY(const Chosen chosen, choose(options));
+  SLUICE_TRY_STATUS(check_pages(options));
   return check_context(options, *chosen.retention);
 }
 
@@ -185,6 +197,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
                                              EngineTimes* times) {
   SLUICE_TRY(const Chosen chosen, choose(options));
   SLUICE_TRY_STATUS(check_context(options, *chosen.retention));
+  SLUICE_TRY_STATUS(check_pages(options));
   auto pool = std::make_unique<BlockPool>(options.kv_blocks, options.block_tokens, options.recent);
   auto cache = chosen.cache->make(*pool);
   if (options.segment_cache || options.cache_reuse > 0) cache = std::make_unique<SegmentCache>(std::move(cache), *pool, options.cache_reuse > 0);

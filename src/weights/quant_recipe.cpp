@@ -54,8 +54,15 @@ Result<const QuantRecipe*> find_quant_recipe(std::string_view name) {
   return invalid_argument(fmt::format("unknown weight type \"{}\"; known are {}", name, names), "type");
 }
 
+bool holds_matrices(std::string_view name, const Shape& shape) {
+  constexpr int64_t kFewestColumns = 16;
+  if (shape.rank < 2 || shape[shape.rank - 1] < kFewestColumns || name.ends_with("bias")) return false;
+  // Stacks of matrices are called by their part alone in some layouts; what is called so and is none is a vector for each head or channel.
+  return shape.rank > 2 ? shape[shape.rank - 2] > 1 : name.ends_with("weight");
+}
+
 DType recipe_dtype(const QuantRecipe& recipe, const RecipeModel& model, std::string_view name, const Shape& shape) {
-  if (shape.rank < 2) return DType::f32;
+  if (!holds_matrices(name, shape)) return DType::f32;
   DType dtype = recipe.mixture && precious(model, name) ? DType::q6_k : recipe.matrix;
   const int64_t cols = shape[shape.rank - 1];
   if (const int elems = dtype_info(dtype).block_elems; elems > 32 && cols % elems != 0) dtype = smaller_blocks(dtype);

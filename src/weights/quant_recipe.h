@@ -28,7 +28,11 @@ struct RecipeModel {
   bool tied_head = false;  // no output.weight: token_embd.weight is the head too
 };
 
-/// The type of the tensor `name` (GGUF names). Vectors stay F32. Rows that a block does not divide fall back as in
+/// Whether a tensor is multiplied, by its name in either layout: no vector, however many of them it holds (biases of experts), no kernel of
+/// a convolution, and nothing that a recurrence keeps for its channels (A_log).
+bool holds_matrices(std::string_view name, const Shape& shape);
+
+/// The type of the tensor `name` (GGUF names). What holds no matrices is F32. Rows that a block does not divide fall back as in
 /// llama.cpp: K-quants to a type of blocks of 32 with no fewer bits (Q4_K to Q5_0, Q6_K to Q8_0), and so I8_G128 to Q8_0; blocks
 /// of 32 to F16.
 DType recipe_dtype(const QuantRecipe& recipe, const RecipeModel& model, std::string_view name, const Shape& shape);

@@ -30,7 +30,7 @@ class RepackedSource final : public DerivedSource {
       if (info.packed)
         return unsupported(fmt::format("{}: {} is a native pack's, whose layout is fixed; name the model that it was made of",
                                        place(info), info.name));
-      if (info.shape.rank >= 2) {
+      if (holds_matrices(info.name, info.shape)) {
         const DType wanted = recipe_dtype(recipe, model, info.name, info.shape);
         if (wanted != info.dtype && weight_format(info.dtype) == nullptr)
           return unsupported(fmt::format("{}: tensor {} is of type {}, which cannot be decoded", place(info), info.name,

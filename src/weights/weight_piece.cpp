@@ -38,11 +38,15 @@ Result<const TensorInfo*> find_piece(const TensorSource& source, const WeightPie
   if (weight_format(info->dtype) == nullptr)
     return unsupported(fmt::format("{}: tensor {} has type {}, which no weight may have here", place, piece.name,
                                    dtype_name(info->dtype)));
-  // A vector that is a part of one is gathered value by value.
-  if (!piece.whole() && info->shape.rank == 1 && dtype_info(info->dtype).block_elems != 1)
-    return unsupported(fmt::format("{}: tensor {} holds several vectors, and is of type {}, whose blocks would span them", place, piece.name,
-                                   dtype_name(info->dtype)));
+  if (info->shape.rank == 1) SLUICE_TRY_STATUS(check_vector(source, *info, piece));
   return info;
+}
+
+Status check_vector(const TensorSource& source, const TensorInfo& info, const WeightPiece& piece) {
+  // One that is a part of a tensor is gathered value by value.
+  if (piece.whole() || dtype_info(info.dtype).block_elems == 1) return {};
+  return unsupported(fmt::format("{}: tensor {} holds several vectors, and is of type {}, whose blocks would span them", source.files()[info.file_index], piece.name,
+                                 dtype_name(info.dtype)));
 }
 
 Result<TensorView> piece_rows(const TensorSource& source, const TensorInfo& info, const WeightPiece& piece, int64_t first,
@@ -106,6 +110,7 @@ Status decode_row(const TensorSource& source, const WeightPiece& piece, int64_t 
     *out = values[static_cast<size_t>(r % block)];
     return {};
   }
+  if (k == 1) SLUICE_TRY_STATUS(check_vector(source, info, piece));
   SLUICE_TRY(const TensorView view, piece_rows(source, info, piece, r, 1, k, memory));
   weight_format(view.dtype)->decode(view.data, out, k);
   return {};

@@ -46,6 +46,9 @@ bool fits(const Shape& there, const Shape& wanted);
 /// The piece's tensor, with its shape checked. The error names file, tensor and both shapes, or says what is missing.
 Result<const TensorInfo*> find_piece(const TensorSource& source, const WeightPiece& piece);
 
+/// Whether the piece can be read as a vector of this tensor: unsupported where its values stand in blocks with others'.
+Status check_vector(const TensorSource& source, const TensorInfo& info, const WeightPiece& piece);
+
 /// Row-major rows [first, first + n) of the piece, k values each, as the tensor encodes them: where they stand, or
 /// gathered into `memory`. Transposed ones of a type with blocks are float32, as the view says.
 Result<TensorView> piece_rows(const TensorSource& source, const TensorInfo& info, const WeightPiece& piece, int64_t first,

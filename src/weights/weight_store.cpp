@@ -88,6 +88,7 @@ Result<std::span<float>> WeightStore::values(int64_t count) {
 
 Result<std::span<const float>> WeightStore::vector(const WeightPiece& piece, int64_t n) {
   SLUICE_TRY(const TensorInfo* info, find_piece(*source_, piece));
+  SLUICE_TRY_STATUS(check_vector(*source_, *info, piece));
   SLUICE_TRY(const std::span<float> out, values(n));
   const WeightFormat& format = *weight_format(info->dtype);
   if (piece.whole()) {

@@ -5,11 +5,13 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <ostream>
 
 #include "tests/support/golden.h"
 #include "tests/support/memory_source.h"
 #include "tests/support/model_harness.h"
+#include "weights/repacked_source.h"
 
 namespace sluice::test {
 namespace {
@@ -106,6 +108,7 @@ class FidelityTest : public testing::TestWithParam<ModelFile> {
 };
 
 class QuantizedFidelityTest : public FidelityTest {};
+class RepackedFidelityTest : public FidelityTest {};
 class GreedyFidelityTest : public FidelityTest {};
 
 TEST(FidelityModels, AreThere) { EXPECT_GE(model_files().size(), 29u); }
@@ -153,6 +156,43 @@ TEST_P(QuantizedFidelityTest, StaysNear) {
                 isa.c_str(), rms, max_abs_diff(logits, golden.logits) / deviation);
     EXPECT_LE(rms, kQuantizedRmsBound) << isa;
   }
+}
+
+// Of every row of logits how far it is off, in the mean square: the median, since in a mixture a row whose choice was close may go another way.
+double median_row_rms(const std::vector<float>& a, const std::vector<float>& b, size_t rows) {
+  std::vector<double> rms;
+  const size_t width = a.size() / rows;
+  for (size_t r = 0; r < rows; ++r) {
+    double sum = 0;
+    for (size_t i = r * width; i < (r + 1) * width; ++i) sum += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+    rms.push_back(std::sqrt(sum / static_cast<double>(width)));
+  }
+  std::ranges::nth_element(rms, rms.begin() + static_cast<int64_t>(rows / 2));
+  return rms[rows / 2];
+}
+
+// A family's matrices in every type that their widths allow, multiplied from their blocks, against the values that these hold. The
+// bound is QuantizedFidelityTest's, and twice that where activations are rounded in groups of 128.
+TEST_P(RepackedFidelityTest, StaysNearWhatItsBlocksHold) {
+  const Golden golden(GetParam());
+  ThreadPool pool(1);
+  std::string tried;
+  for (const QuantRecipe& recipe : quant_recipes()) {
+    if (recipe.mixture) continue;
+    SCOPED_TRACE(recipe.name);
+    auto repacked = repack_source(*open_tensor_source(GetParam().path), recipe, pool);
+    ASSERT_TRUE(repacked.ok()) << repacked.error().message;
+    if (std::ranges::none_of((*repacked)->tensors(), [&](const TensorInfo& t) { return t.shape.rank > 1 && t.dtype == recipe.matrix; })) continue;
+    auto plain = LoadedModel::open(decoded_source(**repacked), float32_isas().back());
+    auto packed = LoadedModel::open(std::move(*repacked));
+    ASSERT_TRUE(plain.ok() && packed.ok()) << (packed.ok() ? plain.error().message : packed.error().message);
+    for (const auto* model : {&*plain, &*packed}) (*model)->model->set_context(kPositions);
+    const std::vector<float> want = logits_of(*(*plain)->model, golden.ids);
+    const double off = median_row_rms(logits_of(*(*packed)->model, golden.ids), want, golden.ids.size()) / standard_deviation(want);
+    EXPECT_LE(off, (recipe.matrix == DType::i8_g128 ? 2 : 1) * kQuantizedRmsBound);
+    tried += (tried.empty() ? "" : ", ") + std::string(recipe.name);
+  }
+  RecordProperty("quantized_formats", tried);
 }
 
 TEST_P(FidelityTest, SameBitsHoweverItIsFed) {
@@ -257,6 +297,9 @@ TEST_P(FidelityTest, PlantedFaultsShow) {
 
 INSTANTIATE_TEST_SUITE_P(Models, QuantizedFidelityTest,
                          testing::ValuesIn(files_where([](const ModelFile& file) { return file.quantized; })),
+                         file_name);
+INSTANTIATE_TEST_SUITE_P(Models, RepackedFidelityTest,
+                         testing::ValuesIn(files_where([](const ModelFile& file) { return file.path == file.directory; })),  // the Hugging Face ones
                          file_name);
 // The recorded text is that of the Hugging Face weights, and of the files that hold the same.
 INSTANTIATE_TEST_SUITE_P(Models, GreedyFidelityTest, testing::ValuesIn(files_where([](const ModelFile& file) {

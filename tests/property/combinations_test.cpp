@@ -176,6 +176,7 @@ TEST(Combinations, WhatMemoryIsMadeOfWithEveryChoice) {
       {"a small host tier, cheapest first", [](EngineOptions& o) { o.host_blocks = 9; }},
       {"a host tier and a disk", [](EngineOptions& o) { o.host_blocks = 12, o.disk_blocks = 60, o.kv_restore = "load"; }},
       {"blocks that are sealed (block formats, recurrent states)", [](EngineOptions& o) { o.seals_blocks = true; }},
+      {"few pages for layers that read the last tokens only", [](EngineOptions& o) { o.recent = {24, 2 * o.block_tokens}; }},
       {"formats of two layers", [](EngineOptions& o) { o.seals_blocks = o.ends_at_blocks = true; }},
   };
   int served = 0, refused = 0;

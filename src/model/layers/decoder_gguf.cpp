@@ -172,8 +172,8 @@ Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSo
     tensor.name = name;
     tensor.shape = shape;
     const bool vector = filled.cols == 1 && filled.weights.front().shape.rank == 1;
-    // Vectors keep their values, however many dimensions the tensor has; biases of experts are as the recipe says.
-    tensor.dtype = vector && !name.ends_with(".bias") ? DType::f32 : recipe_dtype(identity.recipe, {info.layers, tied}, name, shape);
+    // Vectors keep their values, however many dimensions the tensor has.
+    tensor.dtype = vector ? DType::f32 : recipe_dtype(identity.recipe, {info.layers, tied}, name, shape);
     // Ternary values stay so: no other type is smaller, and F16 and F32 gain nothing.
     if (source->find(filled.weights.front().piece.name)->dtype == DType::tq2_0) tensor.dtype = DType::tq2_0;
     const int64_t per_row = vector ? shape[shape.rank - 1] : 1;

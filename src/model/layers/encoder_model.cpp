@@ -116,7 +116,7 @@ Result<const float*> EncoderModel::run(std::span<const EncoderText> texts, bool 
   picked_ = pooled && info_.causal && head_.one_row();
   for (const AttendSegment& segment : segments_)
     if (picked_) wanted_.push_back(static_cast<int32_t>(head_.row_of(segment)));
-  return body_->run_whole(tokens_, kinds_, {positions_, slots_, segments_}, picked_ ? &wanted_ : nullptr, layers_);
+  return body_->run_whole(tokens_, kinds_, {positions_, {slots_, segments_}}, picked_ ? &wanted_ : nullptr, layers_);
 }
 
 Status EncoderModel::encode(std::span<const EncoderText> texts, float* out) {

@@ -65,7 +65,7 @@ class OneMixer {
     std::vector<int32_t> positions(static_cast<size_t>(rows));
     std::iota(positions.begin(), positions.end(), 0);
     const AttendSegment segment{0, static_cast<int>(rows), 0, blocks.data()};
-    const LayerRows layer_rows{positions, {}, {&segment, 1}};
+    const LayerRows layer_rows{positions, {{}, {&segment, 1}}};
     const LayerPass pass{ops_, w, layer_rows, kv, nullptr, 0, nullptr};
     std::vector<float> y(x.size());
     EXPECT_TRUE(mixer_.mix(pass, Norm(), y.data(), false));
