@@ -6,6 +6,7 @@
 
 #include "base/gguf_vocab.h"
 #include "base/result.h"
+#include "text/tokenizer/models/bpe.h"
 #include "text/tokenizer/tokenizer_config.h"
 #include "text/tokenizer/tokenizer_parts.h"
 
@@ -47,6 +48,9 @@ Status check_scores(const GgufVocab& vocab);
 /// The character map, and sentencepiece's way with spaces: extra ones dropped, one put before the text, all spelled U+2581.
 Status add_sentencepiece_normalizer(const GgufSource& source, TokenizerParts& parts);
 
+/// BPE over characters with listed merges; sets the bytes of the tokens.
+Result<BpeSpec> gguf_character_bpe(const GgufVocab& vocab, TokenizerParts& parts);
+
 /// The parts of a tokenizer, finished.
 Status build_gguf_parts(const GgufSource& source, TokenizerParts& parts);
 
@@ -56,8 +60,10 @@ Status build_gguf_gemma4(const GgufSource& source, TokenizerParts& parts);
 Status build_gguf_gpt2(const GgufSource& source, TokenizerParts& parts);
 Result<AroundText> around_gpt2(const GgufVocab& vocab);
 Status build_gguf_llama(const GgufSource& source, TokenizerParts& parts);
+Status build_gguf_plamo2(const GgufSource& source, TokenizerParts& parts);
 Status build_gguf_rwkv(const GgufSource& source, TokenizerParts& parts);
 Status build_gguf_t5(const GgufSource& source, TokenizerParts& parts);
+Status build_gguf_whitespace(const GgufSource& source, TokenizerParts& parts);
 
 /// A token of "rwkv" as its bytes, and back: bytes that are not printable ASCII are escaped as Python writes them.
 Result<std::string> unescape_rwkv(std::string_view spelling);

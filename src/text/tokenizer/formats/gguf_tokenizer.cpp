@@ -19,6 +19,7 @@ constexpr GgufModelKind kKinds[] = {
     {"llama", around_llama, build_gguf_llama, true},   {"gpt2", around_gpt2, build_gguf_gpt2},
     {"gemma4", around_llama, build_gguf_gemma4, true}, {"bert", around_bert, build_gguf_bert},
     {"t5", around_t5, build_gguf_t5, true},            {"rwkv", nothing_around, build_gguf_rwkv},
+    {"plamo2", nothing_around, build_gguf_plamo2},     {"whitespace", nothing_around, build_gguf_whitespace},
 };
 
 Result<const GgufModelKind*> find_kind(std::string_view name) {

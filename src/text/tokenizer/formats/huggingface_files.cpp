@@ -82,6 +82,9 @@ Result<std::map<std::string, std::string>> write_huggingface_tokenizer(const Ggu
   bool starts = sentencepiece;
   if (!sentencepiece) {
     SLUICE_TRY(const PrePatterns pre, find_pre_patterns(vocab.pre.empty() ? "default" : vocab.pre));
+    if (pre.spelling != PieceSpelling::bytes)
+      return unsupported(fmt::format(
+          "a vocabulary over characters (pre-tokenizer '{}') is not written as a Hugging Face directory's", vocab.pre));
     starts = pre.add_bos;
   }
   const bool add_bos = vocab.add_bos.value_or(starts) && vocab.bos, add_eos = vocab.add_eos.value_or(false) && vocab.eos;

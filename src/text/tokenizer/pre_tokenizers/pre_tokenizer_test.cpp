@@ -94,7 +94,7 @@ TEST(PreTokenizer, EveryNamedPatternCompilesAndKeepsTheText) {
     at = end + 2;
     ++names;
   }
-  EXPECT_GT(names, 20u);
+  EXPECT_EQ(names, 92u);  // llama.cpp's 91, and gpt2
 }
 
 std::string normal(const std::string& description, const std::string& text, bool at_start = true) {
