@@ -96,6 +96,25 @@ TEST(HuggingfaceFiles, ByteLevelVocabulariesOfEveryPreTokenizer) {
   }
 }
 
+/// Tokens and merges may spell anything, JSON and the like included.
+TEST(HuggingfaceFiles, NoTextOfAVocabularyChangesTheFileAroundIt) {
+  for (const std::string text : {"@vocab@", "\"merges\":null", "\"}],{", "\\\"", "null"}) {
+    SCOPED_TRACE(text);
+    GgufVocab vocab = byte_level("gpt-4o");
+    const auto make = [&](const std::string& left, const std::string& right) {
+      vocab.merges.push_back(bytes_to_byte_level(left) + " " + bytes_to_byte_level(right));
+      vocab.tokens.push_back(bytes_to_byte_level(left + right));
+      vocab.token_types.push_back(static_cast<int32_t>(GgufTokenType::normal));
+    };
+    for (size_t n = 1; n < text.size(); ++n) make(text.substr(0, n), text.substr(n, 1));
+    make(text, text);
+    expect_the_same(vocab);
+    const auto read = written_and_read(vocab);
+    ASSERT_NE(read, nullptr);
+    for (size_t id = 274; id < vocab.tokens.size(); ++id) EXPECT_EQ(read->token_id(std::string(read->token_bytes(static_cast<TokenId>(id)))), id);
+  }
+}
+
 TEST(HuggingfaceFiles, SentencepieceVocabularies) {
   auto vocab = read_sentencepiece_vocab(std::string(SLUICE_SOURCE_DIR) + "/tests/data/tokenizers/tok512/tokenizer.model");
   ASSERT_TRUE(vocab.ok()) << vocab.error().message;
