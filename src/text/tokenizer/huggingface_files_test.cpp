@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "text/tokenizer/load_tokenizer.h"
+#include "text/tokenizer/pre_tokenizers/pre_patterns.h"
 #include "text/tokenizer/test_files.h"
 #include "text/tokenizer/utf8.h"
 
@@ -85,8 +86,10 @@ GgufVocab byte_level(const std::string& pre) {
 }
 
 TEST(HuggingfaceFiles, ByteLevelVocabulariesOfEveryPreTokenizer) {
-  for (const char* pre : {"gpt-2", "llama-bpe", "dbrx", "qwen2", "stablelm2", "smollm", "starcoder", "falcon", "gpt-4o", "tekken",
-                          "deepseek-llm", "deepseek-coder", "deepseek-v3", "default"}) {
+  for (const std::string_view name : pre_pattern_names()) {
+    const auto patterns = find_pre_patterns(name);
+    if (patterns->spelling != PieceSpelling::bytes || !patterns->gguf_name.empty()) continue;  // no form; no name of GGUF's
+    const std::string pre(name);
     SCOPED_TRACE(pre);
     GgufVocab vocab = byte_level(pre);
     expect_the_same(vocab);
