@@ -78,6 +78,7 @@ GgufVocab byte_level(const std::string& pre) {
   v.bos = add("<s>", GgufTokenType::control);
   v.eos = add("</s>", GgufTokenType::control);
   v.eot = add("<|end|>", GgufTokenType::control);
+  v.sep = v.eot;  // behind texts of RoBERTa's kind
   v.pad = add("<|im_start|>", GgufTokenType::control);
   add("<tool_call>", GgufTokenType::user_defined);
   add("clock", GgufTokenType::user_defined);
@@ -133,6 +134,17 @@ TEST(HuggingfaceFiles, SentencepieceVocabularies) {
     other.pad = 300, other.eot = 300;
     expect_the_same(other);
   }
+}
+
+TEST(HuggingfaceFiles, WhatSentencepieceHasNoWordForIsRefused) {
+  auto vocab = read_sentencepiece_vocab(std::string(SLUICE_SOURCE_DIR) + "/tests/data/tokenizers/tok512/tokenizer.model");
+  ASSERT_TRUE(vocab.ok()) << vocab.error().message;
+  vocab->sep = 300;
+  expect_the_same(*vocab);  // it is put around no text
+  vocab->add_sep = true;
+  const auto files = write_huggingface_tokenizer(*vocab);
+  ASSERT_FALSE(files.ok());
+  EXPECT_NE(files.error().message.find("BOS and EOS only"), std::string::npos) << files.error().message;
 }
 
 TEST(HuggingfaceFiles, WhatNoTokenizerIsMadeOfIsRefused) {

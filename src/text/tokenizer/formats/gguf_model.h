@@ -34,13 +34,15 @@ struct GgufModelKind {
 
 std::span<const GgufModelKind> gguf_model_kinds();
 
-inline constexpr const char* kMetaspace = "\xe2\x96\x81";  // U+2581, a space in sentencepiece's spelling
+/// What a vocabulary puts around a text: as the file says, or else as its kind does.
+struct TokensAround {
+  std::vector<TokenId> prefix, suffix;
+};
+Result<TokensAround> tokens_around(const GgufVocab& vocab);
 
 GgufTokenType gguf_token_type(const GgufVocab& vocab, size_t id);
 /// The texts of all tokens, invalid UTF-8 replaced.
 std::string gguf_text(const GgufVocab& vocab, size_t id);
-/// Whether a piece has a space behind something else: where none has, words can be encoded apart.
-bool crosses_words(std::string_view piece);
 /// The byte of a token of type byte; the error is for another spelling.
 Result<uint8_t> gguf_byte(const GgufVocab& vocab, size_t id);
 /// The error is for a missing score, or one that is not a number.

@@ -76,13 +76,6 @@ GgufTokenType gguf_token_type(const GgufVocab& vocab, size_t id) {
 
 std::string gguf_text(const GgufVocab& vocab, size_t id) { return to_valid_utf8(vocab.tokens[id]); }
 
-bool crosses_words(std::string_view piece) {
-  const std::string_view space = kMetaspace;
-  for (size_t hit = piece.find(space); hit != std::string_view::npos; hit = piece.find(space, hit + space.size()))
-    if (hit > 0 && !piece.substr(0, hit).ends_with(space)) return true;
-  return false;
-}
-
 Result<uint8_t> gguf_byte(const GgufVocab& vocab, size_t id) {
   const std::string text = gguf_text(vocab, id);
   const auto byte = spelled_byte(text);
@@ -115,20 +108,32 @@ Status add_sentencepiece_normalizer(const GgufSource& source, TokenizerParts& pa
   return {};
 }
 
+Result<TokensAround> tokens_around(const GgufVocab& vocab) {
+  SLUICE_TRY(const GgufModelKind* kind, find_kind(vocab.model));
+  SLUICE_TRY(const AroundText usual, kind->around(vocab));
+  TokensAround around;
+  const auto put = [](std::vector<TokenId>& list, const std::optional<TokenId>& id, bool wanted) {
+    if (wanted && id) list.push_back(*id);
+  };
+  put(around.prefix, vocab.bos ? vocab.bos : vocab.cls, vocab.add_bos.value_or(usual.bos));
+  put(around.suffix, vocab.eos, vocab.add_eos.value_or(usual.eos));
+  put(around.suffix, vocab.sep, vocab.add_sep.value_or(usual.sep));
+  return around;
+}
+
 Status build_gguf_parts(const GgufSource& source, TokenizerParts& parts) {
   const GgufVocab& vocab = source.vocab;
   SLUICE_TRY(const GgufModelKind* kind, find_kind(vocab.model));
   SLUICE_TRY_STATUS(check_sizes(vocab));
-  SLUICE_TRY(const AroundText around, kind->around(vocab));
   parts.tokens.resize(vocab.tokens.size());
   SLUICE_TRY_STATUS(add_typed_tokens(vocab, kind->user_defined_after_normalizing, parts));
   parts.bos = vocab.bos ? vocab.bos : vocab.cls;
   parts.eos = vocab.eos;
   parts.pad = vocab.pad;
   if (vocab.eot) parts.end_of_generation.push_back(*vocab.eot);
-  if (vocab.add_bos.value_or(around.bos) && parts.bos) parts.prefix.push_back(*parts.bos);
-  if (vocab.add_eos.value_or(around.eos) && vocab.eos) parts.suffix.push_back(*vocab.eos);
-  if (vocab.add_sep.value_or(around.sep) && vocab.sep) parts.suffix.push_back(*vocab.sep);
+  SLUICE_TRY(TokensAround around, tokens_around(vocab));
+  parts.prefix = std::move(around.prefix);
+  parts.suffix = std::move(around.suffix);
   parts.chat_templates = vocab.chat_templates;
   const auto id_of = [&](const std::string& content) -> std::optional<TokenId> {
     for (size_t id = 0; id < vocab.tokens.size(); ++id)

@@ -28,7 +28,7 @@ Json pre_tokenizer_of(std::span<const std::string_view> patterns) {
   return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
 }
 
-Json template_around(const GgufVocab& vocab, std::optional<TokenId> first, std::optional<TokenId> last) {
+Json template_around(const GgufVocab& vocab, const TokensAround& tokens) {
   Json specials = Json::object();
   const auto item = [&](TokenId id, int sequence) -> Json {
     const std::string text = to_valid_utf8(vocab.tokens[static_cast<size_t>(id)]);
@@ -36,9 +36,9 @@ Json template_around(const GgufVocab& vocab, std::optional<TokenId> first, std::
     return {{"SpecialToken", {{"id", text}, {"type_id", sequence}}}};
   };
   const auto around = [&](const char* name, int sequence, Json& list) {
-    if (first) list.push_back(item(*first, sequence));
+    for (const TokenId id : tokens.prefix) list.push_back(item(id, sequence));
     list.push_back({{"Sequence", {{"id", name}, {"type_id", sequence}}}});
-    if (last) list.push_back(item(*last, sequence));
+    for (const TokenId id : tokens.suffix) list.push_back(item(id, sequence));
   };
   Json single = Json::array(), pair = Json::array();
   around("A", 0, single);
@@ -49,8 +49,7 @@ Json template_around(const GgufVocab& vocab, std::optional<TokenId> first, std::
 
 }  // namespace
 
-Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<AddedToken>& added, std::optional<TokenId> first,
-                                    std::optional<TokenId> last) {
+Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<AddedToken>& added, const TokensAround& around) {
   SLUICE_TRY(const PrePatterns pre, find_pre_patterns(vocab.pre.empty() ? "default" : vocab.pre));
   // Tokens by text: of two with one text the added one is meant, and otherwise the first.
   Json tokens = Json::object();
@@ -79,7 +78,7 @@ Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<Ad
   Json document = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", std::move(list)}};
   document["normalizer"] = pre.nfc ? Json{{"type", "NFC"}} : Json(nullptr);
   document["pre_tokenizer"] = pre_tokenizer_of(pre.patterns);
-  document["post_processor"] = first || last ? template_around(vocab, first, last) : byte_level(true);
+  document["post_processor"] = around.prefix.empty() && around.suffix.empty() ? byte_level(true) : template_around(vocab, around);
   document["decoder"] = byte_level(true);
   Json model = {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
                 {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", pre.ignore_merges}};
