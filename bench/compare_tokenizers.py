@@ -7,7 +7,8 @@ usage: SLUICE_TEST_DATA=... python bench/compare_tokenizers.py --bench BUILD/ben
 
 Run it with the python of a virtual environment that has the packages tokenizers, tiktoken, sentencepiece and, for tekken,
 mistral-common. Plain text and trusted text (control tokens parsed, tokens put around) are compared; of plain texts in which the
-package itself finds control tokens nothing is, since for Sluice they are text. Exits with 1 where anything differs.
+package itself finds control tokens nothing is, since for Sluice they are text. Exits with 1 where anything differs. --markdown
+writes the table of docs/tokenizers.md, row by row.
 """
 import argparse
 import json
@@ -86,6 +87,18 @@ def speed(bench, case, documents, folder, repeat=5):
     return megabytes / best, megabytes / measured["encode_s"]
 
 
+SPEED_TEXTS = ("war-and-peace", "code")
+
+
+def header(options):
+    columns = ["tokenizer", "package"]
+    if not options.speed_only:
+        columns += ["documents", "tokens", "differ", "left out"]
+    if not options.no_speed:
+        columns += [f"{name}: {what}" for name in SPEED_TEXTS for what in ("package, MB/s", "Sluice, MB/s", "times as fast")]
+    return [columns, ["---"] * len(columns)]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bench", required=True)
@@ -97,27 +110,31 @@ def main():
     options = parser.parse_args()
     texts = [t for t in cases.texts() if not options.text or any(name in t[0] for name in options.text)]
     by_name = {name: documents for name, documents, _ in texts}
-    rows, failed = [], 0
+    failed = 0
+
+    def put(row, mode="a"):
+        if options.markdown:
+            with open(options.markdown, mode) as f:
+                f.write("| " + " | ".join(str(cell) for cell in row) + " |\n")
+
+    for i, row in enumerate(header(options)):
+        put(row, "a" if i else "w")
     with tempfile.TemporaryDirectory() as folder:
         for generate in cases.ALL:
             for case in generate(folder):
                 if options.case and case.name not in options.case:
                     continue
-                row = [case.name]
+                row = [case.name, case.package]
                 if not options.speed_only:
                     compared, tokens, differ, as_text = compare(options.bench, case, texts, folder)
                     failed += differ
                     row += [compared, tokens, differ, as_text]
                 if not options.no_speed and "war-and-peace" in by_name:
-                    for name in ("war-and-peace", "code"):
+                    for name in SPEED_TEXTS:
                         theirs, ours = speed(options.bench, case, by_name[name], folder)
                         row += [f"{theirs:.1f}", f"{ours:.1f}", f"{ours / theirs:.1f}"]
-                rows.append(row)
+                put(row)
                 print(*row, flush=True)
-    if options.markdown:
-        with open(options.markdown, "w") as f:
-            for row in rows:
-                f.write("| " + " | ".join(str(cell) for cell in row) + " |\n")
     return 1 if failed else 0
 
 

@@ -24,9 +24,9 @@ QWEN2 = LLAMA3.replace("{1,3}", "")
 
 
 class Case:
-    def __init__(self, name, directory, tokenizer=None, encode=None, decode=None, flag=False):
+    def __init__(self, name, directory, tokenizer=None, encode=None, decode=None, flag=False, package="tokenizers"):
         """`encode(text, special)` gives ids; a Hugging Face tokenizer brings its own. `flag`: not to be copied."""
-        self.name, self.directory, self.tokenizer, self.flag = name, Path(directory), tokenizer, flag
+        self.name, self.directory, self.tokenizer, self.flag, self.package = name, Path(directory), tokenizer, flag, package
         self.encode = encode or self.encode_hf
         # What text from users never becomes for Sluice, though the model could make it.
         self.control = set() if tokenizer is None else {
@@ -134,7 +134,7 @@ def sentencepiece_cases(folder):
         processor = sentencepiece.SentencePieceProcessor(model_file=str(DATA / path))
         directory = linked(name, folder, {"tokenizer.model": DATA / path})
         encode = lambda text, special, p=processor: None if special else p.encode(text)
-        yield Case(name, directory, encode=encode, flag=flag)
+        yield Case(name, directory, encode=encode, flag=flag, package="sentencepiece")
 
 
 def texts():
@@ -211,7 +211,7 @@ def tiktoken_cases(folder):
         reference = tiktoken.Encoding(**described)
         directory = linked("tiktoken-" + name, folder, {name + ".tiktoken": path})
         encode = lambda text, special, e=reference: e.encode(text, allowed_special="all") if special else e.encode(text, disallowed_special=())
-        yield Case("tiktoken-" + name, directory, encode=encode)
+        yield Case("tiktoken-" + name, directory, encode=encode, package="tiktoken")
 
 
 def tekken_cases(folder):
@@ -228,7 +228,7 @@ def tekken_cases(folder):
     reference = tiktoken.Encoding("tekken", pat_str=document["config"]["pattern"], mergeable_ranks=ranks, special_tokens={})
     directory = linked("tekken", folder, {"tekken.json": path})
     encode = lambda text, special: None if special else [i + count for i in reference.encode(text, disallowed_special=())]
-    yield Case("tekken", directory, encode=encode)
+    yield Case("tekken", directory, encode=encode, package="tiktoken")
 
 
 class LongestMatch:
@@ -258,7 +258,7 @@ def other_cases(folder):
     path = DATA / "tokenizers/rwkv-world/rwkv_vocab_v20230424.txt"
     reference = LongestMatch(path)
     yield Case("rwkv-world", linked("rwkv-world", folder, {path.name: path}),
-               encode=lambda text, special: None if special else reference.encode(text))
+               encode=lambda text, special: None if special else reference.encode(text), package="its definition")
     bert = next(c for c in huggingface_cases(folder) if c.name == "bert")
     directory = linked("bert-vocab", folder, {"vocab.txt": DATA / "tokenizers/bert/bert-vocab.txt"})
     yield Case("bert-vocab", directory, bert.tokenizer)
@@ -277,7 +277,8 @@ def unigram_cases(folder):
             hard_vocab_limit=False, minloglevel=2, **options)
         (directory / "tokenizer.model").write_bytes(model.getvalue())
         processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-        yield Case(name, directory, encode=lambda text, special, p=processor: None if special else p.encode(text))
+        yield Case(name, directory, encode=lambda text, special, p=processor: None if special else p.encode(text),
+                   package="sentencepiece")
 
 
 ALL = (huggingface_cases, character_bpe_cases, sentencepiece_cases, tiktoken_cases, tekken_cases, other_cases, unigram_cases)

@@ -17,10 +17,11 @@
 #include "apps/engine_stack.h"
 #include "apps/model_text.h"
 #include "apps/printable.h"
+#include "apps/reply_printer.h"
 #include "base/log.h"
 #include "sched/sampling_limits.h"
+#include "serve/openai/choice.h"
 #include "text/self_check/self_check.h"
-#include "text/tokenizer/detokenizer.h"
 
 namespace sluice {
 namespace {
@@ -28,6 +29,7 @@ namespace {
 struct Flags {
   std::string prompt, system, chat_template;
   bool chat = false, stats = true, ignore_eos = false;
+  bool reasoning = isatty(STDERR_FILENO) != 0;
   int max_tokens = 256;
   std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
   std::optional<int> top_k;
@@ -64,14 +66,16 @@ Status apply(const Flags& flags, SamplingParams& sampling) {
 
 std::atomic<bool> g_interrupted{false};
 
-/// Generates from prompt tokens and prints as it goes; returns the text.
+/// Generates from prompt tokens and prints as it goes; returns the reply's content.
 class Generator {
  public:
   Generator(EngineStack& stack, Engine& engine, const ModelText& text, const GenerationDefaults& defaults,
             const SamplingParams& sampling, const Flags& flags)
       : stack_(stack), engine_(engine), text_(text), flags_(flags), sampling_(sampling), eos_(defaults.eos_token_ids) {}
 
-  Result<std::string> generate(std::vector<TokenId> prompt, bool continues_text) {
+  /// `harmony`: what parts the reply to a chat; null where it is content as it stands.
+  Result<std::string> generate(std::vector<TokenId> prompt, bool continues_text,
+                               std::shared_ptr<const HarmonyTokens> harmony) {
     Request request;
     request.prompt = std::move(prompt);
     request.sampling = sampling_;
@@ -83,13 +87,10 @@ class Generator {
     const bool shortened = flags_.max_tokens > room && room > 0;
     const int prompt_tokens = static_cast<int>(request.prompt.size());
 
-    Detokenizer detokenizer(*text_.tokenizer, {.skip_special = true, .strip_leading_space = !continues_text});
-    std::string all;
-    const auto emit = [&](const std::string& piece) {
-      all += piece;
-      std::fwrite(piece.data(), 1, piece.size(), stdout);
-      std::fflush(stdout);
-    };
+    Choice choice(*text_.tokenizer, {.stop = std::make_shared<const StopStrings>(std::vector<std::string>()),
+                                     .at_text_start = !continues_text,
+                                     .harmony = std::move(harmony)});
+    ReplyPrinter printer(flags_.reasoning);
     bool done = false;
     int generated = 0, cached = 0;
     FinishReason finish = FinishReason::none;
@@ -97,11 +98,10 @@ class Generator {
     const Nanos start = stack_.clock->now();
     Nanos first = start;
     SLUICE_TRY(const RequestId id, engine_.add(std::move(request), [&](const Output& out) {
-      for (const SampledToken& t : out.tokens) {
-        if (generated++ == 0) first = stack_.clock->now();
-        if (text_.tokenizer->is_end_of_generation(t.token) && !flags_.ignore_eos) continue;
-        emit(detokenizer.push(t.token));
-      }
+      if (generated == 0 && !out.tokens.empty()) first = stack_.clock->now();
+      generated += static_cast<int>(out.tokens.size());
+      choice.take(out.tokens, out.finish);
+      printer.take(choice);
       cached = out.cached_tokens;
       finish = out.finish;
       error = std::string(out.error);
@@ -111,7 +111,7 @@ class Generator {
       if (g_interrupted.exchange(false)) engine_.cancel(id);
       engine_.step();
     }
-    emit(detokenizer.finish());
+    printer.finish();
     if (finish == FinishReason::error) return Error{ErrorCode::internal, error, {}};
     if (flags_.stats) {
       const double prefill_s = static_cast<double>(first - start) / 1e9,
@@ -124,7 +124,7 @@ class Generator {
               .c_str(),
           stderr);
     }
-    return all;
+    return printer.content();
   }
 
  private:
@@ -164,6 +164,7 @@ Result<int> chat_in_terminal(Generator& generator, const ModelText& text, const 
     if (!flags.system.empty()) messages.push_back({{"role", "system"}, {"content", flags.system}});
   };
   reset();
+  const auto harmony = find_harmony_tokens(text.chat.get(), *text.tokenizer);
   std::signal(SIGINT, [](int) { g_interrupted = true; });
   std::fputs("Chat; /reset starts anew, /exit or Ctrl-D ends, Ctrl-C stops an answer.\n", stderr);
   for (std::string line;;) {
@@ -177,7 +178,7 @@ Result<int> chat_in_terminal(Generator& generator, const ModelText& text, const 
     if (line.empty()) continue;
     messages.push_back({{"role", "user"}, {"content", line}});
     SLUICE_TRY(auto prompt, render(text, messages));
-    const Result<std::string> answer = generator.generate(std::move(prompt), false);
+    const Result<std::string> answer = generator.generate(std::move(prompt), false, harmony);
     if (!answer.ok()) {
       std::fputs((printable(answer.error().message, true) + "\n").c_str(), stderr);
       messages.erase(messages.size() - 1);
@@ -198,6 +199,8 @@ Result<int> run_main(const std::vector<std::string>& args) {
   options.add("--system", flags.system, "system message of a chat");
   options.add("--chat-template", flags.chat_template,
               catalog_help("a file, or a built-in template; the model's when absent", builtin_chat_templates()));
+  options.add("--reasoning", flags.reasoning,
+              "print the reasoning of a reply that has it apart (gpt-oss) to standard error; on by default where that is a terminal");
   options.add("--stats", flags.stats, "print token counts and speed to standard error");
   options.group("Sampling (defaults: the model's generation_config.json)");
   options.add("-n,--max-tokens", flags.max_tokens, "most tokens to generate");
@@ -251,7 +254,8 @@ Result<int> run_main(const std::vector<std::string>& args) {
     std::fputs(flags.prompt.c_str(), stdout);
   }
   SLUICE_TRY([[maybe_unused]] const std::string generated,
-             generator.generate(std::move(prompt), !flags.chat && !flags.prompt.empty()));
+             generator.generate(std::move(prompt), !flags.chat && !flags.prompt.empty(),
+                                flags.chat ? find_harmony_tokens(text.chat.get(), *text.tokenizer) : nullptr));
   std::fputs("\n", stdout);
   return 0;
 }

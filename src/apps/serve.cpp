@@ -119,7 +119,22 @@ void serve_until_signal(StopSignals& signals, ApiServer& server, const Flags& fl
   loop.join();
 }
 
-Result<int> serve_encoder(const Flags& flags, const EngineFlags& engine_flags, TextUse use, const ApiOptions& api, StopSignals& signals) {
+/// What a model that reads texts whole has a use for: it has neither a KV cache nor a template, and its texts wait in one queue.
+constexpr std::string_view kEncoderFlags[] = {
+    "model", "threads", "isa", "repack", "matmul-tuning", "max-model-len", "memory-utilization", "max-num-batched-tokens", "max-waiting", "task", "pooling",
+    "host", "port", "served-model-name", "api-key", "max-body-size", "max-connections", "request-timeout", "health-timeout", "drain-timeout", "cors-origin",
+    "log-level"};
+
+/// "--chat-template, --block-size": those of the given flags that are of no use to it; empty where all are.
+std::string useless_to_encoders(const OptionSet& options) {
+  std::string list;
+  for (const std::string& name : options.given())
+    if (std::ranges::find(kEncoderFlags, name) == std::end(kEncoderFlags)) list += (list.empty() ? "--" : ", --") + name;
+  return list;
+}
+
+Result<int> serve_encoder(const Flags& flags, const EngineFlags& engine_flags, TextUse use, const ApiOptions& api, StopSignals& signals,
+                          const std::string& useless) {
   const RealClock clock;
   const Nanos begin = clock.now();
   SLUICE_TRY(const auto source, open_tensor_source(engine_flags.model));
@@ -132,6 +147,7 @@ Result<int> serve_encoder(const Flags& flags, const EngineFlags& engine_flags, T
   SLUICE_TRY_STATUS(stack->load());
   queue = stack->make_queue();
   for (const std::string& note : stack->notes) log_info("{}", note);
+  if (!useless.empty()) log_warn("not used: {}; this model reads texts whole, without a KV cache, a chat template and a schedule", useless);
   const EncoderInfo& info = stack->encoder->info();
   const std::string odd = text_oddities(*text.tokenizer, nullptr);
   log_info("text: {} tokens; self-check: {}", text.tokenizer->vocab_size(), odd.empty() ? "nothing odd" : odd);
@@ -221,7 +237,7 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   {
     SLUICE_TRY(const auto source, open_tensor_source(engine_flags.model));
     SLUICE_TRY(const std::optional<TextUse> use, choose_use(encoder_flags, *source));
-    if (use) return serve_encoder(flags, engine_flags, *use, api, signals);
+    if (use) return serve_encoder(flags, engine_flags, *use, api, signals, useless_to_encoders(options));
   }
   SLUICE_TRY(const auto stack, open_engine_stack(engine_flags));
   SLUICE_TRY(const ModelText text, load_model_text(engine_flags.model, *stack->source, flags.chat_template));

@@ -17,13 +17,13 @@ enum class GgufTokenType : int32_t { normal = 1, unknown = 2, control = 3, user_
 
 struct GgufVocab {
   // tokenizer.ggml.model: "llama" (sentencepiece BPE), "gpt2" (byte-level BPE), "gemma4" (BPE over characters), "bert"
-  // (WordPiece), "t5" (Unigram), "rwkv" (longest match)
+  // (WordPiece), "t5" (Unigram), "rwkv" (longest match), "plamo2" (PLaMo 2), "whitespace" (BPE over characters of words)
   std::string model;
   std::string pre;                   // tokenizer.ggml.pre: names the pre-tokenizer of "gpt2"
   std::vector<std::string> tokens;   // by id
-  std::vector<float> scores;         // "llama", "t5": by id
+  std::vector<float> scores;         // "llama", "t5", "plamo2": by id
   std::vector<int32_t> token_types;  // by id; may be empty: all normal
-  std::vector<std::string> merges;   // "gpt2", "gemma4": "left right", best first
+  std::vector<std::string> merges;   // "gpt2", "gemma4", "whitespace": "left right", best first
   std::string character_map;         // "t5": tokenizer.ggml.precompiled_charsmap
   std::optional<TokenId> bos, eos, unk, pad, eot, sep, cls, mask;
   // Where absent, what the model's family does.

@@ -333,6 +333,13 @@ bool OptionSet::given(const std::string& long_name) const {
   CHECK(false, "no option {}", long_name);
 }
 
+std::vector<std::string> OptionSet::given() const {
+  std::vector<std::string> names;
+  for (const Option& option : options_)
+    if (option.source != "default") names.push_back(option.long_name);
+  return names;
+}
+
 std::string OptionSet::help() const {
   std::string out = fmt::format("{}\n\nusage: {}", description_, command_);
   auto position_of = [](const Option& o) {

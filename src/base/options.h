@@ -59,6 +59,8 @@ class OptionSet {
   std::string show() const;
   /// Whether the value came from anywhere but the default.
   bool given(const std::string& long_name) const;
+  /// The long names of all those, in the order of their declaration.
+  std::vector<std::string> given() const;
   /// Every option with its value as the default: meant before parse(), which prints it for --help.
   std::string help() const;
 

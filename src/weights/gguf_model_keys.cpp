@@ -51,7 +51,7 @@ void add_vocabulary(std::vector<GgufKey>& keys, const GgufVocab& v, size_t rows)
   keys.push_back(GgufKey::array(at + "tokens", GgufType::string, std::move(tokens)));
   if (!scores.empty()) keys.push_back(GgufKey::array(at + "scores", GgufType::f32, std::move(scores)));
   keys.push_back(GgufKey::array(at + "token_type", GgufType::i32, std::move(types)));
-  if (v.model == "gpt2" || v.model == "gemma4") keys.push_back(GgufKey::array(at + "merges", GgufType::string, v.merges));
+  if (!v.merges.empty() || v.model == "gpt2" || v.model == "gemma4") keys.push_back(GgufKey::array(at + "merges", GgufType::string, v.merges));
   auto add_id = [&](const char* name, const std::optional<TokenId>& id) {
     if (id) keys.push_back(GgufKey::u32(at + name, *id));
   };

@@ -106,3 +106,47 @@ def sources():
     rng = random.Random(20240726)
     yield from ("{{ " + e + " }}" for e in expressions(rng))
     yield from statements(rng)
+
+
+# The filters for people who read: sizes, wrapped and pretty text, HTML, addresses. Enumerated apart, after all others.
+READABLE = {
+    "filesizeformat": ["", "(true)", "(binary=1)"], "pprint": [""], "striptags": [""], "urlencode": [""],
+    "urlize": ["", "(9)", "(-3)", "(nofollow=true)", "(target='_b\"', rel='z  a noopener')", "(extra_schemes=['ftp:', 'tel://'])"],
+    "wordwrap": ["", "(8)", "(width=4, break_long_words=false)", "(7, wrapstring=' | ')", "(6, break_on_hyphens=false)", "(5, true, '\\n', 1)", "(1)", "(0)"],
+    "xmlattr": ["", "(false)"],
+}
+SIZES = ["0", "1", "-1", "1.0", "0.5", "999", "999.9", "1000", "1023", "1024", "1500", "2048", "999949", "999950", "1000000", "123456789", "1e9", "1.5e12", "1e15", "1e18", "1e21", "1e24", "1e27", "1e30", "1e300",
+         "-5.5", "-1e4", "'2.5e3'", "' 12 '", "'inf'", "'nan'", "'-inf'", "'x'", "''", "true", "nil", "missing", "[]"]
+MARKUP = ["'<b>bold</b> &amp; <i>x</i>'", "'a<!-- c > d -->b<!-- open'", "'  a\\n\\t b  <br/>  c '", "'1 < 2 > 1'", "'<unclosed'", "'&lt;b&gt; &#65;&#x42;&#x1F600; &#0; &#128; &#13; &#xD800; &#1114112; &#11; &#xFFFE; &#;'",
+          "'&notit; &notin; &copy &copyx; &nosuch; &AMP &Amp; &; && &hellip;&acE;&NotEqualTilde;'", "'&amp;lt;'", "html", "uni", "'<a href=\\'>\\'>x</a>'", "'<<b>>'", "'x<>y'", "'\u00a0a\u3000b'"]
+PLACES = ["'see http://example.com/a?b=c&d. And (https://x.org/y_(z)), ok'", "'www.foo.bar www.x www. WWW.Example.COM'", "'foo.com foo.info bar.xyz a.com ab.com. -b.org, x_y.net:8080/p#q y.com:123456 z.mil?'",
+          "'mail me@x.org mailto:a.b@c.de, @a@b.com a@b a@b.c- a@-b.c <c@d.ee>'", "'http://1.2.3.4:80/x http://1234.1.1.1 http://[::1]/ http://[2001:db8::ff00:42:8329] http://[1:2:3:4:5:6:7:8:9] http://[:::::::::]'",
+          "'((http://a.bc)) <http://a.bc> &lt;http://a.bc&gt; (http://a.bc/(x)).,) http://a.bc/((x'", "'HTTP://A.BC hTTps://x.y www.xn--ab1.com http://xn--p1ai http://a.xn--p1 http://a..bc http://.bc'",
+          "'ftp://x.y tel://123 tel:// ftp:x ftp:'", "'http://exam\u017fple.c\u0131m/\u65e5 www.stra\u00dfe.d\u0130 \u0661.com \u212aab.\u212a'", "'a\\tb http://x.yz\\nwww.q.rs '", "'http://a%20b.cd http://a b.com \"http://q.rs\" \\'w@x.yz\\''", "html", "uni", "nil", "3.5", "missing", "nums"]
+PROSE = ["'The quick brown fox jumps over the lazy dog.'", "'goof-ball well-known e-mail co-op x-y a-b-c-d-e ab--cd ef ---gh, ij--- k'", "'supercalifragilistic-expialidocious word'", "'a  b   c    d     e'", "'  leading and trailing   '",
+         "'one\\ntwo three four\\n\\nfive'", "'----------'", "'ab-' ~ '-' * 9 ~ 'cd'", "'\u65e5\u672c\u8a9e \u65e5\u672c\u8a9e\u30c6\u30ad\u30b9\u30c8 \U0001f642'", "'tab\\tseparated\\tline'", "'x\u3000y \u00a0z \u3000 w'", "'\"quoted--dash\" it--is\\'--ok e--1'", "'a-1 b-c2 d3-ef gh-i_j k\u00e9-\u00e9l'",
+         "''", "' '", "word", "lines", "tabs", "uni", "n", "nil", "missing"]
+PAIRS = ["{'a': 1, 'b c': 'x/y&z', '\u00e9': nil}", "[('a', 1), ['b', 2]]", "['ab', 'cd']", "['abc']", "[1]", "[['a']]", "d.items()", "'a b/c~d_e-f.g!*()'", "'\u65e5\u672c \U0001f642 %'", "3.5", "nil", "missing", "true", "(1, 2)", "[]", "range(3)", "{(1, 2): 3}", "nums|map('string')", "['x', missing]"]
+ATTRIBUTES = ["{'class': 'a b', 'id': 3, 'no': nil, 'miss': missing, 'q': '<\"&\\'>'}", "{'a b': 1}", "{'a/b': 1}", "{'a>': 1}", "{'a=': 1}", "{'\u00a0': 1}", "{'<\"': '\u00e9'}", "{1: 2}", "{'x': [1, '<']}", "{}", "{'only': nil}", "[]", "nil", "missing", "'x'"]
+STRUCTURES = ["people", "tools", "messages", "tree", "mixed", "word * 12", "[word * 12]", "{'k': word * 12, 'other': [word * 9, nums * 9]}", "nums * 40", "(nums * 12, word * 8)", "(word * 12,)", "{2: 'b', 1: 'a', 'x': nil, nil: 0, 1.5: true, (1, 2): 'z' * 70}",
+              "range(100)|list", "range(100)", "'\u65e5\u672c\u8a9e ' * 20", "'it\\'s ' * 30", "'a\\nb ' * 30", "('x' * 50 ~ ' ') * 3", "'x' * 100", "[('x' * 90), 'y']", "[[[[[[[[[[word * 7]]]]]]]]]]", "{'a' * 40: {'b' * 40: {'c' * 40: word * 5}}}", "missing", "nil", "[missing, 'x' * 80]", "{}", "''",
+              "[[], {}, (), ''] * 20", "{'z': 1, 'y': {'b': 2, 'a': [3] * 30}}", "d.items()", "'\\r\\n' * 50", "['tab\\t' * 30]", "pi"]
+
+
+def readable():
+    pools = {"filesizeformat": SIZES, "pprint": STRUCTURES, "striptags": MARKUP, "urlencode": PAIRS, "urlize": PLACES, "wordwrap": PROSE, "xmlattr": ATTRIBUTES}
+    for name, calls in READABLE.items():
+        for value in pools[name] + [v for v in ("n", "word", "nums", "d", "nil", "missing") if v not in pools[name]]:
+            for call in calls:
+                yield "{{ " + (f"({value})" if value[0] in "-'(" else value) + f"|{name}{call} }}}}"
+    rng = random.Random(9)
+    for _ in range(60):
+        words = ["".join(rng.choice(["a", "b", "-", "--", ".", "1", "\u00e9", "'", ","]) for _ in range(rng.randint(1, 9))) for _ in range(rng.randint(1, 14))]
+        text = rng.choice([" ", "  "]).join(words).replace("'", "\\'")
+        yield f"{{{{ '{text}'|wordwrap({rng.randint(1, 20)}, {rng.choice(['true', 'false'])}, '~', {rng.choice(['true', 'false'])}) }}}}"
+    for _ in range(80):
+        parts = ["http://", "https://", "www.", "a", "bc", ".", "com", "org", ":", "80", "/", "(", ")", "&", "<", ">", "@", "-", "%", "mailto:", "[", "]", "::1", ",", "1.2.3.4", "xn--"]
+        yield "{{ '" + "".join(rng.choice(parts) for _ in range(rng.randint(2, 9))) + "'|urlize }}"
+    yield from ("{{ [7]|random }}", "{{ ['a', 'a']|random }}", "{{ 'zzz'|random }}", "{{ (nums|random) in nums }}", "{{ []|random }}", "{{ ''|random is undefined }}", "{{ ([]|random).x }}", "{{ {}|random }}", "{{ d|random }}",
+                "{{ {0: 'q'}|random }}", "{{ 5|random }}", "{{ nil|random }}", "{{ missing|random }}", "{{ range(1)|random }}", "{{ d.items()|random }}", "{{ (1,)|random }}", "{{ (nums|map('string'))|random }}",
+                "{% filter wordwrap(5) %}some words here{% endfilter %}", "{{ [' <b>x</b> ']|map('striptags')|list }}")

@@ -173,7 +173,7 @@ def expressions(text):
 
 def main():
     env = environment()
-    sources = ["{{ " + e + " }}" for e in [*expressions(EXPRESSIONS), *expressions(ERRORS)]] + TEMPLATES + list(jinja_generated.sources())
+    sources = ["{{ " + e + " }}" for e in [*expressions(EXPRESSIONS), *expressions(ERRORS)]] + TEMPLATES + list(jinja_generated.sources()) + list(jinja_generated.readable())
     cases, seen = [], set()
     for source in sources:
         if source in seen:

@@ -21,6 +21,7 @@ def inputs():
     parts = list("  \n.,!?'-_aAbBzZ019") + ["é", "e\u0301", "中", "カ", "Ж", "٣", "👍", "\u0323", "½", "▁", "\u200d", "'s", "..."]
     for _ in range(25):
         texts.append("".join(rng.choice(parts) for _ in range(rng.randint(1, 25))))
+    texts.append("x㊧中ー々〆ゝ한㌀ｱ々、")  # characters that scripts share
     return texts
 
 
@@ -49,6 +50,8 @@ def pre_tokenizers():
         for behavior in behaviors:
             yield P.Split(pattern, behavior)
         yield P.Split(pattern, "removed", invert=True)
+    for pattern in (r"\p{Han}+", r"[\p{Han}ab]+", r"\P{Han}", r"\p{^Han}+", r"[^\p{Hiragana}\p{Katakana}]+", r"\p{Latin}+|\p{Hangul}"):
+        yield P.Split(Regex(pattern), "isolated")
     sizes = "|".join(fr"\s{{{n}}}(?!\S)" for n in (512, 256, 128, 64, 32, 16, 8, 4))
     yield P.Split(Regex(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
                         + sizes + r"|\s{1,2}(?!\S)|\s{1}"), "isolated")

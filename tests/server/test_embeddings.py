@@ -319,3 +319,14 @@ def test_a_bare_encoder_says_what_it_assumes(serve, models, start):
     bare = start("--matmul-tuning", "off", model=folder)
     assert any("do not say what stands for a text" in line for line in bare.log)
     assert bits(bare, "the cat") == bits(serve("bert"), "the cat")  # whose files say the same
+
+
+def test_flags_that_are_for_generating_are_named(serve, bert):
+    given = ("--chat-template", "chatml", "--kv-cache-dtype", "int8", "--block-size", "32", "--no-enable-prefix-caching", "--enable-chunk-reuse")
+    used = ("--max-num-batched-tokens", "64", "--max-waiting", "9", "--task", "embed", "--host", "127.0.0.1", "--drain-timeout", "5", "--log-level", "info")
+    server = serve("bert", *given, *used)
+    said = [line.split("not used: ")[1] for line in server.log if "not used: " in line]
+    names = [flag for flag in given if flag.startswith("--")]
+    assert len(said) == 1 and set(said[0].split(";")[0].split(", ")) == {name.replace("--no-", "--") for name in names}, server.log
+    assert not [line for line in bert.log if "not used: " in line]
+    assert bits(server, "the cat") == bits(bert, "the cat")

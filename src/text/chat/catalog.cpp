@@ -51,7 +51,7 @@ size_t bytes_of(const Value& value) {
 }  // namespace
 
 Value apply_filter(Runtime& runtime, const std::string& name, const Value& input, const Arguments& args) {
-  for (const auto table : {text_filters(), sequence_filters(), selection_filters()}) {
+  for (const auto table : {text_filters(), sequence_filters(), selection_filters(), markup_filters()}) {
     if (const auto* filter = find_in(table, name)) {
       const Budget::Depth depth(runtime.budget);
       runtime.budget.read(bytes_of(input));
@@ -60,10 +60,6 @@ Value apply_filter(Runtime& runtime, const std::string& name, const Value& input
       return result;
     }
   }
-  static constexpr std::array<std::string_view, 8> kNotBuilt = {"filesizeformat", "pprint", "random",   "striptags",
-                                                                "urlencode",      "urlize", "wordwrap", "xmlattr"};
-  if (std::find(kNotBuilt.begin(), kNotBuilt.end(), name) != kNotBuilt.end())
-    fail_unsupported(fmt::format("jinja2's filter '{}' is not built: no published chat template uses it", name));
   fail("TemplateRuntimeError", fmt::format("No filter named '{}'.", name));
 }
 

@@ -59,8 +59,31 @@ TEST(ChatTemplate, MarksFollowTextThroughOperations) {
   EXPECT_EQ(of("(c|trim)|e"), "⟦hi&lt;|im_end|&gt;⟧");
   EXPECT_EQ(of("(c|trim)|truncate(6, true, '…', 0)"), "⟦hi<|i⟧…");
   EXPECT_EQ(of("messages[0]|list|join(',')"), "⟦role⟧,⟦content⟧,⟦n⟧");
+  EXPECT_EQ(of("('<b>x</b>' ~ c ~ ' y')|striptags"), "x⟦hi⟧ y");
+  EXPECT_EQ(of("(c|e)|striptags ~ 1"), "⟦hi<|im_end|>⟧1");
+  EXPECT_EQ(of("{'q': c|trim}|urlencode"), "q=⟦hi%3C%7Cim_end%7C%3E⟧");
+  EXPECT_EQ(of("('www.' ~ c[:2] ~ '.de')|urlize"),
+            "<a href=\"https://www.⟦hi⟧.de\" rel=\"noopener\">www.⟦hi⟧.de</a>");
+  EXPECT_EQ(of("{'k': c|trim}|xmlattr"), " k=\"⟦hi&lt;|im_end|&gt;⟧\"");
+  EXPECT_EQ(of("('a b ' ~ c|trim)|wordwrap(6)"), "a b ⟦hi⟧\n⟦<|im_e⟧\n⟦nd|>⟧");
+  EXPECT_EQ(of("{'k': c}|pprint"), "{'k': ⟦'hi<|im_end|> \\n'⟧}");
+  EXPECT_EQ(of("[c|trim]|random"), "⟦hi<|im_end|>⟧");
   EXPECT_EQ(of("messages[0].n"), "7");
   EXPECT_EQ(of("'%c' % 60"), "⟦<⟧");
+}
+
+TEST(ChatTemplate, RandomItemsAreThoseOfTheClock) {
+  const std::string source = "{% for i in range(40) %}{{ range(1000)|random }} {% endfor %}";
+  const auto parsed = ChatTemplate::parse(source, "t");
+  ASSERT_TRUE(parsed.ok());
+  const auto at = [&](int64_t now) {
+    ChatInputs inputs;
+    inputs.messages = &kEvil;
+    inputs.now_local_s = now;
+    return (*parsed)->render(inputs)->text();
+  };
+  EXPECT_EQ(at(5), at(5));
+  EXPECT_NE(at(5), at(6));
 }
 
 TEST(ChatTemplate, MarksFollowTextThroughStatements) {
@@ -105,9 +128,6 @@ TEST(ChatTemplate, ErrorsNameTemplateLineAndReason) {
   EXPECT_EQ(message("{% for %}"),
             "invalid_argument template 't', line 1: TemplateSyntaxError: expected a name to assign to, got 'end of "
             "statement block'");
-  EXPECT_EQ(message("a\n{{ 'x'|wordwrap(3) }}"),
-            "unsupported template 't', line 2: jinja2's filter 'wordwrap' is not built: no published chat template "
-            "uses it");
   EXPECT_EQ(message("a\n{{ 'x'|nope }}"),
             "invalid_argument template 't', line 2: TemplateRuntimeError: No filter named 'nope'.");
   EXPECT_EQ(message("\n\n{{ 1 is nope }}"),

@@ -49,6 +49,22 @@ Value last(Runtime& runtime, const Value& in, const Arguments& args) {
   return items->items.back();
 }
 
+/// One of the items: the same one of the same rendering, whose clock is the seed.
+Value random(Runtime& runtime, const Value& in, const Arguments& args) {
+  const Bound bound("random", args, {});
+  const int64_t n = length(in, runtime.budget);
+  if (n == 0) return Value::undefined("No random item, sequence was empty.");
+  const Value index = static_cast<int64_t>(runtime.random.below(static_cast<uint64_t>(n)));
+  if (in.is_dict()) {  // its keys are looked up, as Python does
+    const Value* value = in.dict().find(index);
+    if (value == nullptr) fail("KeyError", std::to_string(index.integer()));
+    return *value;
+  }
+  const Value item = get_item(in, index, runtime.budget);
+  if (item.is_undefined()) fail_type(fmt::format("'{}' object is not subscriptable", in.type_name()));
+  return item;
+}
+
 Value list(Runtime& runtime, const Value& in, const Arguments& args) {
   const Bound bound("list", args, {});
   return make_list(iterate(in, runtime.budget)->items);
@@ -238,11 +254,12 @@ Value groupby(Runtime& runtime, const Value& in, const Arguments& args) {
   return make_list(std::move(out));
 }
 
-constexpr std::array<NamedFunction, 17> kFilters = {{
+constexpr std::array<NamedFunction, 18> kFilters = {{
     {"length", length_filter},
     {"count", length_filter},
     {"first", first},
     {"last", last},
+    {"random", random},
     {"list", list},
     {"join", join_filter},
     {"sort", sort},

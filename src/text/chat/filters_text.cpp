@@ -77,24 +77,6 @@ Value string(Runtime& runtime, const Value& in, const Arguments& args) {
   return in.is_text() ? in : Value(to_text(in, runtime.budget));
 }
 
-Value escape(Runtime& runtime, const Value& in, const Arguments& args) {
-  const Bound bound("escape", args, {});
-  const MarkedText text = to_text(in, runtime.budget);
-  MarkedText out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text.bytes()[i];
-    const bool trusted = text.trusted_at(i);
-    if (c == '&') out.append("&amp;", trusted);
-    else if (c == '<') out.append("&lt;", trusted);
-    else if (c == '>') out.append("&gt;", trusted);
-    else if (c == '\'') out.append("&#39;", trusted);
-    else if (c == '"') out.append("&#34;", trusted);
-    else out.append(text, i, 1);
-  }
-  runtime.budget.allocate(out.size());
-  return out;
-}
-
 Value format(Runtime& runtime, const Value& in, const Arguments& args) {
   if (!args.positional.empty() && !args.named.empty())
     fail("FilterArgumentError", "can't handle positional and keyword arguments at the same time");
@@ -213,6 +195,31 @@ Value truncate(Runtime& runtime, const Value& in, const Arguments& args) {
   return out;
 }
 
+Value file_size(Runtime&, const Value& in, const Arguments& args) {
+  const Bound bound("filesizeformat", args, {"binary"});
+  in.defined();
+  std::optional<double> bytes;
+  if (in.is_number()) bytes = in.real();
+  if (in.is_text() && !(bytes = parse_double(plain_digits(in))))
+    fail_value(fmt::format("could not convert string to float: '{}'", in.str()));
+  if (!bytes) fail_type(fmt::format("float() argument must be a string or a real number, not '{}'", in.type_name()));
+  const bool binary = bound.flag(0, false);
+  const double base = binary ? 1024 : 1000;
+  if (*bytes == 1) return Value::literal("1 Byte");
+  if (*bytes < base) {
+    if (std::isinf(*bytes)) fail("OverflowError", "cannot convert float infinity to integer");
+    return Value::literal(fmt::format("{:.0f} Bytes", std::trunc(*bytes) + 0.0));
+  }
+  constexpr std::string_view kPrefixes = "kMGTPEZY";
+  constexpr double kUnits[] = {1e6, 1e9, 1e12, 1e15, 1e18, 1e21, 1e24, 1e27};  // of the next prefix, each the nearest number
+  size_t i = 0;
+  const auto unit = [&] { return binary ? std::ldexp(1.0, 20 + 10 * static_cast<int>(i)) : kUnits[i]; };
+  // 1e24 is above its nearest number.
+  while (i + 1 < kPrefixes.size() && !(*bytes < unit() || (*bytes == 1e24 && *bytes == unit()))) ++i;
+  const char prefix = binary && i == 0 ? 'K' : kPrefixes[i];
+  return Value::literal(fmt::format("{:.1f} {}{}", base * *bytes / unit(), prefix, binary ? "iB" : "B"));
+}
+
 Value wordcount(Runtime& runtime, const Value& in, const Arguments& args) {
   const Bound bound("wordcount", args, {});
   const MarkedText text = to_text(in, runtime.budget);
@@ -239,9 +246,6 @@ constexpr std::array<NamedFunction, 21> kFilters = {{
     {"center", center},
     {"string", string},
     {"safe", string},  // without autoescape, safe and escaped text are plain text
-    {"escape", escape},
-    {"e", escape},
-    {"forceescape", escape},
     {"format", format},
     {"int", to_int},
     {"float", to_float},
@@ -249,6 +253,9 @@ constexpr std::array<NamedFunction, 21> kFilters = {{
     {"round", round_filter},
     {"truncate", truncate},
     {"wordcount", wordcount},
+    {"filesizeformat", file_size},
+    {"wordwrap", word_wrap},
+    {"pprint", pretty_print},
     {"tojson", to_json},
 }};
 

@@ -60,6 +60,10 @@ TEST(RenderLimits, HostileTemplatesRunOutOfBudget) {
       "{% set ns = namespace(s=[1], t=[1]) %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% set ns.t = [ns.t, "
       "ns.t] %}"
       "{% endfor %}{{ ns.s < ns.t }}",
+      "{% set ns = namespace(s=[1]) %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s|pprint }}",
+      "{% set ns = namespace(s='x' * 90) %}{% for i in range(99) %}{% set ns.s = {'y' * 4000: ns.s} %}{% endfor %}{{ ns.s|pprint }}",
+      "{{ ('x ' * 1000000)|wordwrap(1)|wordwrap(1) }}",
+      "{{ ('(www.x.de). &amp; ' * 100000)|urlize|striptags|urlize }}",
       "{{ 'x' * 10000000000 }}",
       "{{ [1] * 10000000000 }}",
       "{{ ('x' * 100000).replace('', 'y' * 100000) }}",

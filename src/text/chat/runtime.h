@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "base/rng.h"
 #include "text/chat/budget.h"
 #include "text/chat/value.h"
 
@@ -10,7 +11,8 @@ namespace sluice::jinja {
 
 class Runtime {
  public:
-  Runtime(const RenderLimits& limits, int64_t now_local_s) : budget(limits), now_local_s(now_local_s) {}
+  Runtime(const RenderLimits& limits, int64_t now_local_s)
+      : budget(limits), now_local_s(now_local_s), random(static_cast<uint64_t>(now_local_s)) {}
   ~Runtime() {
     for (const auto& object : to_release) object->release();
   }
@@ -19,6 +21,7 @@ class Runtime {
 
   Budget budget;
   int64_t now_local_s;                // the injected wall clock: seconds since 1970, local time
+  Rng random;                         // of the same clock the same numbers: a rendering can be repeated
   std::vector<ObjectPtr> to_release;  // objects that could hold each other in a circle
 };
 
@@ -38,6 +41,7 @@ struct NamedTest {
 std::span<const NamedFunction> text_filters();
 std::span<const NamedFunction> sequence_filters();
 std::span<const NamedFunction> selection_filters();
+std::span<const NamedFunction> markup_filters();
 std::span<const NamedFunction> str_methods();
 std::span<const NamedFunction> str_split_methods();
 std::span<const NamedFunction> container_methods(const Value& self);
@@ -72,6 +76,11 @@ class Bound {
 
 /// json.dumps(value) with the marks of every string: the filter `tojson`.
 Value to_json(Runtime& runtime, const Value& value, const Arguments& args);
+
+// Filters with a file each.
+Value pretty_print(Runtime& runtime, const Value& value, const Arguments& args);
+Value urlize(Runtime& runtime, const Value& value, const Arguments& args);
+Value word_wrap(Runtime& runtime, const Value& value, const Arguments& args);
 
 /// A dotted path such as "function.name" or "0" followed through attributes and items.
 Value follow_path(Runtime& runtime, const Value& value, const Value& path, const Value* otherwise = nullptr);

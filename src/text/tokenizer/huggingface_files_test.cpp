@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "text/tokenizer/load_tokenizer.h"
+#include "text/tokenizer/pre_tokenizers/pre_patterns.h"
 #include "text/tokenizer/test_files.h"
 #include "text/tokenizer/utf8.h"
 
@@ -77,6 +78,7 @@ GgufVocab byte_level(const std::string& pre) {
   v.bos = add("<s>", GgufTokenType::control);
   v.eos = add("</s>", GgufTokenType::control);
   v.eot = add("<|end|>", GgufTokenType::control);
+  v.sep = v.eot;  // behind texts of RoBERTa's kind
   v.pad = add("<|im_start|>", GgufTokenType::control);
   add("<tool_call>", GgufTokenType::user_defined);
   add("clock", GgufTokenType::user_defined);
@@ -85,14 +87,35 @@ GgufVocab byte_level(const std::string& pre) {
 }
 
 TEST(HuggingfaceFiles, ByteLevelVocabulariesOfEveryPreTokenizer) {
-  for (const char* pre : {"gpt-2", "llama-bpe", "dbrx", "qwen2", "stablelm2", "smollm", "starcoder", "falcon", "gpt-4o", "tekken",
-                          "deepseek-llm", "deepseek-coder", "deepseek-v3", "default"}) {
+  for (const std::string_view name : pre_pattern_names()) {
+    const auto patterns = find_pre_patterns(name);
+    if (patterns->spelling != PieceSpelling::bytes || !patterns->gguf_name.empty()) continue;  // no form; no name of GGUF's
+    const std::string pre(name);
     SCOPED_TRACE(pre);
     GgufVocab vocab = byte_level(pre);
     expect_the_same(vocab);
     vocab.add_bos = vocab.add_eos = true;
     vocab.chat_templates = {{"default", "{{ messages }}"}, {"tool_use", "{{ 'ä' }}"}};
     expect_the_same(vocab);
+  }
+}
+
+/// Tokens and merges may spell anything, JSON and the like included.
+TEST(HuggingfaceFiles, NoTextOfAVocabularyChangesTheFileAroundIt) {
+  for (const std::string text : {"@vocab@", "\"merges\":null", "\"}],{", "\\\"", "null"}) {
+    SCOPED_TRACE(text);
+    GgufVocab vocab = byte_level("gpt-4o");
+    const auto make = [&](const std::string& left, const std::string& right) {
+      vocab.merges.push_back(bytes_to_byte_level(left) + " " + bytes_to_byte_level(right));
+      vocab.tokens.push_back(bytes_to_byte_level(left + right));
+      vocab.token_types.push_back(static_cast<int32_t>(GgufTokenType::normal));
+    };
+    for (size_t n = 1; n < text.size(); ++n) make(text.substr(0, n), text.substr(n, 1));
+    make(text, text);
+    expect_the_same(vocab);
+    const auto read = written_and_read(vocab);
+    ASSERT_NE(read, nullptr);
+    for (size_t id = 274; id < vocab.tokens.size(); ++id) EXPECT_EQ(read->token_id(std::string(read->token_bytes(static_cast<TokenId>(id)))), id);
   }
 }
 
@@ -111,6 +134,17 @@ TEST(HuggingfaceFiles, SentencepieceVocabularies) {
     other.pad = 300, other.eot = 300;
     expect_the_same(other);
   }
+}
+
+TEST(HuggingfaceFiles, WhatSentencepieceHasNoWordForIsRefused) {
+  auto vocab = read_sentencepiece_vocab(std::string(SLUICE_SOURCE_DIR) + "/tests/data/tokenizers/tok512/tokenizer.model");
+  ASSERT_TRUE(vocab.ok()) << vocab.error().message;
+  vocab->sep = 300;
+  expect_the_same(*vocab);  // it is put around no text
+  vocab->add_sep = true;
+  const auto files = write_huggingface_tokenizer(*vocab);
+  ASSERT_FALSE(files.ok());
+  EXPECT_NE(files.error().message.find("BOS and EOS only"), std::string::npos) << files.error().message;
 }
 
 TEST(HuggingfaceFiles, WhatNoTokenizerIsMadeOfIsRefused) {

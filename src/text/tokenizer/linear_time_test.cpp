@@ -6,9 +6,14 @@
 #include <nlohmann/json.hpp>
 
 #include "text/tokenizer/formats/gguf_model.h"
+#include "text/tokenizer/formats/ranked_tokens.h"
 #include "text/tokenizer/load_tokenizer.h"
 #include "text/tokenizer/models/bpe.h"
+#include "text/tokenizer/models/longest_match.h"
+#include "text/tokenizer/models/plamo.h"
 #include "text/tokenizer/models/unigram.h"
+#include "text/tokenizer/models/word_level.h"
+#include "text/tokenizer/models/word_piece.h"
 #include "text/tokenizer/pre_tokenizers/scanners.h"
 #include "text/tokenizer/pre_tokenizers/pre_patterns.h"
 #include "text/tokenizer/step_count.h"
@@ -89,6 +94,81 @@ TEST(LinearTime, Unigram) {
     ids.clear();
     model.encode(text, ids);
   });
+}
+
+TEST(LinearTime, Plamo) {
+  PlamoSpec spec;
+  spec.bytes.fill(0);
+  for (int i = 1; i <= 32; ++i) spec.pieces.push_back({std::string(static_cast<size_t>(i), 'a'), -1.0f * static_cast<float>(i), i});
+  const PlamoModel model(std::move(spec));
+  std::vector<TokenId> ids;
+  expect_linear("plamo", 1 << 18, 40, [&](const std::string& text) {
+    ids.clear();
+    model.encode(text, ids);
+  });
+}
+
+/// A match that fails late is tried again from the next place, so a step may look at all of a long token again.
+TEST(LinearTime, LongestMatch) {
+  std::vector<std::pair<std::string, TokenId>> tokens;
+  for (int b = 0; b < 256; ++b) tokens.emplace_back(std::string(1, static_cast<char>(b)), b);
+  for (const char* unit : kUnits) tokens.emplace_back(repeated(unit, 40) + "y", 256);  // nearly matches everywhere
+  const LongestMatchModel model(tokens, std::nullopt);
+  std::vector<TokenId> ids;
+  expect_linear("the longest match", 1 << 18, 60, [&](const std::string& text) {
+    ids.clear();
+    model.encode(text, ids);
+  });
+}
+
+TEST(LinearTime, WordPiece) {
+  for (const size_t longest_word : {size_t{100}, SIZE_MAX}) {
+    WordPieceSpec spec;
+    spec.unknown = 0;
+    spec.longest_word = longest_word;
+    for (const char* unit : kUnits)
+      for (const std::string prefix : {"", "##"})
+        for (const std::string& text : {std::string(unit), repeated(unit, 40) + "y"}) spec.pieces.emplace_back(prefix + text, 1);
+    const WordPieceModel model(std::move(spec));
+    std::vector<TokenId> ids;
+    expect_linear("WordPiece", 1 << 18, 60, [&](const std::string& text) {
+      ids.clear();
+      model.encode(text, ids);
+    });
+  }
+}
+
+TEST(LinearTime, WordLevel) {
+  PieceTable words;
+  for (const char* unit : kUnits) words.add(unit, 1);
+  const WordLevelModel model(std::move(words), 0);
+  std::vector<TokenId> ids;
+  expect_linear("WordLevel", 1 << 18, 2, [&](const std::string& text) {
+    ids.clear();
+    model.encode(text, ids);
+  });
+}
+
+TEST(LinearTime, MergesOfRankedTokens) {
+  uint64_t steps[2];
+  for (const size_t i : {0, 1}) {  // every length up to n: a file of n * n / 2 bytes, and n * n * n steps without a bound
+    RankedTokens ranked{.tokens = {"a"}};
+    for (size_t n = 2; n <= (size_t{800} << i); ++n) ranked.tokens.emplace_back(n, 'a');
+    GgufVocab vocab;
+    const uint64_t before = tokenizer_steps;
+    const Status added = add_ranked_tokens(ranked, vocab);
+    steps[i] = tokenizer_steps - before;
+    ASSERT_FALSE(added.ok());
+    EXPECT_EQ(added.error().code, ErrorCode::resource_exhausted);
+    EXPECT_NE(added.error().message.find("its tokens are too long to find what merges them: at rank "), std::string::npos) << added.error().message;
+  }
+  EXPECT_LE(static_cast<double>(steps[1]), 4.05 * static_cast<double>(steps[0]));
+  RankedTokens few{.tokens = {"a"}};
+  for (size_t n = 2; n <= 256; ++n) few.tokens.emplace_back(n, 'a');
+  GgufVocab vocab;
+  ASSERT_TRUE(add_ranked_tokens(few, vocab).ok());
+  EXPECT_EQ(vocab.merges.size(), 255u);
+  EXPECT_EQ(vocab.merges[1], "aa a");
 }
 
 TEST(LinearTime, NormalForms) {

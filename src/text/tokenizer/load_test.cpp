@@ -186,6 +186,34 @@ TEST(LoadTokenizer, FilesOfTiktokenTekkenRwkvAndBert) {
   EXPECT_NE(load_error(unknown).find("mine.tiktoken: line 2 is not a token"), std::string::npos) << load_error(unknown);
 }
 
+TEST(LoadTokenizer, GgufVocabulariesOverCharacters) {
+  const auto encode = [](const GgufVocab& vocab, const std::string& text) {
+    const auto tokenizer = make_gguf_tokenizer(vocab);
+    EXPECT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+    return tokenizer.ok() ? (*tokenizer)->encode(text) : std::vector<TokenId>{};
+  };
+  GgufVocab vocab{.model = "gpt2",
+                  .tokens = {"\u2581", "a", "b", "ab", "\u2581ab", "\n", "<0xC3>", "<0xA9>", "\n\n", "<u>"},
+                  .token_types = {1, 1, 1, 1, 1, 1, 1, 1, 1, 2},
+                  .merges = {"a b", "\u2581 ab", "\n \n"},
+                  .unk = 9};
+  for (const char* pre : {"gemma4", "granite-embed-multi-311m", "sarvam-moe"}) {
+    vocab.pre = pre;
+    EXPECT_EQ(encode(vocab, "ab ab\n\né ba?"), (std::vector<TokenId>{3, 4, 8, 6, 7, 0, 2, 1, 9})) << pre;
+    EXPECT_EQ((*make_gguf_tokenizer(vocab))->decode({{4, 8, 6, 7}}), " ab\n\né");
+    EXPECT_EQ(write_huggingface_tokenizer(vocab).error().message,
+              fmt::format("a vocabulary over characters (pre-tokenizer '{}') is not written as a Hugging Face directory's", pre));
+  }
+  for (const auto& [model, pre] : {std::pair("gpt2", "whitespace"), std::pair("whitespace", "whitespace")}) {
+    vocab.model = model;
+    vocab.pre = pre;
+    EXPECT_EQ(encode(vocab, " ab \tba\n\nA"), (std::vector<TokenId>{3, 2, 1, 9}));
+    vocab.lowercase = true;
+    EXPECT_EQ(encode(vocab, " AB\n\nA"), (std::vector<TokenId>{3, 1}));
+    vocab.lowercase.reset();
+  }
+}
+
 TEST(LoadTokenizer, LyingGgufMetadata) {
   const auto error = [](const GgufVocab& vocab) {
     const auto tokenizer = make_gguf_tokenizer(vocab);
@@ -202,7 +230,7 @@ TEST(LoadTokenizer, LyingGgufMetadata) {
     change(vocab);
     return error(vocab);
   };
-  EXPECT_NE(broken([](GgufVocab& v) { v.model = "odd"; }).find("'odd' (supported: llama, gpt2, gemma4, bert, t5, rwkv)"), std::string::npos);
+  EXPECT_NE(broken([](GgufVocab& v) { v.model = "odd"; }).find("'odd' (supported: llama, gpt2, gemma4, bert, t5, rwkv, plamo2, whitespace)"), std::string::npos);
   EXPECT_NE(broken([](GgufVocab& v) { v.scores.pop_back(); }).find("tokenizer.ggml.scores has 3 entries, expected 4"),
             std::string::npos);
   EXPECT_NE(broken([](GgufVocab& v) { v.token_types.pop_back(); }).find("token_type has 3"), std::string::npos);

@@ -1,5 +1,8 @@
 #include "text/tokenizer/pattern_dialect.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
 #include <optional>
 #include <vector>
 
@@ -25,6 +28,27 @@ std::optional<std::string_view> class_of(char letter) {
     default:
       return std::nullopt;
   }
+}
+
+bool compiles(const std::string& pattern) {
+  int error = 0;
+  PCRE2_SIZE where = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &where, nullptr);
+  pcre2_code_free(code);
+  return code != nullptr;
+}
+
+/// Takes the property that \p or \P is followed by from the pattern, if it is in braces. A script's name means its own characters;
+/// PCRE2 reads those that it shares with others into it.
+std::string property_at(std::string_view pattern, size_t& at) {
+  const size_t end = pattern.find('}', at);
+  if (at >= pattern.size() || pattern[at] != '{' || end == std::string_view::npos) return {};
+  std::string_view name = pattern.substr(at + 1, end - at - 1);
+  at = end + 1;
+  const bool negated = name.starts_with('^');
+  if (negated) name.remove_prefix(1);
+  const std::string script = fmt::format("{{{}sc:{}}}", negated ? "^" : "", name);
+  return compiles("\\p" + script) ? script : fmt::format("{{{}{}}}", negated ? "^" : "", name);
 }
 
 constexpr std::string_view kCategories[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe",
@@ -70,6 +94,7 @@ Result<std::string> rewrite_class(std::string_view pattern, size_t& at) {
       else
         out += {c, letter};
       at += 2;
+      if (letter == 'p' || letter == 'P') out += property_at(pattern, at);
     } else if (c == '&' && at + 1 < pattern.size() && pattern[at + 1] == '&') {
       sides.emplace_back();
       at += 2;
@@ -126,6 +151,7 @@ Result<std::string> to_pcre2(std::string_view pattern) {
         out += fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kWord);
       } else {
         out += {c, letter};
+        if (letter == 'p' || letter == 'P') out += property_at(pattern, at);
       }
     } else {
       out += c;

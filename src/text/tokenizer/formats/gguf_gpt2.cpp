@@ -1,4 +1,5 @@
-// "gpt2": byte-level BPE with listed merges; tokenizer.ggml.pre names how text is split.
+// "gpt2": byte-level BPE with listed merges; tokenizer.ggml.pre names how text is split. Some of its names are of vocabularies
+// over characters.
 
 #include <deque>
 
@@ -24,6 +25,8 @@ Result<AroundText> around_gpt2(const GgufVocab& vocab) {
 Status build_gguf_gpt2(const GgufSource& source, TokenizerParts& parts) {
   const GgufVocab& vocab = source.vocab;
   SLUICE_TRY(const PrePatterns pre, patterns_of(vocab));
+  if (pre.spelling == PieceSpelling::marked_spaces) return build_gguf_gemma4(source, parts);
+  if (pre.spelling == PieceSpelling::words) return build_gguf_whitespace(source, parts);
   std::deque<std::string> repaired;  // nearly all texts are valid, and are not copied
   const auto valid = [&](const std::string& text) -> std::string_view {
     return is_valid_utf8(text) ? std::string_view(text) : repaired.emplace_back(to_valid_utf8(text));

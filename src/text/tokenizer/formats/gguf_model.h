@@ -6,6 +6,7 @@
 
 #include "base/gguf_vocab.h"
 #include "base/result.h"
+#include "text/tokenizer/models/bpe.h"
 #include "text/tokenizer/tokenizer_config.h"
 #include "text/tokenizer/tokenizer_parts.h"
 
@@ -33,19 +34,24 @@ struct GgufModelKind {
 
 std::span<const GgufModelKind> gguf_model_kinds();
 
-inline constexpr const char* kMetaspace = "\xe2\x96\x81";  // U+2581, a space in sentencepiece's spelling
+/// What a vocabulary puts around a text: as the file says, or else as its kind does.
+struct TokensAround {
+  std::vector<TokenId> prefix, suffix;
+};
+Result<TokensAround> tokens_around(const GgufVocab& vocab);
 
 GgufTokenType gguf_token_type(const GgufVocab& vocab, size_t id);
 /// The texts of all tokens, invalid UTF-8 replaced.
 std::string gguf_text(const GgufVocab& vocab, size_t id);
-/// Whether a piece has a space behind something else: where none has, words can be encoded apart.
-bool crosses_words(std::string_view piece);
 /// The byte of a token of type byte; the error is for another spelling.
 Result<uint8_t> gguf_byte(const GgufVocab& vocab, size_t id);
 /// The error is for a missing score, or one that is not a number.
 Status check_scores(const GgufVocab& vocab);
 /// The character map, and sentencepiece's way with spaces: extra ones dropped, one put before the text, all spelled U+2581.
 Status add_sentencepiece_normalizer(const GgufSource& source, TokenizerParts& parts);
+
+/// BPE over characters with listed merges; sets the bytes of the tokens.
+Result<BpeSpec> gguf_character_bpe(const GgufVocab& vocab, TokenizerParts& parts);
 
 /// The parts of a tokenizer, finished.
 Status build_gguf_parts(const GgufSource& source, TokenizerParts& parts);
@@ -56,8 +62,10 @@ Status build_gguf_gemma4(const GgufSource& source, TokenizerParts& parts);
 Status build_gguf_gpt2(const GgufSource& source, TokenizerParts& parts);
 Result<AroundText> around_gpt2(const GgufVocab& vocab);
 Status build_gguf_llama(const GgufSource& source, TokenizerParts& parts);
+Status build_gguf_plamo2(const GgufSource& source, TokenizerParts& parts);
 Status build_gguf_rwkv(const GgufSource& source, TokenizerParts& parts);
 Status build_gguf_t5(const GgufSource& source, TokenizerParts& parts);
+Status build_gguf_whitespace(const GgufSource& source, TokenizerParts& parts);
 
 /// A token of "rwkv" as its bytes, and back: bytes that are not printable ASCII are escaped as Python writes them.
 Result<std::string> unescape_rwkv(std::string_view spelling);

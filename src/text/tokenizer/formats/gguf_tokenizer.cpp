@@ -19,6 +19,7 @@ constexpr GgufModelKind kKinds[] = {
     {"llama", around_llama, build_gguf_llama, true},   {"gpt2", around_gpt2, build_gguf_gpt2},
     {"gemma4", around_llama, build_gguf_gemma4, true}, {"bert", around_bert, build_gguf_bert},
     {"t5", around_t5, build_gguf_t5, true},            {"rwkv", nothing_around, build_gguf_rwkv},
+    {"plamo2", nothing_around, build_gguf_plamo2},     {"whitespace", nothing_around, build_gguf_whitespace},
 };
 
 Result<const GgufModelKind*> find_kind(std::string_view name) {
@@ -75,13 +76,6 @@ GgufTokenType gguf_token_type(const GgufVocab& vocab, size_t id) {
 
 std::string gguf_text(const GgufVocab& vocab, size_t id) { return to_valid_utf8(vocab.tokens[id]); }
 
-bool crosses_words(std::string_view piece) {
-  const std::string_view space = kMetaspace;
-  for (size_t hit = piece.find(space); hit != std::string_view::npos; hit = piece.find(space, hit + space.size()))
-    if (hit > 0 && !piece.substr(0, hit).ends_with(space)) return true;
-  return false;
-}
-
 Result<uint8_t> gguf_byte(const GgufVocab& vocab, size_t id) {
   const std::string text = gguf_text(vocab, id);
   const auto byte = spelled_byte(text);
@@ -114,20 +108,32 @@ Status add_sentencepiece_normalizer(const GgufSource& source, TokenizerParts& pa
   return {};
 }
 
+Result<TokensAround> tokens_around(const GgufVocab& vocab) {
+  SLUICE_TRY(const GgufModelKind* kind, find_kind(vocab.model));
+  SLUICE_TRY(const AroundText usual, kind->around(vocab));
+  TokensAround around;
+  const auto put = [](std::vector<TokenId>& list, const std::optional<TokenId>& id, bool wanted) {
+    if (wanted && id) list.push_back(*id);
+  };
+  put(around.prefix, vocab.bos ? vocab.bos : vocab.cls, vocab.add_bos.value_or(usual.bos));
+  put(around.suffix, vocab.eos, vocab.add_eos.value_or(usual.eos));
+  put(around.suffix, vocab.sep, vocab.add_sep.value_or(usual.sep));
+  return around;
+}
+
 Status build_gguf_parts(const GgufSource& source, TokenizerParts& parts) {
   const GgufVocab& vocab = source.vocab;
   SLUICE_TRY(const GgufModelKind* kind, find_kind(vocab.model));
   SLUICE_TRY_STATUS(check_sizes(vocab));
-  SLUICE_TRY(const AroundText around, kind->around(vocab));
   parts.tokens.resize(vocab.tokens.size());
   SLUICE_TRY_STATUS(add_typed_tokens(vocab, kind->user_defined_after_normalizing, parts));
   parts.bos = vocab.bos ? vocab.bos : vocab.cls;
   parts.eos = vocab.eos;
   parts.pad = vocab.pad;
   if (vocab.eot) parts.end_of_generation.push_back(*vocab.eot);
-  if (vocab.add_bos.value_or(around.bos) && parts.bos) parts.prefix.push_back(*parts.bos);
-  if (vocab.add_eos.value_or(around.eos) && vocab.eos) parts.suffix.push_back(*vocab.eos);
-  if (vocab.add_sep.value_or(around.sep) && vocab.sep) parts.suffix.push_back(*vocab.sep);
+  SLUICE_TRY(TokensAround around, tokens_around(vocab));
+  parts.prefix = std::move(around.prefix);
+  parts.suffix = std::move(around.suffix);
   parts.chat_templates = vocab.chat_templates;
   const auto id_of = [&](const std::string& content) -> std::optional<TokenId> {
     for (size_t id = 0; id < vocab.tokens.size(); ++id)

@@ -2,6 +2,9 @@
 
 #include "text/tokenizer/formats/huggingface_files.h"
 
+#include <algorithm>
+
+#include "text/tokenizer/formats/gguf_model.h"
 #include "text/tokenizer/json_fields.h"
 #include "text/tokenizer/load_tokenizer.h"
 #include "text/tokenizer/pre_tokenizers/pre_patterns.h"
@@ -11,10 +14,6 @@ namespace sluice {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-GgufTokenType type_of_token(const GgufVocab& vocab, size_t id) {
-  return vocab.token_types.empty() ? GgufTokenType::normal : static_cast<GgufTokenType>(vocab.token_types[id]);
-}
 
 std::string text_of(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
@@ -58,13 +57,13 @@ std::string generation_of(const GgufVocab& vocab) {
 }  // namespace
 
 bool is_filling(const GgufVocab& vocab, size_t id) {
-  return type_of_token(vocab, id) == GgufTokenType::unused && vocab.tokens[id] == fmt::format("[PAD{}]", id);
+  return gguf_token_type(vocab, id) == GgufTokenType::unused && vocab.tokens[id] == fmt::format("[PAD{}]", id);
 }
 
 std::vector<AddedToken> added_tokens_of(const GgufVocab& vocab) {
   std::vector<AddedToken> added;
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {
-    const GgufTokenType type = type_of_token(vocab, id);
+    const GgufTokenType type = gguf_token_type(vocab, id);
     const bool special = type == GgufTokenType::control || type == GgufTokenType::unknown;
     if ((!special && type != GgufTokenType::user_defined) || vocab.tokens[id].empty()) continue;
     added.push_back({.id = static_cast<TokenId>(id), .content = to_valid_utf8(vocab.tokens[id]), .special = special,
@@ -79,19 +78,26 @@ Result<std::map<std::string, std::string>> write_huggingface_tokenizer(const Ggu
   // Refuses whatever no tokenizer can be made of, and ids beyond the vocabulary.
   if (const auto made = make_gguf_tokenizer(vocab); !made.ok()) return made.error();
   const bool sentencepiece = vocab.model == "llama";
-  bool starts = sentencepiece;
   if (!sentencepiece) {
     SLUICE_TRY(const PrePatterns pre, find_pre_patterns(vocab.pre.empty() ? "default" : vocab.pre));
-    starts = pre.add_bos;
+    if (pre.spelling != PieceSpelling::bytes)
+      return unsupported(fmt::format(
+          "a vocabulary over characters (pre-tokenizer '{}') is not written as a Hugging Face directory's", vocab.pre));
   }
-  const bool add_bos = vocab.add_bos.value_or(starts) && vocab.bos, add_eos = vocab.add_eos.value_or(false) && vocab.eos;
+  SLUICE_TRY(const TokensAround around, tokens_around(vocab));
+  const auto has = [](const std::vector<TokenId>& list, const std::optional<TokenId>& id) {
+    return id && std::ranges::find(list, *id) != list.end();
+  };
+  const bool add_bos = has(around.prefix, vocab.bos), add_eos = has(around.suffix, vocab.eos);
+  if (sentencepiece && (around.prefix.size() > size_t{add_bos} || around.suffix.size() > size_t{add_eos}))
+    return unsupported("a vocabulary of model 'llama' with a separator or a classifier's token around texts is not written as a Hugging Face "
+                       "directory's, which has words for BOS and EOS only");
   const std::vector<AddedToken> added = added_tokens_of(vocab);
   std::map<std::string, std::string> files;
   if (sentencepiece) {
     files["tokenizer.model"] = sentencepiece_model(vocab);
   } else {
-    SLUICE_TRY(files["tokenizer.json"],
-               byte_level_json(vocab, added, add_bos ? vocab.bos : std::nullopt, add_eos ? vocab.eos : std::nullopt));
+    SLUICE_TRY(files["tokenizer.json"], byte_level_json(vocab, added, around));
   }
   files["tokenizer_config.json"] = config_of(vocab, added, add_bos, add_eos);
   files["generation_config.json"] = generation_of(vocab);

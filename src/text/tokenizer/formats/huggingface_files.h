@@ -1,13 +1,13 @@
 #pragma once
 // The two tokenizer files that a GGUF vocabulary becomes in a Hugging Face directory.
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/gguf_vocab.h"
 #include "base/result.h"
 #include "text/tokenizer/added_tokens.h"
+#include "text/tokenizer/formats/gguf_model.h"
 
 namespace sluice {
 
@@ -17,8 +17,7 @@ std::vector<AddedToken> added_tokens_of(const GgufVocab& vocab);
 bool is_filling(const GgufVocab& vocab, size_t id);
 
 /// tokenizer.json of "gpt2".
-Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<AddedToken>& added, std::optional<TokenId> first,
-                                    std::optional<TokenId> last);
+Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<AddedToken>& added, const TokensAround& around);
 /// tokenizer.model of "llama": sentencepiece's protocol buffer (sentencepiece_model.proto).
 std::string sentencepiece_model(const GgufVocab& vocab);
 

@@ -11,7 +11,6 @@ namespace sluice {
 namespace {
 
 using nlohmann::json;
-constexpr std::string_view kMetaspace = "\xe2\x96\x81";  // U+2581
 
 bool is_byte_level(std::span<const MergeText> merges) {
   std::string bytes;
@@ -20,17 +19,6 @@ bool is_byte_level(std::span<const MergeText> merges) {
     if (!append_byte_level(left, bytes) || !append_byte_level(right, bytes)) return false;
   }
   return true;
-}
-
-/// Whether some merge joins what stands before a space to the space: where none does, words can be merged apart.
-bool crosses_words(std::span<const MergeText> merges) {
-  std::string text;
-  for (const auto& [left, right] : merges) {
-    text.assign(left).append(right);
-    for (size_t hit = text.find(kMetaspace); hit != std::string::npos; hit = text.find(kMetaspace, hit + 3))
-      if (hit > 0 && !std::string_view(text).substr(0, hit).ends_with(kMetaspace)) return true;
-  }
-  return false;
 }
 
 Result<std::string> optional_text(const json& model, const char* key) {
@@ -50,16 +38,18 @@ Status build_over_characters(const json& model, const SpelledTokens& vocabulary,
     spec.pieces.add(spelling, id);
   }
   std::string merged;
+  bool crosses = false;
   for (const auto& [left, right] : merges) {
     if (!right.starts_with(spec.prefix))
       return corrupt_data(fmt::format("merge {}: '{}' does not begin with the prefix '{}'", spec.merges.size(), right,
                                       spec.prefix));
     merged.assign(left).append(right.substr(spec.prefix.size()));
     SLUICE_TRY_STATUS(add_spelled_merge(spec, left, right, merged));
+    crosses |= crosses_words(merged);
   }
   const bool has_space = spec.pieces.find(kMetaspace).has_value();
-  if (has_space && !spec.ignore_merges && spec.prefix.empty() && spec.suffix.empty() && !crosses_words(merges))
-    parts.pre_tokenizer.add(cut_before(std::string(kMetaspace)));
+  if (has_space && !spec.ignore_merges && spec.prefix.empty() && spec.suffix.empty() && !crosses)
+    parts.pre_tokenizer.add(cut_before(kMetaspace));
   parts.model = std::make_unique<BpeModel>(std::move(spec));
   return {};
 }

@@ -57,7 +57,7 @@ Result<GgufVocab> read_vocab(const std::string& file) {
     else if (spelled_byte(vocab.tokens[id]))
       type = GgufTokenType::byte;
     else
-      replace_text(" ", "\xe2\x96\x81")(vocab.tokens[id], false);
+      replace_text(" ", kMetaspace)(vocab.tokens[id], false);
     vocab.token_types.push_back(static_cast<int32_t>(type));
   }
   return vocab;

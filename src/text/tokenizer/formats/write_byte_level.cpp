@@ -2,6 +2,7 @@
 
 #include <unordered_set>
 
+#include "text/tokenizer/formats/byte_level_vocab.h"
 #include "text/tokenizer/formats/huggingface_files.h"
 #include "text/tokenizer/json_fields.h"
 #include "text/tokenizer/pre_tokenizers/pre_patterns.h"
@@ -27,7 +28,7 @@ Json pre_tokenizer_of(std::span<const std::string_view> patterns) {
   return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
 }
 
-Json template_around(const GgufVocab& vocab, std::optional<TokenId> first, std::optional<TokenId> last) {
+Json template_around(const GgufVocab& vocab, const TokensAround& tokens) {
   Json specials = Json::object();
   const auto item = [&](TokenId id, int sequence) -> Json {
     const std::string text = to_valid_utf8(vocab.tokens[static_cast<size_t>(id)]);
@@ -35,9 +36,9 @@ Json template_around(const GgufVocab& vocab, std::optional<TokenId> first, std::
     return {{"SpecialToken", {{"id", text}, {"type_id", sequence}}}};
   };
   const auto around = [&](const char* name, int sequence, Json& list) {
-    if (first) list.push_back(item(*first, sequence));
+    for (const TokenId id : tokens.prefix) list.push_back(item(id, sequence));
     list.push_back({{"Sequence", {{"id", name}, {"type_id", sequence}}}});
-    if (last) list.push_back(item(*last, sequence));
+    for (const TokenId id : tokens.suffix) list.push_back(item(id, sequence));
   };
   Json single = Json::array(), pair = Json::array();
   around("A", 0, single);
@@ -48,8 +49,7 @@ Json template_around(const GgufVocab& vocab, std::optional<TokenId> first, std::
 
 }  // namespace
 
-Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<AddedToken>& added, std::optional<TokenId> first,
-                                    std::optional<TokenId> last) {
+Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<AddedToken>& added, const TokensAround& around) {
   SLUICE_TRY(const PrePatterns pre, find_pre_patterns(vocab.pre.empty() ? "default" : vocab.pre));
   // Tokens by text: of two with one text the added one is meant, and otherwise the first.
   Json tokens = Json::object();
@@ -69,29 +69,26 @@ Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<Ad
     if (is_filling(vocab, id) || (!is_added[id] && !texts.insert(text).second)) continue;
     body += fmt::format("{}\n{}:{}", body.empty() ? "" : ",", Json(text).dump(), id);
   }
-  Json merges = Json::array();
-  for (const std::string& line : vocab.merges) {
-    const std::string text = to_valid_utf8(line);
-    const size_t space = text.find(' ', 1);
-    if (space == std::string::npos) return corrupt_data(fmt::format("tokenizer: merge {}: '{}' is no pair", merges.size(), text));
-    merges.push_back({text.substr(0, space), text.substr(space + 1)});
+  std::string merges;
+  for (size_t i = 0; i < vocab.merges.size(); ++i) {
+    const std::string line = to_valid_utf8(vocab.merges[i]);
+    SLUICE_TRY(const MergeText merge, split_merge(line, i));
+    merges += fmt::format("{}\n[{},{}]", i == 0 ? "" : ",", Json(merge.first).dump(), Json(merge.second).dump());
   }
-  constexpr const char* kVocab = "@vocab@";
   Json document = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", std::move(list)}};
   document["normalizer"] = pre.nfc ? Json{{"type", "NFC"}} : Json(nullptr);
   document["pre_tokenizer"] = pre_tokenizer_of(pre.patterns);
-  document["post_processor"] = first || last ? template_around(vocab, first, last) : byte_level(true);
+  document["post_processor"] = around.prefix.empty() && around.suffix.empty() ? byte_level(true) : template_around(vocab, around);
   document["decoder"] = byte_level(true);
-  document["model"] = {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
-                       {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false},
-                       {"ignore_merges", pre.ignore_merges}, {"vocab", kVocab}, {"merges", nullptr}};
-  std::string merge_lines;
-  for (const Json& merge : merges) merge_lines += (merge_lines.empty() ? "\n" : ",\n") + merge.dump();
-  std::string text = document.dump();
-  const auto put = [&](const std::string& hole, const std::string& into) { text.replace(text.rfind(hole), hole.size(), into); };
-  put("\"merges\":null", "\"merges\":[" + merge_lines + "]");
-  put('"' + std::string(kVocab) + '"', "{" + body + "}");
-  return text + "\n";
+  Json model = {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
+                {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", pre.ignore_merges}};
+  // The model comes last, and its vocabulary and merges, which are text already, last in it.
+  std::string text = model.dump();
+  text.pop_back();
+  text += fmt::format(",\"vocab\":{{{}}},\"merges\":[{}]}}", body, merges);
+  std::string head = document.dump();
+  head.pop_back();
+  return fmt::format("{},\"model\":{}}}\n", head, text);
 }
 
 }  // namespace sluice

@@ -43,13 +43,13 @@ std::string sentencepiece_model(const GgufVocab& vocab) {
   Message model;
   bool bytes = false;
   for (size_t id = 0; id < count; ++id) {
-    const int32_t type = vocab.token_types.empty() ? static_cast<int32_t>(GgufTokenType::normal) : vocab.token_types[id];
+    const GgufTokenType type = gguf_token_type(vocab, id);
     Message piece;
     piece.bytes(1, to_valid_utf8(vocab.tokens[id]));
     piece.real(2, id < vocab.scores.size() ? vocab.scores[id] : 0);
-    piece.number(3, type);
+    piece.number(3, static_cast<int64_t>(type));
     model.bytes(1, piece.text());
-    bytes |= type == static_cast<int32_t>(GgufTokenType::byte);
+    bytes |= type == GgufTokenType::byte;
   }
   constexpr int64_t kBpe = 2;
   Message trainer;

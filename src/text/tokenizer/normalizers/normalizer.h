@@ -41,6 +41,8 @@ enum class NormalForm { nfc, nfd, nfkc, nfkd };
 /// U+1D6CA with two accents, 8 bytes, becomes U+0390 of 2: no other character shrinks by more.
 inline constexpr double kNormalFormShrinks = 4;
 Normalizer::Step normal_form(NormalForm form);
+/// Shrinks no more than a normal form does.
+Normalizer::Step lower_case();
 Normalizer::Step prepend_text(std::string prefix, bool only_at_start);
 Normalizer::Step replace_text(std::string from, std::string to);
 Normalizer::Step replace_pattern(Regex regex, std::string to);

@@ -5,6 +5,13 @@
 
 namespace sluice {
 
+bool crosses_words(std::string_view piece) {
+  const std::string_view space = kMetaspace;
+  for (size_t hit = piece.find(space); hit != std::string_view::npos; hit = piece.find(space, hit + space.size()))
+    if (hit > 0 && !piece.substr(0, hit).ends_with(space)) return true;
+  return false;
+}
+
 PreTokenizer::Step metaspace(std::string replacement, PrependScheme scheme, bool split) {
   return [replacement = std::move(replacement), scheme, split](Pieces& pieces) {
     Pieces out{{}, {}, pieces.from_start};

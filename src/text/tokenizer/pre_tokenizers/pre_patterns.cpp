@@ -112,6 +112,9 @@ struct Named {
 constexpr PrePatterns kLlama3Family = {kLlama3, false, true, true};
 constexpr PrePatterns kQwen2Family = {kQwen2, true, false, false};
 constexpr PrePatterns kRoberta = {kGpt2, false, false, false, true};
+constexpr PrePatterns kGlm4Family = {kLlama3, false, true, false};
+// Merging takes its course over the whole text; spaces are spelled in it.
+constexpr PrePatterns kWholeText = {.patterns = {}, .spelling = PieceSpelling::marked_spaces};
 
 // GGUF's names first; where several have the same patterns, the first is the one to write.
 constexpr Named kNamed[] = {
@@ -145,12 +148,15 @@ constexpr Named kNamed[] = {
     {"f2llmv2", kQwen2Family},
     {"falcon-h1", kLlama3Family},
     {"falcon3", kLlama3Family},
+    {"gemma4", kWholeText},
     {"gigachat", {kGpt2}},
-    {"glm4", {kLlama3}},
+    {"glm4", kGlm4Family},
+    {"glm5", kGlm4Family},
     {"gpt2", {kGpt2}},
     {"gpt3-finnish", {kBloom}},
     {"granite-docling", {kGpt2}},
     {"granite-embed-multi-97m", {kGpt4o, false, true, false}},
+    {"granite-embed-multi-311m", kWholeText},
     {"grok-2", {kQwen2}},
     {"hunyuan", {kQwen2}},
     {"hunyuan-dense", {kDeepseekV3}},
@@ -190,6 +196,7 @@ constexpr Named kNamed[] = {
     {"qwen35", {kQwen35, true, false, false}},
     {"refact", {kDigitsThenGpt2}},
     {"roberta-bpe", kRoberta},
+    {"sarvam-moe", kWholeText},
     {"seed-coder", {kSeedCoder}},
     {"smaug-bpe", {kLlama3}},
     {"solar-open", {kQwen2}},
@@ -201,6 +208,7 @@ constexpr Named kNamed[] = {
     {"trillion", {kGpt2}},
     {"ufakzeka", {kUfakzeka}},
     {"viking", {kViking}},
+    {"whitespace", {.patterns = {}, .spelling = PieceSpelling::words}},
     {"youtu", {kYoutu, false, true, false}},
     // Vocabularies of tiktoken: a piece that is a token is that token, for which GGUF's names do not ask.
     {"cl100k_base", {kLlama3, false, true, false, false, "dbrx"}},
@@ -228,7 +236,7 @@ std::vector<std::string_view> pre_pattern_names() {
 
 std::string_view gguf_pre_name(std::span<const std::string> patterns, bool nfc, bool ignore_merges) {
   for (const Named& named : kNamed)
-    if (named.pre.gguf_name.empty() && named.pre.nfc == nfc && named.pre.ignore_merges == ignore_merges &&
+    if (named.pre.gguf_name.empty() && named.pre.spelling == PieceSpelling::bytes && named.pre.nfc == nfc && named.pre.ignore_merges == ignore_merges &&
         std::ranges::equal(named.pre.patterns, patterns))
       return named.name;
   return {};

@@ -14,6 +14,9 @@ namespace sluice {
 inline constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
+/// How pieces are spelled: in the byte-level alphabet; as they are, spaces as U+2581; or as they are, without white space.
+enum class PieceSpelling { bytes, marked_spaces, words };
+
 struct PrePatterns {
   std::span<const std::string_view> patterns;  // each isolates its matches inside the pieces of those before it
   bool nfc = false;                            // the family normalizes its text first
@@ -21,6 +24,7 @@ struct PrePatterns {
   bool add_bos = false;                        // BOS before a text, where the file does not say
   bool add_sep = false;                        // and the separator behind it
   std::string_view gguf_name = {};             // what GGUF calls it, where that is another name
+  PieceSpelling spelling = PieceSpelling::bytes;
 };
 
 /// The error lists the names that are known.

@@ -44,6 +44,9 @@ enum class SplitBehavior { isolated, removed, merged_with_previous, merged_with_
 PreTokenizer::Step split_on(Regex regex, SplitBehavior behavior, bool invert = false);
 /// The same with the characters of a class as matches.
 PreTokenizer::Step split_at_characters(bool (*in_class)(uint32_t), SplitBehavior behavior);
+inline constexpr const char* kMetaspace = "\xe2\x96\x81";  // U+2581, a space in sentencepiece's spelling
+/// Whether a piece has such a space behind something else: where none has, words can be encoded apart.
+bool crosses_words(std::string_view piece);
 /// Space becomes `replacement`, which is put before a piece, too, and begins pieces.
 enum class PrependScheme { never, first, always };
 PreTokenizer::Step metaspace(std::string replacement, PrependScheme scheme, bool split);
