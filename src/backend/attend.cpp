@@ -170,7 +170,7 @@ struct Attention {
     const AttendBlock* const blocks = plan.blocks.data() + unit.block;
     const Memory memory = memory_for(blocks[0], unit.heads);
     const bool split = blocks[0].parts == blocks[0].tile_end - blocks[0].tile_begin;
-    const int64_t turn = unit.heads > 1 ? unit.turn : unit.tile_end - unit.tile_begin;
+    const int64_t turn = unit.heads > 1 ? kTurnTiles : unit.tile_end - unit.tile_begin;
     const auto merged = [&](int head) {
       return blocks[head].parts > 0 ? part_of(blocks[head], 0) : part_at(memory.merged + head * part_floats(blocks[0]), blocks[0].rows * group());
     };

@@ -11,7 +11,6 @@ constexpr int kFewestQueries = 64;   // query vectors of a block: enough to pay 
 constexpr int kMostQueries = 256;    // their scores and outputs stay in L2
 constexpr int kConvertCost = 8;      // that reading, in query vectors
 constexpr int kUnitsPerThread = 4;   // units as small as this share of the whole keep all workers busy to the end
-constexpr int64_t kTurnBytes = 256 << 10;  // K and V of all heads that stay in L2 while the heads take turns
 constexpr int64_t kArenaLimitFloats = int64_t{16} << 20;  // past 64 MiB of partials, blocks stay whole
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -73,14 +72,8 @@ void add_blocks(const AttendArgs& args, int segment, int queries, AttendPlan& pl
   }
 }
 
-// Super-tiles of one KV head after the other whose K and V, of all heads, stay in L2.
-int64_t turn_tiles(const KvLayerView& kv) {
-  const int64_t tile_bytes = 2 * static_cast<int64_t>(kv.tile_bytes()) * kv.kv_heads * kSuperTile / kv.block_tokens;
-  return std::max<int64_t>(1, kTurnBytes / std::max<int64_t>(1, tile_bytes));
-}
-
 // Cuts the block `first`, or those of all KV heads that begin with it, into units of at most `limit`; returns how many.
-size_t cut(const AttendArgs& args, int threads, int64_t limit, int64_t turn, size_t first, AttendPlan& plan) {
+size_t cut(const AttendArgs& args, int threads, int64_t limit, size_t first, AttendPlan& plan) {
   const AttendBlock b = plan.blocks[first];
   const int group = args.heads / args.kv.kv_heads;
   const int64_t tiles = b.tile_end - b.tile_begin, floats = attend_part_floats(b.rows * group, args.kv.head_dim);
@@ -103,7 +96,7 @@ size_t cut(const AttendArgs& args, int threads, int64_t limit, int64_t turn, siz
   if (b.prefix >= 0 && !split) return 1;  // computed when its prefix is there
   const int64_t step = split ? std::max<int64_t>(1, limit / (b.cost / tiles * heads)) : tiles;
   for (int64_t tile = b.tile_begin; tile < b.tile_end; tile += step)
-    plan.units.push_back({static_cast<int>(first), heads, tile, std::min(tile + step, b.tile_end), turn});
+    plan.units.push_back({static_cast<int>(first), heads, tile, std::min(tile + step, b.tile_end)});
   return static_cast<size_t>(heads);
 }
 
@@ -135,8 +128,8 @@ void plan_attention(const AttendArgs& args, int threads, AttendPlan& plan) {
 
   int64_t total = 0;
   for (const AttendBlock& b : plan.blocks) total += b.cost;
-  const int64_t limit = total / (static_cast<int64_t>(threads) * kUnitsPerThread), turn = turn_tiles(args.kv);
-  for (size_t i = 0; i < plan.blocks.size();) i += cut(args, threads, limit, turn, i, plan);
+  const int64_t limit = total / (static_cast<int64_t>(threads) * kUnitsPerThread);
+  for (size_t i = 0; i < plan.blocks.size();) i += cut(args, threads, limit, i, plan);
   const auto cost = [&](const AttendUnit& u) {
     const AttendBlock& b = plan.blocks[static_cast<size_t>(u.block)];
     return b.cost / (b.tile_end - b.tile_begin) * (u.tile_end - u.tile_begin) * u.heads;

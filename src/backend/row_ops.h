@@ -86,11 +86,11 @@ struct AttendTile {
   AttendPart part;
 };
 
-/// Scores [n][kSuperTile], the query vectors, one sub-tile of K, transposed, and 40 bytes of what
-/// each query vector sees and its scales.
+/// Scores [n][kSuperTile], the query vectors, one sub-tile of K, transposed, 40 bytes of what each query vector sees and its
+/// scales, and integer outputs, padded to two times 64 dims.
 static constexpr size_t attend_scratch_floats(int n, int head_dim) {
   const size_t dim = static_cast<size_t>(padded_dim(head_dim));
-  return static_cast<size_t>(n) * (kSuperTile + dim + 10) + kSubTile * dim;
+  return static_cast<size_t>(n) * (kSuperTile + dim + 10 + dim + 128) + kSubTile * dim + kLanes;
 }
 
 /// One row's rotation: pairs (i, i + pairs), or (2i, 2i + 1) when interleaved, i < pairs, in each of `heads` heads.

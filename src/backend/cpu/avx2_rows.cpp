@@ -80,52 +80,68 @@ inline Vec load_elems(const uint8_t* row, int d, int count) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 
-// A row's codes, then what matters to nobody. Each byte of int4 holds two dims, the first in the low bits, as q + 8.
-template <KvType E, bool kUnsigned>
-inline Bytes load_codes(const uint8_t* row, int d, int count) {
-  if (E == KvType::int8) return load_bytes(row + d, count);
-  __m128i pairs;
-  if (count == kBytes) {
-    pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + d / 2));
-  } else {
+// `count` bytes of one row, then of another, half a register each.
+inline Bytes load_halves(const uint8_t* first, const uint8_t* second, int count) {
+  const auto half = [&](const uint8_t* p) {
+    if (count == kBytes / 2) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     alignas(16) uint8_t tail[kBytes / 2] = {};
-    __builtin_memcpy(tail, row + d / 2, static_cast<size_t>((count + 1) / 2));
-    pairs = _mm_load_si128(reinterpret_cast<const __m128i*>(tail));
-  }
-  const __m256i wide = _mm256_cvtepu8_epi16(pairs), both = _mm256_or_si256(wide, _mm256_slli_epi16(wide, 4));
-  const __m256i codes = _mm256_and_si256(both, _mm256_set1_epi8(15));
-  return kUnsigned ? codes : _mm256_sub_epi8(codes, _mm256_set1_epi8(8));
+    __builtin_memcpy(tail, p, static_cast<size_t>(count));
+    return _mm_load_si128(reinterpret_cast<const __m128i*>(tail));
+  };
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(half(first)), half(second), 1);
 }
 inline Bytes load_whole(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline void store_whole(void* p, Bytes x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
-inline Bytes zero_ints() { return _mm256_setzero_si256(); }
-inline Bytes add_ints(Bytes a, Bytes b) { return _mm256_add_epi32(a, b); }
-inline Bytes splat_int(int x) { return _mm256_set1_epi32(x); }
+using Ints __attribute__((vector_size(32))) = int32_t;
+inline Ints load_ints(const void* p) { return reinterpret_cast<Ints>(load_whole(p)); }
+inline void store_ints(void* p, Ints x) { store_whole(p, reinterpret_cast<Bytes>(x)); }
+inline Bytes splat_byte(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+inline Bytes and_bytes(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
+inline Bytes flip_bytes(Bytes a, Bytes b) { return _mm256_xor_si256(a, b); }
+inline Bytes subtract_bytes(Bytes a, Bytes b) { return _mm256_sub_epi8(a, b); }
+inline Bytes high_fours(Bytes x) { return _mm256_srli_epi16(x, 4); }
+constexpr bool kByteDots = false;  // sums of two products of all bytes do not stay in int16
 inline Bytes splat_dword(const uint8_t* p) {
   int dword;
   __builtin_memcpy(&dword, p, sizeof dword);
   return _mm256_set1_epi32(dword);
 }
-inline Bytes dot_pairs(Bytes sum, Bytes a, Bytes b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+inline Ints dot_pairs(Ints sum, Bytes a, Bytes b) { return sum + reinterpret_cast<Ints>(_mm256_madd_epi16(a, b)); }
 // Of int4, whose products in pairs stay in int16.
-inline Bytes dot_fours(Bytes sum, Bytes u, Bytes s) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
-}
+inline Ints dot_fours(Ints sum, Bytes u, Bytes s) { return dot_pairs(sum, _mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)); }
 inline Bytes even_bytes(Bytes x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
 inline Bytes odd_bytes(Bytes x) { return _mm256_srai_epi16(x, 8); }
 inline Bytes interleave_words_low(Bytes a, Bytes b) { return _mm256_unpacklo_epi16(a, b); }
 inline Bytes interleave_words_high(Bytes a, Bytes b) { return _mm256_unpackhi_epi16(a, b); }
-// Dwords so that taking dword j of each lane of 128 bits takes kWidth dims in their order.
-inline Bytes dwords_to_lanes(Bytes x) { return _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7)); }
-inline Vec as_floats(Bytes x) { return _mm256_castsi256_ps(x); }
+// kWidth rows of half a register, row r and row r + 4 in each of x, to vectors of their dwords.
+inline void transpose_fours(Bytes* x) {
+  const Bytes a = _mm256_unpacklo_epi32(x[0], x[1]), b = _mm256_unpackhi_epi32(x[0], x[1]);
+  const Bytes c = _mm256_unpacklo_epi32(x[2], x[3]), d = _mm256_unpackhi_epi32(x[2], x[3]);
+  x[0] = _mm256_unpacklo_epi64(a, c), x[1] = _mm256_unpackhi_epi64(a, c);
+  x[2] = _mm256_unpacklo_epi64(b, d), x[3] = _mm256_unpackhi_epi64(b, d);
+}
+constexpr int kNarrow = 0;  // no rows
+inline void interleave_narrow(Bytes, Bytes, Bytes*) {}
+// Dwords of four interleaved rows in the order of their bytes.
+inline void in_byte_order(Bytes* x, int) {
+  const Bytes a = x[0], b = x[1], c = x[2], d = x[3];
+  x[0] = _mm256_permute2x128_si256(a, b, 0x20), x[1] = _mm256_permute2x128_si256(c, d, 0x20);
+  x[2] = _mm256_permute2x128_si256(a, b, 0x31), x[3] = _mm256_permute2x128_si256(c, d, 0x31);
+}
+// The first and the last dwords of two vectors in turns.
+inline Bytes zip_low(Bytes a, Bytes b) {
+  return _mm256_permute2x128_si256(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b), 0x20);
+}
+inline Bytes zip_high(Bytes a, Bytes b) {
+  return _mm256_permute2x128_si256(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b), 0x31);
+}
 inline Bytes as_bytes(Vec x) { return _mm256_castps_si256(x); }
-inline Vec to_floats(Bytes x) { return _mm256_cvtepi32_ps(x); }
-inline Bytes clear_signs(Bytes x) { return _mm256_and_si256(x, _mm256_set1_epi32(0x7fffffff)); }
-inline Bytes max_ints(Bytes a, Bytes b) { return _mm256_max_epi32(a, b); }
+inline Vec to_floats(Ints x) { return _mm256_cvtepi32_ps(reinterpret_cast<Bytes>(x)); }
+inline Bytes max_ints(Bytes a, Bytes b) { return _mm256_max_epu32(a, b); }
 inline uint32_t fold_max_ints(Bytes x) {
-  const __m128i four = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
-  const __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-  return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1))));
+  const __m128i four = _mm_max_epu32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  const __m128i two = _mm_max_epu32(four, _mm_shuffle_epi32(four, 0x4e));
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_max_epu32(two, _mm_shuffle_epi32(two, 0xb1))));
 }
 // kLanes floats as unsigned bytes for int4, else as int16, rounded to nearest even.
 template <KvType E>
