@@ -12,6 +12,7 @@ namespace sluice {
 namespace {
 
 constexpr ConfigKey kHeadSize{"head_size", "wkv.head_size"}, kFfn{"intermediate_size", "feed_forward_length"};
+constexpr ConfigKey kHeadNormEps{"", "attention.group_norm_epsilon"};
 constexpr ConfigKey kRescale{"", "rescale_every_n_layers"};
 
 /// What files of an RWKV call its parts: the authors' own, or transformers'.
@@ -41,7 +42,7 @@ struct Rwkv {
 };
 
 Result<Rwkv> read(const ConfigReader& config, const TensorSource& source, std::string_view name, int version) {
-  DecoderDefaults defaults{.name = name, .gguf = {version < 6 ? std::string_view() : name}, .norm = Norm::Kind::layer, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true,
+  DecoderDefaults defaults{.name = name, .gguf = {version < 5 ? std::string_view() : name}, .norm = Norm::Kind::layer, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true,
                            .positions = 1 << 20};
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_epsilon"};
   defaults.keys.positions = {"", "context_length"};
@@ -129,7 +130,9 @@ Result<Decoder> describe4(const ConfigReader& config, const TensorSource& source
 Result<Decoder> describe5(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(Rwkv r, read(config, source, "rwkv5", 5));
   SLUICE_TRY(const int64_t size, read_head_size(r));
-  const TimeMix6Config time{.hidden = r.hidden, .head_size = size};
+  TimeMix6Config time{.hidden = r.hidden, .head_size = size};
+  SLUICE_TRY(const double eps, config.number_or(kHeadNormEps, 64e-5, 1e-12, 1.0));
+  time.head_norm_eps = static_cast<float>(eps);
   name_blends(r, "time_mix_", "kvrg", "kr");
   const Shape by_head{time.heads(), size};
   r.out.names.hf("time_mix_decay.weight", {.name = r.time("time_decay"), .shape = by_head})
@@ -203,7 +206,7 @@ Result<Decoder> describe7(const ConfigReader& config, const TensorSource& source
 }  // namespace
 
 ModelArch rwkv4_arch() { return decoder_arch<describe4>("rwkv4", {"RwkvForCausalLM"}, {}); }
-ModelArch rwkv5_arch() { return decoder_arch<describe5>("rwkv5", {"Rwkv5ForCausalLM"}, {}); }
+ModelArch rwkv5_arch() { return decoder_arch<describe5>("rwkv5", {"Rwkv5ForCausalLM"}, {"rwkv5"}); }
 ModelArch rwkv6_arch() { return decoder_arch<describe6>("rwkv6", {"Rwkv6ForCausalLM"}, {"rwkv6"}); }
 ModelArch rwkv7_arch() { return decoder_arch<describe7>("rwkv7", {"RWKV7ForCausalLM"}, {"rwkv7"}); }
 
