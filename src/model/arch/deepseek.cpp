@@ -77,6 +77,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
     SLUICE_TRY(const int64_t gating, config.integer_or(kGating, kSoftmaxGating, kSoftmaxGating, kSigmoidGating));
     third = gating == kSigmoidGating;
   } else {
+    SLUICE_TRY_STATUS(config.only({"scoring_func", ""}, std::string(third ? "sigmoid" : "softmax")));
     config.note(kGating, third ? kSigmoidGating : kSoftmaxGating);
   }
   SLUICE_TRY(const LatentAttentionConfig attention, read_latent_attention(config, {.bias = "attention_bias", .style = RopeStyle::interleaved}, d.config));

@@ -46,6 +46,7 @@ Result<Decoder> minicpm(const ConfigReader& config, const TensorSource& source) 
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "minicpm",
                                                  .gguf = {"minicpm", RopeStyle::interleaved},
+                                                 .longrope_in_gguf = true,
                                                  .tied = true,
                                                  .computes = {"embedding_multiplier", "residual_multiplier", "logits_scaling"}}));
   return with_factors(config, std::move(d));
