@@ -34,7 +34,7 @@ Result<Decoder> finish(const ConfigReader& config, const PlainDecoder& d) {
 }
 
 Result<Decoder> cohere(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(PlainDecoder d, read(config, source, {.name = "cohere", .gguf = {"command-r"}}));
+  SLUICE_TRY(PlainDecoder d, read(config, source, {.name = "cohere", .gguf = {"command-r"}, .rope_theta = 500000}));
   SLUICE_TRY(bool norms, config.boolean_or({"use_qk_norm", ""}, false));
   if (config.is_gguf()) {
     norms = source.find("blk.0.attn_q_norm.weight") != nullptr;
