@@ -1,5 +1,5 @@
-// sluice convert: Hugging Face, llama2.c, minGPT, GGUF or native pack to GGUF or native pack, in another type where asked, or GGUF to a
-// Hugging Face directory; or random weights in a real shape.
+// sluice convert: Hugging Face, llama2.c, minGPT, rwkv.cpp, GGUF or native pack to GGUF or native pack, in another type where asked, or
+// GGUF to a Hugging Face directory; or random weights in a real shape.
 
 #include <cstdio>
 #include <cstring>
@@ -18,6 +18,7 @@
 #include "weights/convert.h"
 #include "weights/gguf_file.h"
 #include "weights/native_pack.h"
+#include "weights/rwkv_file.h"
 #include "weights/safetensors_file.h"
 
 namespace sluice {
@@ -30,7 +31,7 @@ struct Flags {
   uint64_t seed = 0;
 };
 
-enum class Format { gguf, huggingface, llama2c, mingpt };
+enum class Format { gguf, huggingface, llama2c, mingpt, rwkv };
 
 /// What a path holds, as its first bytes say. A llama2.c model of version 0 has no mark, so that what has none is taken
 /// for one.
@@ -39,6 +40,7 @@ Result<Format> format_of(const std::string& path) {
   SLUICE_TRY(const auto file, MappedFile::open(path));
   const std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
   if (bytes.starts_with("GGUF")) return Format::gguf;
+  if (is_rwkv_file(*file)) return Format::rwkv;
   // A .safetensors file is the length of a JSON object, in 8 bytes, and the object; the index of a sharded one is JSON
   // itself, and so is minGPT's form, which holds the values.
   uint64_t length = bytes.size();
@@ -92,6 +94,13 @@ Result<GgufPlan> plan_input(const Flags& flags, Format format, const QuantRecipe
     SLUICE_TRY(const Llama2cVariant variant, variant_of(flags.variant));
     return plan_llama2c(flags.input, name, vocab, recipe, variant);
   }
+  if (format == Format::rwkv) {
+    GgufVocab vocab;
+    if (!flags.tokenizer.empty()) {
+      SLUICE_TRY(vocab, read_huggingface_vocab(flags.tokenizer));
+    }
+    return plan_rwkv(flags.input, name, flags.tokenizer.empty() ? nullptr : &vocab, recipe);
+  }
   if (format == Format::mingpt) return plan_mingpt(flags.input, name, recipe);
   SLUICE_TRY(const auto source, open_safetensors(flags.input));
   for (const TensorInfo& info : source->tensors())
@@ -126,8 +135,8 @@ Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
           fmt::format("{} is of --random weights, and that is not given", seeded ? "--seed" : "--like"),
           seeded ? "--seed" : "--like");
     SLUICE_TRY(const Format format, format_of(flags.input));
-    if (!flags.tokenizer.empty() && format != Format::llama2c)
-      return invalid_argument(fmt::format("--tokenizer is for llama2.c models; {} brings its own", flags.input),
+    if (!flags.tokenizer.empty() && format != Format::llama2c && format != Format::rwkv)
+      return invalid_argument(fmt::format("--tokenizer is for llama2.c and rwkv.cpp models; {} brings its own", flags.input),
                               "--tokenizer");
     if (!flags.variant.empty() && format != Format::llama2c)
       return invalid_argument(fmt::format("--variant is for llama2.c models; {} says what it is", flags.input), "--variant");
@@ -167,7 +176,7 @@ Result<int> convert_main(const std::vector<std::string>& args) {
   Flags flags;
   OptionSet options("sluice convert", "Converts a model to GGUF, to a native pack that starts at once, or to a Hugging Face directory.");
   options.add("--input,input", flags.input,
-              "a Hugging Face directory, a llama2.c model, a minGPT state dict in JSON, or a GGUF or native pack to requantize");
+              "a Hugging Face directory, a model of llama2.c or rwkv.cpp, a minGPT state dict in JSON, or a GGUF or native pack to requantize");
   options.add("-o,--output,output", flags.output,
               "the file to write; of a GGUF a new or empty directory too, as which a name without an ending counts");
   options.add("--to", flags.to, "gguf or huggingface; when absent as the output's name says");
@@ -180,7 +189,8 @@ Result<int> convert_main(const std::vector<std::string>& args) {
               "write a native pack: a GGUF whose matrices have the kernels' layout and are used where they are mapped; "
               "only this build's layout is read");
   options.add("--tokenizer", flags.tokenizer,
-              "of a llama2.c model: its tokenizer.bin, or sentencepiece's tokenizer.model");
+              "of a llama2.c model: its tokenizer.bin, or sentencepiece's tokenizer.model; of an rwkv.cpp model whose tokens are no bytes: "
+              "the directory with its rwkv_vocab_*.txt or tokenizer.json");
   options.add("--max-shard-size", flags.shard, "of a Hugging Face directory: most bytes of tensors in one file");
   options.add("--name", flags.name,
               "general.name; when absent that of a GGUF, the shape's, or the name of the input's file");

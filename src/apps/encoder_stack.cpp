@@ -99,14 +99,15 @@ Result<std::unique_ptr<EncoderStack>> open_encoder_stack(const EngineFlags& flag
   // A pass holds all rows of its texts.
   MemoryLimit limit = memory_limit();
   limit.available_bytes = static_cast<size_t>(flags.memory_utilization * static_cast<double>(limit.available_bytes));
-  const auto per_token = static_cast<size_t>(info.bytes_per_token), weights = weight_bytes(*stack->source);
+  const auto per_token = static_cast<size_t>(info.bytes_per_token), weights = info.model.weight_bytes;
   const size_t least = per_token * static_cast<size_t>(flags.engine.max_model_len > 0 ? info.max_tokens : std::min<int64_t>(info.max_tokens, 128));
-  SLUICE_TRY_STATUS(check_fits(*stack->source, 0, least, limit));
+  SLUICE_TRY_STATUS(check_fits(stack->source->metadata().origin(), weights, 0, least, limit));
   const auto fits = static_cast<int64_t>((limit.available_bytes - weights) / per_token);
   if (fits < info.max_tokens) {
     stack->notes.push_back(fmt::format("memory holds the pass of {} tokens; the model's own {} do not fit", fits, info.max_tokens));
     info.max_tokens = fits;
   }
+  stack->weight_bytes = weights;
   stack->use = use;
   stack->use.max_tokens = info.max_tokens;
   stack->options.width = info.width;
@@ -127,7 +128,7 @@ Status EncoderStack::load() {
   const Nanos start = clock.now();
   weights = std::make_unique<WeightStore>(source, *ops);
   Progress progress("loading " + source->metadata().origin());
-  weights->on_progress([&progress, all = weight_bytes(*source)](size_t done) { progress.update(static_cast<double>(done), static_cast<double>(all)); });
+  weights->on_progress([&progress, all = weight_bytes](size_t done) { progress.update(static_cast<double>(done), static_cast<double>(all)); });
   auto built = build_encoder(*weights, *ops, use);
   weights->on_progress({});
   SLUICE_TRY(encoder, std::move(built));

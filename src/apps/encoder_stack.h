@@ -33,6 +33,7 @@ struct EncoderStack {
   std::unique_ptr<Ops> ops;
   TuningMode matmul_tuning = TuningMode::off;
   std::unique_ptr<WeightStore> weights;
+  size_t weight_bytes = 0;  // that loading will come to
   std::unique_ptr<Encoder> encoder;
   RealClock clock;
   TextUse use;  // max_tokens as it was resolved

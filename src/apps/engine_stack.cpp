@@ -325,14 +325,14 @@ Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& sou
   };
   // The least that can run, or what was asked for, must fit beside the weights. A size that is given may take all there
   // is.
-  const size_t weights = weight_bytes(source), work = work_bytes(plan.info, o);
+  const size_t weights = plan.info.weight_bytes, work = work_bytes(plan.info, o);
   const size_t given = static_cast<size_t>(flags.kv_cache_memory.bytes),
                least = memory_of(blocks_for(std::max(2, o.max_model_len)));
   MemoryLimit limit = memory_limit();
   limit.available_bytes -= std::min(limit.available_bytes, flags.tiers.memory_bytes(sizing.block_bytes));
   if (given == 0)
     limit.available_bytes = static_cast<size_t>(flags.memory_utilization * static_cast<double>(limit.available_bytes));
-  if (const Status fits = check_fits(source, given > 0 ? given : least, work, limit); !fits.ok()) {
+  if (const Status fits = check_fits(source.metadata().origin(), weights, given > 0 ? given : least, work, limit); !fits.ok()) {
     Error error = fits.error();
     if (given == 0)
       error.message += fmt::format(" (--memory-utilization {} of what is free may be taken)", flags.memory_utilization);
@@ -397,6 +397,7 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
   SLUICE_TRY(stack->matmul_tuning, parse_tuning_mode(flags.matmul_tuning));
   SLUICE_TRY(const ModelPlan plan, plan_model(*stack->source));
   SLUICE_TRY(const KvSizing sizing, size_kv_cache(flags, *stack->source, plan));
+  stack->weight_bytes = plan.info.weight_bytes;
   stack->notes.push_back(sizing.note);
   stack->kv_formats = sizing.formats;
   stack->offload = sizing.offload;
@@ -431,7 +432,7 @@ Status EngineStack::load() {
   const Nanos start = clock->now();
   weights = std::make_unique<WeightStore>(source, *ops);
   Progress progress("loading " + source->metadata().origin());
-  weights->on_progress([&progress, all = weight_bytes(*source)](size_t done) {
+  weights->on_progress([&progress, all = weight_bytes](size_t done) {
     progress.update(static_cast<double>(done), static_cast<double>(all));
   });
   auto built = build_model(*weights, *ops);

@@ -54,6 +54,7 @@ struct EngineStack {
   std::unique_ptr<Ops> ops;
   TuningMode matmul_tuning = TuningMode::off;
   std::unique_ptr<WeightStore> weights;
+  size_t weight_bytes = 0;  // that loading will come to
   std::unique_ptr<Model> model;
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Clock> clock;

@@ -126,7 +126,7 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
   if (reading.ok()) row("memory per token", format_bytes(static_cast<double>(reading->bytes_per_token)) + " of a pass");
   if (described.ok()) {
     const MemoryLimit limit = memory_limit();
-    const size_t weights = weight_bytes(*source);
+    const size_t weights = described->info.weight_bytes;
     row("memory",
         fmt::format("{} free of {}; weights take {}", format_bytes(static_cast<double>(limit.available_bytes)),
                     format_bytes(static_cast<double>(limit.total_bytes)), format_bytes(static_cast<double>(weights))));

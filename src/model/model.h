@@ -52,6 +52,8 @@ struct ModelInfo {
   int64_t hidden = 0, ffn = 0;
   int experts = 0, experts_per_token = 0;  // of layers that are mixtures; 0: none is
   int64_t parameters = 0;
+  size_t weight_bytes = 0;  // that every step reads: packed matrices and vectors, but no table of which steps touch single rows
+  std::string head;         // the tensor that logits are products with, as the file calls it; empty: there is none
 };
 
 struct Model {
@@ -82,6 +84,7 @@ struct GgufIdentity {
   const QuantRecipe& recipe;
 };
 
+struct Decoder;      // model/layers/decoder_model.h
 struct Encoder;      // model/encoder.h
 struct EncoderInfo;
 struct TextUse;
@@ -108,6 +111,8 @@ struct ModelArch {
   Result<std::unique_ptr<Encoder>> (*build_encoder)(WeightStore&, const Ops&, const TextUse&) = nullptr;
   bool generates = true;  // text; else build and plan are errors
   Result<HuggingfaceForm> (*to_huggingface)(std::shared_ptr<TensorSource>, DType of_blocks) = nullptr;  // from GGUF; null: not known
+  /// What it makes of the settings, before any tensor has to be there; null: it is no decoder.
+  Result<Decoder> (*describe)(const TensorSource&) = nullptr;
 };
 
 /// Whether the family that the source's metadata names generates text.

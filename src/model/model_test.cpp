@@ -1,6 +1,7 @@
 // Configurations that lie, that ask for what is not computed, or that leave things out.
 #include "model/model.h"
 
+#include <filesystem>
 #include <limits>
 
 #include "tests/support/memory_source.h"
@@ -122,6 +123,8 @@ TEST(ModelConfig, WhatIsNotComputedIsRefused) {
       {"attn_logit_softcapping", 50.0},
       {"final_logit_softcapping", 30.0},
       {"logits_scaling", 8.0},
+      {"logit_scale", 0.0625},
+      {"qk_norm", true},
       {"embedding_multiplier", 12.0},
       {"quantization_config.quant_method", std::string("gptq")},
       {"layer_types", std::vector<std::string>{"full_attention", "sliding_attention"}},
@@ -137,7 +140,7 @@ TEST(ModelConfig, WhatIsNotComputedIsRefused) {
   const std::pair<const char*, MetadataValue> gguf[] = {
       {"llama.logit_scale", 0.5},
       {"llama.attention.clamp_kqv", 8.0},
-      {"llama.rope.scaling.type", std::string("longrope")},
+      {"llama.rope.scaling.type", std::string("mrope")},
       {"general.architecture", std::string("t5")},
   };
   for (const auto& [key, value] : gguf) {
@@ -179,6 +182,9 @@ TEST(ModelConfig, RopeScalingIsCheckedWhole) {
   EXPECT_EQ(error_of(gguf), "");
   gguf->metadata().set("llama.rope.scaling.yarn_log_multiplier", 0.1);
   EXPECT_NE(error_of(gguf).find("llama.rope.scaling.yarn_log_multiplier"), std::string::npos);
+  const auto listed = as_gguf({}, "llama");
+  listed->metadata().set("llama.rope.scaling.type", std::string("longrope"));
+  EXPECT_NE(error_of(listed).find("tensor rope_factors_short.weight [8] is missing"), std::string::npos) << error_of(listed);
 
   const auto context = [](std::shared_ptr<MemorySource> source) {
     const auto plan = plan_model(*source);
@@ -193,6 +199,31 @@ TEST(ModelConfig, RopeScalingIsCheckedWhole) {
   EXPECT_EQ(context(with({{"type", dynamic}, {"factor", 4.0}})), 4096);
   EXPECT_TRUE(test::same_bits(logits(with({{"type", dynamic}, {"factor", 4.0}})), logits(random_decoder({}))));
   EXPECT_FALSE(test::same_bits(logits(with({{"type", linear}, {"factor", 4.0}})), logits(random_decoder({}))));
+}
+
+// The memory that is asked for before loading is what loading takes, whatever the families call their heads; a table that has to be
+// copied, and what a model makes of its weights, come on top.
+TEST(ModelConfig, WeightsTakeWhatWasForeseen) {
+  int compared = 0;
+  for (const char* folder : {"fidelity", "families"})
+    for (const auto& entry : std::filesystem::directory_iterator(std::string(SLUICE_SOURCE_DIR "/tests/data/") + folder)) {
+      const auto source = open_tensor_source(entry.path().string());
+      if (!source.ok()) continue;
+      const auto plan = plan_model(**source);
+      if (!plan.ok()) continue;  // an encoder
+      SCOPED_TRACE(entry.path().string());
+      const auto loaded = LoadedModel::open(*source);
+      ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+      const WeightStore& store = (*loaded)->store;
+      const TensorInfo* head = (*source)->find(plan->info.head);
+      ASSERT_NE(head, nullptr) << plan->info.head;
+      EXPECT_EQ(head->shape[0], plan->info.vocab_size);
+      const size_t owned = store.owned_bytes() + store.mapped_bytes(), foreseen = plan->info.weight_bytes;
+      EXPECT_LE(foreseen, owned);
+      EXPECT_LE(owned, foreseen + 2 * head->size_bytes + foreseen / 8);
+      ++compared;
+    }
+  EXPECT_GE(compared, 80);
 }
 
 TEST(ModelConfig, MissingTensorsAreNamed) {

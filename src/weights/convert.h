@@ -42,6 +42,9 @@ Result<GgufPlan> plan_bitllama2(const std::string& path, const std::string& name
 /// minGPT's state dict in JSON, as a GPT-2 of letters: its tokens are A, B, ...
 Result<GgufPlan> plan_mingpt(const std::string& path, const std::string& name, const QuantRecipe& recipe);
 
+/// rwkv.cpp's .bin of RWKV 5.2 or 7, of any of its types. `vocabulary` null: the tokens are the 256 bytes.
+Result<GgufPlan> plan_rwkv(const std::string& path, const std::string& name, const GgufVocab* vocabulary, const QuantRecipe& recipe);
+
 /// A GGUF or native pack with its matrices in other types, or, where `recipe` is null, as they are. Vectors and tensors
 /// that have the wanted type already are copied.
 Result<GgufPlan> plan_requantize(const std::string& path, const QuantRecipe* recipe);

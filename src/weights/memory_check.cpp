@@ -2,8 +2,7 @@
 
 #include <cmath>
 
-#include "backend/ops.h"
-#include "weights/output_head.h"
+#include <fmt/core.h>
 
 namespace sluice {
 namespace {
@@ -13,22 +12,8 @@ double gib(size_t bytes) { return std::round(static_cast<double>(bytes) / (1 << 
 
 }  // namespace
 
-size_t weight_bytes(const TensorSource& source) {
-  const bool own_head = has_own_head(source.tensors());
-  size_t bytes = 0;
-  for (const TensorInfo& info : source.tensors()) {
-    const bool embedding = is_token_embedding(info.name);
-    if (info.shape.rank == 1) bytes += static_cast<size_t>(info.shape.elems()) * sizeof(float);
-    else if (Ops::matmul_supports(info.dtype) && !(embedding && own_head)) {
-      const int64_t k = info.shape[info.shape.rank - 1];
-      bytes += Ops::packed_bytes(info.dtype, info.shape.elems() / k, k);
-    }
-  }
-  return bytes;
-}
-
-Status check_fits(const TensorSource& source, size_t kv_bytes, size_t work_bytes, const MemoryLimit& limit) {
-  const size_t weights = weight_bytes(source), need = weights + kv_bytes + work_bytes;
+Status check_fits(const std::string& model, size_t weight_bytes, size_t kv_bytes, size_t work_bytes, const MemoryLimit& limit) {
+  const size_t need = weight_bytes + kv_bytes + work_bytes;
   if (need <= limit.available_bytes) return {};
   return resource_exhausted(
       fmt::format("{} does not fit in memory: weights {:.2f} GiB + KV cache {:.2f} GiB + working memory {:.2f} GiB = "
@@ -36,8 +21,8 @@ Status check_fits(const TensorSource& source, size_t kv_bytes, size_t work_bytes
                   "GiB are available (of {:.2f} GiB that this process may use); take a smaller model, fewer bits per "
                   "weight, or a smaller "
                   "KV cache",
-                  source.metadata().origin(), gib(weights), gib(kv_bytes), gib(work_bytes),
-                  gib(weights) + gib(kv_bytes) + gib(work_bytes),
+                  model, gib(weight_bytes), gib(kv_bytes), gib(work_bytes),
+                  gib(weight_bytes) + gib(kv_bytes) + gib(work_bytes),
                   gib(limit.available_bytes), gib(limit.total_bytes)));
 }
 

@@ -2,19 +2,15 @@
 // Does a model fit in the memory that this process may use? Asked before anything is allocated.
 
 #include <cstddef>
+#include <string>
 
 #include "base/machine.h"
 #include "base/result.h"
-#include "weights/tensor_source.h"
 
 namespace sluice {
 
-/// Bytes of weights that every step reads: matrices packed, owned by WeightStore or mapped from a native pack, and vectors
-/// as float32. Of an embedding beside a head of its own, steps touch single rows; it stays mapped and does not count.
-size_t weight_bytes(const TensorSource& source);
-
-/// resource_exhausted, with the sum, when weights, KV cache and working memory exceed what is available.
-Status check_fits(const TensorSource& source, size_t kv_bytes, size_t work_bytes,
+/// resource_exhausted, with the sum, when weights, KV cache and working memory exceed what is available. `model`: its file.
+Status check_fits(const std::string& model, size_t weight_bytes, size_t kv_bytes, size_t work_bytes,
                   const MemoryLimit& limit = memory_limit());
 
 }  // namespace sluice

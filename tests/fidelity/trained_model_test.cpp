@@ -165,5 +165,39 @@ TEST(TrainedModel, MinGptSorter) {
   std::filesystem::remove(path);
 }
 
+// rwkv.cpp's models of bytes, against the logits that its authors recorded after a prompt of three: of float32 to the bound, of other
+// types as near as they are to float32.
+struct RwkvTiny {
+  const char* model;
+  double within;
+};
+void expect_rwkv(const char* version, std::initializer_list<RwkvTiny> models) {
+  const char* data = std::getenv("SLUICE_TEST_DATA");
+  if (data == nullptr) GTEST_SKIP() << "SLUICE_TEST_DATA is not set: no rwkv-tiny";
+  const std::string directory = std::string(data) + "/rwkv-tiny/";
+  const std::vector<float> recorded = read_floats(fmt::format("{}expected-logits-{}.bin", directory, version));
+  const std::vector<TokenId> prompt = {'"', 'i', 'n'};
+  ThreadPool pool(2);
+  for (const auto& [type, within] : models) {
+    auto plan = plan_rwkv(fmt::format("{}tiny-rwkv-{}-{}.bin", directory, version, type), version, nullptr, **find_quant_recipe("f32"));
+    ASSERT_TRUE(plan.ok()) << plan.error().message;
+    const std::string path = testing::TempDir() + version + type + ".gguf";
+    ASSERT_TRUE(write_gguf(path, *plan, pool).ok());
+    for (const std::string& isa : float32_isas()) {
+      auto loaded = LoadedModel::open(path, isa);
+      ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+      const std::vector<float> logits = logits_of(*(*loaded)->model, prompt);
+      ASSERT_EQ(logits.size(), prompt.size() * recorded.size());
+      const double diff = max_abs_diff(std::span(logits).last(recorded.size()), recorded);
+      EXPECT_LE(diff, within) << type << ", " << isa;
+      std::printf("rwkv %s, %s, %s: logits within %.2g\n", version, type, isa.c_str(), diff);
+    }
+    std::filesystem::remove(path);
+  }
+}
+
+TEST(TrainedModel, Rwkv5) { expect_rwkv("5v2-730K", {{"FP32", kTolerance}, {"FP16", 0.01}, {"Q5_0", 0.8}, {"Q5_1", 0.8}}); }
+TEST(TrainedModel, Rwkv7) { expect_rwkv("7v0-834K", {{"FP32", kTolerance}, {"FP16", kTolerance}, {"Q5_0", 0.01}, {"Q5_1", 0.01}}); }
+
 }  // namespace
 }  // namespace sluice::test

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "weights/output_head.h"
 
 namespace sluice {
 
@@ -86,11 +85,10 @@ StepDemand step_demand(const ModelInfo& info, const TensorSource& source, double
   StepDemand demand;
   double matrix_elems = 0, head_elems = 0, quantized = 0, bf16 = 0;
   const double vocab_elems = static_cast<double>(info.vocab_size) * static_cast<double>(info.hidden);
-  const bool untied = has_own_head(source.tensors());
   for (const TensorInfo& t : source.tensors()) {
     if (t.shape.rank != 2) continue;
     const bool vocabulary = static_cast<double>(t.shape.elems()) == vocab_elems;
-    const bool head = vocabulary && (!untied || is_output_head(t.name));
+    const bool head = t.name == info.head;
     if (vocabulary && !head) continue;  // the embedding is a gather
     if (head)
       head_elems = static_cast<double>(t.shape.elems());

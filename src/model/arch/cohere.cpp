@@ -14,8 +14,10 @@ Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source
   defaults.norm_eps = 1e-5;
   defaults.hf_rope = defaults.gguf.rope = RopeStyle::interleaved;
   defaults.keys.norm_eps = {"layer_norm_eps", "attention.layer_norm_epsilon"};
+  // The first files' max_position_embeddings is that of the training before the long contexts.
+  if (const ConfigKey longest{"model_max_length", ""}; config.has(longest)) defaults.keys.positions.hf = longest.hf;
   defaults.tied = true;
-  defaults.computes = {"use_qk_norm", "logits_scaling"};
+  defaults.computes = {"use_qk_norm", "logits_scaling", "logit_scale"};
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   d.config.norm.bias = Presence::absent;
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
@@ -32,7 +34,7 @@ Result<Decoder> finish(const ConfigReader& config, const PlainDecoder& d) {
 }
 
 Result<Decoder> cohere(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(PlainDecoder d, read(config, source, {.name = "cohere", .gguf = {"command-r"}}));
+  SLUICE_TRY(PlainDecoder d, read(config, source, {.name = "cohere", .gguf = {"command-r"}, .rope_theta = 500000}));
   SLUICE_TRY(bool norms, config.boolean_or({"use_qk_norm", ""}, false));
   if (config.is_gguf()) {
     norms = source.find("blk.0.attn_q_norm.weight") != nullptr;

@@ -29,20 +29,22 @@ Result<MoeConfig> read_experts(const ConfigReader& config, const DecoderConfig& 
   SLUICE_TRY(const int64_t experts, config.integer(kExperts, 1, 1 << 14));
   SLUICE_TRY(const int64_t top_k, config.integer(kTopK, 1, experts));
   SLUICE_TRY(moe.ffn, config.integer(kExpertFfn, 1, kMaxWidth));
-  SLUICE_TRY(const int64_t shared, config.integer_or(kShared, 0, 0, 1 << 10));
+  const bool hf = !config.is_gguf(), v3 = third && hf;  // whose settings have other defaults
+  SLUICE_TRY(const int64_t shared, config.integer_or(kShared, v3 ? 1 : hf ? 2 : 0, 0, 1 << 10));
   moe.shared_ffn = shared * moe.ffn;
-  SLUICE_TRY(int64_t groups, config.integer_or(kGroups, 1, 1, experts));
-  SLUICE_TRY(int64_t top_groups, config.integer_or(kTopGroups, 1, 1, groups));
+  SLUICE_TRY(int64_t groups, config.integer_or(kGroups, v3 ? 8 : 1, 1, experts));
+  SLUICE_TRY(int64_t top_groups, config.integer_or(kTopGroups, v3 ? 4 : 1, 1, groups));
   if (experts % groups != 0) return config.invalid(kGroups, fmt::format("is {}; it must divide the {} experts", groups, experts));
-  SLUICE_TRY(const std::string method, config.string_or(kMethod, third ? "noaux_tc" : "group_limited_greedy"));
+  if (top_groups > groups) return config.invalid(kTopGroups, fmt::format("is {}; there are {} groups", top_groups, groups));
+  SLUICE_TRY(const std::string method, config.string_or(kMethod, third ? "noaux_tc" : hf ? "greedy" : "group_limited_greedy"));
   if (config.is_gguf() && !third && groups == 1) config.note(kMethod, std::string("greedy"));
   if (method == "greedy") groups = top_groups = 1;
   else if (method != "group_limited_greedy" && method != "noaux_tc")
     return config.refused(kMethod, fmt::format("is \"{}\"; known are greedy, group_limited_greedy, noaux_tc", method.substr(0, 100)));
   if (top_groups * (experts / groups) < top_k)
     return config.invalid(kTopK, fmt::format("is {}, but {} groups have {} experts", top_k, top_groups, top_groups * (experts / groups)));
-  SLUICE_TRY(const double scale, config.number_or(kScale, 1.0, 1e-9, 1e9));
-  SLUICE_TRY(const bool normalized, config.boolean_or(kNormalized, false));
+  SLUICE_TRY(const double scale, config.number_or(kScale, v3 ? 2.5 : 1.0, 1e-9, 1e9));
+  SLUICE_TRY(const bool normalized, config.boolean_or(kNormalized, v3));
   moe.routing = {.experts = static_cast<int>(experts),
                  .top_k = static_cast<int>(top_k),
                  .score = third ? Routing::Score::sigmoid : Routing::Score::softmax,
@@ -77,11 +79,12 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
     SLUICE_TRY(const int64_t gating, config.integer_or(kGating, kSoftmaxGating, kSoftmaxGating, kSigmoidGating));
     third = gating == kSigmoidGating;
   } else {
+    SLUICE_TRY_STATUS(config.only({"scoring_func", ""}, std::string(third ? "sigmoid" : "softmax")));
     config.note(kGating, third ? kSigmoidGating : kSoftmaxGating);
   }
   SLUICE_TRY(const LatentAttentionConfig attention, read_latent_attention(config, {.bias = "attention_bias", .style = RopeStyle::interleaved}, d.config));
   SLUICE_TRY(const MoeConfig moe, read_experts(config, d.config, third));
-  SLUICE_TRY(const int64_t dense, config.integer_or(kDense, 0, 0, kMaxLayers));
+  SLUICE_TRY(const int64_t dense, config.integer_or(kDense, third && !config.is_gguf() ? 3 : 0, 0, kMaxLayers));
   if (third) d.config.hf_architecture = "DeepseekV3ForCausalLM";
   name_tensors(d.names, attention, source.find("blk.0.attn_kv_b.weight") != nullptr);
   d.mixer = [attention](int) { return std::make_unique<LatentAttention>(attention); };

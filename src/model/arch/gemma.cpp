@@ -13,7 +13,6 @@ namespace {
 constexpr ConfigKey kScalar{"query_pre_attn_scalar", ""};
 constexpr ConfigKey kScoreCap{"attn_logit_softcapping", "attn_logit_softcapping"};
 constexpr ConfigKey kLogitCap{"final_logit_softcapping", "final_logit_softcapping"};
-constexpr ConfigKey kLocalTheta{"rope_local_base_freq", "rope.freq_base_swa"};
 constexpr ConfigKey kPattern{"sliding_window_pattern", ""};
 constexpr ConfigKey kUnderscoredPattern{"_sliding_window_pattern", ""};
 
@@ -102,6 +101,7 @@ Result<Decoder> gemma3(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults = common("gemma3");
   defaults.gguf.one_window = false;
   defaults.rope_theta = 1e6;
+  defaults.plain_local_rope = true, defaults.local_theta = 10000;
   defaults.heads = 8, defaults.kv_heads = 4, defaults.vocab = 262208, defaults.positions = 131072;  // what the 4B file leaves out
   defaults.window = WindowRule::by_type;
   defaults.sliding_window = 4096;
@@ -115,12 +115,6 @@ Result<Decoder> gemma3(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(d.attention.softcap, read_cap(config, kScoreCap, 0));
   config.cannot_be_said(d.attention.softcap > 0, "attn_logit_softcapping is set");
   d.attention.qk_norm = QkNorm::head;
-  SLUICE_TRY(const double local_theta, config.number_or(kLocalTheta, 10000.0, 1.0 + 1e-6, 1e12));
-  const RopeConfig& global = *d.config.rope;
-  const auto local = std::make_shared<RopeConfig>(plain_rope(local_theta, global.rotary_dims(), global.max_positions, global.style));
-  d.each = [local](int, AttentionConfig& a, MlpConfig&) {
-    if (a.window > 0) a.rope = local;
-  };
   Decoder out = finish(d);
   SLUICE_TRY(out.logit_softcap, read_cap(config, kLogitCap, 0));
   out.names.optional_prefixes = {"language_model.", "model.language_model."};

@@ -20,7 +20,7 @@ void fuse_gguf(PlainDecoder& d, const TensorSource& source) {
 Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source, DecoderDefaults defaults) {
   if (!config.is_gguf()) defaults.head_dim = 128;
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
-  SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
+  SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias", true));
   fuse_gguf(d, source);
   fuse_gate_up(d.names.huggingface, "model.layers.{}.mlp.gate_up_proj", d.config.info.ffn);
   return d;

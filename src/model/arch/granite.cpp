@@ -9,11 +9,14 @@ namespace sluice {
 namespace {
 
 Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source, std::string_view name) {
-  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
-                                                {.name = name,
-                                                 .gguf = {name, RopeStyle::interleaved},
-                                                 .computes = {granite::kEmbedding.hf, granite::kScores.hf, granite::kResidual.hf,
-                                                              granite::kLogits.hf, "num_local_experts", "gguf.expert_count"}}));
+  DecoderDefaults defaults{.name = name,
+                           .gguf = {name, RopeStyle::interleaved},
+                           .computes = {granite::kEmbedding.hf, granite::kScores.hf, granite::kResidual.hf, granite::kLogits.hf,
+                                        "num_local_experts", "gguf.expert_count"}};
+  if (config.is_gguf()) {  // where it is a switch
+    SLUICE_TRY(defaults.rope, config.boolean_or({"", "rope.scaling.finetuned"}, true));
+  }
+  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY_STATUS(granite::read_layers(config, d));
   SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
   return d;

@@ -16,7 +16,9 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
     if (experts > 0) return describe_mixtral(config, source);
   }
   SLUICE_TRY(PlainDecoder d,
-             PlainDecoder::read(config, source, {.name = "llama", .gguf = {"llama", RopeStyle::interleaved}}));
+             PlainDecoder::read(config, source, {.name = "llama",
+                                                 .gguf = {"llama", RopeStyle::interleaved},
+                                                 .positions = config.is_gguf() ? 0 : 2048}));  // what the first files leave out
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
   SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
   d.attention.output_bias = d.attention.qkv_bias;

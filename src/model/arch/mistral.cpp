@@ -29,7 +29,8 @@ Result<Decoder> ministral(const ConfigReader& config, const TensorSource& source
                                                  .gguf = {"llama", RopeStyle::interleaved},
                                                  .window = WindowRule::by_type,
                                                  .sliding_window = 4096,
-                                                 .window_period = 1}));
+                                                 .window_period = 1,
+                                                 .window_full = -1}));  // no layer sees everything
   return d.build();
 }
 
@@ -37,6 +38,7 @@ Result<Decoder> ministral3(const ConfigReader& config, const TensorSource& sourc
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "ministral3",
                                                  .gguf = {"mistral3", RopeStyle::interleaved},
+                                                 .norm_eps = 1e-5,
                                                  .rope_theta = 1e6,
                                                  .yarn_all_dim_in_gguf = true,
                                                  .head_dim = 128,

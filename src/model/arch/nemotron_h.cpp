@@ -77,6 +77,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   MlpConfig mlp = d.mlp;
   mlp.act = Activation::relu2, mlp.gated = false;
   SLUICE_TRY_STATUS(config.only({"mlp_hidden_act", ""}, std::string("relu2")));
+  SLUICE_TRY_STATUS(config.only({"mamba_hidden_act", ""}, std::string("silu")));
   SLUICE_TRY(mlp.bias, read_bias(config, "mlp_bias"));
   MoeConfig moe;
   if (pattern.find('E') != std::string::npos) {

@@ -8,6 +8,7 @@
 namespace sluice {
 namespace {
 
+constexpr std::string_view kThird = "Olmo3ForCausalLM";
 constexpr ConfigKey kClip{"clip_qkv", "attention.clamp_kqv"};
 
 Result<float> read_clip(const ConfigReader& config) {
@@ -31,9 +32,21 @@ Result<Decoder> olmo(const ConfigReader& config, const TensorSource& source) {
   return d.build();
 }
 
+// OLMo 3 is OLMo 2 with windows in three layers of four, whose rotation is not stretched. Its GGUF is an "olmo2" with a window.
 Result<Decoder> olmo2(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(PlainDecoder d,
-             PlainDecoder::read(config, source, {.name = "olmo2", .gguf = {"olmo2"}, .norm_eps = 1e-5, .rope_theta = 10000}));
+  DecoderDefaults defaults{.name = "olmo2", .gguf = {"olmo2"}, .norm_eps = 1e-5, .rope_theta = 10000};
+  const bool third = config.is_gguf() ? config.has({"", "attention.sliding_window"}) : config.metadata().architecture() == kThird;
+  if (third) {
+    defaults.gguf.one_window = false;
+    defaults.plain_local_rope = true;
+    defaults.window = WindowRule::by_type;
+    defaults.window_period = 4, defaults.window_full = 3;
+    defaults.sliding_window = 4096;
+    defaults.rope_theta = 500000;
+    defaults.computes = {"gguf.attention.sliding_window_pattern"};
+  }
+  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
+  if (third) d.config.hf_architecture = kThird;
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
   d.attention.output_bias = d.attention.qkv_bias;
   d.attention.qk_norm = QkNorm::width;
@@ -64,7 +77,7 @@ Result<Decoder> olmoe(const ConfigReader& config, const TensorSource& source) {
 }  // namespace
 
 ModelArch olmo_arch() { return decoder_arch<olmo>("olmo", {"OlmoForCausalLM"}, {"olmo"}); }
-ModelArch olmo2_arch() { return decoder_arch<olmo2>("olmo2", {"Olmo2ForCausalLM"}, {"olmo2"}); }
+ModelArch olmo2_arch() { return decoder_arch<olmo2>("olmo2", {"Olmo2ForCausalLM", "Olmo3ForCausalLM"}, {"olmo2"}); }
 ModelArch olmoe_arch() { return decoder_arch<olmoe>("olmoe", {"OlmoeForCausalLM"}, {"olmoe"}); }
 
 }  // namespace sluice

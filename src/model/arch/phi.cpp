@@ -7,9 +7,6 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kMagnitude{"", "rope.scaling.attn_factor"};
-constexpr ConfigKey kOriginal{"", "rope.scaling.original_context_length"};
-
 Result<Decoder> phi2(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "phi2",
                            .gguf = {"phi2"},
@@ -40,14 +37,9 @@ Result<Decoder> phi3(const ConfigReader& config, const TensorSource& source) {
                                                 {.name = "phi3",
                                                  .gguf = {"phi3"},
                                                  .norm_eps = 1e-5,
+                                                 .longrope_in_gguf = true,
                                                  .window = WindowRule::all_layers,
                                                  .computes = {"partial_rotary_factor"}}));
-  if (config.is_gguf()) {  // the factors of longrope are tensors there
-    RopeConfig& rope = *d.config.rope;
-    SLUICE_TRY(const double magnitude, config.number_or(kMagnitude, 1.0, 1e-6, 1e6));
-    rope.magnitude = static_cast<float>(magnitude);
-    SLUICE_TRY(rope.settings.original_positions, config.number_or(kOriginal, static_cast<double>(rope.settings.trained_positions), 1.0, 1e12));
-  }
   fuse_qkv(d.names.huggingface, "model.layers.{}.self_attn.qkv_proj", d.attention);
   fuse_gate_up(d.names.huggingface, "model.layers.{}.mlp.gate_up_proj", d.config.info.ffn);
   fuse_qkv(d.names.gguf, "attn_qkv", d.attention);

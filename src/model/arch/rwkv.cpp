@@ -12,13 +12,31 @@ namespace sluice {
 namespace {
 
 constexpr ConfigKey kHeadSize{"head_size", "wkv.head_size"}, kFfn{"intermediate_size", "feed_forward_length"};
+constexpr ConfigKey kFlaHeadSize{"head_dim", ""}, kFlaEps{"norm_eps", ""}, kFlaAct{"hidden_act", ""};
+constexpr ConfigKey kHeadNormEps{"", "attention.group_norm_epsilon"};
 constexpr ConfigKey kRescale{"", "rescale_every_n_layers"};
 
-/// What files of an RWKV call its parts: the authors' own, or transformers'.
+/// What files of an RWKV call its parts.
 struct Dialect {
-  std::string embedding, block, time, channel, first_norm, last_norm;
-  bool long_names;  // time_mix_key rather than time_mix_k
+  std::string embedding, first_norm, block, time, channel, last_norm, head = "head";
+  std::string time_norm = "ln1", channel_norm = "ln2", head_norm = "ln_x";
+  bool long_names = false;   // time_mix_key rather than time_mix_k
+  bool projections = false;  // r_proj rather than receptance
 };
+
+Dialect authors() { return {"emb", "blocks.0.ln0", "blocks.{}", "att", "ffn", "ln_out"}; }
+Dialect transformers(bool long_names) {
+  Dialect d{"rwkv.embeddings", "rwkv.blocks.0.pre_ln", "rwkv.blocks.{}", "attention", "feed_forward", "rwkv.ln_out"};
+  d.long_names = long_names;
+  return d;
+}
+/// github.com/fla-org/flash-linear-attention
+Dialect fla() {
+  Dialect d{"model.embeddings", "model.layers.0.pre_norm", "model.layers.{}", "attn", "ffn", "model.norm", "lm_head"};
+  d.time_norm = "attn_norm", d.channel_norm = "ffn_norm", d.head_norm = "g_norm";
+  d.projections = true;
+  return d;
+}
 
 struct Rwkv {
   const ConfigReader& config;
@@ -41,13 +59,19 @@ struct Rwkv {
 };
 
 Result<Rwkv> read(const ConfigReader& config, const TensorSource& source, std::string_view name, int version) {
-  DecoderDefaults defaults{.name = name, .gguf = {version < 6 ? std::string_view() : name}, .norm = Norm::Kind::layer, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true,
+  DecoderDefaults defaults{.name = name, .gguf = {version < 5 ? std::string_view() : name}, .norm = Norm::Kind::layer, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true,
                            .positions = 1 << 20};
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_epsilon"};
   defaults.keys.positions = {"", "context_length"};
-  const bool own = source.find("emb.weight") != nullptr;
-  Rwkv r{config, source, {}, own ? Dialect{"emb", "blocks.{}", "att", "ffn", "ln0", "ln_out", false}
-                                 : Dialect{"rwkv.embeddings", "rwkv.blocks.{}", "attention", "feed_forward", "pre_ln", "rwkv.ln_out", version < 6}};
+  Rwkv r{config, source, {}, source.find("emb.weight") != nullptr ? authors() : transformers(version < 6)};
+  if (version == 7 && config.has(kFlaEps)) {
+    r.dialect = fla();
+    defaults.keys.norm_eps.hf = kFlaEps.hf;
+    defaults.computes = {kFlaAct.hf};
+    SLUICE_TRY_STATUS(config.only(kFlaAct, std::string("sqrelu")));
+    for (const char* key : {"norm_first", "norm_bias"}) SLUICE_TRY_STATUS(config.only({key, ""}, true));
+    if (const ConfigKey hybrid{"attn.layers", ""}; config.has(hybrid)) return config.refused(hybrid, "names layers of attention, which are not read");
+  }
   SLUICE_TRY(r.out.config, read_decoder_config(config, source, defaults));
   r.hidden = r.out.config.info.hidden;
   SLUICE_TRY(r.ffn, r.dim(config.is_gguf() ? "blk.{}.channel_mix_key.weight" : r.channel("key.weight"), 0));
@@ -56,14 +80,15 @@ Result<Rwkv> read(const ConfigReader& config, const TensorSource& source, std::s
   TensorNames& names = r.out.names = TensorNames();
   const std::string& block = r.dialect.block;
   names.hf("token_embd", {r.dialect.embedding})
-      .hf("token_embd_norm", {own ? "blocks.0.ln0" : "rwkv.blocks.0.pre_ln"})
-      .hf("attn_norm", {block + ".ln1"})
-      .hf("attn_norm_2", {block + ".ln2"})
+      .hf("token_embd_norm", {r.dialect.first_norm})
+      .hf("attn_norm", {block + "." + r.dialect.time_norm})
+      .hf("attn_norm_2", {block + "." + r.dialect.channel_norm})
       .hf("output_norm", {r.dialect.last_norm})
-      .hf("output", {"head"});
-  for (const char* part : {"key", "value", "receptance", "gate", "output"}) names.hf(fmt::format("time_mix_{}", part), {r.time(part)});
+      .hf("output", {r.dialect.head});
+  for (const auto& [part, letter] : {std::pair{"key", 'k'}, {"value", 'v'}, {"receptance", 'r'}, {"gate", 'g'}, {"output", 'o'}})
+    names.hf(fmt::format("time_mix_{}", part), {r.time(r.dialect.projections ? fmt::format("{}_proj", letter) : part)});
   for (const char* part : {"key", "value", "receptance"}) names.hf(fmt::format("channel_mix_{}", part), {r.channel(part)});
-  names.hf("time_mix_ln", {r.time("ln_x")});
+  names.hf("time_mix_ln", {r.time(r.dialect.head_norm)});
   return r;
 }
 
@@ -108,8 +133,9 @@ Result<Decoder> build(Rwkv r, const ChannelMixConfig& channel, const std::functi
 }
 
 Result<int64_t> read_head_size(const Rwkv& r) {
-  SLUICE_TRY(const int64_t size, r.config.integer_or(kHeadSize, 64, 1, kMaxHeadDim));
-  if (r.hidden % size != 0) return r.config.invalid(kHeadSize, fmt::format("is {}; it must divide the width, {}", size, r.hidden));
+  const ConfigKey key = r.dialect.projections ? ConfigKey{kFlaHeadSize.hf, kHeadSize.gguf} : kHeadSize;
+  SLUICE_TRY(const int64_t size, r.config.integer_or(key, 64, 1, kMaxHeadDim));
+  if (r.hidden % size != 0) return r.config.invalid(key, fmt::format("is {}; it must divide the width, {}", size, r.hidden));
   return size;
 }
 
@@ -129,7 +155,9 @@ Result<Decoder> describe4(const ConfigReader& config, const TensorSource& source
 Result<Decoder> describe5(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(Rwkv r, read(config, source, "rwkv5", 5));
   SLUICE_TRY(const int64_t size, read_head_size(r));
-  const TimeMix6Config time{.hidden = r.hidden, .head_size = size};
+  TimeMix6Config time{.hidden = r.hidden, .head_size = size};
+  SLUICE_TRY(const double eps, config.number_or(kHeadNormEps, 64e-5, 1e-12, 1.0));
+  time.head_norm_eps = static_cast<float>(eps);
   name_blends(r, "time_mix_", "kvrg", "kr");
   const Shape by_head{time.heads(), size};
   r.out.names.hf("time_mix_decay.weight", {.name = r.time("time_decay"), .shape = by_head})
@@ -172,6 +200,12 @@ Result<Decoder> describe7(const ConfigReader& config, const TensorSource& source
   SLUICE_TRY(const int64_t size, read_head_size(r));
   TimeMix7Config time;
   time.hidden = r.hidden, time.head_size = size;
+  const bool from_fla = r.dialect.projections;
+  if (from_fla) {
+    const float trained = time.head_norm_eps;
+    time.head_norm_eps = static_cast<float>(size) * r.out.config.norm.eps;
+    config.cannot_be_said(std::abs(time.head_norm_eps - trained) > 1e-9f, fmt::format("heads of {} are normed with an epsilon of {}", size, time.head_norm_eps));
+  }
   const int last = r.out.config.info.layers - 1;  // the first block has no value product, or one for show
   TensorNames& names = r.out.names;
   for (const auto& [letter, rank, note] : {std::tuple{'w', &time.decay_rank, "attention.decay_lora_rank"},
@@ -179,16 +213,22 @@ Result<Decoder> describe7(const ConfigReader& config, const TensorSource& source
                                            {'v', &time.value_rank, "attention.value_residual_mix_lora_rank"},
                                            {'g', &time.gate_rank, "attention.gate_lora_rank"}}) {
     const auto own = [&, letter = letter](char number) { return fmt::format("{}{}", letter, number); };
+    const auto name = [&, letter = letter](char number) {
+      return r.time(!from_fla ? own(number) : fmt::format("{}_lora.lora.{}", letter, number == '1' ? "0.weight" : number == '2' ? "2.weight" : "2.bias"));
+    };
     if (letter != 'v' || last > 0) {
-      SLUICE_TRY(*rank, r.dim(config.is_gguf() ? fmt::format("blk.{{}}.time_mix_{}.weight", own('1')) : r.time(own('1')), config.is_gguf() ? 0 : 1, last));
+      SLUICE_TRY(*rank, r.dim(config.is_gguf() ? fmt::format("blk.{{}}.time_mix_{}.weight", own('1')) : name('1'), config.is_gguf() || from_fla ? 0 : 1, last));
       config.note({"", note}, *rank);
     }
     for (const char number : {'1', '2'})
-      names.hf(fmt::format("time_mix_{}.weight", own(number)), {.name = r.time(own(number)), .transposed = true});
-    names.hf(fmt::format("time_mix_{}.weight", own('0')), {.name = r.time(own('0')), .shape = {1, 1, r.hidden}});
+      names.hf(fmt::format("time_mix_{}.weight", own(number)), {.name = name(number), .transposed = !from_fla});
+    names.hf(fmt::format("time_mix_{}.weight", own('0')), {.name = name('0'), .shape = {1, 1, r.hidden}});
   }
   name_blends(r, "x_", "rwkvag", "k");
   fuse_blends(r, "rwkvag");
+  if (source.find("model.layers.0.attn.x_x") != nullptr)  // the first of fla's files
+    for (int64_t i = 0; i < 6; ++i)
+      names.hf(fmt::format("time_mix_lerp_{}.weight", "rwkvag"[i]), {.name = r.time("x_x"), .rows = {i * r.hidden}, .shape = {6, r.hidden}});
   for (const char* key : {"k_k", "k_a"}) names.hf(fmt::format("time_mix_{}.weight", key), {.name = r.time(key), .shape = {1, 1, r.hidden}});
   names.hf("time_mix_r_k.weight", {.name = r.time("r_k"), .shape = {time.heads(), size}});
   time.first_values = std::make_shared<std::vector<float>>();
@@ -203,7 +243,7 @@ Result<Decoder> describe7(const ConfigReader& config, const TensorSource& source
 }  // namespace
 
 ModelArch rwkv4_arch() { return decoder_arch<describe4>("rwkv4", {"RwkvForCausalLM"}, {}); }
-ModelArch rwkv5_arch() { return decoder_arch<describe5>("rwkv5", {"Rwkv5ForCausalLM"}, {}); }
+ModelArch rwkv5_arch() { return decoder_arch<describe5>("rwkv5", {"Rwkv5ForCausalLM"}, {"rwkv5"}); }
 ModelArch rwkv6_arch() { return decoder_arch<describe6>("rwkv6", {"Rwkv6ForCausalLM"}, {"rwkv6"}); }
 ModelArch rwkv7_arch() { return decoder_arch<describe7>("rwkv7", {"RWKV7ForCausalLM"}, {"rwkv7"}); }
 

@@ -10,11 +10,11 @@ constexpr ConfigKey kRotated{"no_rope_layers", ""};  // 1: the layer does rotate
 constexpr ConfigKey kInterval{"no_rope_layer_interval", ""};
 
 Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+  SLUICE_TRY_STATUS(config.only({"use_sliding_window", ""}, false));  // without which layer_types gives none
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "smollm3",
                                                  .gguf = {"smollm3", RopeStyle::interleaved},
-                                                 .rope_theta = 2e6,
-                                                 .window = WindowRule::by_type}));
+                                                 .rope_theta = 2e6}));
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
   SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
   d.attention.output_bias = d.attention.qkv_bias;

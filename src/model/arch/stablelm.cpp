@@ -7,6 +7,8 @@
 namespace sluice {
 namespace {
 
+constexpr ConfigKey kOldEps{"norm_eps", ""}, kOldFactor{"rope_pct", ""};
+
 Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "stablelm",
                            .gguf = {"stablelm"},
@@ -15,6 +17,11 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
                            .rotary_factor = 0.25,
                            .computes = {"qk_layernorm", "gguf.use_parallel_residual"}};
   defaults.keys.norm_eps = {"layer_norm_eps", "attention.layer_norm_epsilon"};
+  // The first files' own names.
+  if (config.has(kOldEps)) defaults.keys.norm_eps.hf = kOldEps.hf;
+  SLUICE_TRY(defaults.rotary_factor, config.number_or(kOldFactor, defaults.rotary_factor, 0.0, 1.0));
+  config.forget(kOldFactor);
+  SLUICE_TRY_STATUS(config.only({"rotary_scaling_factor", ""}, 1.0));
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "use_qkv_bias"));
   SLUICE_TRY(d.parallel, config.boolean_or({"use_parallel_residual", "use_parallel_residual"}, false));

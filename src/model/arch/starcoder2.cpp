@@ -13,7 +13,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
                            .norm_eps = 1e-5,
                            .window = WindowRule::all_layers,
                            .tied = true,
-                           .computes = {"hidden_act"}};
+                           .computes = {"hidden_act", "activation_function"}};  // the files have both, and only the first is meant
   defaults.keys.norm_eps = {"norm_epsilon", "attention.layer_norm_epsilon"};
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.mlp.act, read_activation(config, {"hidden_act", ""}, "gelu_pytorch_tanh"));

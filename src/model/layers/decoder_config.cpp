@@ -16,6 +16,7 @@ constexpr ConfigKey kUseWindow{"use_sliding_window", ""};
 constexpr ConfigKey kWindowLayers{"max_window_layers", ""};
 constexpr ConfigKey kLayerTypes{"layer_types", ""};
 constexpr ConfigKey kPattern{"", "attention.sliding_window_pattern"};
+constexpr ConfigKey kLocalTheta{"rope_local_base_freq", "rope.freq_base_swa"};
 constexpr ConfigKey kRotaryFactor{"partial_rotary_factor", ""};
 
 // Settings that other models use and that change the output; they may only have their neutral value.
@@ -39,6 +40,8 @@ Status check_neutral(const ConfigReader& config, std::span<const std::string_vie
       {{"clip_qkv", "attention.clamp_kqv"}, 0.0},
       {{"qk_layernorm", ""}, false},
       {{"use_qk_norm", ""}, false},
+      {{"qk_norm", ""}, false},
+      {{"logit_scale", ""}, 1.0},
       {{"alibi", ""}, false},
       {{"num_experts", "expert_count"}, 0.0},
       {{"num_local_experts", ""}, 0.0},
@@ -144,6 +147,21 @@ Result<Presence> read_head(const ConfigReader& config, bool otherwise) {
   if (!config.has(kTied) && !otherwise) return Presence::if_present;
   SLUICE_TRY(const bool tied, config.boolean_or(kTied, otherwise));
   return tied ? Presence::absent : Presence::required;
+}
+
+// Layers with a window may rotate by another base, or by the same without what stretches it.
+Status read_local_rope(const ConfigReader& config, const DecoderDefaults& defaults, DecoderConfig& out) {
+  const RopeConfig& rope = *out.rope;
+  const double same = rope.settings.theta;
+  SLUICE_TRY(const double theta, config.number_or(kLocalTheta, defaults.local_theta > 0 ? defaults.local_theta : same, 1.0 + 1e-6, 1e12));
+  if (!defaults.plain_local_rope) {
+    config.forget(kLocalTheta);
+    if (theta != same)
+      return config.refused(kLocalTheta, fmt::format("is {}; all layers of this model family rotate by {}", theta, same));
+  } else if (out.info.windowed) {
+    out.local_rope = std::make_shared<RopeConfig>(plain_rope(theta, rope.rotary_dims(), rope.max_positions, rope.style));
+  }
+  return {};
 }
 
 // The factor that gives just that many of a head's values, when it is multiplied and cut.
@@ -290,12 +308,14 @@ Result<DecoderConfig> read_decoder_config(const ConfigReader& config, const Tens
                                                    .style = config.is_gguf() ? defaults.gguf.rope : defaults.hf_rope,
                                                    .gguf_truncate = defaults.gguf_yarn_truncate,
                                                    .all_dim_in_gguf = defaults.yarn_all_dim_in_gguf,
+                                                   .longrope_in_gguf = defaults.longrope_in_gguf,
                                                    .also = defaults.computes}));
     out.rope = std::make_shared<RopeConfig>(std::move(rope));
     info.max_positions = std::min(out.rope->max_positions, kMaxPositions);
   }
   SLUICE_TRY(out.windows, read_windows(config, info.layers, defaults));
   info.windowed = std::ranges::any_of(out.windows, [](int window) { return window > 0; });
+  if (out.rope != nullptr) SLUICE_TRY_STATUS(read_local_rope(config, defaults, out));
   return out;
 }
 

@@ -59,7 +59,10 @@ struct DecoderDefaults {
   double rope_theta = 10000;
   RopeStyle hf_rope = RopeStyle::half;
   bool yarn_all_dim_in_gguf = false;  // its yarn_log_multiplier is what the magnitude is divided by, as mscale_all_dim is
+  bool longrope_in_gguf = false;   // a GGUF that names no scaling may have longrope's
   bool gguf_yarn_truncate = true;  // what yarn does in a GGUF, which cannot say
+  bool plain_local_rope = false;  // layers with a window rotate without the scaling
+  double local_theta = 0;         // their base; 0: as the others'
   bool own_attention = false;  // the family reads its heads, rotation and windows itself
   bool no_heads = false;       // it has no attention, and its files no heads
   bool own_layer_types = false;  // it reads layer_types itself
@@ -89,6 +92,7 @@ struct DecoderConfig {
   NormStyle norm;
   float attention_scale = 0;
   std::shared_ptr<RopeConfig> rope;      // of most layers; null: positions are not rotated
+  std::shared_ptr<RopeConfig> local_rope;  // of layers with a window, where they rotate otherwise
   std::vector<int> windows;              // [layers]; 0: the layer sees every position, otherwise so many
   Presence head = Presence::if_present;  // the embedding is the head where there is none
 

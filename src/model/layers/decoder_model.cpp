@@ -79,8 +79,9 @@ Result<TensorTable> Decoder::declare(const TensorSource& source, PoolingHead* po
   if (config.rope != nullptr)
     table.vector("rope_freqs.weight", &rope_factors, config.rope->rotary_dims() / 2, Presence::if_present);
   if (config.rope != nullptr) {
-    table.vector("rope_factors_short.weight", &short_factors, config.rope->rotary_dims() / 2, Presence::if_present);
-    table.vector("rope_factors_long.weight", &long_factors, config.rope->rotary_dims() / 2, Presence::if_present);
+    const Presence listed = config.rope->factors_in_tensors ? Presence::required : Presence::if_present;
+    table.vector("rope_factors_short.weight", &short_factors, config.rope->rotary_dims() / 2, listed);
+    table.vector("rope_factors_long.weight", &long_factors, config.rope->rotary_dims() / 2, listed);
   }
   for (size_t l = 0; l < layers.size(); ++l) {
     table.at_layer(layers[l].block >= 0 ? layers[l].block : static_cast<int>(l));
@@ -99,6 +100,14 @@ Result<TensorTable> Decoder::declare(const TensorSource& source, PoolingHead* po
   // A configuration may claim thousands of layers; the file has to hold them before anything is made for them.
   SLUICE_TRY_STATUS(table.check(info.layers, info.arch, ignored_layers));
   config.info.parameters = table.parameters();
+  config.info.weight_bytes = table.loaded_bytes();
+  if (const TableRow* own = table.find("output.weight")) {
+    config.info.head = own->piece.name;
+  } else if (pooling == nullptr) {  // the embedding, which is multiplied as well as looked up
+    const TableRow& tied = *table.find("token_embd.weight");
+    config.info.head = tied.piece.name;
+    config.info.weight_bytes += table.packed_bytes(tied);
+  }
   if (config.rope != nullptr && (!config.rope->short_freq.empty() || table.has("rope_factors_short.weight")))
     config.info.original_positions = static_cast<int64_t>(config.rope->settings.original_positions);
   return table;

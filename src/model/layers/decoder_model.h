@@ -120,7 +120,8 @@ ModelArch decoder_arch(std::string_view name, std::vector<std::string_view> hf_n
           true,
           [](std::shared_ptr<TensorSource> source, DType type) {
             return convert_decoder_to_huggingface(family, std::move(source), type);
-          }};
+          },
+          [](const TensorSource& source) { return family(ConfigReader(source.metadata()), source); }};
 }
 
 }  // namespace sluice

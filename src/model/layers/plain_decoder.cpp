@@ -22,6 +22,7 @@ Decoder PlainDecoder::build() const {
     AttentionConfig a = attention;
     MlpConfig m = mlp;
     a.window = config.windows[static_cast<size_t>(l)];
+    if (a.window > 0 && config.local_rope != nullptr) a.rope = config.local_rope;
     if (each) each(l, a, m);
     if (a.chunk > 0) out.config.info.windowed = true;
     DecoderLayer layer;

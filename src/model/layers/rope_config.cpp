@@ -102,6 +102,16 @@ Status scale_llama3(const ConfigReader& config, RopeConfig& rope) {
   return {};
 }
 
+// Of a GGUF, in which the factors are tensors.
+Status read_gguf_longrope(const ConfigReader& config, RopeConfig& rope) {
+  rope.factors_in_tensors = config.has(kType);
+  SLUICE_TRY(const double magnitude, config.number_or(kGgufAttnFactor, 1.0, 1e-6, kMaxFactor));
+  rope.magnitude = static_cast<float>(magnitude);
+  SLUICE_TRY(rope.settings.original_positions, config.number_or(kOriginal, static_cast<double>(rope.settings.trained_positions), 1.0, kMaxPositions));
+  rope.settings.type = "default";
+  return {};
+}
+
 // What pairs are divided by, of both lists, each of a file's own.
 void divide_pairs(RopeConfig& rope, const std::vector<double>& within, const std::vector<double>& beyond) {
   const std::vector<float> plain = rope.inv_freq;
@@ -236,7 +246,9 @@ Result<RopeConfig> read_rope(const ConfigReader& config, const RopeReading& read
   rope.settings.type = type;
   if (type == "none") rope.settings.type.assign("default");
 
-  if (type == "default" || type == "none") {
+  if (config.is_gguf() && (type == "longrope" || (reading.longrope_in_gguf && !config.has(kType)))) {
+    SLUICE_TRY_STATUS(read_gguf_longrope(config, rope));
+  } else if (type == "default" || type == "none") {
     SLUICE_TRY_STATUS(check_keys(config, reading, type, {}));
   } else if (type == "linear") {
     SLUICE_TRY_STATUS(check_keys(config, reading, type, {kFactor}));
@@ -262,7 +274,7 @@ Result<RopeConfig> read_rope(const ConfigReader& config, const RopeReading& read
     const ConfigKey at = config.has(kType) || config.is_gguf() ? kType : kOldType;
     return config.refused(
         at, fmt::format("is \"{}\"; known are {}", type.substr(0, 100),
-                        config.is_gguf() ? "none, linear, yarn" : "default, linear, dynamic, llama3, yarn, longrope"));
+                        config.is_gguf() ? "none, linear, yarn, longrope" : "default, linear, dynamic, llama3, yarn, longrope"));
   }
   return rope;
 }

@@ -38,6 +38,7 @@ struct RopeConfig {
   RopeSettings settings;
   // longrope: the frequencies within the original context and beyond it, of which inv_freq are one.
   std::vector<float> short_freq, long_freq;
+  bool factors_in_tensors = false;  // the file says so of longrope's, which are then required
 
   /// Takes the frequencies for sequences of at most so many tokens, and says which, where there are two.
   std::string set_context(int64_t tokens);
@@ -54,6 +55,7 @@ struct RopeReading {
   bool truncate = true;       // yarn: where the file does not say (truncate)
   bool gguf_truncate = true;  // and in a GGUF, which cannot
   bool all_dim_in_gguf = false;  // yarn: yarn_log_multiplier is mscale_all_dim there
+  bool longrope_in_gguf = false;  // a GGUF that names no type is of longrope
   bool scores_scaled = false; // yarn: the family scales scores by mscale_all_dim, and cos and sin by what is left (DeepSeek)
   std::span<const std::string_view> also = {};  // keys of the scaling that the family reads
 };

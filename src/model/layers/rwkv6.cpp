@@ -11,10 +11,10 @@ constexpr const char* kBlendNames[] = {"w", "k", "v", "r", "g"};
 
 }  // namespace
 
-NormStyle rwkv_head_norm() {
+NormStyle rwkv_head_norm(float eps) {
   NormStyle style;
   style.kind = Norm::Kind::layer;
-  style.eps = 64e-5f;
+  style.eps = eps;
   style.bias = Presence::required;
   return style;
 }
@@ -23,7 +23,7 @@ TimeMix6::TimeMix6(const TimeMix6Config& config)
     : config_(config),
       state_{config.hidden, config.heads(), config.head_size * config.head_size},
       low_blend_("time_mix_lerp_x", config.hidden, false),
-      head_norm_("time_mix_ln", rwkv_head_norm(), config.heads(), config.head_size) {
+      head_norm_("time_mix_ln", rwkv_head_norm(config.head_norm_eps), config.heads(), config.head_size) {
   for (int b = 0; b < kBlends; ++b) blends_[b] = RowBlend(fmt::format("time_mix_lerp_{}", kBlendNames[b]), config.hidden, !config.by_row());
 }
 

@@ -10,12 +10,13 @@ namespace sluice {
 struct TimeMix6Config {
   int64_t hidden = 0, head_size = 0;
   int64_t blend_rank = 0, decay_rank = 0;  // 0 of both: RWKV 5
+  float head_norm_eps = 64e-5f;            // that of outputs divided by 8, as they were trained
   bool by_row() const { return blend_rank > 0; }
   int64_t heads() const { return hidden / head_size; }
 };
 
-/// The norm of each head's output: the epsilon is that of outputs divided by 8, as they were trained.
-NormStyle rwkv_head_norm();
+/// The norm of each head's output.
+NormStyle rwkv_head_norm(float eps);
 
 class TimeMix6 final : public Mixer {
  public:

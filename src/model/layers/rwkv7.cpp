@@ -12,7 +12,7 @@ namespace sluice {
 TimeMix7::TimeMix7(TimeMix7Config config)
     : config_(std::move(config)),
       state_{config_.hidden, config_.heads(), config_.head_size * config_.head_size},
-      head_norm_("time_mix_ln", rwkv_head_norm(), config_.heads(), config_.head_size) {
+      head_norm_("time_mix_ln", rwkv_head_norm(config_.head_norm_eps), config_.heads(), config_.head_size) {
   constexpr const char* kNames[] = {"r", "w", "k", "v", "a", "g"};
   for (int b = 0; b < kBlends; ++b) blends_[b] = RowBlend(fmt::format("time_mix_lerp_{}", kNames[b]), config_.hidden, false);
   decay_.rank = config_.decay_rank, rate_.rank = config_.rate_rank, value_.rank = config_.value_rank, gate_.rank = config_.gate_rank;

@@ -13,6 +13,7 @@ namespace sluice {
 struct TimeMix7Config {
   int64_t hidden = 0, head_size = 0;
   int64_t decay_rank = 0, rate_rank = 0, value_rank = 0, gate_rank = 0;
+  float head_norm_eps = 64e-5f;  // that of outputs divided by 8, as they were trained
   bool first = false;  // the layer whose values the others share
   std::shared_ptr<std::vector<float>> first_values;  // [rows of a piece, hidden], from the first layer to the others
   int64_t heads() const { return hidden / head_size; }

@@ -266,12 +266,30 @@ Status TensorTable::check(int layers, std::string_view family, int ignored) {
   return {};
 }
 
-bool TensorTable::has(std::string_view key) const { return std::ranges::any_of(rows_, [&](const TableRow& row) { return row.key == key; }); }
+const TableRow* TensorTable::find(std::string_view key) const {
+  const auto at = std::ranges::find(rows_, key, &TableRow::key);
+  return at == rows_.end() ? nullptr : &*at;
+}
+bool TensorTable::has(std::string_view key) const { return find(key) != nullptr; }
 
 int64_t TensorTable::parameters() const {
   int64_t sum = 0;
   for (const TableRow& row : rows_) sum += row.shape.elems();
   return sum;
+}
+
+size_t TensorTable::packed_bytes(const TableRow& row) const {
+  const DType dtype = source_->find(row.piece.name)->dtype;
+  return Ops::matmul_supports(dtype) ? Ops::packed_bytes(dtype, row.shape[0], row.shape[1]) : 0;
+}
+
+size_t TensorTable::loaded_bytes() const {
+  size_t bytes = 0;
+  for (const TableRow& row : rows_) {
+    if (std::holds_alternative<PackedMatrix*>(row.to)) bytes += packed_bytes(row);
+    else if (!std::holds_alternative<TensorView*>(row.to)) bytes += static_cast<size_t>(row.shape.elems()) * sizeof(float);
+  }
+  return bytes;
 }
 
 void TensorTable::load_as_matrix(std::string_view key, PackedMatrix* to, std::string_view role) {

@@ -96,6 +96,12 @@ class TensorTable {
   bool has(std::string_view key) const;
   std::span<const TableRow> rows() const { return rows_; }
   int64_t parameters() const;
+  /// What matrices take packed, and vectors as float32. Tables stay mapped.
+  size_t loaded_bytes() const;
+  /// What a table takes where it is loaded as a matrix.
+  size_t packed_bytes(const TableRow& row) const;
+  /// Null when there is none of that key; after check().
+  const TableRow* find(std::string_view key) const;
   /// Has a table loaded packed, to another place: the embedding of a model whose head it is.
   void load_as_matrix(std::string_view key, PackedMatrix* to, std::string_view role);
   /// Loads everything that was declared to where it goes.

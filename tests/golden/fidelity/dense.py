@@ -79,6 +79,16 @@ MODELS = {
         "norm epsilon x10": layer_norm_epsilon}, embed=0.01),
     "olmo2": Spec("Olmo2Config", dict(RMS, num_key_value_heads=3), {
         **QK, "norms before": norms_before, "QK-norm per head": qk_norm_per_head}, "bfloat16", gguf="bf16"),
+    "olmo3": Spec("Olmo3Config", dict(
+        RMS, hidden_size=28, num_attention_heads=2, intermediate_size=36, num_hidden_layers=4, sliding_window=12,
+        rope_parameters={"sliding_attention": rope(500000.0), "full_attention": rope(
+            500000.0, "yarn", factor=4.0, original_max_position_embeddings=32)}), {
+            **QK, "norms before": norms_before, "QK-norm per head": qk_norm_per_head,
+            # transformers takes a published rope_theta for the layers without a window alone: the default is the one that both can have.
+            "no yarn": {"rope_parameters": {"sliding_attention": rope(500000.0), "full_attention": rope(500000.0)}}}, "bfloat16",
+        gguf="bf16", published={"rope_parameters": ..., "rope_theta": 500000.0, "rope_scaling": {
+            "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}},
+        without=("the layer types' rope bases swapped",)),
     "smollm3": Spec("SmolLM3Config", dict(RMS, num_hidden_layers=4, hidden_size=28, num_attention_heads=2,
                                           intermediate_size=36, no_rope_layer_interval=4, tie_word_embeddings=True), {
         "rope on every layer": {"no_rope_layers": [1, 1, 1, 1]}}),

@@ -1,6 +1,6 @@
 """State-space models and recurrences: Mamba, Mamba 2, Falcon Mamba, RWKV 4 to 7, retention, linear attention."""
 from fidelity.authored.retention import LinearAttention, RetNet
-from fidelity.authored.rwkv import Rwkv5, Rwkv6, Rwkv7
+from fidelity.authored.rwkv import Rwkv5, Rwkv6, Rwkv7, Rwkv7Fla
 from fidelity.faults import fill
 from fidelity.spec import Spec
 
@@ -40,6 +40,11 @@ RWKV = dict(vocab_size=83, num_hidden_layers=2, hidden_size=24, head_size=8, lay
             eos_token_id=0, tie_word_embeddings=False)
 NO_X10 = ("norm epsilon x10",)  # the epsilon is 1e-5 always; ten times that is hardly seen
 MIX = {r"time_mix_|time_maa_[xwkvrg]$|\.x_[rwkvag]$|ffn\.x_k": uniform(0.1, 0.9), r"emb\.weight": normal(0.5)}
+FAULTS7 = {"bonus of the newest left out": fill("r_k", 0.0), "in-context rate constant": fill("a2", 0.0),
+           "values of the first layer not mixed in": fill("v0", 1e4), "decay does not depend on the input": fill("w2", 0.0),
+           "no gate": {"gated": False}, "norm epsilon 1e-5": {"group_epsilon": 1e-5}}
+GAINS7 = {**MIX, r"att\.w0": uniform(-3.0, 1.0), r"att\.[av]0": normal(0.5), r"att\.[wav]2": normal(0.4),
+          r"att\.k_k": uniform(0.5, 1.5), r"att\.k_a": uniform(0.3, 1.2), r"att\.r_k": normal(0.4), r"att\.key": normal(0.25)}
 # The World files' names in the Hugging Face forms that the converter knows.
 HF6 = ((r"^emb\.", "rwkv.embeddings."), (r"^ln_out\.", "rwkv.ln_out."), (r"^blocks\.", "rwkv.blocks."),
        (r"\.ln0\.", ".pre_ln."), (r"\.att\.", ".attention."), (r"\.ffn\.", ".feed_forward."))
@@ -72,17 +77,18 @@ MODELS = {
             rescale_every=0, intermediate_size=48, num_hidden_layers=2), converter_names=HF6, gains={
             **MIX, r"time_decay$": uniform(-3.0, 0.0), r"time_faaaa": normal(0.7), r"time_maa_w2": normal(0.2),
             r"time_decay_w2": normal(0.5)}),
+    "rwkv7_fla": Spec("", dict(
+        architectures=["RWKV7ForCausalLM"], model_type="rwkv7", attn=None, attn_mode="chunk", vocab_size=83, num_hidden_layers=2, hidden_size=24,
+        head_dim=8, hidden_act="sqrelu", hidden_ratio=2.0, intermediate_size=48, decay_low_rank_dim=5, a_low_rank_dim=4,
+        v_low_rank_dim=3, gate_low_rank_dim=6, norm_eps=8e-5, norm_first=True, norm_bias=True, fuse_norm=True,
+        max_position_embeddings=256, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False), {
+            **FAULTS7, "layer norm epsilon x100": {"norm_eps": 8e-3}}, "bfloat16", authored=Rwkv7Fla,
+        without=(*NO_X10, "activation silu"), gguf="bf16", gains=GAINS7, gguf_note="llama.cpp computes with heads of 64 only"),
     "rwkv7": Spec("", dict(RWKV, architectures=["RWKV7ForCausalLM"], model_type="rwkv7"), {
-        "bonus of the newest left out": fill("r_k", 0.0), "in-context rate constant": fill("a2", 0.0),
-        "values of the first layer not mixed in": fill("v0", 1e4), "decay does not depend on the input": fill("w2", 0.0),
-        "no gate": {"gated": False}, "norm epsilon 1e-5": {"group_epsilon": 1e-5},
-        "layer norm epsilon x1000": {"layer_norm_epsilon": 1e-2}}, "bfloat16", authored=Rwkv7, without=NO_X10, gguf="bf16",
+        **FAULTS7, "layer norm epsilon x1000": {"layer_norm_epsilon": 1e-2}}, "bfloat16", authored=Rwkv7, without=NO_X10, gguf="bf16",
         converter=dict(intermediate_size=48, lora_rank_decay=5, lora_rank_iclr=4, lora_rank_value_residual_mix=3,
                        lora_rank_gate=6), converter_names=HF7,
-        gguf_note="llama.cpp computes with heads of 64 only", gains={
-            **MIX, r"att\.w0": uniform(-3.0, 1.0), r"att\.[av]0": normal(0.5), r"att\.[wav]2": normal(0.4),
-            r"att\.k_k": uniform(0.5, 1.5), r"att\.k_a": uniform(0.3, 1.2), r"att\.r_k": normal(0.4),
-            r"att\.key": normal(0.25)}),
+        gguf_note="llama.cpp computes with heads of 64 only", gains=GAINS7),
     "retnet": Spec("", dict(
         architectures=["RetNetForCausalLM"], model_type="retnet", vocab_size=83, decoder_embed_dim=24,
         decoder_value_embed_dim=36, decoder_retention_heads=3, decoder_ffn_embed_dim=40, decoder_layers=2,

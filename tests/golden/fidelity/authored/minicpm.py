@@ -1,8 +1,20 @@
-"""MiniCPM (1B, 2B), after the authors' modeling_minicpm.py."""
+"""MiniCPM (1B, 2B, 4), after the authors' modeling_minicpm.py."""
+import math
+
+import torch
 from torch import nn
 
 from fidelity.authored.baichuan import Layer
 from fidelity.authored.parts import Authored, RmsNorm, angles, causal_attention, rotate_halves
+
+
+def long_rope(config, positions, angle):
+    """MiniCPM 4's: each pair divided by a factor of its own, of the list that the length asks for; and what cos and sin are scaled by."""
+    scaling = config.rope_scaling
+    original = scaling["original_max_position_embeddings"]
+    factors = scaling["long_factor" if positions > original else "short_factor"]
+    stretched = config.max_position_embeddings / original
+    return angle / torch.tensor(factors, dtype=angle.dtype), math.sqrt(1 + math.log(stretched) / math.log(original))
 
 
 class Attention(nn.Module):
@@ -19,7 +31,10 @@ class Attention(nn.Module):
         n = x.shape[1]
         q, k, v = (p(x).view(1, n, -1, self.size).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
         angle = angles(n, self.size, self.config.rope_theta, x.dtype)
-        mixed = causal_attention(rotate_halves(q, angle), rotate_halves(k, angle), v, self.size ** -0.5)
+        magnitude = 1.0
+        if self.config.rope_scaling:
+            angle, magnitude = long_rope(self.config, n, angle)
+        mixed = causal_attention(rotate_halves(q, angle) * magnitude, rotate_halves(k, angle) * magnitude, v, self.size ** -0.5)
         return self.o_proj(mixed.transpose(1, 2).reshape(1, n, -1))
 
 

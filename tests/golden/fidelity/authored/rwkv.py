@@ -2,6 +2,9 @@
 
 The state of a head is [size, size]. Each step is written out; no chunking.
 """
+import re
+import types
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -220,3 +223,45 @@ class Rwkv7(Rwkv):
 
     def time_mix(self, config, layer):
         return TimeMix7(config, layer)
+
+
+FLA_NAMES = ((r"^emb\.", "model.embeddings."), (r"^ln_out\.", "model.norm."), (r"^head\.", "lm_head."), (r"^blocks\.", "model.layers."),
+             (r"\.ln0\.", ".pre_norm."), (r"\.ln1\.", ".attn_norm."), (r"\.ln2\.", ".ffn_norm."), (r"\.att\.", ".attn."),
+             (r"\.ln_x\.", ".g_norm."), (r"attn\.receptance\.", "attn.r_proj."), (r"attn\.key\.", "attn.k_proj."),
+             (r"attn\.value\.", "attn.v_proj."), (r"attn\.output\.", "attn.o_proj."), (r"\.([wavg])1$", r".\1_lora.lora.0.weight"),
+             (r"\.([wavg])2$", r".\1_lora.lora.2.weight"), (r"\.([wavg])0$", r".\1_lora.lora.2.bias"))
+
+
+class Rwkv7Fla(Rwkv7):
+    """RWKV 7 after RWKV-LM's rwkv_v7_demo.py, under the names of flash-linear-attention, whose norm of heads follows from norm_eps."""
+
+    def __init__(self, config):
+        super().__init__(types.SimpleNamespace(**vars(config), head_size=config.head_dim, layer_norm_epsilon=config.norm_eps, **(
+            {} if hasattr(config, "group_epsilon") else {"group_epsilon": config.head_dim * config.norm_eps})))
+
+    def named(self, state):
+        """The files' names and forms: products of low rank are linear layers, and the first layer has none for its values."""
+        out = {}
+        for name, tensor in state.items():
+            if re.search(r"blocks\.0\.att\.v[012]$", name):
+                continue
+            if re.search(r"att\.[wavg][12]$", name):
+                tensor = tensor.T
+            elif re.search(r"att\.([wav]0|k_[ka])$|ffn\.x_k$", name):
+                tensor = tensor.flatten()
+            for old, new in FLA_NAMES:
+                name = re.sub(old, new, name)
+            out[name] = tensor.contiguous()
+        return out
+
+    def state_dict(self, *args, **kwargs):
+        return self.named(super().state_dict(*args, **kwargs))
+
+    def load_state_dict(self, state, strict=True):
+        own = dict(super().state_dict())
+        mine = self.named({name: torch.full_like(t, i, dtype=torch.float64) for i, (name, t) in enumerate(own.items())})
+        assert not strict or mine.keys() == state.keys()
+        names = list(own)
+        for name, tensor in state.items():
+            target = own[names[int(mine[name].flatten()[0])]]
+            target.copy_(tensor.T if re.search(r"lora\.[02]\.weight$", name) else tensor.reshape(target.shape))
