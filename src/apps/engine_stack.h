@@ -88,20 +88,4 @@ Result<std::unique_ptr<EngineStack>> open_engine_stack(const EngineFlags& flags)
 /// Opens and loads.
 Result<std::unique_ptr<EngineStack>> load_engine_stack(const EngineFlags& flags);
 
-/// How memory is divided: asked before the weights are loaded, by the loader and by inspect alike.
-struct KvSizing {
-  KvFormats formats = kKvF32;
-  int blocks = 0, block_tokens = 0;  // of the pool: --block-size, or a page group
-  int tile_tokens = 0;               // of the blocks that kernels read: --block-size
-  int open_blocks = 0;               // of a block format: how many may be open at once
-  RecentKv recent;
-  int max_model_len = 0;
-  size_t block_bytes = 0;  // of one block in all layers, wherever they are
-  KvOffload offload;
-  std::string note;
-};
-/// resource_exhausted, with the sum, when weights, working memory and the KV cache that is given, or else the least
-/// that can run, do not fit together.
-Result<KvSizing> size_kv_cache(const EngineFlags& flags, const TensorSource& source, const ModelPlan& plan);
-
 }  // namespace sluice

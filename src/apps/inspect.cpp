@@ -6,7 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/encoder_stack.h"
-#include "apps/engine_stack.h"
+#include "apps/kv_sizing.h"
 #include "apps/model_text.h"
 #include "apps/printable.h"
 #include "apps/progress.h"
@@ -132,7 +132,9 @@ Result<int> inspect_main(const std::vector<std::string>& args) {
                     format_bytes(static_cast<double>(limit.total_bytes)), format_bytes(static_cast<double>(weights))));
     const auto sizing = size_kv_cache(flags, *source, *described);
     if (sizing.ok()) {
-      row("KV per token", format_bytes(static_cast<double>(sizing->block_bytes) / sizing->block_tokens));
+      const auto per_token = [&](size_t block_bytes) { return format_bytes(static_cast<double>(block_bytes) / sizing->block_tokens); };
+      row("KV per token", per_token(sizing->block_bytes - sizing->page_bytes) +
+                              (sizing->page_bytes > 0 ? ", and " + per_token(sizing->page_bytes) + " in layers that read the last tokens only" : ""));
       row("", sizing->note);
     } else {
       row("", sizing.error().message);

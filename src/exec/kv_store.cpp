@@ -21,6 +21,7 @@ Result<std::unique_ptr<KvStore>> open_kv_store(const KvSpec& spec, const KvForma
     return invalid_argument("page groups and windows hold keys and values, and this model has layers that keep a recurrent state or latent "
                             "rows: it needs --kv-allocator paged or static, without --kv-offload-layers",
                             options.allocator == "virtual" ? "--kv-allocator" : "--kv-offload-layers");
+  CHECK(options.pages == 0 || (options.allocator == "paged" && options.offload.layers.empty()), "pages under {}", options.allocator);
   if (options.allocator == "virtual") {
     if (!options.offload.layers.empty())
       return invalid_argument("--kv-allocator virtual maps every sequence's KV at addresses of its own, and windows have theirs: "

@@ -62,7 +62,7 @@ struct KvStoreOptions {
   int most_groups = 0;  // page groups mapped at once; 0: as many as vm.max_map_count allows
   KvOffload offload = {};  // of the others
   int open_blocks = 0;  // of block formats: how many may be open at once; 0: all
-  int pages = 0;  // of paged and static: for layers that read the last tokens only (kv/recent_pages.h); 0: none
+  int pages = 0;  // of paged: for layers that read the last tokens only (kv/recent_pages.h); 0: none
 };
 /// Of a block format, `open_blocks` that are never exceeded: one for each running sequence, and one for each block that a
 /// step's rows touch.

@@ -18,6 +18,7 @@ void LocalExecutor::gather(const StepPlan& plan, bool probes) {
     const PlanItem& item = plan.items[i];
     if ((item.detour == Detour::probe) != probes) continue;
     const std::span<const BlockId> blocks = kv_->table(plan, i);
+    CHECK(!has_pages_ || item.pages.size() == item.blocks.size(), "{} pages of {} blocks", item.pages.size(), item.blocks.size());
     const int first_row = static_cast<int>(tokens_.size());
     for (int k = 0, next_slot = -1; k < item.n_tokens; ++k) {
       const int pos = item.rows.empty() ? item.first_pos + k : item.rows[k];

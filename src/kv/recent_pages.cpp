@@ -50,6 +50,7 @@ BlockRef RecentPages::write(BlockId block) {
   while (pages_.free() == 0 && (reclaim(passed_) || reclaim(ends_))) {
   }
   auto page = pages_.allocate();
+  pages_.take_freed();  // a list that nobody else reads
   CHECK(page.has_value(), "the plan took more than the {} pages there are", pages_.total());
   keep(block, *page);
   return std::move(*page);

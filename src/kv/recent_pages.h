@@ -23,7 +23,8 @@ struct RecentKv {
   bool any() const { return pages > 0; }
   /// Most pages that a sequence of so many tokens holds between steps, with one that it copies on write.
   int most_of(int64_t tokens, int block_tokens) const {
-    return static_cast<int>(std::min<int64_t>((reach + block_tokens - 1) / block_tokens + 2, (tokens + block_tokens - 1) / block_tokens)) + 1;
+    const int64_t covering = (reach - 1 + block_tokens - 1) / block_tokens + 1;  // so many tokens, wherever they begin; a step rounds up to one more
+    return static_cast<int>(std::min<int64_t>(covering + 1, (tokens + block_tokens - 1) / block_tokens)) + 1;
   }
   /// Most that a step of so many tokens takes beside.
   int most_of_step(int tokens, int block_tokens) const { return (tokens + block_tokens - 1) / block_tokens; }

@@ -181,7 +181,7 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     dequeue(seq, now);
     cache_.commit(seq.request->salt, admission.hit, seq.tokens);
     for (BlockRef& block : admission.hit.blocks) seq.table.push(std::move(block));
-    for (int i = seq.table.size() - static_cast<int>(admission.pages.size()); BlockRef& page : admission.pages) {
+    for (int i = pool_.recent() == nullptr ? 0 : pool_.recent()->first_block(admission.computed); BlockRef& page : admission.pages) {
       pool_.recent()->want(seq.table[i].id());
       seq.table.set_page(i++, std::move(page));
     }

@@ -59,7 +59,7 @@ struct Decision {
   struct Admission {
     SeqId seq = kNoSeq;
     PrefixHit hit;
-    std::vector<BlockRef> pages;  // those of the hit that are read, as they end it (kv/recent_pages.h)
+    std::vector<BlockRef> pages;  // those that are read first, from first_block(computed) on (kv/recent_pages.h)
     std::vector<BlockId> wanted;  // blocks whose pages would have been read, had they been there
     TierHit restore;   // blocks behind the hit that are loaded
     int computed = 0;  // where the sequence starts: both, less the last token, which is always computed

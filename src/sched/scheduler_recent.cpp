@@ -34,7 +34,7 @@ std::vector<BlockId> Scheduler::trim_to_pages(PrefixHit& hit, int computed) cons
 std::vector<BlockRef> Scheduler::pages_read(std::span<const BlockRef> blocks, int computed) const {
   std::vector<BlockRef> pages;
   if (pool_.recent() == nullptr) return pages;
-  for (size_t i = static_cast<size_t>(pool_.recent()->first_block(computed)); i < blocks.size(); ++i) pages.push_back(pool_.recent()->find(blocks[i].id()));
+  for (int i = pool_.recent()->first_block(computed); i * pool_.block_tokens() < computed; ++i) pages.push_back(pool_.recent()->find(blocks[static_cast<size_t>(i)].id()));
   return pages;
 }
 

@@ -45,6 +45,7 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   announce(*child);
   if (child->state == Sequence::State::running) {
     // The last kept token is computed again by the child, for logits of its own.
+    for (int i = parent.table.first_page(); pool_.recent() != nullptr && i < parent.table.size(); ++i) pool_.recent()->adopt(parent.table[i].id(), parent.table.page(i));
     child->computed = resumable(parent.table, restart(std::min(parent.computed, tokens - 1), parent));
     const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();
     for (int i = 0; i < blocks; ++i) child->table.push(parent.table[i]);

@@ -146,6 +146,7 @@ TEST(QuantRecipe, FollowsLlamaCppsChoices) {
   const auto& mixed = recipe("q4_k_m");
   EXPECT_EQ(recipe_dtype(mixed, untied, "output.weight", {512, 256}), DType::q6_k);
   for (const auto& [name, shape] : {std::pair<const char*, Shape>{"blk.0.ffn_gate_exps.bias", {32, 256}}, {"blk.0.ssm_conv1d.weight", {256, 4}}, {"model.layers.0.mixer.A_log", {256, 16}},
+                                    {"blk.0.attn_q_norm.weight", {32, 128}}, {"model.layers.0.self_attn.q_norm.weight", {64, 128}},
                                     {"model.layers.0.mlp.experts.gate_up_proj_bias", {32, 256}}, {"model.layers.0.mixer.conv1d.weight", {256, 1, 32}}})
     EXPECT_EQ(recipe_dtype(mixed, untied, name, shape), DType::f32) << name;
   EXPECT_EQ(recipe_dtype(mixed, untied, "model.layers.0.mlp.experts.gate_up_proj", {32, 256, 256}), DType::q4_k);

@@ -56,7 +56,7 @@ Result<const QuantRecipe*> find_quant_recipe(std::string_view name) {
 
 bool holds_matrices(std::string_view name, const Shape& shape) {
   constexpr int64_t kFewestColumns = 16;
-  if (shape.rank < 2 || shape[shape.rank - 1] < kFewestColumns || name.ends_with("bias")) return false;
+  if (shape.rank < 2 || shape[shape.rank - 1] < kFewestColumns || name.ends_with("bias") || name.find("norm") != name.npos) return false;
   // Stacks of matrices are called by their part alone in some layouts; what is called so and is none is a vector for each head or channel.
   return shape.rank > 2 ? shape[shape.rank - 2] > 1 : name.ends_with("weight");
 }

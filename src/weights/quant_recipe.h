@@ -28,7 +28,7 @@ struct RecipeModel {
   bool tied_head = false;  // no output.weight: token_embd.weight is the head too
 };
 
-/// Whether a tensor is multiplied, by its name in either layout: no vector, however many of them it holds (biases of experts), no kernel of
+/// Whether a tensor is multiplied, by its name in either layout: no vector, however many of them it holds (biases of experts, norms of heads), no kernel of
 /// a convolution, and nothing that a recurrence keeps for its channels (A_log).
 bool holds_matrices(std::string_view name, const Shape& shape);
 

@@ -230,6 +230,10 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   if (engine.engine.kv_retention != "none")
     return invalid_argument("--kv-retention has no use here: these tests make their own plans, at depths that nobody has computed; 'sluice bench throughput' goes through the scheduler",
                             "--kv-retention");
+  if (options.given("swa-full-tokens-ratio") && engine.swa_full_tokens_ratio < 1)
+    return invalid_argument("--swa-full-tokens-ratio has no use here: these tests make their own plans, in whole blocks; 'sluice bench throughput' goes through the scheduler",
+                            "--swa-full-tokens-ratio");
+  engine.swa_full_tokens_ratio = 1;
   SLUICE_TRY(const std::vector<int> depths, parse_numbers(flags.depths, "--n-depth", 0));
   SLUICE_TRY(const std::vector<int> batches, parse_numbers(flags.batches, "--batch", 1));
   SLUICE_TRY(const auto stack, open_engine_stack(engine));

@@ -49,6 +49,7 @@ Result<EncoderParts> modernbert(const ConfigReader& config, const TensorSource& 
   defaults.keys.norm_eps = {"norm_eps", "attention.layer_norm_rms_epsilon"};
   if (!config.has(kUnifiedTheta)) defaults.keys.theta = {"global_rope_theta", "rope.freq_base"};
   defaults.window = WindowRule::by_type;  // counted below
+  defaults.plain_local_rope = true;       // and so is their rotation
   SLUICE_TRY_STATUS(config.only({"", "attention.causal"}, false));
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.mlp.act, read_activation(config, kAct, "gelu"));

@@ -279,7 +279,8 @@ int64_t TensorTable::parameters() const {
 }
 
 size_t TensorTable::packed_bytes(const TableRow& row) const {
-  const DType dtype = source_->find(row.piece.name)->dtype;
+  DType dtype = source_->find(row.piece.name)->dtype;
+  if (row.piece.transposed && dtype_info(dtype).block_elems != 1) dtype = DType::f32;  // as piece_rows() gives it
   return Ops::matmul_supports(dtype) ? Ops::packed_bytes(dtype, row.shape[0], row.shape[1]) : 0;
 }
 

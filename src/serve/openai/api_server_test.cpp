@@ -147,8 +147,12 @@ TEST(ApiServer, TokenizesAndBack) {
 TEST(ApiServer, ShowsMetrics) {
   ToyServer server;
   complete(server, {{"prompt", "metrics"}, {"max_tokens", 7}});
-  // A token's metrics are taken before the answer is sent.
-  const std::string text = server.call("GET", "/metrics").body;
+  // Latencies are taken before the answer is sent; the engine's counts when its step has ended.
+  std::string text = server.call("GET", "/metrics").body;
+  for (int i = 0; i < 1000 && text.find("sluice:generation_tokens_total{model_name=\"toy\"} 7") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    text = server.call("GET", "/metrics").body;
+  }
   for (const char* line :
        {"# TYPE sluice:num_requests_running gauge", "# TYPE sluice:prompt_tokens_total counter",
         "# TYPE sluice:time_to_first_token_seconds histogram", "sluice:generation_tokens_total{model_name=\"toy\"} 7",

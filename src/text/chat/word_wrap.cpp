@@ -82,12 +82,6 @@ class Line {
   std::u32string characters_;
 };
 
-size_t total(const std::vector<Chunk>& chunks) {
-  size_t n = 0;
-  for (const Chunk& chunk : chunks) n += chunk.size();
-  return n;
-}
-
 std::vector<MarkedText> wrapped(const Line& line, std::vector<Chunk> chunks, const Options& options, Budget& budget) {
   std::vector<MarkedText> out;
   for (size_t next = 0; next < chunks.size();) {
@@ -117,7 +111,6 @@ std::vector<MarkedText> wrapped(const Line& line, std::vector<Chunk> chunks, con
         row.push_back(word);
         ++next;
       }
-      used = total(row);
     }
     if (!row.empty() && line.is_blank(row.back())) row.pop_back();
     if (row.empty()) continue;
