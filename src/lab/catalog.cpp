@@ -14,6 +14,8 @@ extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kGear4, kHashChain, 
     kVAttention, kWindowPages;
 // measured_elsewhere.cpp
 extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kTiledAttention;
+// model_parts.cpp
+extern const Experiment kGroupedHeads, kLatentAttention, kLinearAttention, kMamba, kMixture, kRetNet, kRwkv;
 // attention/
 extern const Experiment kSharedAttention;
 // batching/
@@ -92,6 +94,13 @@ constexpr std::array kCatalog = {
     &kI8G128,
     &kNativePack,
     &kPhilox,
+    &kGroupedHeads,
+    &kLatentAttention,
+    &kMixture,
+    &kMamba,
+    &kRwkv,
+    &kRetNet,
+    &kLinearAttention,
     &kSimulator,
 };
 
