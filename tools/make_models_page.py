@@ -26,6 +26,11 @@ activation, the family's own) moves the logits by more than 1e-2: each model's `
 modernbert) hidden states, embeddings and scores of two texts are compared; a GGUF of bert does not name its activation, and bert_cls has an
 unusual one, so that its GGUF is held to 5e-3 and not listed.
 
+GGUF: the names that are a family's own. Where there is none, its files call themselves by another's (Mistral's and Mixtral's llama, RoBERTa's
+bert, GLM's chatglm), or no GGUF of it exists. A name without a figure: the converter cannot make that file, or the file cannot say all
+that its model does. bitnet and relullama are what `convert` makes of trained checkpoints, and are held to their authors' recorded logits
+(`tests/fidelity/trained_model_test.cpp`).
+
 The last column: types that a family's matrices were encoded in (the K types need rows of 256, which most of these models lack), multiplied
 from their blocks and held to what the blocks hold.
 

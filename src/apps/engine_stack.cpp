@@ -103,7 +103,7 @@ void EngineFlags::declare(OptionSet& o) {
         "share of the memory that is free at start which weights and KV cache may take");
   o.add("--kv-cache-dtype", kv_cache_dtype,
         fmt::format("auto, {}; or several with their layers, as in f16:0-3,kivi2. auto is as precise as the weights; int8 and fp8 take half of f16, int4 a "
-                    "quarter, kivi2 3 bits a value, kvquant3 4.3, kivi4 5, gear4 6, and minicache, which merges pairs of layers of the upper half (kivi4,minicache:12-23), "
+                    "quarter, kivi2 3 bits a value, kvquant3 4.3, kivi4 5, gear4 6.5, and minicache, which merges pairs of layers of the upper half (kivi4,minicache:12-23), "
                     "about 4; all of these are approximate",
                     KvFormats::known_names()));
   o.add("--enable-prefix-caching", enable_prefix_caching, "share the KV of common prefixes between requests");

@@ -105,7 +105,7 @@ struct RecentSizing {
     return pages < blocks ? RecentKv{static_cast<int>(pages), reach} : RecentKv{};
   }
   std::string note(int64_t blocks) const {
-    if (reach == 0) return ratio == EngineFlags{}.swa_full_tokens_ratio ? "" : "; --swa-full-tokens-ratio has no use: all layers of this model read everything";
+    if (reach == 0) return ratio == EngineFlags{}.swa_full_tokens_ratio || ratio == 1 ? "" : "; --swa-full-tokens-ratio has no use: all layers of this model read everything";
     if (ratio >= 1) return {};
     const RecentKv kv = of(blocks);
     if (!kv.any())

@@ -13,7 +13,7 @@ namespace {
 constexpr Command kCommands[] = {
     {"run", "generate text from a prompt, or chat in the terminal", run_main},
     {"serve", "serve a model over the OpenAI API", serve_main},
-    {"bench", "measure: latency, throughput, serve, quality, roofline, calibrate, batching", bench_main},
+    {"bench", "measure: latency, throughput, serve, attention, kv-disk, quality, roofline, calibrate, batching, fidelity", bench_main},
     {"inspect", "show what is in a model, and what it will take here", inspect_main},
     {"convert", "convert a model to GGUF, quantize it, or make a random one", convert_main},
     {"tune", "measure how this machine multiplies best, for serve, run and bench", tune_main},

@@ -51,6 +51,7 @@ Result<KvTiers> TierFlags::open(const std::string& model, const std::string& pat
     return invalid_argument(fmt::format("--swap-space holds no block of {} bytes", block_bytes), "--swap-space");
   if (options.host_blocks > 0)
     notes.push_back(fmt::format("KV in host memory: {} blocks ({})", options.host_blocks, format_bytes(static_cast<double>(swap_space.bytes))));
+  options.tier_prefix_key = random_prefix_key();
   std::unique_ptr<BlockFile> file;
   if (!kv_disk.empty()) {
     SLUICE_TRY(const auto source, open_tensor_source(model));  // the file itself, whatever --repack makes of it
@@ -62,6 +63,7 @@ Result<KvTiers> TierFlags::open(const std::string& model, const std::string& pat
     for (const char c : path) fingerprint = (fingerprint ^ static_cast<uint8_t>(c)) * 0x100000001b3ull;  // FNV-1a's step
     SLUICE_TRY(file, BlockFile::open(kv_disk, static_cast<size_t>(disk_bytes()), {fingerprint, block_bytes, options.block_tokens}));
     options.disk_blocks = file->slots();
+    options.tier_prefix_key = file->prefix_key();
     notes.push_back(fmt::format("KV on disk: {} blocks ({}) in {}, {} found there; {} I/O", file->slots(),
                                 format_bytes(static_cast<double>(disk_bytes())), kv_disk, file->recovered().size(),
                                 file->asynchronous() ? "asynchronous" : "synchronous (the kernel refuses io_uring)"));

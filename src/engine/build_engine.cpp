@@ -224,7 +224,7 @@ Result<std::unique_ptr<Engine>> build_engine(const EngineOptions& options, Execu
   policies.restore = chosen.restore->make();
   policies.retention = chosen.retention;
   EngineConfig config;
-  config.tiers = {options.host_blocks, options.disk_blocks, options.block_tokens};
+  config.tiers = {options.host_blocks, options.disk_blocks, options.block_tokens, options.tier_prefix_key};
   config.scheduler = {options.max_num_seqs, options.max_num_batched_tokens, options.max_model_len, options.long_prefill_token_threshold};
   config.scheduler.seals_blocks = options.seals_blocks;
   config.scheduler.ends_at_blocks = options.ends_at_blocks;

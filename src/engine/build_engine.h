@@ -27,6 +27,7 @@ struct EngineOptions {
   std::string kv_tier_policy = "queue-aware";
   std::string kv_restore = "auto";
   int host_blocks = 0, disk_blocks = 0;  // of the tiers beside the pool
+  uint64_t tier_prefix_key = 0;          // TierConfig::prefix_key
   std::string kv_retention = "none";
   RetentionOptions retention;
   double max_queue_delay_ms = 0;

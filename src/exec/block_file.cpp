@@ -26,6 +26,7 @@ struct Header {
   int32_t block_tokens;
   uint64_t fingerprint, block_bytes;
 };
+constexpr off_t kPrefixKeyAt = 64;  // behind the header; zero in files that were made before there was one
 
 Error system_error(const std::string& path, const char* what) {
   return io_error(fmt::format("{}: {}: {}", path, what, std::strerror(errno)));
@@ -126,7 +127,10 @@ Status BlockFile::open_file(const BlockFileIdentity& identity) {
       errno = failed;
       return system_error(path_, "cannot be written");
     }
-    if (!write_all(fd_, &wanted, sizeof wanted, 0)) return system_error(path_, "cannot be written");
+    prefix_key_ = random_prefix_key();
+    if (!write_all(fd_, &prefix_key_, sizeof prefix_key_, kPrefixKeyAt) || !write_all(fd_, &wanted, sizeof wanted, 0)) return system_error(path_, "cannot be written");
+  } else if (::pread(fd_, &prefix_key_, sizeof prefix_key_, kPrefixKeyAt) != static_cast<ssize_t>(sizeof prefix_key_)) {
+    return system_error(path_, "cannot be read");
   }
   // Not before it is known that the disk has room for so many slots.
   index_ = BlockIndex(layout_.slots, identity.block_tokens);

@@ -65,6 +65,8 @@ class BlockFile {
   /// What the file held when it was opened, from the slots that are still there.
   std::span<const RecoveredBlock> recovered() const { return recovered_; }
   int slots() const { return layout_.slots; }
+  /// By which its blocks are found (TierConfig::prefix_key): drawn when the file was made.
+  uint64_t prefix_key() const { return prefix_key_; }
   const BlockLayout& layout() const { return layout_; }
   const std::string& path() const { return path_; }
   bool asynchronous() const { return io_->asynchronous(); }
@@ -116,6 +118,7 @@ class BlockFile {
   std::string path_;
   int fd_ = -1;  // of the index, which is buffered
   BlockLayout layout_;
+  uint64_t prefix_key_ = 0;
   BlockIndex index_;
   std::vector<RecoveredBlock> recovered_;
   Buffer memory_;                    // of all requests

@@ -140,6 +140,15 @@ TEST(BlockFile, IsItsOwnersAloneAndNeverALink) {
   EXPECT_NE(through.error().message.find("symbolic link"), std::string::npos) << through.error().message;
 }
 
+TEST(BlockFile, ItsKeyIsItsOwnAndStays) {
+  TempFile one;
+  const uint64_t key = open(one.path)->prefix_key();
+  EXPECT_NE(key, 0u);
+  EXPECT_EQ(open(one.path)->prefix_key(), key);
+  ASSERT_EQ(::truncate(one.path.c_str(), 0), 0);
+  EXPECT_NE(open(one.path)->prefix_key(), key);
+}
+
 TEST(BlockFile, BeginsAnewWhereACrashLeftAFileWithoutAHeader) {
   TempFile temp;
   { std::ofstream(temp.path) << std::string(20000, '\0'); }

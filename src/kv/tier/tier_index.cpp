@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <random>
 
 namespace sluice {
 namespace {
@@ -17,6 +18,13 @@ TierIndex::TierIndex(TierConfig config, std::unique_ptr<TierPolicy> policy) : co
   for (int i = config_.disk_slots; i-- > 0;) disk_.free.push_back(static_cast<BlockId>(i));
 }
 
+uint64_t random_prefix_key() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+uint64_t TierIndex::root(CacheSalt salt) const { return root_block_hash(salt ^ config_.prefix_key); }
+
 const TierIndex::Entry* TierIndex::find(uint64_t hash, uint64_t parent, std::span<const TokenId> block) const {
   const auto it = entries_.find(hash);
   if (it == entries_.end() || it->second.key->parent != parent) return nullptr;
@@ -27,7 +35,7 @@ TierHit TierIndex::match(CacheSalt salt, std::span<const TokenId> tokens, int fi
   TierHit hit;
   if (entries_.empty()) return hit;
   const size_t block_tokens = static_cast<size_t>(config_.block_tokens);
-  uint64_t parent = root_block_hash(salt);
+  uint64_t parent = root(salt);
   for (int i = 0; i < first_block + most && (static_cast<size_t>(i) + 1) * block_tokens <= tokens.size(); ++i) {
     const auto block = tokens.subspan(static_cast<size_t>(i) * block_tokens, block_tokens);
     const uint64_t hash = next_block_hash(parent, block);
@@ -99,7 +107,7 @@ void TierIndex::save(SeqId seq, CacheSalt salt, std::span<const TokenId> tokens,
   if (!config_.any()) return;
   const size_t block_tokens = static_cast<size_t>(config_.block_tokens);
   const auto block_at = [&](int i) { return tokens.subspan(static_cast<size_t>(i) * block_tokens, block_tokens); };
-  uint64_t parent = root_block_hash(salt);
+  uint64_t parent = root(salt);
   int i = 0;
   if (const auto end = ends_.find(seq); first > 0 && end != ends_.end() && end->second.blocks == first) parent = end->second.hash, i = first;
   for (; i < full; ++i) {
@@ -139,7 +147,7 @@ void TierIndex::look_ahead(std::span<const TierNeed> waiting) {
   const size_t block_tokens = static_cast<size_t>(config_.block_tokens);
   std::vector<uint64_t> wanted;
   for (size_t w = 0; w < waiting.size(); ++w) {
-    uint64_t parent = root_block_hash(waiting[w].salt);
+    uint64_t parent = root(waiting[w].salt);
     const auto tokens = waiting[w].tokens;
     for (size_t at = 0; at + block_tokens <= tokens.size(); at += block_tokens) {
       const auto block = tokens.subspan(at, block_tokens);

@@ -23,8 +23,12 @@ namespace sluice {
 struct TierConfig {
   int host_slots = 0, disk_slots = 0;  // blocks that each tier holds
   int block_tokens = 16;
+  uint64_t prefix_key = 0;  // under which hashes begin: unknown to whoever makes prompts, so that nobody can make two prefixes of one hash
   bool any() const { return host_slots > 0 || disk_slots > 0; }
 };
+
+/// For TierConfig::prefix_key.
+uint64_t random_prefix_key();
 
 /// Successive blocks of one prefix that are in some tier.
 struct TierHit {
@@ -106,6 +110,8 @@ class TierIndex {
   void give_back(Entry& entry, Tier tier);
   Slots& slots(Tier tier) { return tier == Tier::host ? host_ : disk_; }
   static BlockId& slot_of(Entry& entry, Tier tier) { return tier == Tier::host ? entry.host : entry.disk; }
+
+  uint64_t root(CacheSalt salt) const;
 
   TierConfig config_;
   std::unique_ptr<TierPolicy> policy_;

@@ -168,6 +168,18 @@ TEST(TierIndex, RecoversOnlyWhatFitsItsHash) {
   EXPECT_TRUE(w.index.consistent());
 }
 
+TEST(TierIndex, WhatIsFoundIsOfItsOwnKey) {
+  const auto tokens = run_of(1, 1);
+  const auto block = std::make_shared<BlockKey>(BlockKey{next_block_hash(root_block_hash(7), tokens), root_block_hash(7), tokens});
+  for (const uint64_t key : {7, 8}) {
+    TierIndex index({0, 8, static_cast<int>(tokens.size()), key}, tier_policy_catalog()[0].make());
+    const RecoveredBlock recovered{3, block};
+    EXPECT_EQ(index.recover({&recovered, 1}), 1);
+    EXPECT_EQ(index.match(0, tokens, 0, 1).blocks.size(), key == 7 ? 1u : 0u);
+  }
+  EXPECT_NE(random_prefix_key(), random_prefix_key());
+}
+
 TEST(Restore, TakesTheCheaperAndTriesTheOtherAgain) {
   const auto choose = restore_catalog()[0].make();
   ASSERT_EQ(restore_catalog()[0].name, "auto");

@@ -66,7 +66,7 @@ std::vector<std::string> ChatPrompt::unread(const ChatRequest& request) const {
 Result<std::vector<TextSegment>> ChatPrompt::render(const ChatRequest& request) const {
   const auto& [chat_template, traits] = known(request);
   if (chat_template == nullptr)
-    return unsupported("this model has no chat template; use /v1/completions, or start the server with --chat-template",
+    return unsupported("this model has no chat template; use /v1/completions, or start the server with --chat-template (a file, or a known name, such as chatml)",
                        "messages");
   if (request.tools != nullptr && !traits.uses_tools)
     return unsupported(
