@@ -82,7 +82,7 @@ const Experiment kLinearAttention = {
     .paper = "Katharopoulos et al., ICML 2020; Yang et al., Gated DeltaNet, ICLR 2025",
     .file = "src/model/layers/linear_attention.cpp",
     .flag = "as the model has it",
-    .test = "`tests/fidelity` (the authors' formulation), `tests/exactness`",
+    .test = "`tests/fidelity` (the authors' formulation), `src/model/layers/parallel_forms_test.cpp`, `tests/exactness`",
     .holds = "the reference's logits to 1e-4; exact within a path",
     .elsewhere = "a sequence keeps as much at any length"};
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <numeric>
 
+#include "model/layers/linear_attention.h"
 #include "model/layers/mamba2.h"
 #include "model/layers/retention.h"
 #include "tests/support/memory_source.h"
@@ -147,6 +148,33 @@ void norm_groups(Matrix& x, int64_t width, double eps) {
     for (int64_t i = 0; i < width; ++i) squares += x[at + static_cast<size_t>(i)] * x[at + static_cast<size_t>(i)];
     for (int64_t i = 0; i < width; ++i) x[at + static_cast<size_t>(i)] /= std::sqrt(squares / static_cast<double>(width) + eps);
   }
+}
+
+// Katharopoulos et al. 2020, equation 9: weights phi(q) phi(k)^T below the diagonal, divided by their sums.
+TEST(ParallelForms, LinearAttentionChunkwise) {
+  LinearAttentionConfig c;
+  c.hidden = 24, c.heads = 3;
+  LinearAttention linear(c);
+  OneMixer one({}, linear, {{"attn_q.weight", {24, 24}}, {"attn_k.weight", {24, 24}}, {"attn_v.weight", {24, 24}}, {"attn_output.weight", {24, 24}}});
+  const std::vector<float> rows = random_rows(24);
+  const Matrix x(rows.begin(), rows.end());
+  const Matrix q = product(x, one["attn_q.weight"], 24, 0, 24), k = product(x, one["attn_k.weight"], 24, 0, 24), v = product(x, one["attn_v.weight"], 24, 0, 24);
+  Matrix mixed(static_cast<size_t>(kRows * 24));
+  for (int64_t h = 0; h < 3; ++h) {
+    const auto of = [h](const Matrix& m) { return [&m, h](int64_t t, int64_t n) { return m[static_cast<size_t>(t * 24 + h * 8 + n)]; }; };
+    const auto feature = [](auto values) {
+      return [values](int64_t t, int64_t n) {
+        const double value = values(t, n);
+        return value > 0 ? value + 1 : std::exp(value);
+      };
+    };
+    const auto stays = [](int64_t) { return 0.0; };
+    const Matrix sums = in_chunks(feature(of(q)), feature(of(k)), of(v), stays, 8, 8);
+    const Matrix weights = in_chunks(feature(of(q)), feature(of(k)), [](int64_t, int64_t) { return 1.0; }, stays, 8, 1);
+    for (int64_t t = 0; t < kRows; ++t)
+      for (int64_t i = 0; i < 8; ++i) mixed[static_cast<size_t>(t * 24 + h * 8 + i)] = sums[static_cast<size_t>(t * 8 + i)] / (weights[static_cast<size_t>(t)] + static_cast<double>(c.eps));
+  }
+  expect_near(one.run(rows, 24), product(mixed, one["attn_output.weight"], 24, 0, 24));
 }
 
 TEST(ParallelForms, RetentionChunkwise) {
