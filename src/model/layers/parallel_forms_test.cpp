@@ -5,6 +5,7 @@
 #include <functional>
 #include <numeric>
 
+#include "model/layers/gated_delta_net.h"
 #include "model/layers/linear_attention.h"
 #include "model/layers/mamba2.h"
 #include "model/layers/retention.h"
@@ -141,6 +142,20 @@ Matrix in_chunks(const std::function<double(int64_t, int64_t)>& q, const std::fu
   return out;
 }
 
+/// silu of four taps over each channel of x[rows, channels].
+Matrix convolved(const Matrix& x, const Matrix& taps, const Matrix& bias) {
+  const auto channels = static_cast<int64_t>(bias.size());
+  Matrix out(x.size());
+  for (int64_t t = 0; t < kRows; ++t)
+    for (int64_t ch = 0; ch < channels; ++ch) {
+      double sum = bias[static_cast<size_t>(ch)];
+      for (int64_t tap = 0; tap < 4; ++tap)
+        if (t + tap >= 3) sum += taps[static_cast<size_t>(ch * 4 + tap)] * x[static_cast<size_t>((t + tap - 3) * channels + ch)];
+      out[static_cast<size_t>(t * channels + ch)] = silu(sum);
+    }
+  return out;
+}
+
 /// Root mean square norm of groups of `width` values.
 void norm_groups(Matrix& x, int64_t width, double eps) {
   for (size_t at = 0; at < x.size(); at += static_cast<size_t>(width)) {
@@ -228,14 +243,7 @@ TEST(ParallelForms, Mamba2StateSpaceDual) {
   const std::vector<float> rows = random_rows(24);
   const Matrix x(rows.begin(), rows.end()), in = one["ssm_in.weight"], taps = one["ssm_conv1d.weight"], bias = one["ssm_conv1d.bias"];
   const Matrix gate = product(x, in, 24, 0, inner), raw = product(x, in, 24, inner, channels), dts = product(x, in, 24, inner + channels, 6);
-  Matrix xbc(raw.size());
-  for (int64_t t = 0; t < kRows; ++t)
-    for (int64_t ch = 0; ch < channels; ++ch) {
-      double sum = bias[static_cast<size_t>(ch)];
-      for (int64_t tap = 0; tap < 4; ++tap)
-        if (t + tap >= 3) sum += taps[static_cast<size_t>(ch * 4 + tap)] * raw[static_cast<size_t>((t + tap - 3) * channels + ch)];
-      xbc[static_cast<size_t>(t * channels + ch)] = silu(sum);
-    }
+  const Matrix xbc = convolved(raw, taps, bias);
   const Matrix a = one["ssm_a"], d = one["ssm_d"], dt_bias = one["ssm_dt.bias"], gain = one["ssm_norm.weight"];
   Matrix mixed(static_cast<size_t>(kRows * inner));
   for (int64_t h = 0; h < 6; ++h) {
@@ -255,6 +263,64 @@ TEST(ParallelForms, Mamba2StateSpaceDual) {
   norm_groups(mixed, 24, 1e-5);
   for (size_t i = 0; i < mixed.size(); ++i) mixed[i] *= gain[i % static_cast<size_t>(inner)];
   expect_near(one.run(rows, 24), product(mixed, one["ssm_out.weight"], inner, 0, 24));
+}
+
+// Yang et al. 2024, section 3: what each row writes follows from those before it by a triangular system, without any state.
+TEST(ParallelForms, GatedDeltaRuleTriangular) {
+  GatedDeltaConfig c;
+  c.hidden = 24, c.key_heads = 2, c.value_heads = 4, c.key_dim = 6, c.value_dim = 5;
+  c.norm = {Norm::Kind::rms, 1e-5f};
+  GatedDeltaNet delta(c);
+  const int64_t keys = c.keys(), values = c.values(), channels = c.conv_channels();
+  TensorNames names;
+  names.gguf["ssm_conv1d.weight"] = {.name = "ssm_conv1d.weight", .shape = {channels, 4}};
+  OneMixer one(names, delta, {{"ssm_q.weight", {keys, 24}}, {"ssm_k.weight", {keys, 24}}, {"ssm_v.weight", {values, 24}}, {"ssm_z.weight", {values, 24}},
+                           {"ssm_write.weight", {4, 24}}, {"ssm_decay.weight", {4, 24}}, {"ssm_conv1d.weight", {channels, 4}}, {"ssm_dt.bias", {4}},
+                           {"ssm_a", {4}}, {"ssm_norm.weight", {c.value_dim}}, {"ssm_out.weight", {24, values}}});
+  const std::vector<float> rows = random_rows(24);
+  const Matrix x(rows.begin(), rows.end());
+  Matrix raw;
+  const Matrix q = product(x, one["ssm_q.weight"], 24, 0, keys), k = product(x, one["ssm_k.weight"], 24, 0, keys), v = product(x, one["ssm_v.weight"], 24, 0, values);
+  for (int64_t t = 0; t < kRows; ++t)
+    for (const auto& [m, width] : {std::pair{&q, keys}, {&k, keys}, {&v, values}}) raw.insert(raw.end(), m->begin() + t * width, m->begin() + (t + 1) * width);
+  const Matrix qkv = convolved(raw, one["ssm_conv1d.weight"], Matrix(static_cast<size_t>(channels)));
+  const Matrix gate = product(x, one["ssm_z.weight"], 24, 0, values), write = product(x, one["ssm_write.weight"], 24, 0, 4), decay = product(x, one["ssm_decay.weight"], 24, 0, 4);
+  const Matrix a = one["ssm_a"], dt_bias = one["ssm_dt.bias"], gain = one["ssm_norm.weight"];
+  Matrix mixed(static_cast<size_t>(kRows * values));
+  for (int64_t h = 0; h < 4; ++h) {
+    const auto unit = [&](int64_t t, int64_t from) {  // of a head of keys
+      Matrix out(qkv.begin() + t * channels + from + h / 2 * c.key_dim, qkv.begin() + t * channels + from + (h / 2 + 1) * c.key_dim);
+      double squares = 1e-6;
+      for (const double value : out) squares += value * value;
+      for (double& value : out) value /= std::sqrt(squares);
+      return out;
+    };
+    const auto dot = [](const Matrix& one_row, const Matrix& other) {
+      double sum = 0;
+      for (size_t n = 0; n < one_row.size(); ++n) sum += one_row[n] * other[n];
+      return sum;
+    };
+    std::vector<Matrix> key, writes;
+    std::vector<double> sums;  // of log decays, each row's own included
+    for (int64_t t = 0; t < kRows; ++t) {
+      const auto rate = [&](const Matrix& m) { return m[static_cast<size_t>(t * 4 + h)]; };
+      sums.push_back((t > 0 ? sums.back() : 0) + a[static_cast<size_t>(h)] * std::log1p(std::exp(rate(decay) + dt_bias[static_cast<size_t>(h)])));
+      key.push_back(unit(t, keys));
+      const Matrix query = unit(t, 0);
+      const auto left = [&](int64_t s) { return std::exp(sums.back() - sums[static_cast<size_t>(s)]); };
+      Matrix u(qkv.begin() + t * channels + 2 * keys + h * c.value_dim, qkv.begin() + t * channels + 2 * keys + (h + 1) * c.value_dim);
+      for (int64_t s = 0; s < t; ++s)
+        for (size_t i = 0; i < u.size(); ++i) u[i] -= left(s) * dot(key[static_cast<size_t>(s)], key.back()) * writes[static_cast<size_t>(s)][i];
+      for (double& value : u) value /= 1 + std::exp(-rate(write));
+      writes.push_back(u);
+      for (int64_t s = 0; s <= t; ++s)
+        for (int64_t i = 0; i < c.value_dim; ++i)
+          mixed[static_cast<size_t>(t * values + h * c.value_dim + i)] += left(s) * dot(query, key[static_cast<size_t>(s)]) / std::sqrt(6.0) * writes[static_cast<size_t>(s)][static_cast<size_t>(i)];
+    }
+  }
+  norm_groups(mixed, c.value_dim, 1e-5);
+  for (size_t i = 0; i < mixed.size(); ++i) mixed[i] *= gain[i % static_cast<size_t>(c.value_dim)] * silu(gate[i]);
+  expect_near(one.run(rows, 24), product(mixed, one["ssm_out.weight"], values, 0, 24));
 }
 
 }  // namespace
