@@ -17,7 +17,9 @@ std::string model_type_of(std::string_view architecture) {
       {"Qwen2MoeForCausalLM", "qwen2_moe"},      {"Qwen3MoeForCausalLM", "qwen3_moe"},   {"Gemma3ForCausalLM", "gemma3_text"},
       {"GptOssForCausalLM", "gpt_oss"},          {"DeepseekV2ForCausalLM", "deepseek_v2"}, {"DeepseekV3ForCausalLM", "deepseek_v3"},
       {"Llama4ForCausalLM", "llama4_text"},      {"GPT2LMHeadModel", "gpt2"},            {"GPTBigCodeForCausalLM", "gpt_bigcode"},
-      {"GPTNeoXForCausalLM", "gpt_neox"},        {"ChatGLMModel", "chatglm"}};
+      {"GPTNeoXForCausalLM", "gpt_neox"},        {"ChatGLMModel", "chatglm"},
+      {"FalconMambaForCausalLM", "falcon_mamba"}, {"FalconH1ForCausalLM", "falcon_h1"},    {"NemotronHForCausalLM", "nemotron_h"},
+      {"Qwen3NextForCausalLM", "qwen3_next"}};
   for (const auto& [name, type] : kOthers)
     if (name == architecture) return std::string(type);
   std::string type(architecture.substr(0, architecture.find("ForCausalLM")));
@@ -95,8 +97,6 @@ Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source
   if (arch->to_huggingface == nullptr)
     return unsupported(fmt::format("{}: models of the {} family are not written as Hugging Face directories", gguf.origin(), arch->name));
   SLUICE_TRY(const ModelPlan is, plan_model(*source));
-  if (is.kv.has(KvGroup::Kind::state))
-    return unsupported(fmt::format("{}: models with recurrent layers ({}) are not written as Hugging Face directories", gguf.origin(), arch->name));
   SLUICE_TRY(HuggingfaceForm form, arch->to_huggingface(source, type));
   if (form.architecture.empty()) {
     const auto catalog = model_catalog();

@@ -96,15 +96,19 @@ TEST(ToHuggingface, WhatWasConvertedComesBack) {
     const auto gguf = write_and_open(dir, "m.gguf", there);
     ASSERT_NE(gguf, nullptr);
     const bool unnamed = gguf->metadata().architecture().starts_with("bitnet");  // a form that no config.json names
-    if (is_recurrent(*gguf) || unnamed) {
+    const bool bamba = (*original)->metadata().architecture() == "BambaForCausalLM";  // its GGUF is granitehybrid, whose heads rotate whole
+    if (unnamed || bamba) {
       const auto refused = plan_to_huggingface(gguf, DType::bf16);
       ASSERT_FALSE(refused.ok());
-      EXPECT_NE(refused.error().message.find(unnamed ? "has no form as" : "recurrent layers"), std::string::npos) << refused.error().message;
+      EXPECT_NE(refused.error().message.find(bamba ? "a part of each head" : "has no form as"), std::string::npos) << refused.error().message;
       continue;
     }
     const auto back = write_and_open_directory(dir, path.filename().string(), plan_to_huggingface(gguf, DType::bf16), 50'000);
     if (back == nullptr) continue;
-    EXPECT_TRUE(test::same_bits(logits_of(back, kTokens), logits_of(test::decoded_source(**original), kTokens)));
+    const std::vector<float> logits = logits_of(back, kTokens), were = logits_of(test::decoded_source(**original), kTokens);
+    // A decay rate is the logarithm's again, which the float that it was need not be.
+    if (is_recurrent(*gguf)) EXPECT_LE(test::max_abs_diff(logits, were), 1e-5);
+    else EXPECT_TRUE(test::same_bits(logits, were));
     // Of a family with two architectures for one GGUF (GLM) the tensors have other names, and an architecture of its own.
     if (back->metadata().architecture() != (*original)->metadata().architecture()) {
       std::printf("%s comes back as %s\n", (*original)->metadata().architecture().c_str(), back->metadata().architecture().c_str());
@@ -113,7 +117,8 @@ TEST(ToHuggingface, WhatWasConvertedComesBack) {
     for (const TensorInfo& info : back->tensors()) {
       const TensorInfo* was = (*original)->find(info.name);
       if (was == nullptr && info.name.starts_with("model.")) was = (*original)->find(info.name.substr(6));  // a model without its head
-      ASSERT_TRUE(was != nullptr || info.name.find("lm_head") != std::string::npos) << info.name;
+      const bool other_names = info.name.starts_with("rwkv.");  // the authors' files and fla's have others
+      ASSERT_TRUE(was != nullptr || other_names || info.name.find("lm_head") != std::string::npos || info.name == "head.weight") << info.name;
       if (was != nullptr) {  // gpt-oss has its experts in rows or in columns
         EXPECT_EQ(was->shape.elems(), info.shape.elems()) << info.name;
       }
@@ -121,12 +126,13 @@ TEST(ToHuggingface, WhatWasConvertedComesBack) {
     for (const auto& [key, value] : (*original)->metadata().values()) {
       const auto at = back->metadata().values().find(key);
       if (at == back->metadata().values().end() || key.find("dtype") != std::string::npos) continue;
+      if (key.ends_with("_layer_period")) continue;  // of few layers that are one of a kind it may be any
       const auto number = back->metadata().number(key), was = (*original)->metadata().number(key);
       EXPECT_TRUE(at->second == value || (number.ok() && was.ok() && *number == *was)) << key;
     }
     ++came_back;
   }
-  EXPECT_GE(came_back, 45);
+  EXPECT_GE(came_back, 65);
   std::printf("%d models came back\n", came_back);
 }
 
@@ -141,8 +147,8 @@ TEST(ToHuggingface, OthersFilesComputeTheirGoldenLogits) {
       SCOPED_TRACE(entry.path().string());
       const auto gguf = open_tensor_source(entry.path().string());
       ASSERT_TRUE(gguf.ok()) << gguf.error().message;
-      if (is_recurrent(**gguf)) continue;
       if (!plan_model(**gguf).ok()) continue;  // no decoder
+      if (name == "bamba") continue;  // refused, as above
       const auto back = write_and_open_directory(dir, name + entry.path().stem().string(), plan_to_huggingface(*gguf, DType::f32));
       if (back == nullptr) continue;
       // The reference multiplied the float32 values of the blocks, which `back` has.
@@ -151,7 +157,7 @@ TEST(ToHuggingface, OthersFilesComputeTheirGoldenLogits) {
       ++compared;
     }
   }
-  EXPECT_GE(compared, 50);
+  EXPECT_GE(compared, 70);
   std::printf("%d files compared\n", compared);
 }
 

@@ -38,7 +38,11 @@ Result<Mamba2Config> read_mixer(const ConfigReader& config, const TensorSource& 
   SLUICE_TRY_STATUS(config.only({"projectors_bias", ""}, false));
   SLUICE_TRY(bool normed, config.boolean_or({"mamba_rms_norm", ""}, true));
   SLUICE_TRY(m.norm_before_gate, config.boolean_or({"mamba_norm_before_gate", ""}, !config.is_gguf()));
-  if (config.is_gguf()) normed = source.find("blk.0.ssm_norm.weight") != nullptr;
+  if (config.is_gguf()) {
+    normed = source.find("blk.0.ssm_norm.weight") != nullptr;
+    config.note({"mamba_rms_norm", ""}, normed);
+    config.note({"mamba_d_ssm", ""}, m.inner());
+  }
   if (!normed) m.norm.kind = Norm::Kind::none;
   return m;
 }

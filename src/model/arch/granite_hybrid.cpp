@@ -52,7 +52,7 @@ Result<Decoder> granite4(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(const Mamba2Config mamba, read_mamba2(config, d.config, {}));
   place_mixers(d, attends, mamba);
   SLUICE_TRY(const int64_t experts, config.integer_or(kExperts, 0, 0, 1 << 14));
-  SLUICE_TRY(const int64_t shared, config.integer_or(kShared, config.is_gguf() ? 0 : 1024, 0, kMaxWidth));
+  SLUICE_TRY(int64_t shared, config.integer_or(kShared, config.is_gguf() ? 0 : 1024, 0, kMaxWidth));
   if (experts > 0) {
     SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {}));
     moe.routing.score = Routing::Score::topk_softmax;
@@ -62,6 +62,18 @@ Result<Decoder> granite4(const ConfigReader& config, const TensorSource& source)
     d.mlp.ffn = d.config.info.ffn = shared;
     config.note({"intermediate_size", "feed_forward_length"}, shared);
     for (const ConfigKey unused : {kShared, kExperts}) config.forget(unused);
+  } else {
+    shared = d.config.info.ffn;
+    config.forget(kShared);
+    config.note({kShared.hf, ""}, shared);
+  }
+  if (config.is_gguf()) {
+    const RopeConfig* rope = d.config.rope.get();
+    config.cannot_be_said(rope != nullptr && rope->rotary_dims() != d.config.info.head_dim, "a part of each head is rotated (Bamba)");
+    std::vector<std::string> names;
+    for (const bool attention : attends) names.push_back(attention ? "attention" : "mamba");
+    config.note({"layer_types", ""}, names);
+    config.note({"position_embedding_type", ""}, std::string(defaults.rope ? "rope" : "nope"));
   }
   name_ffn(d.names, d.config.info.ffn, shared, experts > 0);
   return granite::finish(config, d);

@@ -36,6 +36,16 @@ Result<MambaConfig> read_mixer(const ConfigReader& config, const DecoderConfig& 
 struct Every {
   int64_t period = 1, offset = 0;
   bool has(int layer) const { return layer % period == offset; }
+  /// The first layers, as a GGUF lists them: of others the directory would not be the same model, which whoever writes it finds.
+  static Every of(const std::vector<bool>& layers) {
+    const auto first = std::ranges::find(layers, true), second = first == layers.end() ? first : std::find(first + 1, layers.end(), true);
+    const auto count = static_cast<int64_t>(layers.size());
+    return {second != layers.end() ? second - first : std::max(count, first - layers.begin() + 1), first - layers.begin()};
+  }
+  void note(const ConfigReader& config, std::string_view period_key, std::string_view offset_key) const {
+    config.note({period_key, ""}, period);
+    config.note({offset_key, ""}, offset);
+  }
 };
 Result<Every> read_every(const ConfigReader& config, std::string_view period, std::string_view offset, Every otherwise) {
   Every e;
@@ -59,7 +69,12 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
     std::vector<bool> mixes;
     for (int l = 0; l < d.config.info.layers; ++l)
       mixes.push_back(config.is_gguf() ? source.find(fmt::format("blk.{}.ffn_gate_inp.weight", l)) != nullptr : experts.has(l));
+    if (config.is_gguf()) Every::of(mixes).note(config, "expert_layer_period", "expert_layer_offset");
     d.ffn = [=](int l) { return mixes[static_cast<size_t>(l)] ? std::make_unique<MoeLayer>(moe) : nullptr; };
+  }
+  if (config.is_gguf()) {
+    Every::of(attends).note(config, "attn_layer_period", "attn_layer_offset");
+    if (mixer.inner % mixer.hidden == 0) config.note(kExpand, mixer.inner / mixer.hidden);
   }
   d.mixer = [=](int l) { return attends[static_cast<size_t>(l)] ? nullptr : std::make_unique<MambaMixer>(mixer); };
   const std::string at = "model.layers.{}.";

@@ -40,6 +40,11 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_rms_epsilon"};
   SLUICE_TRY(DecoderConfig d, read_decoder_config(config, source, defaults));
   SLUICE_TRY(const MambaConfig mixer, read_mixer(config, d));
+  if (config.is_gguf()) {
+    if (mixer.norms.kind != Norm::Kind::none) d.hf_architecture = "FalconMambaForCausalLM";
+    if (mixer.inner % mixer.hidden == 0) config.note(kExpand, mixer.inner / mixer.hidden);
+    else config.note(kExpand, simplest_number(static_cast<double>(mixer.inner) / static_cast<double>(mixer.hidden)));
+  }
   config.note({"", "feed_forward_length"}, int64_t{0});
   Decoder out = of_mixers_alone(std::move(d), [&] { return std::make_unique<MambaMixer>(mixer); });
   name_mamba(out.names, mixer, "backbone.layers.{}.mixer");

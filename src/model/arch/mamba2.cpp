@@ -7,7 +7,7 @@
 namespace sluice {
 namespace {
 
-constexpr Mamba2Keys kKeys{"num_heads", "head_dim", "n_groups", "state_size", "conv_kernel", "use_bias", "use_conv_bias", 8};
+constexpr Mamba2Keys kKeys{"num_heads", "head_dim", "n_groups", "state_size", "conv_kernel", "use_bias", "use_conv_bias", 8, "expand"};
 
 Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "mamba2", .gguf = {"mamba2"}, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true, .positions = 1 << 20};

@@ -9,7 +9,7 @@
 namespace sluice {
 namespace {
 
-constexpr Mamba2Keys kKeys{"mamba_num_heads", "mamba_head_dim", "n_groups", "ssm_state_size", "conv_kernel", "use_bias", "use_conv_bias", 8};
+constexpr Mamba2Keys kKeys{"mamba_num_heads", "mamba_head_dim", "n_groups", "ssm_state_size", "conv_kernel", "use_bias", "use_conv_bias", 8, "expand"};
 constexpr ConfigKey kPattern{"hybrid_override_pattern", ""}, kTypes{"layers_block_type", ""}, kFfn{"", "feed_forward_length"};
 
 /// One letter per layer, as the pattern has them: M, * (attention), - (MLP), E (experts).
@@ -20,6 +20,7 @@ Result<std::string> read_pattern(const ConfigReader& config, const TensorSource&
       const auto has = [&](std::string_view name) { return source.find(fmt::format("blk.{}.{}.weight", l, name)) != nullptr; };
       pattern += has("ssm_in") ? 'M' : has("attn_q") ? '*' : has("ffn_gate_inp") ? 'E' : '-';
     }
+    config.note(kPattern, pattern);
     return pattern;
   }
   if (const std::vector<std::string>* types = config.metadata().strings(kTypes.hf)) {
@@ -88,7 +89,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   for (size_t l = 0; l < pattern.size(); ++l) {
     if (pattern[l] == '-' && mlp.ffn == 0) {
       const TensorInfo* up = source.find(fmt::format("blk.{}.ffn_up.weight", l));
-      if (config.is_gguf() && up != nullptr) mlp.ffn = up->shape[0];
+      if (config.is_gguf() && up != nullptr) mlp.ffn = up->shape[0], config.note({"intermediate_size", ""}, mlp.ffn);
       else {
         SLUICE_TRY(mlp.ffn, config.integer({"intermediate_size", "feed_forward_length"}, 1, kMaxWidth * 4));
         config.forget({"intermediate_size", "feed_forward_length"});

@@ -27,6 +27,7 @@ Result<GatedDeltaConfig> read_delta(const ConfigReader& config, const DecoderCon
     SLUICE_TRY(const int64_t inner, config.integer(kInner, 1, kMaxWidth));
     if (inner % g.value_heads != 0) return config.invalid(kInner, fmt::format("is {}; it must be a multiple of the {} heads", inner, g.value_heads));
     g.value_dim = inner / g.value_heads;
+    config.note(kValueDim, g.value_dim);
   } else {
     SLUICE_TRY(g.value_dim, config.integer(kValueDim, 1, kMaxHeadDim));
     config.note(kInner, g.values());

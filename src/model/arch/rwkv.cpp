@@ -173,8 +173,7 @@ Result<Decoder> describe6(const ConfigReader& config, const TensorSource& source
   const bool gguf = config.is_gguf();
   SLUICE_TRY(time.blend_rank, r.dim(gguf ? "blk.{}.time_mix_w2.weight" : r.time("time_maa_w2"), gguf ? 2 : 1));
   SLUICE_TRY(time.decay_rank, r.dim(gguf ? "blk.{}.time_mix_decay_w1.weight" : r.time("time_decay_w1"), gguf ? 0 : 1));
-  config.note({"", "time_mix_extra_dim"}, time.blend_rank);
-  config.note({"", "time_decay_extra_dim"}, time.decay_rank);
+  if (!gguf) config.note({"", "time_mix_extra_dim"}, time.blend_rank), config.note({"", "time_decay_extra_dim"}, time.decay_rank);
   name_blends(r, "time_maa_", "wkvrgx", "kr");
   fuse_blends(r, "wkvrg");
   TensorNames& names = r.out.names;
@@ -218,7 +217,7 @@ Result<Decoder> describe7(const ConfigReader& config, const TensorSource& source
     };
     if (letter != 'v' || last > 0) {
       SLUICE_TRY(*rank, r.dim(config.is_gguf() ? fmt::format("blk.{{}}.time_mix_{}.weight", own('1')) : name('1'), config.is_gguf() || from_fla ? 0 : 1, last));
-      config.note({"", note}, *rank);
+      if (!config.is_gguf()) config.note({"", note}, *rank);
     }
     for (const char number : {'1', '2'})
       names.hf(fmt::format("time_mix_{}.weight", own(number)), {.name = name(number), .transposed = !from_fla});

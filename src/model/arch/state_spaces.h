@@ -13,6 +13,7 @@ struct Mamba2Keys {
   std::string_view heads = "mamba_n_heads", head_dim = "mamba_d_head", groups = "mamba_n_groups", state = "mamba_d_state";
   std::string_view taps = "mamba_d_conv", bias = "mamba_proj_bias", conv_bias = "mamba_conv_bias";
   int64_t default_groups = 1;
+  std::string_view expand = "mamba_expand";
 };
 
 inline Result<Mamba2Config> read_mamba2(const ConfigReader& config, const DecoderConfig& d, const Mamba2Keys& names) {
@@ -25,6 +26,8 @@ inline Result<Mamba2Config> read_mamba2(const ConfigReader& config, const Decode
     SLUICE_TRY(const int64_t inner, config.integer(inner_key, 1, kMaxWidth));
     if (inner % m.heads != 0) return config.invalid(heads, fmt::format("is {}; it must divide the {} inner values", m.heads, inner));
     m.head_dim = inner / m.heads;
+    config.note(head_dim, m.head_dim);
+    if (inner % m.hidden == 0) config.note({names.expand, ""}, inner / m.hidden);
   } else {
     if (config.metadata().string_or(names.head_dim, "") == "auto") {
       SLUICE_TRY(const int64_t expand, config.integer_or({"mamba_expand", ""}, 2, 1, 64));

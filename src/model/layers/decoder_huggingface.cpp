@@ -31,8 +31,15 @@ MetadataValue simplest(const MetadataValue& value) {
   return value;
 }
 
-// Whether the file has biases of the parts that a setting speaks of: those of the MLP, of attention, or of both.
+// Whether the file has biases of the parts that a setting speaks of: those of a state space's convolution or projections, of the MLP, of
+// attention, or of both.
 bool has_biases(const TensorTable& table, std::string_view setting) {
+  const auto any = [&](std::string_view begin) {
+    return std::ranges::any_of(table.rows(), [&](const TableRow& row) { return row.key.starts_with(begin) && row.key.ends_with(".bias"); });
+  };
+  if (setting.find("conv") != std::string_view::npos) return any("ssm_conv1d");
+  const bool spaces = std::ranges::any_of(table.rows(), [](const TableRow& row) { return row.key.starts_with("ssm_out"); });
+  if (setting == "mamba_proj_bias" || (setting == "use_bias" && spaces)) return any("ssm_in") || any("ssm_out");
   const bool mlp = setting.starts_with("mlp"), attention = setting.starts_with("attention") || setting.find("qkv") != std::string_view::npos;
   return std::ranges::any_of(table.rows(), [&](const TableRow& row) {
     return ((!attention && row.key.starts_with("ffn_")) || (!mlp && row.key.starts_with("attn_"))) && row.key.ends_with(".bias") && row.key.find("norm") == std::string::npos;
@@ -55,6 +62,8 @@ Result<HuggingfaceForm> convert_decoder_to_huggingface(DecoderFamily* family, st
   SLUICE_TRY(const TensorTable table, decoder.declare(*source));
   const DecoderConfig& config = decoder.config;
   table.warn_of_unread(config.info.arch);  // as whoever runs the file is told
+  if (!reader.unsaid().empty())
+    return unsupported(fmt::format("{}: {}, which a config.json of the {} family cannot say", metadata.origin(), reader.unsaid(), config.info.arch));
 
   HuggingfaceForm form;
   form.family = config.info.arch;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -40,6 +41,8 @@ struct Target {
     CHECK(decoded.ok(), "{}", decoded.error().message);
     const float plus = row.piece.plus - row.in_huggingface.plus;
     for (int64_t c = 0; plus != 0 && c < k; ++c) out[c] += plus;
+    const bool as_log = row.in_huggingface.log_of_minus && !row.piece.log_of_minus;
+    for (int64_t c = 0; as_log && c < k; ++c) out[c] = std::log(-out[c]);
   }
 };
 
