@@ -7,8 +7,10 @@
 
 #include "model/layers/gated_delta_net.h"
 #include "model/layers/linear_attention.h"
+#include "model/layers/mamba.h"
 #include "model/layers/mamba2.h"
 #include "model/layers/retention.h"
+#include "model/layers/rwkv4.h"
 #include "tests/support/memory_source.h"
 #include "tests/support/model_harness.h"
 
@@ -53,7 +55,7 @@ class OneMixer {
   }
 
   /// Its output [rows, hidden] of rows x, step by step in blocks of 5.
-  std::vector<float> run(const std::vector<float>& x, int64_t hidden) {
+  std::vector<float> run(const std::vector<float>& x, int64_t hidden, const Norm& norm = {}) {
     const int64_t rows = static_cast<int64_t>(x.size()) / hidden;
     Workspace w = std::move(Workspace::allocate(hidden, mixer_.widths(), rows)).value();
     std::copy(x.begin(), x.end(), w.x);
@@ -70,7 +72,7 @@ class OneMixer {
     const LayerRows layer_rows{positions, {{}, {&segment, 1}}};
     const LayerPass pass{ops_, w, layer_rows, kv, nullptr, 0, nullptr};
     std::vector<float> y(x.size());
-    EXPECT_TRUE(mixer_.mix(pass, Norm(), y.data(), false));
+    EXPECT_TRUE(mixer_.mix(pass, norm, y.data(), false));
     return y;
   }
 
@@ -272,10 +274,8 @@ TEST(ParallelForms, GatedDeltaRuleTriangular) {
   c.norm = {Norm::Kind::rms, 1e-5f};
   GatedDeltaNet delta(c);
   const int64_t keys = c.keys(), values = c.values(), channels = c.conv_channels();
-  TensorNames names;
-  names.gguf["ssm_conv1d.weight"] = {.name = "ssm_conv1d.weight", .shape = {channels, 4}};
-  OneMixer one(names, delta, {{"ssm_q.weight", {keys, 24}}, {"ssm_k.weight", {keys, 24}}, {"ssm_v.weight", {values, 24}}, {"ssm_z.weight", {values, 24}},
-                           {"ssm_write.weight", {4, 24}}, {"ssm_decay.weight", {4, 24}}, {"ssm_conv1d.weight", {channels, 4}}, {"ssm_dt.bias", {4}},
+  OneMixer one({}, delta, {{"ssm_q.weight", {keys, 24}}, {"ssm_k.weight", {keys, 24}}, {"ssm_v.weight", {values, 24}}, {"ssm_z.weight", {values, 24}},
+                           {"ssm_write.weight", {4, 24}}, {"ssm_decay.weight", {4, 24}}, {"ssm_conv1d.weight", {4 * channels}}, {"ssm_dt.bias", {4}},
                            {"ssm_a", {4}}, {"ssm_norm.weight", {c.value_dim}}, {"ssm_out.weight", {24, values}}});
   const std::vector<float> rows = random_rows(24);
   const Matrix x(rows.begin(), rows.end());
@@ -321,6 +321,69 @@ TEST(ParallelForms, GatedDeltaRuleTriangular) {
   norm_groups(mixed, c.value_dim, 1e-5);
   for (size_t i = 0; i < mixed.size(); ++i) mixed[i] *= gain[i % static_cast<size_t>(c.value_dim)] * silu(gate[i]);
   expect_near(one.run(rows, 24), product(mixed, one["ssm_out.weight"], values, 0, 24));
+}
+
+// Gu and Dao 2023, section 3.3: the scan as what it sums, every input decayed by all steps since.
+TEST(ParallelForms, SelectiveScanAsSums) {
+  MambaConfig c;
+  c.hidden = 24, c.inner = 40, c.state = 5, c.dt_rank = 3;
+  MambaMixer mamba(c);
+  OneMixer one({}, mamba, {{"ssm_in_x.weight", {40, 24}}, {"ssm_in_gate.weight", {40, 24}}, {"ssm_conv1d.weight", {160}}, {"ssm_conv1d.bias", {40}},
+                           {"ssm_x_dt.weight", {3, 40}}, {"ssm_x_b.weight", {5, 40}}, {"ssm_x_c.weight", {5, 40}}, {"ssm_dt.weight", {40, 3}},
+                           {"ssm_dt.bias", {40}}, {"ssm_a", {200}}, {"ssm_d", {40}}, {"ssm_out.weight", {24, 40}}});
+  const std::vector<float> rows = random_rows(24);
+  const Matrix in(rows.begin(), rows.end());
+  const Matrix x = convolved(product(in, one["ssm_in_x.weight"], 24, 0, 40), one["ssm_conv1d.weight"], one["ssm_conv1d.bias"]);
+  const Matrix gate = product(in, one["ssm_in_gate.weight"], 24, 0, 40), b = product(x, one["ssm_x_b.weight"], 40, 0, 5), read = product(x, one["ssm_x_c.weight"], 40, 0, 5);
+  Matrix dt = product(product(x, one["ssm_x_dt.weight"], 40, 0, 3), one["ssm_dt.weight"], 3, 0, 40);
+  const Matrix dt_bias = one["ssm_dt.bias"], a = one["ssm_a"], d = one["ssm_d"];
+  for (size_t i = 0; i < dt.size(); ++i) dt[i] = std::log1p(std::exp(dt[i] + dt_bias[i % 40]));
+  Matrix mixed(static_cast<size_t>(kRows * 40));
+  for (int64_t ch = 0; ch < 40; ++ch)
+    for (int64_t t = 0; t < kRows; ++t) {
+      const auto at = [&](int64_t row) { return static_cast<size_t>(row * 40 + ch); };
+      double sum = d[static_cast<size_t>(ch)] * x[at(t)], steps = 0;  // steps: of dt since s
+      for (int64_t s = t; s >= 0; steps += dt[at(s)], --s)
+        for (int64_t n = 0; n < 5; ++n)
+          sum += read[static_cast<size_t>(t * 5 + n)] * std::exp(a[static_cast<size_t>(ch * 5 + n)] * steps) * dt[at(s)] * b[static_cast<size_t>(s * 5 + n)] * x[at(s)];
+      mixed[at(t)] = sum * silu(gate[at(t)]);
+    }
+  expect_near(one.run(rows, 24), product(mixed, one["ssm_out.weight"], 40, 0, 24));
+}
+
+// Peng et al. 2023, equation 16: each channel's average over all rows so far.
+TEST(ParallelForms, Rwkv4AsAverages) {
+  TimeMix4 time(24, 24);
+  OneMixer one({}, time, {{"time_mix_lerp_k.weight", {24}}, {"time_mix_lerp_v.weight", {24}}, {"time_mix_lerp_r.weight", {24}}, {"time_mix_key.weight", {24, 24}},
+                          {"time_mix_value.weight", {24, 24}}, {"time_mix_receptance.weight", {24, 24}}, {"time_mix_decay.weight", {24}},
+                          {"time_mix_first.weight", {24}}, {"time_mix_output.weight", {24, 24}}});
+  const std::vector<float> rows = random_rows(24);
+  Matrix x(rows.begin(), rows.end());
+  norm_groups(x, 24, 1e-5);
+  const auto blended = [&](const char* name) {
+    const Matrix own = one[name];
+    Matrix out(x.size());
+    for (size_t i = 0; i < out.size(); ++i) {
+      const double before = i < 24 ? 0 : x[i - 24];
+      out[i] = own[i % 24] * x[i] + (1 - own[i % 24]) * before;
+    }
+    return out;
+  };
+  const Matrix k = product(blended("time_mix_lerp_k.weight"), one["time_mix_key.weight"], 24, 0, 24), v = product(blended("time_mix_lerp_v.weight"), one["time_mix_value.weight"], 24, 0, 24);
+  const Matrix r = product(blended("time_mix_lerp_r.weight"), one["time_mix_receptance.weight"], 24, 0, 24);
+  const Matrix decay = one["time_mix_decay.weight"], bonus = one["time_mix_first.weight"];
+  Matrix mixed(rows.size());
+  for (int64_t ch = 0; ch < 24; ++ch)
+    for (int64_t t = 0; t < kRows; ++t) {
+      const auto at = [&](int64_t row) { return static_cast<size_t>(row * 24 + ch); };
+      double above = 0, below = 0;
+      for (int64_t s = 0; s <= t; ++s) {
+        const double weight = std::exp(k[at(s)] + (s == t ? bonus[static_cast<size_t>(ch)] : -std::exp(decay[static_cast<size_t>(ch)]) * static_cast<double>(t - 1 - s)));
+        above += weight * v[at(s)], below += weight;
+      }
+      mixed[at(t)] = above / below / (1 + std::exp(-r[at(t)]));
+    }
+  expect_near(one.run(rows, 24, {Norm::Kind::rms, nullptr, nullptr, 1e-5f}), product(mixed, one["time_mix_output.weight"], 24, 0, 24));
 }
 
 }  // namespace
