@@ -44,6 +44,21 @@ def test_latency_breaks_every_test_down_and_writes_what_it_prints(tmp_path):
         assert r["roofline_ts"] == pytest.approx((r["n_prompt"] or r["n_parallel"]) / seconds)
 
 
+@pytest.mark.parametrize("family", ["gemma3_text", "mamba", "falcon_h1"])
+def test_models_with_windows_and_states_are_measured(family):
+    """Whose KV is in pages where the scheduler is in charge, and in whole blocks where the benchmark makes its own plans."""
+    model = Path(__file__).resolve().parents[1] / "data" / "families" / family
+    done = sluice("bench", "latency", str(model), "-p", "48", "-n", "8", "-b", "1,2", "-r", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" pp48 ") == 1 and done.stdout.count(" tg8 ") == 2
+    refused = sluice("bench", "latency", str(model), "-p", "48", "-n", "8", "--swa-full-tokens-ratio", "0.5")
+    assert refused.returncode != 0 and "--swa-full-tokens-ratio has no use here" in refused.stderr
+    served = sluice("bench", "throughput", str(model), "-c", "128", "-np", "8", "-ub", "16", "--block-size", "4", "--num-prompts", "20",
+                    "--random-input-len", "60", "--random-output-len", "20", "--random-prefix-len", "20")
+    assert served.returncode == 0, served.stderr
+    assert re.search(r"have \d+ pages in place of blocks .* enough for \d+ long sequences", served.stdout + served.stderr)
+
+
 def test_throughput_breaks_the_engine_down():
     done = sluice("bench", "throughput", str(MODEL), "--num-prompts", "8", "--random-input-len", "40", "--random-output-len", "10", "--breakdown")
     assert done.returncode == 0, done.stderr
