@@ -62,7 +62,7 @@ def test_first_bytes_tell_the_format_not_the_suffix(tmp_path):
     (["--random", "out.gguf"], "--random needs --like"),
     ([MODEL, "out.gguf", "--like", "tiny-llama"], "--like is of --random weights"),
     ([MODEL, "out.gguf", "--seed", "0"], "--seed is of --random weights"),
-    ([MODEL, "out.gguf", "--tokenizer", "t.bin"], "--tokenizer is for llama2.c models"),
+    ([MODEL, "out.gguf", "--tokenizer", "t.bin"], "--tokenizer is for llama2.c and rwkv.cpp models"),
     ([__file__, "out.gguf"], "is neither GGUF nor Hugging Face's; a llama2.c model needs its tokenizer"),
     ([MODEL], "an input and an output are needed"),
     ([MODEL, "directory", "--name", "x"], "--name"),
