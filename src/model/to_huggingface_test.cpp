@@ -161,5 +161,22 @@ TEST(ToHuggingface, OthersFilesComputeTheirGoldenLogits) {
   std::printf("%d files compared\n", compared);
 }
 
+TEST(ToHuggingface, ARateThatHasNoLogarithmIsRefused) {
+  const auto gguf = open_tensor_source(SLUICE_SOURCE_DIR "/tests/data/families/mamba/model.bf16.gguf");
+  ASSERT_TRUE(gguf.ok()) << gguf.error().message;
+  ASSERT_TRUE(plan_to_huggingface(*gguf, DType::bf16).ok());
+  for (const float bad : {0.0f, 1.5f, -INFINITY}) {
+    const auto copy = test::copy_source(**gguf);
+    const TensorInfo info = *copy->find("blk.1.ssm_a");
+    std::vector<float> rates(static_cast<size_t>(info.shape.elems()), -1);
+    rates[3] = bad;
+    copy->remove(info.name);
+    copy->add(info.name, info.shape, rates);
+    const auto plan = plan_to_huggingface(copy, DType::bf16);
+    ASSERT_FALSE(plan.ok()) << bad;
+    EXPECT_NE(plan.error().message.find("blk.1.ssm_a has"), std::string::npos) << plan.error().message;
+  }
+}
+
 }  // namespace
 }  // namespace sluice

@@ -22,6 +22,8 @@ struct Part {
   bool rotated = false;
   int64_t head_dim = 0, rotary_dims = 0;
 
+  /// A decay rate, of which the directory has the logarithm.
+  bool becomes_log() const { return row.in_huggingface.log_of_minus && !row.piece.log_of_minus; }
   /// The row of the tensor, or of one of its stack, that row r of the weight becomes; a column where it stands transposed.
   int64_t place(int64_t r) const { return row.in_huggingface.rows(rotated ? half_order_row(r, head_dim, rotary_dims) : r); }
 };
@@ -41,8 +43,7 @@ struct Target {
     CHECK(decoded.ok(), "{}", decoded.error().message);
     const float plus = row.piece.plus - row.in_huggingface.plus;
     for (int64_t c = 0; plus != 0 && c < k; ++c) out[c] += plus;
-    const bool as_log = row.in_huggingface.log_of_minus && !row.piece.log_of_minus;
-    for (int64_t c = 0; as_log && c < k; ++c) out[c] = std::log(-out[c]);
+    for (int64_t c = 0; part.becomes_log() && c < k; ++c) out[c] = std::log(-out[c]);
   }
 };
 
@@ -157,6 +158,12 @@ Result<std::vector<GgufTensor>> huggingface_tensors(std::shared_ptr<TensorSource
     Part part{.row = std::move(row)};
     if (moved && is_rotated(part.row.key))
       part.rotated = true, part.head_dim = config.info.head_dim, part.rotary_dims = config.rope->rotary_dims();
+    if (part.becomes_log()) {
+      SLUICE_TRY(const std::vector<float> rates, table_vector(*source, table, part.row.key, part.row.layer));
+      if (const auto bad = std::ranges::find_if(rates, [](float rate) { return !(rate < 0 && std::isfinite(rate)); }); bad != rates.end())
+        return corrupt_data(fmt::format("{}: tensor {} has {} at {}; rates of decay are below 0, and a Hugging Face directory has their logarithm",
+                                        source->files()[stored.file_index], part.row.piece.name, *bad, bad - rates.begin()));
+    }
     at->second.parts.push_back(std::move(part));
   }
   std::vector<GgufTensor> tensors;
@@ -185,9 +192,9 @@ Result<std::vector<GgufTensor>> huggingface_tensors(std::shared_ptr<TensorSource
   return tensors;
 }
 
-Result<std::vector<float>> table_vector(const TensorSource& source, const TensorTable& table, std::string_view key) {
+Result<std::vector<float>> table_vector(const TensorSource& source, const TensorTable& table, std::string_view key, int layer) {
   for (const TableRow& row : table.rows()) {
-    if (row.key != key) continue;
+    if (row.key != key || row.layer != layer) continue;
     SLUICE_TRY(const TensorInfo* info, find_piece(source, row.piece));
     std::vector<float> values(static_cast<size_t>(row.shape[0]));
     weight_format(info->dtype)->decode(source.view(*info).data, values.data(), row.shape[0]);

@@ -16,6 +16,6 @@ Result<std::vector<GgufTensor>> huggingface_tensors(std::shared_ptr<TensorSource
                                                     const DecoderConfig& config, DType type);
 
 /// The values of one of the table's vectors; empty where there is none of that key.
-Result<std::vector<float>> table_vector(const TensorSource& source, const TensorTable& table, std::string_view key);
+Result<std::vector<float>> table_vector(const TensorSource& source, const TensorTable& table, std::string_view key, int layer = -1);
 
 }  // namespace sluice
