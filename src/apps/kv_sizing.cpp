@@ -100,8 +100,7 @@ struct RecentSizing {
     if (reach == 0 || ratio >= 1 || !why_not.empty()) return {};
     // As many whole contexts as the blocks hold can run at once.
     const int64_t contexts = std::clamp<int64_t>(blocks * block_tokens / max_model_len, 1, std::max(1, max_num_seqs));
-    const int64_t least = contexts * kv.most_of(max_model_len, block_tokens) + kv.most_of_step(step_tokens, block_tokens);
-    const int64_t pages = std::max(least, static_cast<int64_t>(std::ceil(ratio * static_cast<double>(blocks))));
+    const int64_t pages = std::max(kv.least(contexts, max_model_len, step_tokens, block_tokens), static_cast<int64_t>(std::ceil(ratio * static_cast<double>(blocks))));
     return pages < blocks ? RecentKv{static_cast<int>(pages), reach} : RecentKv{};
   }
   std::string note(int64_t blocks) const {

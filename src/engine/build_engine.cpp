@@ -179,7 +179,7 @@ std::string why_not_recent(const EngineOptions& o) {
 namespace {
 
 Status check_pages(const EngineOptions& o) {
-  const int least = o.recent.most_of(o.max_model_len, o.block_tokens) + o.recent.most_of_step(o.max_num_batched_tokens, o.block_tokens);
+  const int64_t least = o.recent.least(1, o.max_model_len, o.max_num_batched_tokens, o.block_tokens);
   if (!o.recent.any() || o.recent.pages >= least) return {};
   return invalid_argument(fmt::format("{} pages for layers that read the last tokens only; one sequence and a step of {} tokens take {}", o.recent.pages, o.max_num_batched_tokens, least),
                           "--swa-full-tokens-ratio");

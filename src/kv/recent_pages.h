@@ -28,6 +28,10 @@ struct RecentKv {
   }
   /// Most that a step of so many tokens takes beside.
   int most_of_step(int tokens, int block_tokens) const { return (tokens + block_tokens - 1) / block_tokens; }
+  /// Without so many, `sequences` of so many tokens and a step cannot run together.
+  int64_t least(int64_t sequences, int64_t tokens, int step_tokens, int block_tokens) const {
+    return sequences * most_of(tokens, block_tokens) + most_of_step(step_tokens, block_tokens);
+  }
   bool operator==(const RecentKv&) const = default;
 };
 

@@ -180,12 +180,9 @@ StepPlan Scheduler::commit(Decision decision, Nanos now) {
     Sequence& seq = at(admission.seq);
     dequeue(seq, now);
     cache_.commit(seq.request->salt, admission.hit, seq.tokens);
+    want_pages(admission);
     for (BlockRef& block : admission.hit.blocks) seq.table.push(std::move(block));
-    for (int i = pool_.recent() == nullptr ? 0 : pool_.recent()->first_block(admission.computed); BlockRef& page : admission.pages) {
-      pool_.recent()->want(seq.table[i].id());
-      seq.table.set_page(i++, std::move(page));
-    }
-    for (const BlockId block : admission.wanted) pool_.recent()->want(block);
+    set_pages(seq.table, admission.computed, std::move(admission.pages));
     restore(seq, admission.restore, plan);
     seq.computed = admission.computed;
     seq.cached = admission.computed;

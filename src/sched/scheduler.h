@@ -160,7 +160,9 @@ class Scheduler {
   void push_fresh(BlockTable& table);
   std::vector<BlockId> trim_to_pages(PrefixHit& hit, int computed) const;
   std::vector<BlockRef> pages_read(std::span<const BlockRef> blocks, int computed) const;
-  int resumable(const BlockTable& table, int computed) const;
+  void want_pages(const Decision::Admission& admission);
+  void set_pages(BlockTable& table, int computed, std::vector<BlockRef> pages);
+  int resumable(const BlockTable& table, int computed);
   int most_pages(const Sequence& seq) const;
   int free_page_seats() const;
   void settle_pages(Sequence& seq, int full_before, int full);

@@ -195,7 +195,7 @@ void Scheduler::displace(SeqId id, Draft& draft) const {
   draft.decision.preempt.push_back(id);
   draft.decision.work.erase(id);
   ++draft.left.seqs;
-  if (pool_.recent() != nullptr) draft.pages_left += most_pages(*victim);
+  draft.pages_left += most_pages(*victim);
   const auto planned = std::ranges::find(draft.decision.run, victim, &Decided::seq);
   if (planned != draft.decision.run.end()) {
     draft.left.tokens += planned->n_tokens;
@@ -233,7 +233,7 @@ Verdict Scheduler::make_room(const Sequence& seq, Draft& draft, Nanos now) const
 
 /// Takes the sequence into the plan if the gates let it in and there is room; else the plan stays as it is.
 Verdict Scheduler::try_admit(const Sequence& seq, Draft& draft, Nanos now) const {
-  const int pages = pool_.recent() == nullptr ? 0 : most_pages(seq);
+  const int pages = most_pages(seq);
   if (draft.left.seqs <= 0 || draft.left.tokens <= 0 || pages > draft.pages_left) return Verdict::not_yet;
   const int length = static_cast<int>(seq.tokens.size());
   PrefixHit hit;  // none where every position of the prompt has to be computed

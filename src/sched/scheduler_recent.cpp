@@ -38,12 +38,28 @@ std::vector<BlockRef> Scheduler::pages_read(std::span<const BlockRef> blocks, in
   return pages;
 }
 
-/// From where on a child of `computed` tokens can go on that has this table's blocks.
-int Scheduler::resumable(const BlockTable& table, int computed) const {
-  return pool_.recent() == nullptr ? computed : pool_.recent()->resumable(table.refs(), computed);
+void Scheduler::want_pages(const Decision::Admission& admission) {
+  if (pool_.recent() == nullptr) return;
+  for (size_t i = static_cast<size_t>(pool_.recent()->first_block(admission.computed)); i < admission.hit.blocks.size(); ++i) pool_.recent()->want(admission.hit.blocks[i].id());
+  for (const BlockId block : admission.wanted) pool_.recent()->want(block);
 }
 
+/// Those of pages_read(), for a table of the same blocks.
+void Scheduler::set_pages(BlockTable& table, int computed, std::vector<BlockRef> pages) {
+  if (pages.empty()) return;
+  for (int i = pool_.recent()->first_block(computed); BlockRef& page : pages) table.set_page(i++, std::move(page));
+}
+
+/// From where on a child of `computed` tokens can go on that has this table's blocks, with the pages that the table itself holds.
+int Scheduler::resumable(const BlockTable& table, int computed) {
+  if (pool_.recent() == nullptr) return computed;
+  for (int i = table.first_page(); i < table.size(); ++i) pool_.recent()->adopt(table[i].id(), table.page(i));
+  return pool_.recent()->resumable(table.refs(), computed);
+}
+
+/// 0 where there are none.
 int Scheduler::most_pages(const Sequence& seq) const {
+  if (pool_.recent() == nullptr) return 0;
   const int64_t longest = int64_t{seq.prompt_tokens()} + seq.request->max_tokens;
   return pool_.recent()->kv().most_of(std::min<int64_t>(longest, config_.max_model_len), pool_.block_tokens());
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include "kv/recent_pages.h"
 #include "sched/scheduler.h"
 
 namespace sluice {
@@ -40,17 +39,14 @@ void Scheduler::fork(const Fork& fork, Outcome& outcome, Nanos now) {
   child->tokens.assign(parent.tokens.begin(), parent.tokens.begin() + fork.tokens);
   if (fork.append) child->tokens.push_back(*fork.append);
   const int tokens = static_cast<int>(child->tokens.size());
-  const bool has_pages = pool_.recent() == nullptr || free_page_seats() >= most_pages(*child);
-  if (running() < config_.max_num_seqs && has_pages && shares()) child->state = Sequence::State::running;
+  if (running() < config_.max_num_seqs && free_page_seats() >= most_pages(*child) && shares()) child->state = Sequence::State::running;
   announce(*child);
   if (child->state == Sequence::State::running) {
     // The last kept token is computed again by the child, for logits of its own.
-    for (int i = parent.table.first_page(); pool_.recent() != nullptr && i < parent.table.size(); ++i) pool_.recent()->adopt(parent.table[i].id(), parent.table.page(i));
     child->computed = resumable(parent.table, restart(std::min(parent.computed, tokens - 1), parent));
     const int blocks = (child->computed + pool_.block_tokens() - 1) / pool_.block_tokens();
     for (int i = 0; i < blocks; ++i) child->table.push(parent.table[i]);
-    for (int i = pool_.recent() == nullptr ? blocks : pool_.recent()->first_block(child->computed); i < blocks; ++i)
-      child->table.set_page(i, pool_.recent()->find(child->table[i].id()));
+    set_pages(child->table, child->computed, pages_read(child->table.refs(), child->computed));
     running_.push_back(child.get());
   } else {
     enqueue(*child, now);

@@ -107,7 +107,7 @@ Run run(const std::shared_ptr<TensorSource>& source, const OpTable& table, const
   const int reach = (*model)->kv().recent_reach(options.block_tokens);
   if (way.spare_pages >= 0 && reach > 0 && !way.kv.seals()) {
     options.recent = {1, reach};
-    options.recent.pages = options.recent.most_of(options.max_model_len, options.block_tokens) + options.recent.most_of_step(options.max_num_batched_tokens, options.block_tokens) + way.spare_pages;
+    options.recent.pages = static_cast<int>(options.recent.least(1, options.max_model_len, options.max_num_batched_tokens, options.block_tokens)) + way.spare_pages;
   }
   if (options.kv_allocator == "virtual") {
     options.block_tokens = VirtualArena::page_group_tokens((*model)->kv(), *way.kv.single(), way.engine.block_tokens, 4096);

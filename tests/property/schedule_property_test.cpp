@@ -137,7 +137,7 @@ EngineSetup random_setup(Rng& rng) {
   const bool whole = s.allocator->name != "paged" || s.host_blocks + s.disk_blocks > 0 || s.segments || s.cache_reuse > 0 || s.retention != &retention_catalog()[0];
   if (!whole && rng.below(2) == 0) {
     s.recent.reach = s.seals_blocks ? s.block_tokens + 1 : static_cast<int>(rng.between(1, 40));
-    s.recent.pages = s.recent.most_of(s.max_model_len, s.block_tokens) + s.recent.most_of_step(s.budget, s.block_tokens) + static_cast<int>(rng.below(12));
+    s.recent.pages = static_cast<int>(s.recent.least(1, s.max_model_len, s.budget, s.block_tokens) + static_cast<int64_t>(rng.below(12)));
   }
   return s;
 }
