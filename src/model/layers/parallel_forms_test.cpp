@@ -1,148 +1,17 @@
 // Recurrences have a second form, in which the rows of a chunk are computed by products of matrices and only chunks follow each
-// other. The step-by-step form that the mixers run is compared with it here, in float64.
-
-#include <cmath>
-#include <functional>
-#include <numeric>
+// other. The step-by-step form that the mixers run is compared with it here, in float64. RWKV's: rwkv_parallel_forms_test.cpp.
 
 #include "model/layers/gated_delta_net.h"
 #include "model/layers/linear_attention.h"
 #include "model/layers/mamba.h"
 #include "model/layers/mamba2.h"
 #include "model/layers/retention.h"
-#include "model/layers/rwkv4.h"
-#include "tests/support/memory_source.h"
-#include "tests/support/model_harness.h"
+#include "tests/support/one_mixer.h"
 
 namespace sluice {
 namespace {
 
-constexpr int64_t kRows = 75, kChunk = 16;  // the last chunk is short
-constexpr double kTolerance = 1e-4;
-
-using Matrix = std::vector<double>;  // row-major
-
-/// A mixer of random weights, outside any model.
-class OneMixer {
- public:
-  OneMixer(const TensorNames& names, Mixer& mixer, const std::vector<std::pair<std::string, Shape>>& tensors)
-      : pool_(2), ops_(**select_op_table(test::float32_isas().at(0)), pool_), mixer_(mixer) {
-    source_ = std::make_shared<test::MemorySource>(Metadata(MetadataKind::gguf, "random"));
-    Rng rng(7);
-    for (const auto& [name, shape] : tensors) {
-      const double scale = shape.rank == 2 ? 1 / std::sqrt(static_cast<double>(shape[1])) : 0.5;
-      std::vector<float> values(static_cast<size_t>(shape.elems()));
-      for (float& v : values) v = static_cast<float>(rng.next_normal() * scale);
-      if (name == "ssm_a")
-        for (float& v : values) v = -std::exp(v);
-      source_->add("blk.0." + name, shape, values);
-    }
-    store_ = std::make_unique<WeightStore>(source_, ops_);
-    TensorTable table(names, *source_);
-    table.at_layer(0);
-    mixer.declare(table);
-    const auto ok = [](const Status& status) { EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().message); };
-    ok(table.check(1, "test"));
-    ok(table.load(*store_));
-    ok(mixer.prepare(*store_));
-  }
-
-  /// A tensor's values.
-  Matrix operator[](const std::string& name) const {
-    const TensorInfo* info = source_->find("blk.0." + name);
-    const auto* values = static_cast<const float*>(source_->view(*info).data);
-    return Matrix(values, values + info->shape.elems());
-  }
-
-  /// Its output [rows, hidden] of rows x, step by step in blocks of 5.
-  std::vector<float> run(const std::vector<float>& x, int64_t hidden, const Norm& norm = {}) {
-    const int64_t rows = static_cast<int64_t>(x.size()) / hidden;
-    Workspace w = std::move(Workspace::allocate(hidden, mixer_.widths(), rows)).value();
-    std::copy(x.begin(), x.end(), w.x);
-    KvLayerView kv;
-    kv.block_tokens = 5;
-    kv.state_bytes = mixer_.kv().state_bytes;
-    std::vector<BlockId> blocks(static_cast<size_t>(rows / kv.block_tokens + 1));
-    std::iota(blocks.begin(), blocks.end(), BlockId{0});
-    std::vector<float> states(blocks.size() * kv.state_bytes / sizeof(float), NAN);  // what nobody has written nobody may read
-    kv.k = kv.v = reinterpret_cast<uint8_t*>(states.data());
-    std::vector<int32_t> positions(static_cast<size_t>(rows));
-    std::iota(positions.begin(), positions.end(), 0);
-    const AttendSegment segment{0, static_cast<int>(rows), 0, blocks.data()};
-    const LayerRows layer_rows{positions, {{}, {&segment, 1}}};
-    const LayerPass pass{ops_, w, layer_rows, kv, nullptr, 0, nullptr};
-    std::vector<float> y(x.size());
-    EXPECT_TRUE(mixer_.mix(pass, norm, y.data(), false));
-    return y;
-  }
-
- private:
-  ThreadPool pool_;
-  Ops ops_;
-  Mixer& mixer_;
-  std::shared_ptr<test::MemorySource> source_;
-  std::unique_ptr<WeightStore> store_;
-};
-
-std::vector<float> random_rows(int64_t hidden) {
-  Rng rng(3);
-  std::vector<float> x(static_cast<size_t>(kRows * hidden));
-  for (float& v : x) v = static_cast<float>(rng.next_normal());
-  return x;
-}
-
-/// x[rows, k] times rows [first, first + n) of w[.., k].
-Matrix product(const Matrix& x, const Matrix& w, int64_t k, int64_t first, int64_t n) {
-  const int64_t rows = static_cast<int64_t>(x.size()) / k;
-  Matrix out(static_cast<size_t>(rows * n));
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t j = 0; j < k; ++j) out[static_cast<size_t>(r * n + i)] += x[static_cast<size_t>(r * k + j)] * w[static_cast<size_t>((first + i) * k + j)];
-  return out;
-}
-
-double silu(double x) { return x / (1 + std::exp(-x)); }
-
-void expect_near(const std::vector<float>& got, const Matrix& wanted) {
-  ASSERT_EQ(got.size(), wanted.size());
-  double worst = 0, squares = 0;
-  for (size_t i = 0; i < got.size(); ++i) {
-    worst = std::max(worst, std::fabs(static_cast<double>(got[i]) - wanted[i]));
-    squares += wanted[i] * wanted[i];
-  }
-  EXPECT_GT(std::sqrt(squares / static_cast<double>(got.size())), 0.05) << "nothing is compared";
-  EXPECT_LE(worst, kTolerance);
-}
-
-/// One head in chunks: S, of which key n holds `values` values, decays by exp(log_decay[t]) before key k[t] takes in value v[t], and q[t]
-/// reads what is there then. A chunk is (Q K^T * L) V + exp(sums) Q S, and S the sum of what is left of it and of its keys.
-Matrix in_chunks(const std::function<double(int64_t, int64_t)>& q, const std::function<double(int64_t, int64_t)>& k,
-                 const std::function<double(int64_t, int64_t)>& v, const std::function<double(int64_t)>& log_decay, int64_t keys, int64_t values) {
-  Matrix out(static_cast<size_t>(kRows * values)), state(static_cast<size_t>(keys * values));
-  for (int64_t begin = 0; begin < kRows; begin += kChunk) {
-    const int64_t end = std::min(kRows, begin + kChunk);
-    std::vector<double> sums;  // of log decays in the chunk, each row's own included
-    for (int64_t t = begin; t < end; ++t) sums.push_back((t > begin ? sums.back() : 0) + log_decay(t));
-    const auto sum = [&](int64_t t) { return sums[static_cast<size_t>(t - begin)]; };
-    for (int64_t t = begin; t < end; ++t)
-      for (int64_t i = 0; i < values; ++i) {
-        double& y = out[static_cast<size_t>(t * values + i)];
-        for (int64_t n = 0; n < keys; ++n) y += std::exp(sum(t)) * q(t, n) * state[static_cast<size_t>(n * values + i)];
-        for (int64_t s = begin; s <= t; ++s) {
-          double score = 0;
-          for (int64_t n = 0; n < keys; ++n) score += q(t, n) * k(s, n);
-          y += score * std::exp(sum(t) - sum(s)) * v(s, i);
-        }
-      }
-    for (int64_t n = 0; n < keys; ++n)
-      for (int64_t i = 0; i < values; ++i) {
-        double& held = state[static_cast<size_t>(n * values + i)];
-        held *= std::exp(sums.back());
-        for (int64_t s = begin; s < end; ++s) held += std::exp(sums.back() - sum(s)) * k(s, n) * v(s, i);
-      }
-  }
-  return out;
-}
+using namespace test;
 
 /// silu of four taps over each channel of x[rows, channels].
 Matrix convolved(const Matrix& x, const Matrix& taps, const Matrix& bias) {
@@ -156,15 +25,6 @@ Matrix convolved(const Matrix& x, const Matrix& taps, const Matrix& bias) {
       out[static_cast<size_t>(t * channels + ch)] = silu(sum);
     }
   return out;
-}
-
-/// Root mean square norm of groups of `width` values.
-void norm_groups(Matrix& x, int64_t width, double eps) {
-  for (size_t at = 0; at < x.size(); at += static_cast<size_t>(width)) {
-    double squares = 0;
-    for (int64_t i = 0; i < width; ++i) squares += x[at + static_cast<size_t>(i)] * x[at + static_cast<size_t>(i)];
-    for (int64_t i = 0; i < width; ++i) x[at + static_cast<size_t>(i)] /= std::sqrt(squares / static_cast<double>(width) + eps);
-  }
 }
 
 // Katharopoulos et al. 2020, equation 9: weights phi(q) phi(k)^T below the diagonal, divided by their sums.
@@ -185,7 +45,7 @@ TEST(ParallelForms, LinearAttentionChunkwise) {
         return value > 0 ? value + 1 : std::exp(value);
       };
     };
-    const auto stays = [](int64_t) { return 0.0; };
+    const auto stays = [](int64_t, int64_t) { return 0.0; };
     const Matrix sums = in_chunks(feature(of(q)), feature(of(k)), of(v), stays, 8, 8);
     const Matrix weights = in_chunks(feature(of(q)), feature(of(k)), [](int64_t, int64_t) { return 1.0; }, stays, 8, 1);
     for (int64_t t = 0; t < kRows; ++t)
@@ -221,7 +81,7 @@ TEST(ParallelForms, RetentionChunkwise) {
     const Matrix head = in_chunks([&](int64_t t, int64_t n) { return q[static_cast<size_t>(t * 24 + h * 8 + n)]; },
                                   [&](int64_t t, int64_t n) { return k[static_cast<size_t>(t * 24 + h * 8 + n)] / std::sqrt(8.0); },
                                   [&](int64_t t, int64_t i) { return v[static_cast<size_t>(t * 36 + h * 12 + i)]; },
-                                  [&](int64_t) { return decay; }, 8, 12);
+                                  [&](int64_t, int64_t) { return decay; }, 8, 12);
     for (int64_t t = 0; t < kRows; ++t)
       for (int64_t i = 0; i < 12; ++i) mixed[static_cast<size_t>(t * 36 + h * 12 + i)] = head[static_cast<size_t>(t * 12 + i)];
   }
@@ -255,7 +115,7 @@ TEST(ParallelForms, Mamba2StateSpaceDual) {
     const Matrix head = in_chunks([&](int64_t t, int64_t n) { return xbc[static_cast<size_t>(t * channels + inner + 20 + group * 10 + n)]; },
                                   [&](int64_t t, int64_t n) { return xbc[static_cast<size_t>(t * channels + inner + group * 10 + n)]; },
                                   [&](int64_t t, int64_t i) { return dt(t) * value(t, i); },
-                                  [&](int64_t t) { return dt(t) * a[static_cast<size_t>(h)]; }, 10, 8);
+                                  [&](int64_t t, int64_t) { return dt(t) * a[static_cast<size_t>(h)]; }, 10, 8);
     for (int64_t t = 0; t < kRows; ++t)
       for (int64_t i = 0; i < 8; ++i) {
         const auto at = static_cast<size_t>(t * inner + h * 8 + i);
@@ -349,41 +209,6 @@ TEST(ParallelForms, SelectiveScanAsSums) {
       mixed[at(t)] = sum * silu(gate[at(t)]);
     }
   expect_near(one.run(rows, 24), product(mixed, one["ssm_out.weight"], 40, 0, 24));
-}
-
-// Peng et al. 2023, equation 16: each channel's average over all rows so far.
-TEST(ParallelForms, Rwkv4AsAverages) {
-  TimeMix4 time(24, 24);
-  OneMixer one({}, time, {{"time_mix_lerp_k.weight", {24}}, {"time_mix_lerp_v.weight", {24}}, {"time_mix_lerp_r.weight", {24}}, {"time_mix_key.weight", {24, 24}},
-                          {"time_mix_value.weight", {24, 24}}, {"time_mix_receptance.weight", {24, 24}}, {"time_mix_decay.weight", {24}},
-                          {"time_mix_first.weight", {24}}, {"time_mix_output.weight", {24, 24}}});
-  const std::vector<float> rows = random_rows(24);
-  Matrix x(rows.begin(), rows.end());
-  norm_groups(x, 24, 1e-5);
-  const auto blended = [&](const char* name) {
-    const Matrix own = one[name];
-    Matrix out(x.size());
-    for (size_t i = 0; i < out.size(); ++i) {
-      const double before = i < 24 ? 0 : x[i - 24];
-      out[i] = own[i % 24] * x[i] + (1 - own[i % 24]) * before;
-    }
-    return out;
-  };
-  const Matrix k = product(blended("time_mix_lerp_k.weight"), one["time_mix_key.weight"], 24, 0, 24), v = product(blended("time_mix_lerp_v.weight"), one["time_mix_value.weight"], 24, 0, 24);
-  const Matrix r = product(blended("time_mix_lerp_r.weight"), one["time_mix_receptance.weight"], 24, 0, 24);
-  const Matrix decay = one["time_mix_decay.weight"], bonus = one["time_mix_first.weight"];
-  Matrix mixed(rows.size());
-  for (int64_t ch = 0; ch < 24; ++ch)
-    for (int64_t t = 0; t < kRows; ++t) {
-      const auto at = [&](int64_t row) { return static_cast<size_t>(row * 24 + ch); };
-      double above = 0, below = 0;
-      for (int64_t s = 0; s <= t; ++s) {
-        const double weight = std::exp(k[at(s)] + (s == t ? bonus[static_cast<size_t>(ch)] : -std::exp(decay[static_cast<size_t>(ch)]) * static_cast<double>(t - 1 - s)));
-        above += weight * v[at(s)], below += weight;
-      }
-      mixed[at(t)] = above / below / (1 + std::exp(-r[at(t)]));
-    }
-  expect_near(one.run(rows, 24, {Norm::Kind::rms, nullptr, nullptr, 1e-5f}), product(mixed, one["time_mix_output.weight"], 24, 0, 24));
 }
 
 }  // namespace
