@@ -142,6 +142,42 @@ TEST(ConfigVariants, WhatIsNotComputedIsRefused) {
   }
 }
 
+// transformers divides the weights of RWKV 4 as it loads them, and rows as they go: the golden logits are of rows halved after each block.
+TEST(ConfigVariants, HalvedRowsOfRwkv4) {
+  const auto every = [](const nlohmann::json& value) { return edited("rwkv4", [&](auto& c) { c["rescale_every"] = value; }); };
+  EXPECT_LE(difference("rwkv4", every(1)), kTolerance);
+  EXPECT_GT(difference("rwkv4", every(2)), 1e-3);
+  const auto never = logits_over_golden("rwkv4", every(0));
+  EXPECT_GT(max_abs_diff(never, logits_over_golden("rwkv4", every(1))), 1e-2);
+  EXPECT_TRUE(same_bits(never, logits_over_golden("rwkv4", every(-1))));
+  EXPECT_TRUE(same_bits(never, logits_over_golden("rwkv4", edited("rwkv4", [](auto& c) { c.erase("rescale_every"); })))) << "6, and there are 2";
+}
+
+// A GGUF has the weights divided already, which a config.json cannot say.
+TEST(ConfigVariants, HalvedRowsOfAGguf) {
+  const auto source = open_tensor_source(kFamilies + "rwkv6/model.bf16.gguf");
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  const auto halved = copy_source(**source);
+  halved->metadata().set("rwkv6.rescale_every_n_layers", int64_t{1});
+  EXPECT_GT(difference("rwkv6", halved), 1e-2) << "its weights are not divided";
+  for (const char* name : {"blk.1.time_mix_output.weight", "blk.1.channel_mix_value.weight"}) {
+    const TensorInfo info = *halved->find(name);
+    std::vector<float> values(static_cast<size_t>(info.shape.elems()));
+    weight_format(info.dtype)->decode(halved->view(info).data, values.data(), info.shape.elems());
+    for (float& v : values) v /= 2;
+    halved->remove(name);
+    halved->add(name, info.shape, values, info.dtype);
+  }
+  // The epsilons are halved rows' too, and tell the two apart as far as they count.
+  EXPECT_GT(difference("rwkv6", halved), kTolerance);
+  const auto whole = copy_source(**source);
+  for (const auto& each : {halved, whole}) each->metadata().set("rwkv6.attention.layer_norm_epsilon", 1e-9);
+  EXPECT_LE(max_abs_diff(logits_over_golden("rwkv6", halved), logits_over_golden("rwkv6", whole)), 1e-5);
+  const auto directory = plan_to_huggingface(halved, DType::f32);
+  ASSERT_FALSE(directory.ok());
+  EXPECT_NE(directory.error().message.find("rwkv6.rescale_every_n_layers is another"), std::string::npos) << directory.error().message;
+}
+
 // Keys of GGUF files that not every writer gives.
 TEST(ConfigVariants, GgufKeys) {
   const auto gguf = [](const std::string& file) {

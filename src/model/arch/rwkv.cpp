@@ -1,6 +1,7 @@
 // RWKV 4, 5, 6 and 7: blocks of a time mix and a channel mix, both of rows blended with the row before.
 // Peng et al. 2023, "RWKV: reinventing RNNs for the transformer era"; 2024, "Eagle and Finch"; 2025, "RWKV-7 Goose".
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/layers/decoder_model.h"
@@ -14,7 +15,8 @@ namespace {
 constexpr ConfigKey kHeadSize{"head_size", "wkv.head_size"}, kFfn{"intermediate_size", "feed_forward_length"};
 constexpr ConfigKey kFlaHeadSize{"head_dim", ""}, kFlaEps{"norm_eps", ""}, kFlaAct{"hidden_act", ""};
 constexpr ConfigKey kHeadNormEps{"", "attention.group_norm_epsilon"};
-constexpr ConfigKey kRescale{"", "rescale_every_n_layers"};
+// RWKV 5's and 6's own code halves in float16 and bfloat16 alone, whatever their config.json says.
+constexpr ConfigKey kRescale{"", "rescale_every_n_layers"}, kRescale4{"rescale_every", ""};
 
 /// What files of an RWKV call its parts.
 struct Dialect {
@@ -44,6 +46,8 @@ struct Rwkv {
   Decoder out;
   Dialect dialect;
   int64_t hidden = 0, ffn = 0;
+  int64_t halved_every = 0;  // blocks; 0 or less: never
+  float last_eps = 0;        // of the last norm
 
   std::string time(std::string_view name) const { return fmt::format("{}.{}.{}", dialect.block, dialect.time, name); }
   std::string channel(std::string_view name) const { return fmt::format("{}.{}.{}", dialect.block, dialect.channel, name); }
@@ -77,6 +81,12 @@ Result<Rwkv> read(const ConfigReader& config, const TensorSource& source, std::s
   SLUICE_TRY(r.ffn, r.dim(config.is_gguf() ? "blk.{}.channel_mix_key.weight" : r.channel("key.weight"), 0));
   r.out.config.info.ffn = r.ffn;
   config.note(kFfn, r.ffn);
+  r.last_eps = version == 4 ? 1e-5f : r.out.config.norm.eps;  // RWKV 4: whatever the others' is
+  if (version == 4) {
+    SLUICE_TRY(r.halved_every, config.integer_or(kRescale4, 6, INT32_MIN, INT32_MAX));
+  } else {
+    SLUICE_TRY(r.halved_every, config.integer_or(kRescale, 0, 0, kMaxLayers));
+  }
   TensorNames& names = r.out.names = TensorNames();
   const std::string& block = r.dialect.block;
   names.hf("token_embd", {r.dialect.embedding})
@@ -114,20 +124,25 @@ void fuse_blends(Rwkv& r, std::string_view letters) {
 }
 
 /// Two layers for each block: its time mix and its channel mix.
-Result<Decoder> build(Rwkv r, const ChannelMixConfig& channel, const std::function<std::unique_ptr<Mixer>(int block)>& time) {
+/// For the range of float16, rows are halved after every so many blocks and what a block adds is divided as often: by transformers once the
+/// weights are loaded, in a GGUF already. Here rows stay whole, and a norm of what would be 2^n smaller has an epsilon 4^n times as great.
+Decoder build(Rwkv r, const ChannelMixConfig& channel, const std::function<std::unique_ptr<Mixer>(int block)>& time) {
   const DecoderConfig& d = r.out.config;
-  // Some files hold what a block adds divided by 2 for every so many blocks before it, for the range of float16.
-  SLUICE_TRY(const int64_t halved, r.config.integer_or(kRescale, 0, 0, kMaxLayers));
-  const auto norm = [&](std::string_view key) { return NormLayer(key, d.norm, r.hidden); };
-  r.out.embedding_norm = norm("token_embd_norm");
-  r.out.final_norm = norm("output_norm");
+  const auto halvings = [&](int block) { return r.halved_every > 0 ? static_cast<int>(std::min<int64_t>(block / r.halved_every, 60)) : 0; };
+  const auto norm = [&](std::string_view key, float eps, int block) {
+    NormStyle style = d.norm;
+    style.eps = std::ldexp(eps, 2 * halvings(block));
+    return NormLayer(key, style, r.hidden);
+  };
+  r.out.embedding_norm = norm("token_embd_norm", d.norm.eps, 0);
+  r.out.final_norm = norm("output_norm", r.last_eps, d.info.layers);
   for (int block = 0; block < d.info.layers; ++block)
     for (const bool first : {true, false}) {
       DecoderLayer& layer = r.out.layers.emplace_back();
       layer.block = block;
-      layer.mixer_norm = norm(first ? "attn_norm" : "attn_norm_2");
+      layer.mixer_norm = norm(first ? "attn_norm" : "attn_norm_2", d.norm.eps, block);
       layer.mixer = first ? time(block) : std::make_unique<ChannelMix>(channel);
-      if (halved > 0) layer.residual_scale = std::ldexp(1.0f, std::min<int>(block / static_cast<int>(halved), 100));
+      if (r.config.is_gguf()) layer.residual_scale = std::ldexp(1.0f, halvings(block));
     }
   return std::move(r.out);
 }
@@ -145,11 +160,7 @@ Result<Decoder> describe4(const ConfigReader& config, const TensorSource& source
   name_blends(r, "time_mix_", "kvr", "kr");
   r.out.names.hf("time_mix_decay.weight", {r.time("time_decay")}).hf("time_mix_first.weight", {r.time("time_first")});
   const int64_t hidden = r.hidden, ffn = r.ffn;
-  SLUICE_TRY(Decoder out, build(std::move(r), {hidden, ffn, true, true}, [=](int) { return std::make_unique<TimeMix4>(hidden, width); }));
-  NormStyle last = out.config.norm;
-  last.eps = 1e-5f;  // whatever the others' is
-  out.final_norm = NormLayer("output_norm", last, hidden);
-  return out;
+  return build(std::move(r), {hidden, ffn, true, true}, [=](int) { return std::make_unique<TimeMix4>(hidden, width); });
 }
 
 Result<Decoder> describe5(const ConfigReader& config, const TensorSource& source) {

@@ -62,8 +62,9 @@ MODELS = {
     "rwkv4": Spec("RwkvConfig", dict(
         vocab_size=83, hidden_size=30, num_hidden_layers=2, attention_hidden_size=30, intermediate_size=60,
         layer_norm_epsilon=1e-2, rescale_every=0, context_length=256, tie_word_embeddings=False), {
-            "bonus of the newest left out": fill("time_first", 0.0)}, gains={
-                r"time_mix": uniform(0.1, 0.9), r"time_decay": uniform(-3.0, 0.5), r"time_first": normal(1.0)}, gguf=None,
+            "bonus of the newest left out": fill("time_first", 0.0), "rows never halved": {"rescale_every": 0}},
+        published=dict(rescale_every=1),  # once the weights are saved, which the first pass would divide
+        gains={r"time_mix": uniform(0.1, 0.9), r"time_decay": uniform(-3.0, 0.5), r"time_first": normal(1.0)}, gguf=None,
         gguf_note="llama.cpp has no RWKV 4"),
     "rwkv5": Spec("", dict(RWKV, architectures=["Rwkv5ForCausalLM"], model_type="rwkv5"), {
         **RWKV_FAULTS, "no gate": {"gated": False}, "norm epsilon 1e-5": {"group_epsilon": 1e-5},
