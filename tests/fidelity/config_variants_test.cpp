@@ -74,6 +74,7 @@ TEST(ConfigVariants, GiveTheSameLogits) {
       {"deepseek_v3", [](auto& c) { c.erase("norm_topk_prob"), c.erase("routed_scaling_factor"); }},
       {"glm", [](auto& c) { c.erase("attention_bias"); }},
       {"granite", [](auto& c) { c["rope_scaling"] = nullptr; }},
+      {"bamba", [](auto& c) { c.erase("partial_rotary_factor"); }},
   };
   for (const auto& [model, edit] : variants) EXPECT_LE(difference(model, edited(model, edit)), kTolerance) << model;
   // And the same keys with other values do not.
@@ -130,6 +131,7 @@ TEST(ConfigVariants, WhatIsNotComputedIsRefused) {
       {"stablelm", [](auto& c) { c["rotary_scaling_factor"] = 2.0; }, "rotary_scaling_factor"},
       {"rwkv7_fla", [](auto& c) { c["attn"] = {{"layers", {0}}}; }, "attn.layers names layers of attention"},
       {"rwkv7_fla", [](auto& c) { c["hidden_act"] = "gelu"; }, "hidden_act"},
+      {"bamba", [](auto& c) { c["partial_rotary_factor"] = 1.0; }, "partial_rotary_factor is 1"},
       {"deepseek_v2", [](auto& c) { c["scoring_func"] = "sigmoid"; }, "scoring_func is \"sigmoid\""},
       {"smollm3", [](auto& c) { c["use_sliding_window"] = true; }, "use_sliding_window"},
       {"nemotron_h", [](auto& c) { c["mamba_hidden_act"] = "gelu"; }, "mamba_hidden_act is \"gelu\""},

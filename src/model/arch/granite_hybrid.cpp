@@ -1,5 +1,5 @@
 // Granite 4: Mamba 2 layers with attention in some, an MLP or a mixture with an expert for all rows, and Granite's factors. Bamba: the
-// same without factors or mixtures, half of each head rotated.
+// same without factors or mixtures, half of each head rotated. A Bamba's GGUF calls itself granitehybrid too.
 // IBM 2025, "Granite 4.0"; 2024, "Bamba".
 
 #include "model/arch/granite_factors.h"
@@ -10,7 +10,7 @@ namespace sluice {
 namespace {
 
 constexpr ConfigKey kExperts{"num_local_experts", "expert_count"}, kShared{"shared_intermediate_size", "expert_shared_feed_forward_length"};
-constexpr ConfigKey kRotates{"", "rope.scaling.finetuned"};
+constexpr ConfigKey kRotates{"", "rope.scaling.finetuned"}, kRotaryFactor{"partial_rotary_factor", ""}, kAttending{"attn_layer_indices", ""};
 
 DecoderDefaults defaults_of(std::string_view name) {
   return {.name = name,
@@ -35,7 +35,46 @@ void name_ffn(TensorNames& names, int64_t ffn, int64_t shared, bool mixture) {
   if (mixture) granite::name_mixture(names, ffn);
 }
 
+Result<Decoder> bamba(const ConfigReader& config, const TensorSource& source) {
+  DecoderDefaults defaults = defaults_of("bamba");
+  defaults.norm_eps = 1e-5;
+  defaults.rotary_factor = 0.5;  // transformers knows no other
+  SLUICE_TRY_STATUS(config.only(kRotaryFactor, defaults.rotary_factor));
+  SLUICE_TRY_STATUS(expect_kv_heads_by_layer(config, defaults));
+  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
+  const std::vector<int64_t>* listed = config.metadata().integers(kAttending.hf);
+  SLUICE_TRY(const std::vector<bool> attends,
+             read_attending(config, d.config, [&](int l) { return listed != nullptr && std::ranges::find(*listed, l) != listed->end(); }));
+  if (config.is_gguf()) {
+    std::vector<int64_t> indices;
+    for (int l = 0; l < d.config.info.layers; ++l)
+      if (attends[static_cast<size_t>(l)]) indices.push_back(l);
+    config.note(kAttending, indices);
+  }
+  SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
+  d.attention.output_bias = d.attention.qkv_bias;
+  SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
+  SLUICE_TRY(const Mamba2Config mamba, read_mamba2(config, d.config, {}));
+  place_mixers(d, attends, mamba);
+  config.note(kRotates, true);
+  const std::string at = "model.layers.{}.";
+  d.names.hf("ffn_norm", {at + "pre_ff_layernorm"}).hf("output_norm", {"model.final_layernorm"});
+  for (const char* part : {"gate", "up", "down"}) d.names.hf(fmt::format("ffn_{}", part), {fmt::format("{}feed_forward.{}_proj", at, part)});
+  return d.build();
+}
+
+/// Whether what a GGUF calls granitehybrid is a Bamba: half of each head is rotated, and nothing of Granite's is said.
+bool is_bamba(const ConfigReader& config) {
+  for (const ConfigKey granites : {granite::kEmbedding, granite::kScores, granite::kResidual, granite::kLogits, kExperts, kShared})
+    if (config.has(granites)) return false;
+  if (!config.is_gguf() || !config.metadata().boolean_or(config.name(kRotates), true)) return false;
+  const auto value = [&](std::string_view gguf) { return config.metadata().integer_or(config.name({"", gguf}), 0); };
+  const int64_t heads = value("attention.head_count");
+  return heads > 0 && value("rope.dimension_count") == value("embedding_length") / heads / 2;
+}
+
 Result<Decoder> granite4(const ConfigReader& config, const TensorSource& source) {
+  if (is_bamba(config)) return bamba(config, source);
   DecoderDefaults defaults = defaults_of("granitehybrid");
   SLUICE_TRY_STATUS(expect_kv_heads_by_layer(config, defaults));
   const bool rotates = config.is_gguf() || config.metadata().string_or("position_embedding_type", "nope") == "rope";
@@ -69,7 +108,7 @@ Result<Decoder> granite4(const ConfigReader& config, const TensorSource& source)
   }
   if (config.is_gguf()) {
     const RopeConfig* rope = d.config.rope.get();
-    config.cannot_be_said(rope != nullptr && rope->rotary_dims() != d.config.info.head_dim, "a part of each head is rotated (Bamba)");
+    config.cannot_be_said(rope != nullptr && rope->rotary_dims() != d.config.info.head_dim, "a part of each head is rotated");
     std::vector<std::string> names;
     for (const bool attention : attends) names.push_back(attention ? "attention" : "mamba");
     config.note({"layer_types", ""}, names);
@@ -77,25 +116,6 @@ Result<Decoder> granite4(const ConfigReader& config, const TensorSource& source)
   }
   name_ffn(d.names, d.config.info.ffn, shared, experts > 0);
   return granite::finish(config, d);
-}
-
-Result<Decoder> bamba(const ConfigReader& config, const TensorSource& source) {
-  DecoderDefaults defaults = defaults_of("bamba");
-  defaults.norm_eps = 1e-5;
-  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
-  const std::vector<int64_t>* listed = config.metadata().integers("attn_layer_indices");
-  SLUICE_TRY(const std::vector<bool> attends,
-             read_attending(config, d.config, [&](int l) { return listed != nullptr && std::ranges::find(*listed, l) != listed->end(); }));
-  SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
-  d.attention.output_bias = d.attention.qkv_bias;
-  SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
-  SLUICE_TRY(const Mamba2Config mamba, read_mamba2(config, d.config, {}));
-  place_mixers(d, attends, mamba);
-  config.note(kRotates, true);
-  const std::string at = "model.layers.{}.";
-  d.names.hf("ffn_norm", {at + "pre_ff_layernorm"}).hf("output_norm", {"model.final_layernorm"});
-  for (const char* part : {"gate", "up", "down"}) d.names.hf(fmt::format("ffn_{}", part), {fmt::format("{}feed_forward.{}_proj", at, part)});
-  return d.build();
 }
 
 }  // namespace
