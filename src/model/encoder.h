@@ -2,9 +2,11 @@
 // A model that reads texts whole and gives one vector or one score of each (docs/adr/0018): the counterpart of Model (model.h).
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
@@ -36,6 +38,9 @@ struct TextUse {
 /// What the files say: modules.json beside config.json, GGUF's pooling_type and cls tensors, the name of the architecture.
 /// Nothing: a model of which they say nothing, which generates text.
 Result<std::optional<TextUse>> read_text_use(const TensorSource& source);
+/// The same said by a GGUF of this architecture, and by the files beside config.json (of embeddings; of scores there are none).
+std::vector<GgufKey> text_use_keys(const TextUse& use, const std::string& arch);
+std::map<std::string, std::string> text_use_files(const TextUse& use, const ModelInfo& info);
 
 struct EncoderInfo {
   ModelInfo model;

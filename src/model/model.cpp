@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "model/encoder.h"
 #include "model/find_arch.h"
 
@@ -59,7 +60,13 @@ Result<GgufPlan> plan_huggingface(std::shared_ptr<TensorSource> source, const st
   if (metadata.kind() != MetadataKind::huggingface)
     return invalid_argument(fmt::format("{}: not a Hugging Face model", metadata.origin()));
   SLUICE_TRY(const ModelArch* arch, find_arch(metadata));
-  return arch->convert(std::move(source), {name, vocabulary, recipe});
+  SLUICE_TRY(const std::optional<TextUse> use, read_text_use(*source));
+  if (use && !use->default_prompt.empty())
+    log_warn("{}: texts are put behind the prompt \"{}\" by default, which a GGUF cannot say", metadata.origin(), use->default_prompt);
+  SLUICE_TRY(GgufPlan plan, arch->convert(std::move(source), {name, vocabulary, recipe, use ? &*use : nullptr}));
+  if (use)
+    for (GgufKey& key : text_use_keys(*use, std::get<std::string>(std::ranges::find(plan.keys, "general.architecture", &GgufKey::name)->value))) plan.keys.push_back(std::move(key));
+  return plan;
 }
 
 }  // namespace sluice

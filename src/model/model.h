@@ -77,22 +77,24 @@ struct ModelPlan {
   KvSpec kv;
 };
 
-/// What a GGUF says that its model does not: general.name, the vocabulary, and the types of its tensors.
-struct GgufIdentity {
-  const std::string& name;
-  const GgufVocab& vocabulary;
-  const QuantRecipe& recipe;
-};
-
 struct Decoder;      // model/layers/decoder_model.h
 struct Encoder;      // model/encoder.h
 struct EncoderInfo;
 struct TextUse;
 
+/// What a GGUF says that its model does not: general.name, the vocabulary, and the types of its tensors.
+struct GgufIdentity {
+  const std::string& name;
+  const GgufVocab& vocabulary;
+  const QuantRecipe& recipe;
+  const TextUse* use = nullptr;  // of texts that are read whole; null: it generates them
+};
+
 /// What a family makes of a GGUF for a Hugging Face directory.
 struct HuggingfaceForm {
   std::string family;        // catalog name
   std::string architecture;  // empty: the family's first
+  bool classifies = false;   // it is the ...ForSequenceClassification of that
   std::vector<ConfigEntry> settings;
   std::vector<GgufTensor> tensors;
   std::vector<std::string> read;  // the GGUF's keys that the model was made of
@@ -110,7 +112,8 @@ struct ModelArch {
   Result<EncoderInfo> (*plan_encoder)(const TensorSource&, const TextUse&) = nullptr;
   Result<std::unique_ptr<Encoder>> (*build_encoder)(WeightStore&, const Ops&, const TextUse&) = nullptr;
   bool generates = true;  // text; else build and plan are errors
-  Result<HuggingfaceForm> (*to_huggingface)(std::shared_ptr<TensorSource>, DType of_blocks) = nullptr;  // from GGUF; null: not known
+  /// From GGUF; `use` as in GgufIdentity.
+  Result<HuggingfaceForm> (*to_huggingface)(std::shared_ptr<TensorSource>, DType of_blocks, const TextUse* use) = nullptr;
   /// What it makes of the settings, before any tensor has to be there; null: it is no decoder.
   Result<Decoder> (*describe)(const TensorSource&) = nullptr;
 };

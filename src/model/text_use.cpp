@@ -15,6 +15,11 @@ using FoundUse = Result<std::optional<TextUse>>;
 
 constexpr size_t kFileLimitBytes = size_t{1} << 20;
 
+constexpr Pooling kTypes[] = {Pooling::mean, Pooling::cls, Pooling::last};  // pooling_type of a GGUF, from 1 on
+constexpr int64_t kScores = 4;
+// Of which GGUF's own keys say nothing: elsewhere whoever asks decides.
+constexpr const char *kNormalize = "sluice.embeddings.normalize", *kMaxTokens = "sluice.embeddings.max_tokens";
+
 constexpr std::pair<std::string_view, Pooling> kModes[] = {
     {"cls_token", Pooling::cls}, {"mean_tokens", Pooling::mean}, {"lasttoken", Pooling::last}};
 
@@ -81,19 +86,55 @@ FoundUse read_gguf(const TensorSource& source) {
   const std::string arch = metadata.architecture(), key = arch + ".pooling_type";
   const int64_t type = metadata.integer_or(key, 0);
   TextUse use;
-  if (source.find("cls.output.weight") != nullptr || type == 4) {
+  if (source.find("cls.output.weight") != nullptr || type == kScores) {
     use.task = TextUse::Task::score;
     use.pooling = metadata.boolean_or(arch + ".attention.causal", true) ? Pooling::last : Pooling::cls;
     return std::optional(use);
   }
-  constexpr Pooling kTypes[] = {Pooling::mean, Pooling::cls, Pooling::last};
-  if (type < 0 || type > 4) return corrupt_data(fmt::format("{}: {} is {}; it must be from 0 to 4", metadata.origin(), key, type));
+  if (type < 0 || type > kScores) return corrupt_data(fmt::format("{}: {} is {}; it must be from 0 to 4", metadata.origin(), key, type));
   if (type == 0) return std::optional<TextUse>();
   use.pooling = kTypes[type - 1];
+  use.normalize = metadata.boolean_or(kNormalize, true);
+  use.max_tokens = metadata.integer_or(kMaxTokens, 0);
+  if (use.max_tokens < 0) return corrupt_data(fmt::format("{}: {} is {}; it must be at least 0", metadata.origin(), kMaxTokens, use.max_tokens));
   return std::optional(use);
 }
 
 }  // namespace
+
+std::vector<GgufKey> text_use_keys(const TextUse& use, const std::string& arch) {
+  std::vector<GgufKey> keys;
+  if (use.assumed) return keys;
+  const bool scores = use.task == TextUse::Task::score;
+  const auto type = std::ranges::find(kTypes, use.pooling) - std::begin(kTypes) + 1;
+  keys.push_back(GgufKey::u32(arch + ".pooling_type", scores ? kScores : type));
+  if (!scores && !use.normalize) keys.push_back(GgufKey::boolean(kNormalize, false));
+  if (!scores && use.max_tokens > 0) keys.push_back(GgufKey::u32(kMaxTokens, use.max_tokens));
+  return keys;
+}
+
+std::map<std::string, std::string> text_use_files(const TextUse& use, const ModelInfo& info) {
+  std::map<std::string, std::string> files;
+  if (use.assumed || use.task == TextUse::Task::score) return files;
+  std::string modules;
+  int count = 0;
+  const auto add = [&](std::string_view kind) {
+    const std::string path = count == 0 ? "" : fmt::format("{}_{}", count, kind);
+    modules += fmt::format("{}\n  {{\"idx\": {}, \"name\": \"{}\", \"path\": \"{}\", \"type\": \"sentence_transformers.models.{}\"}}", count == 0 ? "" : ",", count,
+                           count, path, kind);
+    ++count;
+  };
+  add("Transformer");
+  add("Pooling");
+  if (use.normalize) add("Normalize");
+  std::vector<ConfigEntry> pooling{{"word_embedding_dimension", info.hidden}};
+  for (const auto& [name, mode] : kModes) pooling.push_back({fmt::format("pooling_mode_{}", name), mode == use.pooling});
+  files["modules.json"] = "[" + modules + "\n]\n";
+  files["1_Pooling/config.json"] = config_text(pooling);
+  files["sentence_bert_config.json"] =
+      config_text({{"max_seq_length", use.max_tokens > 0 ? use.max_tokens : info.max_positions}, {"do_lower_case", false}});
+  return files;
+}
 
 std::string_view pooling_name(Pooling pooling) {
   constexpr std::string_view kNames[] = {"cls", "mean", "last"};

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "model/encoder.h"
 #include "model/find_arch.h"
 #include "model/model.h"
 #include "weights/hf_config.h"
@@ -22,7 +23,8 @@ std::string model_type_of(std::string_view architecture) {
       {"Qwen3NextForCausalLM", "qwen3_next"}};
   for (const auto& [name, type] : kOthers)
     if (name == architecture) return std::string(type);
-  std::string type(architecture.substr(0, architecture.find("ForCausalLM")));
+  if (architecture.starts_with("XLMRoberta")) return "xlm-roberta";
+  std::string type(architecture.substr(0, std::min(architecture.find("For"), architecture.rfind("Model"))));
   std::ranges::transform(type, type.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return type;
 }
@@ -66,6 +68,14 @@ Error cannot_say(const Metadata& gguf, std::string_view what) {
   return unsupported(fmt::format("{}: {}, which a config.json of its family cannot say", gguf.origin(), what));
 }
 
+/// What a file is, of a family of either kind.
+Result<ModelPlan> facts_of(const TensorSource& source, const TextUse* use) {
+  SLUICE_TRY(const bool generates, generates_text(source));
+  if (generates) return plan_model(source);
+  SLUICE_TRY(EncoderInfo info, plan_encoder(source, use != nullptr ? *use : TextUse{}));
+  return ModelPlan{std::move(info.model), {}};
+}
+
 /// Whether the settings that come back are those of the file.
 Status compare(const Metadata& gguf, const HuggingfaceForm& form, const GgufPlan& back, const ModelPlan& is, const ModelPlan& becomes) {
   std::map<std::string_view, const MetadataValue*> said;
@@ -80,6 +90,7 @@ Status compare(const Metadata& gguf, const HuggingfaceForm& form, const GgufPlan
   const std::pair<std::string_view, bool> facts[] = {{"its vocabulary", a.vocab_size == b.vocab_size},
                                                      {"its width", a.hidden == b.hidden && a.ffn == b.ffn},
                                                      {"its layers", a.layers == b.layers},
+                                                     {"its positions", a.max_positions == b.max_positions},
                                                      {"its heads", a.heads == b.heads && a.kv_heads == b.kv_heads && a.head_dim == b.head_dim},
                                                      {"its windows of attention", a.windowed == b.windowed},
                                                      {"what it caches", is.kv.groups == becomes.kv.groups}};
@@ -96,8 +107,12 @@ Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source
   SLUICE_TRY(const ModelArch* arch, find_arch(gguf));
   if (arch->to_huggingface == nullptr)
     return unsupported(fmt::format("{}: models of the {} family are not written as Hugging Face directories", gguf.origin(), arch->name));
-  SLUICE_TRY(const ModelPlan is, plan_model(*source));
-  SLUICE_TRY(HuggingfaceForm form, arch->to_huggingface(source, type));
+  SLUICE_TRY(const std::optional<TextUse> found, read_text_use(*source));
+  const TextUse* const use = found ? &*found : nullptr;
+  if (arch->generates && use != nullptr && use->task == TextUse::Task::score)
+    return unsupported(fmt::format("{}: a causal model with a classifier is not written as a Hugging Face directory", gguf.origin()));
+  SLUICE_TRY(const ModelPlan is, facts_of(*source, use));
+  SLUICE_TRY(HuggingfaceForm form, arch->to_huggingface(source, type, use));
   if (form.architecture.empty()) {
     const auto catalog = model_catalog();
     const auto family = std::ranges::find(catalog, form.family, &ModelArch::name);
@@ -106,6 +121,7 @@ Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source
       return unsupported(fmt::format("{}: the {} family has no form as a Hugging Face directory", gguf.origin(), family->name));
     form.architecture = std::string(family->hf_names.front());
   }
+  if (form.classifies) form.architecture = form.architecture.substr(0, form.architecture.rfind("Model")) + "ForSequenceClassification";
   form.settings.push_back({"architectures", std::vector<std::string>{form.architecture}});
   form.settings.push_back({"model_type", model_type_of(form.architecture)});
 
@@ -114,9 +130,11 @@ Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source
   SLUICE_TRY(Metadata metadata, parse_config(plan.files["config.json"], gguf.origin() + ": as config.json"));
   const auto planned = std::make_shared<PlannedSource>(std::move(metadata), form.tensors);
   SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe("f32"));
-  SLUICE_TRY(const GgufPlan back, plan_huggingface(planned, "", {}, *recipe));
-  SLUICE_TRY(const ModelPlan becomes, plan_model(*planned));
+  SLUICE_TRY(const ModelArch* again, find_arch(planned->metadata()));
+  SLUICE_TRY(const GgufPlan back, again->convert(planned, {"", {}, *recipe, use}));
+  SLUICE_TRY(const ModelPlan becomes, facts_of(*planned, use));
   SLUICE_TRY_STATUS(compare(gguf, form, back, is, becomes));
+  if (use != nullptr) plan.files.merge(text_use_files(*use, is.info));
   plan.tensors = std::move(form.tensors);
   return plan;
 }

@@ -97,7 +97,13 @@ Status OutputDirectory::open() {
   return {};
 }
 
-std::string OutputDirectory::file(const std::string& name) const { return temporary_ + "/" + name; }
+Result<std::string> OutputDirectory::file(const std::string& name) const {
+  const fs::path path = fs::path(temporary_) / name;
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  if (error) return io_error(fmt::format("cannot create {}/{}: {}", path_, fs::path(name).parent_path().string(), error.message()));
+  return path.string();
+}
 
 Status OutputDirectory::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0)

@@ -46,8 +46,8 @@ class OutputDirectory {
 
   /// A path that exists has to be an empty directory.
   Status open();
-  /// Where a file of it stands until then.
-  std::string file(const std::string& name) const;
+  /// Where a file of it stands until then; of a name with a folder ("1_Pooling/config.json") the folder is made.
+  Result<std::string> file(const std::string& name) const;
   Status commit();
 
  private:

@@ -62,7 +62,8 @@ bool holds_matrices(std::string_view name, const Shape& shape) {
 }
 
 DType recipe_dtype(const QuantRecipe& recipe, const RecipeModel& model, std::string_view name, const Shape& shape) {
-  if (!holds_matrices(name, shape)) return DType::f32;
+  // Tables that are added to the embedding are small, and llama.cpp reads them as floats.
+  if (!holds_matrices(name, shape) || name == "position_embd.weight" || name == "token_types.weight") return DType::f32;
   DType dtype = recipe.mixture && precious(model, name) ? DType::q6_k : recipe.matrix;
   const int64_t cols = shape[shape.rank - 1];
   if (const int elems = dtype_info(dtype).block_elems; elems > 32 && cols % elems != 0) dtype = smaller_blocks(dtype);

@@ -76,7 +76,8 @@ Result<size_t> write_huggingface(const std::string& directory, const Huggingface
     const auto tensors = std::span(plan.tensors).subspan(shards[s].first, shards[s].second - shards[s].first);
     const std::string header = header_of(tensors);
     const uint64_t length = header.size();
-    OutputFile file(out.file(name), directory + "/" + name);
+    SLUICE_TRY(std::string path, out.file(name));
+    OutputFile file(std::move(path), directory + "/" + name);
     SLUICE_TRY_STATUS(file.open());
     SLUICE_TRY_STATUS(file.write(&length, sizeof length));
     SLUICE_TRY_STATUS(file.write(header.data(), header.size()));
@@ -91,8 +92,12 @@ Result<size_t> write_huggingface(const std::string& directory, const Huggingface
     }
     SLUICE_TRY_STATUS(file.commit());
   }
-  if (shards.size() > 1) SLUICE_TRY_STATUS(write_text(out.file("model.safetensors.index.json"), index.dump(2) + "\n"));
-  for (const auto& [name, text] : plan.files) SLUICE_TRY_STATUS(write_text(out.file(name), text));
+  std::map<std::string, std::string> files = plan.files;
+  if (shards.size() > 1) files["model.safetensors.index.json"] = index.dump(2) + "\n";
+  for (const auto& [name, text] : files) {
+    SLUICE_TRY(const std::string path, out.file(name));
+    SLUICE_TRY_STATUS(write_text(path, text));
+  }
   SLUICE_TRY_STATUS(out.commit());
   return done;
 }

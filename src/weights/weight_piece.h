@@ -35,6 +35,7 @@ struct WeightPiece {
   int64_t first_column = 0; // and its column 0 is this row of the tensor
   float plus = 0;           // of vectors: added to every value (gains that are stored as their difference from 1)
   bool log_of_minus = false; // of vectors: a value v is stored as ln(-v) (decay rates)
+  bool rest_unread = false; // nothing reads the tensor's other rows, which may hold anything
 
   /// Whether it is all of the tensor, in its order.
   bool whole() const { return shape.rank < 3 && !transposed && rows.first == 0 && rows.run == 0; }

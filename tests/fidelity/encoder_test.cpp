@@ -2,6 +2,7 @@
 // transformers computed in float32 (tests/golden/fidelity/encoders.py), from both kinds of file.
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -12,6 +13,8 @@
 #include "tests/support/golden.h"
 #include "tests/support/memory_source.h"
 #include "tests/support/model_harness.h"
+#include "weights/safetensors_writer.h"
+#include "weights/test_gguf.h"
 
 namespace sluice::test {
 namespace {
@@ -214,6 +217,93 @@ TEST_P(EncoderTest, PlantedFaultsShow) {
     const auto loaded = open(copy, use(*right, golden));
     ASSERT_NE(loaded, nullptr) << name;
     EXPECT_GT(distance(*loaded->encoder, golden), 10 * kTolerance) << name;
+  }
+}
+
+// As the other kind of file it is the same model, for the same use.
+TEST_P(EncoderTest, ConvertsToTheOtherKindOfFile) {
+  const Golden golden(GetParam().directory);
+  const auto from = source();
+  ASSERT_NE(from, nullptr);
+  const TempDir dir;
+  std::shared_ptr<TensorSource> other;
+  if (from->metadata().kind() == MetadataKind::gguf) {
+    const auto plan = plan_to_huggingface(from, DType::f32);
+    ASSERT_TRUE(plan.ok()) << plan.error().message;
+    ThreadPool pool(1);
+    ASSERT_TRUE(write_huggingface(dir.file("back"), *plan, kDefaultShardBytes, pool).ok());
+    auto opened = open_tensor_source(dir.file("back"));
+    ASSERT_TRUE(opened.ok()) << opened.error().message;
+    other = *opened;
+  } else {
+    other = write_and_open(dir, "m.gguf", plan_huggingface(from, "x", vocabulary(10), recipe("f32")));
+    ASSERT_NE(other, nullptr);
+  }
+  const TextUse was = use(*from, golden), is = use(*other, golden);
+  EXPECT_EQ(is.task, was.task);
+  EXPECT_EQ(is.pooling, was.pooling);
+  EXPECT_EQ(is.normalize, was.normalize);
+  const auto loaded = open(other, is), before = open(from, was);
+  ASSERT_TRUE(loaded != nullptr && before != nullptr);
+  EXPECT_EQ(loaded->encoder->info().max_tokens, before->encoder->info().max_tokens);
+  EXPECT_EQ(loaded->encoder->info().token_types, before->encoder->info().token_types);
+  EXPECT_EQ(loaded->encoder->info().pair_separators, before->encoder->info().pair_separators);
+  EXPECT_LE(distance(*loaded->encoder, golden), unnamed_activation() ? 5e-3 : kTolerance);
+}
+
+// The committed twins were written by llama.cpp's converter: the same tensors, and all of its keys.
+TEST_P(EncoderTest, EqualsAnIndependentConverter) {
+  const auto twin = source();
+  ASSERT_NE(twin, nullptr);
+  if (twin->metadata().kind() != MetadataKind::gguf) return;
+  const auto original = open_tensor_source(GetParam().directory);
+  ASSERT_TRUE(original.ok()) << original.error().message;
+  const std::string type = fs::path(GetParam().path).stem().extension().string().substr(1);  // model.f16.gguf
+  const TempDir dir;
+  const auto ours = write_and_open(dir, "m.gguf", plan_huggingface(*original, "x", vocabulary(10), recipe(type)));
+  ASSERT_NE(ours, nullptr);
+  EXPECT_EQ(ours->tensors().size(), twin->tensors().size());
+  for (const TensorInfo& info : twin->tensors()) {
+    const TensorInfo* own = ours->find(info.name);
+    ASSERT_NE(own, nullptr) << info.name;
+    ASSERT_TRUE(own->dtype == info.dtype && own->shape == info.shape) << info.name;
+    EXPECT_EQ(std::memcmp(ours->view(*own).data, twin->view(info).data, info.size_bytes), 0) << info.name;
+  }
+  const std::string arch = twin->metadata().architecture();
+  for (const auto& [key, value] : twin->metadata().values()) {
+    if (!key.starts_with(arch + ".") && key != "tokenizer.ggml.token_type_count") continue;
+    if (key == "modern-bert.attention.layer_norm_epsilon" || key == "modern-bert.rope.scaling.type") continue;  // the first twice, and "none"
+    ASSERT_TRUE(ours->metadata().has(key)) << key;
+    EXPECT_EQ(ours->metadata().values().at(key), value) << key;
+  }
+}
+
+// What GGUF has no key for has one of ours: vectors that are not normalized, and a limit below the positions.
+TEST(EncoderUse, ComesThroughAGguf) {
+  const std::string folder = testing::TempDir() + "/encoder_use_gguf", path = SLUICE_SOURCE_DIR "/tests/data/families/bert/";
+  fs::remove_all(folder);
+  fs::create_directories(folder + "/1_Pooling");
+  for (const char* file : {"config.json", "model.safetensors", "1_Pooling/config.json"}) fs::copy(path + file, folder + "/" + file);
+  std::ofstream(folder + "/modules.json") << R"([{"type": "x.Transformer"}, {"type": "x.Pooling", "path": "1_Pooling"}])";
+  std::ofstream(folder + "/sentence_bert_config.json") << R"({"max_seq_length": 31})";
+  const auto source = open_tensor_source(folder);
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  const TempDir dir;
+  const auto gguf = write_and_open(dir, "m.gguf", plan_huggingface(*source, "x", vocabulary(10), recipe("f32")));
+  ASSERT_NE(gguf, nullptr);
+  const auto plan = plan_to_huggingface(gguf, DType::f32);
+  ASSERT_TRUE(plan.ok()) << plan.error().message;
+  ThreadPool pool(1);
+  ASSERT_TRUE(write_huggingface(dir.file("back"), *plan, kDefaultShardBytes, pool).ok());
+  const auto back = open_tensor_source(dir.file("back"));
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  for (const auto& from : {gguf, *back}) {
+    const auto use = read_text_use(*from);
+    ASSERT_TRUE(use.ok() && use->has_value()) << from->metadata().origin();
+    EXPECT_EQ((*use)->pooling, Pooling::mean);
+    EXPECT_FALSE((*use)->normalize);
+    EXPECT_EQ((*use)->max_tokens, 31);
+    EXPECT_FALSE((*use)->assumed);
   }
 }
 

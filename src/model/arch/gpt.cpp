@@ -59,10 +59,9 @@ void fuse_by_head(TensorNames& names, const std::string& name, const AttentionCo
     names.hf(key, {.name = name, .rows = {d * part++, d, 3 * d}, .of_rows = 3 * d * a.heads});
 }
 
-Decoder with_positions(const PlainDecoder& d, int64_t first) {
+Decoder with_positions(const PlainDecoder& d) {
   Decoder out = d.build();
-  out.first_position = first;
-  out.learned_positions = d.config.info.max_positions + first;
+  out.learned_positions = d.config.info.max_positions;
   return out;
 }
 
@@ -79,7 +78,7 @@ Result<Decoder> gpt2(const ConfigReader& config, const TensorSource& source) {
   fuse_qkv(d.names.huggingface, "transformer.h.{}.attn.c_attn", d.attention);
   for (const char* key : {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down"}) d.names.huggingface[key].transposed = true;
   fuse_qkv(d.names.gguf, "attn_qkv", d.attention);
-  return with_positions(d, 0);
+  return with_positions(d);
 }
 
 Result<Decoder> gpt_bigcode(const ConfigReader& config, const TensorSource& source) {
@@ -100,7 +99,7 @@ Result<Decoder> gpt_bigcode(const ConfigReader& config, const TensorSource& sour
   if (multi_query) fuse_qkv(d.names.huggingface, fused, d.attention);
   else fuse_by_head(d.names, fused, d.attention);
   fuse_qkv(d.names.gguf, "attn_qkv", d.attention);
-  return with_positions(d, 0);
+  return with_positions(d);
 }
 
 // The rotated dims are a count there.

@@ -14,7 +14,7 @@ constexpr ConfigKey kPeriod{"global_attn_every_n_layers", "attention.sliding_win
 constexpr ConfigKey kLocalTheta{"local_rope_theta", "rope.freq_base_swa"};
 constexpr ConfigKey kUnifiedLocalTheta{"rope_local_base_freq", ""};
 constexpr ConfigKey kUnifiedTheta{"rope_theta", ""};
-constexpr ConfigKey kPooling{"classifier_pooling", ""};
+constexpr ConfigKey kPooling{"classifier_pooling", ""}, kPoolingType{"", "classifier.pooling_type"};  // in a GGUF 1: mean, 2: cls
 
 Place in_layer(std::string_view rest) { return {"model.layers.{}." + std::string(rest)}; }
 
@@ -75,9 +75,11 @@ Result<EncoderParts> modernbert(const ConfigReader& config, const TensorSource& 
   parts.body.embedding_norm = NormLayer("token_embd_norm", d.config.norm, d.config.info.hidden);
   parts.classifier = {.dense = Presence::required, .act = ClassifierConfig::Act::gelu, .norm = d.config.norm};
   SLUICE_TRY_STATUS(config.only({"classifier_activation", ""}, std::string("gelu")));
-  SLUICE_TRY(const std::string pooling, config.string_or(kPooling, "cls"));
+  SLUICE_TRY(const int64_t type, config.integer_or(kPoolingType, 2, 1, 2));
+  SLUICE_TRY(const std::string pooling, config.string_or(kPooling, type == 1 ? "mean" : "cls"));
   if (pooling != "cls" && pooling != "mean") return config.refused(kPooling, fmt::format("is \"{}\"; known are cls and mean", pooling));
   if (pooling == "mean") parts.classifier.pooling = Pooling::mean;
+  config.note(kPoolingType, int64_t{pooling == "mean" ? 1 : 2});
   return parts;
 }
 

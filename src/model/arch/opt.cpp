@@ -7,6 +7,8 @@
 namespace sluice {
 namespace {
 
+constexpr int64_t kBeforePositions = 2;  // rows of the table
+
 Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "opt",
                            .norm = Norm::Kind::layer,
@@ -26,8 +28,9 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(const bool no_final, config.boolean_or({"_remove_final_layer_norm", ""}, false));
   SLUICE_TRY(const int64_t width, config.integer_or({"word_embed_proj_dim", ""}, d.config.info.hidden, 1, d.config.info.hidden));
   const std::string at = "model.decoder.layers.{}.";
+  const int64_t positions = d.config.info.max_positions;
   d.names.hf("token_embd", {"model.decoder.embed_tokens"})
-      .hf("position_embd", {"model.decoder.embed_positions"})
+      .hf("position_embd.weight", {.name = "model.decoder.embed_positions.weight", .rows = {kBeforePositions}, .of_rows = kBeforePositions + positions})
       .hf("embd_in", {"model.decoder.project_in"})
       .hf("embd_out", {"model.decoder.project_out"})
       .hf("attn_norm", {at + "self_attn_layer_norm"})
@@ -40,8 +43,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
     d.names.hf(key, {at + "self_attn." + part});
   d.names.optional_prefixes = {"model."};
   Decoder out = d.build();
-  out.first_position = 2;
-  out.learned_positions = d.config.info.max_positions + 2;
+  out.learned_positions = positions;
   if (width != d.config.info.hidden) out.embedding_dim = width;
   if (!before)
     for (DecoderLayer& layer : out.layers) {

@@ -107,16 +107,22 @@ struct Filled {
 }  // namespace
 
 Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSource> source, const GgufIdentity& identity) {
-  const Metadata& metadata = source->metadata();
-  const ConfigReader reader(metadata);
+  const ConfigReader reader(source->metadata());
   SLUICE_TRY(Decoder decoder, family(reader, *source));
-  if (decoder.config.gguf.arch.empty())
-    return unsupported(fmt::format("{}: there is no GGUF form of the {} family", metadata.origin(), decoder.config.info.arch));
-  if (decoder.normalized_head) return cannot_say(metadata, "the head's rows count as unit vectors");
   SLUICE_TRY(const TensorTable table, decoder.declare(*source));
+  return gguf_of(decoder, table, reader, std::move(source), identity);
+}
+
+Result<GgufPlan> gguf_of(const Decoder& decoder, const TensorTable& table, const ConfigReader& reader, std::shared_ptr<TensorSource> source,
+                         const GgufIdentity& identity, std::vector<GgufKey> more) {
+  const Metadata& metadata = source->metadata();
   const DecoderConfig& config = decoder.config;
+  if (config.gguf.arch.empty())
+    return unsupported(fmt::format("{}: there is no GGUF form of the {} family", metadata.origin(), config.info.arch));
+  if (decoder.normalized_head) return cannot_say(metadata, "the head's rows count as unit vectors");
   const ModelInfo& info = config.info;
   SLUICE_TRY(std::vector<GgufKey> own, own_keys(decoder, reader));
+  own.insert(own.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   table.warn_of_unread(info.arch);  // as whoever runs the directory is told
 
   GgufPlan plan;

@@ -56,10 +56,15 @@ std::string_view name_of_most(const std::vector<GgufTensor>& tensors) {
 }  // namespace
 
 Result<HuggingfaceForm> convert_decoder_to_huggingface(DecoderFamily* family, std::shared_ptr<TensorSource> source, DType type) {
-  const Metadata& metadata = source->metadata();
-  const ConfigReader reader(metadata);
+  const ConfigReader reader(source->metadata());
   SLUICE_TRY(Decoder decoder, family(reader, *source));
   SLUICE_TRY(const TensorTable table, decoder.declare(*source));
+  return huggingface_of(decoder, table, reader, std::move(source), type);
+}
+
+Result<HuggingfaceForm> huggingface_of(const Decoder& decoder, const TensorTable& table, const ConfigReader& reader,
+                                       std::shared_ptr<TensorSource> source, DType type) {
+  const Metadata& metadata = source->metadata();
   const DecoderConfig& config = decoder.config;
   table.warn_of_unread(config.info.arch);  // as whoever runs the file is told
   if (!reader.unsaid().empty())

@@ -216,8 +216,8 @@ void DecoderModel::embed(std::span<const TokenId> tokens, std::span<const int32_
   if (d.learned_positions > 0) {
     piece_positions_.clear();
     for (const int32_t p : positions) {
-      CHECK(p + d.first_position < d.learned_positions, "position {} of {}", p, d.learned_positions - d.first_position);
-      piece_positions_.push_back(static_cast<TokenId>(p + d.first_position));
+      CHECK(p < d.learned_positions, "position {} of {}", p, d.learned_positions);
+      piece_positions_.push_back(p);
     }
     ops_.embed(d.positions, piece_positions_, workspace_.y);
     ops_.add_scaled(x, workspace_.y, 1, rows * hidden);

@@ -27,7 +27,6 @@ struct Decoder {
 
   float embedding_scale = 1;
   int64_t learned_positions = 0;  // rows of a table of positions, added to the embedding; 0: none
-  int64_t first_position = 0;     // the row of position 0
   int64_t embedding_dim = 0;      // 0: hidden; otherwise it is projected to hidden, and back before the head (OPT 350M)
   int64_t token_types = 0;        // rows of a table of kinds of rows, added to the embedding; 0: none (BERT)
   NormLayer embedding_norm;
@@ -101,6 +100,13 @@ Result<ModelPlan> plan_decoder(DecoderFamily* family, const TensorSource& source
 Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSource> source, const GgufIdentity& identity);
 Result<HuggingfaceForm> convert_decoder_to_huggingface(DecoderFamily* family, std::shared_ptr<TensorSource> source, DType type);
 
+/// What was read by `reader` and declared in `table` as a GGUF, for families of either kind; `more`: keys beside the settings' own.
+Result<GgufPlan> gguf_of(const Decoder& decoder, const TensorTable& table, const ConfigReader& reader, std::shared_ptr<TensorSource> source,
+                         const GgufIdentity& identity, std::vector<GgufKey> more = {});
+/// And as a Hugging Face directory.
+Result<HuggingfaceForm> huggingface_of(const Decoder& decoder, const TensorTable& table, const ConfigReader& reader,
+                                       std::shared_ptr<TensorSource> source, DType type);
+
 /// A decoder read at its last token, for embeddings and scores (encoder_model.h).
 Result<std::unique_ptr<Encoder>> build_decoder_encoder(DecoderFamily* family, WeightStore& store, const Ops& ops, const TextUse& use);
 Result<EncoderInfo> plan_decoder_encoder(DecoderFamily* family, const TensorSource& source, const TextUse& use);
@@ -118,7 +124,7 @@ ModelArch decoder_arch(std::string_view name, std::vector<std::string_view> hf_n
           [](const TensorSource& source, const TextUse& use) { return plan_decoder_encoder(family, source, use); },
           [](WeightStore& store, const Ops& ops, const TextUse& use) { return build_decoder_encoder(family, store, ops, use); },
           true,
-          [](std::shared_ptr<TensorSource> source, DType type) {
+          [](std::shared_ptr<TensorSource> source, DType type, const TextUse*) {
             return convert_decoder_to_huggingface(family, std::move(source), type);
           },
           [](const TensorSource& source) { return family(ConfigReader(source.metadata()), source); }};

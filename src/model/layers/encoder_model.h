@@ -51,6 +51,9 @@ class EncoderModel final : public Encoder {
 
 Result<std::unique_ptr<Encoder>> build_encoder_model(const DescribeEncoder& family, WeightStore& store, const Ops& ops, const TextUse& use);
 Result<EncoderInfo> plan_encoder_model(const DescribeEncoder& family, const TensorSource& source, const TextUse& use);
+/// From a Hugging Face directory, and from a GGUF to one (encoder_convert.cpp); no `use`: embeddings.
+Result<GgufPlan> convert_encoder(EncoderFamily* family, std::shared_ptr<TensorSource> source, const GgufIdentity& identity);
+Result<HuggingfaceForm> convert_encoder_to_huggingface(EncoderFamily* family, std::shared_ptr<TensorSource> source, DType type, const TextUse* use);
 
 /// What generates no text, asked for that.
 Error reads_only(const Metadata& metadata);
@@ -61,12 +64,15 @@ ModelArch encoder_arch(std::string_view name, std::vector<std::string_view> hf_n
   ModelArch arch{name, std::move(hf_names), std::move(gguf_names),
                  [](WeightStore& store, const Ops&) -> Result<std::unique_ptr<Model>> { return reads_only(store.source().metadata()); },
                  [](const TensorSource& source) -> Result<ModelPlan> { return reads_only(source.metadata()); },
-                 [](std::shared_ptr<TensorSource> source, const GgufIdentity&) -> Result<GgufPlan> {
-                   return unsupported(fmt::format("{}: encoders are not converted; their GGUF files are read", source->metadata().origin()));
+                 [](std::shared_ptr<TensorSource> source, const GgufIdentity& identity) {
+                   return convert_encoder(family, std::move(source), identity);
                  }};
   arch.plan_encoder = [](const TensorSource& source, const TextUse& use) { return plan_encoder_model(family, source, use); };
   arch.build_encoder = [](WeightStore& store, const Ops& ops, const TextUse& use) { return build_encoder_model(family, store, ops, use); };
   arch.generates = false;
+  arch.to_huggingface = [](std::shared_ptr<TensorSource> source, DType type, const TextUse* use) {
+    return convert_encoder_to_huggingface(family, std::move(source), type, use);
+  };
   return arch;
 }
 

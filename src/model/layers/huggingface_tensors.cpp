@@ -53,7 +53,7 @@ class ByRow {
   explicit ByRow(Target target) : target_(std::move(target)) {
     const bool matrices = target_.parts.front().row.shape.rank == 2;
     width_ = matrices ? target_.cols() : 1;
-    from_.resize(static_cast<size_t>(target_.shape.elems() / width_));
+    from_.resize(static_cast<size_t>(target_.shape.elems() / width_), {-1, 0});
     const int64_t stack = target_.shape.rank == (matrices ? 3 : 2) ? target_.shape[1] : 0;
     for (size_t p = 0; p < target_.parts.size(); ++p) {
       const Part& part = target_.parts[p];
@@ -65,7 +65,8 @@ class ByRow {
     const int64_t per_row = target_.cols() / width_;
     for (int64_t i = first * per_row; i < (first + count) * per_row; ++i, out += width_) {
       const From& from = from_[static_cast<size_t>(i)];
-      target_.decode(target_.parts[static_cast<size_t>(from.part)], from.row, out);
+      if (from.part < 0) std::fill_n(out, width_, 0.0f);  // of a tensor whose rest nothing reads
+      else target_.decode(target_.parts[static_cast<size_t>(from.part)], from.row, out);
     }
   }
 
@@ -175,7 +176,7 @@ Result<std::vector<GgufTensor>> huggingface_tensors(std::shared_ptr<TensorSource
       filled += part.row.shape.elems();
       transposed |= part.row.in_huggingface.transposed;
     }
-    if (filled != target.shape.elems())
+    if (filled != target.shape.elems() && !target.parts.front().row.in_huggingface.rest_unread)
       return unsupported(fmt::format("{}: {} values of {} {}, of which the file has {}", source->metadata().origin(), target.shape.elems(),
                                      name, target.shape.text(), filled));
     GgufTensor tensor;

@@ -115,6 +115,7 @@ WeightPiece TensorTable::resolve(std::string_view key, const Shape& shape, bool 
   if (place->per_expert != 0) (place->transposed ? piece.first_column : piece.rows.first) += expert * place->per_expert;
   piece.plus = place->plus;
   piece.log_of_minus = place->log_of_minus;
+  piece.rest_unread = place->rest_unread;
   const int64_t rows = place->of_rows != 0 ? place->of_rows : shape[0];
   if (place->shape.rank > 0) {
     piece.shape = place->shape;

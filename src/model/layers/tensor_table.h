@@ -33,6 +33,7 @@ struct Place {
   bool log_of_minus = false; // of vectors: v is held as ln(-v)
   Shape shape = {};          // of vectors: the tensor's, where it has more dimensions than one
   int64_t per_expert = 0;   // experts follow each other by so many rows of one tensor of two dimensions
+  bool rest_unread = false;  // nothing reads the rows that no weight is (before the first of a table of positions)
 };
 
 /// Names of a family's tensors. Keys are GGUF's names without "blk.N.": "attn_q.weight", or "attn_q" for its weight and bias

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "text/tokenizer/load_tokenizer.h"
 #include "text/tokenizer/pre_tokenizers/pre_patterns.h"
 #include "text/tokenizer/test_files.h"
@@ -32,7 +34,8 @@ std::unique_ptr<Tokenizer> written_and_read(const GgufVocab& vocab) {
   return tokenizer.ok() ? std::move(tokenizer).value() : nullptr;
 }
 
-void expect_the_same(const GgufVocab& vocab) {
+/// `spaced`: special tokens get a space before them in a decoded text, as WordPiece's decoder has it; in a GGUF they are what they are.
+void expect_the_same(const GgufVocab& vocab, bool spaced = false) {
   const auto made = make_gguf_tokenizer(vocab);
   ASSERT_TRUE(made.ok()) << made.error().message;
   const Tokenizer& want = **made;
@@ -43,19 +46,20 @@ void expect_the_same(const GgufVocab& vocab) {
       for (const bool parse : {false, true}) {
         const auto ids = want.encode(text, {special, parse});
         EXPECT_EQ(got->encode(text, {special, parse}), ids) << text;
-        for (const bool skip : {false, true}) EXPECT_EQ(got->decode(ids, {.skip_special = skip}), want.decode(ids, {.skip_special = skip})) << text;
+        for (const bool skip : {spaced, true}) EXPECT_EQ(got->decode(ids, {.skip_special = skip}), want.decode(ids, {.skip_special = skip})) << text;
       }
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {
     const auto token = static_cast<TokenId>(id);
-    if (!vocab.tokens[id].starts_with("[PAD")) {
+    if (!vocab.tokens[id].starts_with("[PAD") && !(spaced && want.is_special(token))) {
       EXPECT_EQ(got->token_bytes(token), want.token_bytes(token)) << id;
     }
     EXPECT_EQ(got->is_special(token), want.is_special(token)) << id;
   }
   EXPECT_EQ(got->bos(), want.bos());
-  EXPECT_EQ(got->eos(), want.eos());
+  const auto eos = want.eos() || !spaced ? want.eos() : vocab.sep;  // a directory's separator ends texts
+  EXPECT_EQ(got->eos(), eos);
   EXPECT_EQ(got->pad(), want.pad());
-  EXPECT_EQ(got->end_of_generation(), want.end_of_generation());
+  if (eos == want.eos()) EXPECT_EQ(got->end_of_generation(), want.end_of_generation());
   EXPECT_EQ(got->chat_templates(), want.chat_templates());
 }
 
@@ -134,6 +138,108 @@ TEST(HuggingfaceFiles, SentencepieceVocabularies) {
     other.pad = 300, other.eot = 300;
     expect_the_same(other);
   }
+}
+
+GgufVocab word_piece() {
+  GgufVocab v;
+  v.model = "bert";
+  const auto add = [&](std::string text, GgufTokenType type = GgufTokenType::normal) {
+    v.tokens.push_back(std::move(text));
+    v.token_types.push_back(static_cast<int32_t>(type));
+    return static_cast<TokenId>(v.tokens.size() - 1);
+  };
+  v.pad = add("[PAD]", GgufTokenType::control);
+  add("[unused1]");
+  v.unk = add("[UNK]", GgufTokenType::control);
+  v.cls = add("[CLS]", GgufTokenType::control);
+  v.sep = add("[SEP]", GgufTokenType::control);
+  v.mask = add("[MASK]", GgufTokenType::control);
+  for (const char* begins : {"hello", "w", "Hello", "naive", "café", "東", "京", "it", "s", "'", ",", "!", ".", "12345", "\u2581", "<", ">", "e\u0301", "\"}],{"})
+    add("\u2581" + std::string(begins));
+  for (const char* goes_on : {"orld", "s", "o", "1", "##x", "lock", "\u2581"}) add(goes_on);
+  add("[PAD32]", GgufTokenType::unused);
+  return v;
+}
+
+TEST(HuggingfaceFiles, WordPieceVocabularies) {
+  GgufVocab vocab = word_piece();
+  expect_the_same(vocab, true);
+  for (const bool lowercase : {false, true})
+    for (const bool strip : {false, true}) {
+      vocab.lowercase = lowercase, vocab.strip_accents = strip;
+      expect_the_same(vocab, true);
+    }
+  vocab.bos = vocab.cls, vocab.eos = vocab.sep;  // llama.cpp's files name them so too
+  vocab.add_sep = false;
+  expect_the_same(vocab, true);
+  vocab.tokens[10] = vocab.tokens[11];
+  const auto files = write_huggingface_tokenizer(vocab);
+  ASSERT_FALSE(files.ok());
+  EXPECT_NE(files.error().message.find("is two"), std::string::npos) << files.error().message;
+}
+
+/// XLM-R's: Unigram over characters that a map of none changes.
+GgufVocab unigram() {
+  GgufVocab v;
+  v.model = "t5";
+  const auto add = [&](std::string text, float score, GgufTokenType type = GgufTokenType::normal) {
+    v.tokens.push_back(std::move(text));
+    v.scores.push_back(score);
+    v.token_types.push_back(static_cast<int32_t>(type));
+    return static_cast<TokenId>(v.tokens.size() - 1);
+  };
+  v.bos = add("<s>", 0, GgufTokenType::control);
+  v.pad = add("<pad>", 0, GgufTokenType::control);
+  v.eos = add("</s>", 0, GgufTokenType::control);
+  v.unk = add("<unk>", -20, GgufTokenType::unknown);
+  float score = -2.0f;
+  for (const char* piece : {"\u2581", "\u2581Hello", "Hell", "o", "\u2581w", "world", "l", "d", ",", "!", "'", "s", "it", "1", "2", "12345", "é", "東京", "\u2581\u2581", "\"]],["})
+    add(piece, score -= 0.37f);
+  v.mask = add("<mask>", 0, GgufTokenType::control);
+  return v;
+}
+
+TEST(HuggingfaceFiles, UnigramVocabularies) {
+  GgufVocab vocab = unigram();
+  for (const bool prefix : {false, true})
+    for (const bool squeeze : {false, true}) {
+      vocab.add_space_prefix = prefix, vocab.remove_extra_whitespaces = squeeze;
+      vocab.add_bos = vocab.add_eos = prefix == squeeze;
+      expect_the_same(vocab);
+    }
+  for (int b = 0; b < 256; ++b) {
+    vocab.tokens.push_back(fmt::format("<0x{:02X}>", b));
+    vocab.scores.push_back(-9);
+    vocab.token_types.push_back(static_cast<int32_t>(GgufTokenType::byte));
+  }
+  expect_the_same(vocab);
+  vocab.tokens.push_back(fmt::format("[PAD{}]", vocab.tokens.size()));
+  vocab.scores.push_back(0);
+  vocab.token_types.push_back(static_cast<int32_t>(GgufTokenType::unused));
+  expect_the_same(vocab);
+  vocab.token_types[10] = static_cast<int32_t>(GgufTokenType::unused);
+  const auto files = write_huggingface_tokenizer(vocab);
+  ASSERT_FALSE(files.ok());
+  EXPECT_NE(files.error().message.find("is unused"), std::string::npos) << files.error().message;
+}
+
+/// A pair as BERT and RoBERTa read it, by the tokenizer.json's own word.
+TEST(HuggingfaceFiles, PairsAreReadAsTheirModelsReadThem) {
+  const auto pair_of = [](const GgufVocab& vocab) {
+    const auto files = write_huggingface_tokenizer(vocab);
+    EXPECT_TRUE(files.ok()) << files.error().message;
+    const auto document = nlohmann::json::parse(files->at("tokenizer.json"));
+    std::string out;
+    for (const auto& part : document.at("post_processor").at("pair"))
+      for (const auto& [kind, what] : part.items()) out += fmt::format("{}{}{} ", kind == "Sequence" ? "$" : "", what.at("id").get<std::string>(), what.at("type_id").get<int>());
+    return out;
+  };
+  EXPECT_EQ(pair_of(word_piece()), "[CLS]0 $A0 [SEP]0 $B1 [SEP]1 ");
+  GgufVocab vocab = unigram();
+  vocab.add_bos = true;
+  EXPECT_EQ(pair_of(vocab), "<s>0 $A0 </s>0 </s>0 $B0 </s>0 ");
+  vocab.add_bos = false;
+  EXPECT_EQ(pair_of(vocab), "$A0 </s>0 $B1 </s>1 ");
 }
 
 TEST(HuggingfaceFiles, WhatSentencepieceHasNoWordForIsRefused) {

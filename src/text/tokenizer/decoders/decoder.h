@@ -67,6 +67,8 @@ Status parse_word_piece_decoder(const nlohmann::json& description, Decoder& out)
 
 /// Takes away the spaces that English does not write, before punctuation and contractions (WordPiece and CTC).
 void clean_up_spaces(std::string& text);
+/// WordPiece's: pieces behind `prefix` go on where the one before ends, the others get a space; `cleanup` as above.
+void add_word_piece_step(Decoder& out, std::string prefix, bool cleanup);
 /// Refuses a kind that sees single tokens, where they have been fused.
 Status needs_tokens(const Decoder& decoder);
 

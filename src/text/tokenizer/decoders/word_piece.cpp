@@ -14,20 +14,24 @@ void clean_up_spaces(std::string& text) {
   for (const auto& [from, to] : kChanges) replace_text(from, to)(text, false);
 }
 
-Status parse_word_piece_decoder(const nlohmann::json& description, Decoder& out) {
-  SLUICE_TRY_STATUS(needs_tokens(out));
-  SLUICE_TRY(const std::string prefix, string_field(description, "prefix"));
-  SLUICE_TRY(const bool cleanup, bool_field(description, "cleanup", true));
+void add_word_piece_step(Decoder& out, std::string prefix, bool cleanup) {
   out.place_matters = true;
-  out.add([=](std::string& text, TokenPlace place) {
+  out.add([prefix = std::move(prefix), cleanup](std::string& text, TokenPlace place) {
     if (!place.first) {
       if (text.starts_with(prefix))
         text.erase(0, prefix.size());
       else
-        text.insert(0, 1, ' ');
+        text.insert(0, " ");
     }
     if (cleanup) clean_up_spaces(text);
   });
+}
+
+Status parse_word_piece_decoder(const nlohmann::json& description, Decoder& out) {
+  SLUICE_TRY_STATUS(needs_tokens(out));
+  SLUICE_TRY(const std::string prefix, string_field(description, "prefix"));
+  SLUICE_TRY(const bool cleanup, bool_field(description, "cleanup", true));
+  add_word_piece_step(out, prefix, cleanup);
   return {};
 }
 

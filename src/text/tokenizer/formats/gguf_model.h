@@ -67,6 +67,10 @@ Status build_gguf_rwkv(const GgufSource& source, TokenizerParts& parts);
 Status build_gguf_t5(const GgufSource& source, TokenizerParts& parts);
 Status build_gguf_whitespace(const GgufSource& source, TokenizerParts& parts);
 
+/// How texts are cleaned for "bert", and a token of it as BERT spells it.
+BertCleaning gguf_bert_cleaning(const GgufVocab& vocab);
+std::string word_piece_spelling(std::string_view gguf, std::string_view prefix);
+
 /// A token of "rwkv" as its bytes, and back: bytes that are not printable ASCII are escaped as Python writes them.
 Result<std::string> unescape_rwkv(std::string_view spelling);
 std::string escape_rwkv(std::string_view bytes);

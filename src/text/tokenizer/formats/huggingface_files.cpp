@@ -7,7 +7,6 @@
 #include "text/tokenizer/formats/gguf_model.h"
 #include "text/tokenizer/json_fields.h"
 #include "text/tokenizer/load_tokenizer.h"
-#include "text/tokenizer/pre_tokenizers/pre_patterns.h"
 #include "text/tokenizer/utf8.h"
 
 namespace sluice {
@@ -17,16 +16,37 @@ using Json = nlohmann::ordered_json;
 
 std::string text_of(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
-std::string config_of(const GgufVocab& vocab, const std::vector<AddedToken>& added, bool add_bos, bool add_eos) {
-  const bool sentencepiece = vocab.model == "llama";
-  Json config = {{"add_bos_token", add_bos}, {"add_eos_token", add_eos}};
+/// How a kind of vocabulary is written.
+struct Writer {
+  std::string_view model, file, tokenizer_class;
+  Result<std::string> (*write)(const VocabToWrite&);
+};
+constexpr Writer kWriters[] = {{"llama", "tokenizer.model", "LlamaTokenizer", sentencepiece_model},
+                               {"gpt2", "tokenizer.json", "PreTrainedTokenizerFast", byte_level_json},
+                               {"bert", "tokenizer.json", "BertTokenizerFast", word_piece_json},
+                               {"t5", "tokenizer.json", "PreTrainedTokenizerFast", unigram_json}};
+
+Result<const Writer*> find_writer(std::string_view model) {
+  std::string known;
+  for (const Writer& writer : kWriters) {
+    if (writer.model == model) return &writer;
+    known.append(known.empty() ? "" : ", ").append(writer.model);
+  }
+  return unsupported(fmt::format("vocabularies of model '{}' are not written as a Hugging Face directory's (known: {})", model, known));
+}
+
+bool has(const std::vector<TokenId>& list, const std::optional<TokenId>& id) { return id && std::ranges::find(list, *id) != list.end(); }
+
+std::string config_of(const VocabToWrite& what, const Writer& writer) {
+  const GgufVocab& vocab = what.vocab;
+  Json config = {{"add_bos_token", has(what.around.prefix, vocab.bos)}, {"add_eos_token", has(what.around.suffix, vocab.eos)}};
   Json list = Json::object();
-  for (const AddedToken& token : added)
+  for (const AddedToken& token : what.added)
     list[std::to_string(token.id)] = {{"content", token.content}, {"lstrip", false}, {"normalized", token.normalized},
                                       {"rstrip", false}, {"single_word", false}, {"special", token.special}};
   config["added_tokens_decoder"] = std::move(list);
-  const std::pair<const char*, std::optional<TokenId>> named[] = {
-      {"bos_token", vocab.bos}, {"eos_token", vocab.eos}, {"pad_token", vocab.pad}, {"unk_token", vocab.unk}};
+  const std::pair<const char*, std::optional<TokenId>> named[] = {{"bos_token", vocab.bos}, {"eos_token", vocab.eos}, {"pad_token", vocab.pad}, {"unk_token", vocab.unk},
+                                                                  {"sep_token", vocab.sep}, {"cls_token", vocab.cls}, {"mask_token", vocab.mask}};
   for (const auto& [name, id] : named)
     if (id) config[name] = to_valid_utf8(vocab.tokens[static_cast<size_t>(*id)]);
   if (vocab.chat_templates.size() == 1 && vocab.chat_templates.contains("default")) {
@@ -36,11 +56,17 @@ std::string config_of(const GgufVocab& vocab, const std::vector<AddedToken>& add
     for (const auto& [name, text] : vocab.chat_templates) config["chat_template"].push_back({{"name", name}, {"template", text}});
   }
   config["clean_up_tokenization_spaces"] = false;
-  if (sentencepiece) {
+  if (vocab.model == "llama") {
     config["legacy"] = true;
     config["add_prefix_space"] = vocab.add_space_prefix.value_or(true);
+  } else if (vocab.model == "bert") {
+    const BertCleaning cleaning = gguf_bert_cleaning(vocab);
+    config["do_lower_case"] = cleaning.lowercase;
+    config["strip_accents"] = cleaning.strip_accents;
   }
-  config["tokenizer_class"] = sentencepiece ? "LlamaTokenizer" : "PreTrainedTokenizerFast";
+  // Else transformers hands token types to models that have none.
+  if (writer.tokenizer_class == "PreTrainedTokenizerFast") config["model_input_names"] = {"input_ids", "attention_mask"};
+  config["tokenizer_class"] = writer.tokenizer_class;
   return text_of(config);
 }
 
@@ -60,6 +86,53 @@ bool is_filling(const GgufVocab& vocab, size_t id) {
   return gguf_token_type(vocab, id) == GgufTokenType::unused && vocab.tokens[id] == fmt::format("[PAD{}]", id);
 }
 
+size_t without_filling(const GgufVocab& vocab) {
+  size_t count = vocab.tokens.size();
+  while (count > 0 && is_filling(vocab, count - 1)) --count;
+  return count;
+}
+
+bool marks_both_ends(const TokensAround& around) { return !around.prefix.empty() && !around.suffix.empty(); }
+
+Json tokenizer_frame(const VocabToWrite& what, int separators) {
+  Json list = Json::array(), specials = Json::object();
+  for (const AddedToken& token : what.added)
+    list.push_back({{"id", token.id}, {"content", token.content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
+                    {"normalized", token.normalized}, {"special", token.special}});
+  const auto put = [&](const std::vector<TokenId>& ids, int type, Json& to) {
+    for (const TokenId id : ids) {
+      const std::string text = to_valid_utf8(what.vocab.tokens[static_cast<size_t>(id)]);
+      specials[text] = {{"id", text}, {"ids", {id}}, {"tokens", {text}}};
+      to.push_back({{"SpecialToken", {{"id", text}, {"type_id", type}}}});
+    }
+  };
+  const auto text = [](const char* name, int type) -> Json { return {{"Sequence", {{"id", name}, {"type_id", type}}}}; };
+  const auto& [prefix, suffix] = what.around;
+  const bool apart = !marks_both_ends(what.around);
+  const int second = apart || separators == 1 ? 1 : 0;
+  Json single = Json::array(), pair = Json::array();
+  for (Json* const to : {&single, &pair}) {
+    put(prefix, 0, *to);
+    to->push_back(text("A", 0));
+    put(suffix, 0, *to);
+  }
+  put(apart ? prefix : separators > 1 ? suffix : std::vector<TokenId>{}, second, pair);
+  pair.push_back(text("B", second));
+  put(suffix, second, pair);
+  Json document = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", std::move(list)}};
+  document["post_processor"] = nullptr;
+  if (!prefix.empty() || !suffix.empty())
+    document["post_processor"] = {{"type", "TemplateProcessing"}, {"single", std::move(single)}, {"pair", std::move(pair)}, {"special_tokens", std::move(specials)}};
+  return document;
+}
+
+std::string with_model(const Json& document, const Json& model, const std::string& texts) {
+  std::string head = document.dump(), last = model.dump();
+  head.pop_back();
+  last.pop_back();
+  return fmt::format("{},\"model\":{},{}}}}}\n", head, last, texts);
+}
+
 std::vector<AddedToken> added_tokens_of(const GgufVocab& vocab) {
   std::vector<AddedToken> added;
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {
@@ -67,39 +140,21 @@ std::vector<AddedToken> added_tokens_of(const GgufVocab& vocab) {
     const bool special = type == GgufTokenType::control || type == GgufTokenType::unknown;
     if ((!special && type != GgufTokenType::user_defined) || vocab.tokens[id].empty()) continue;
     added.push_back({.id = static_cast<TokenId>(id), .content = to_valid_utf8(vocab.tokens[id]), .special = special,
-                     .normalized = !special && vocab.model == "llama"});
+                     .normalized = !special && (vocab.model == "llama" || vocab.model == "t5")});
   }
   return added;
 }
 
 Result<std::map<std::string, std::string>> write_huggingface_tokenizer(const GgufVocab& vocab) {
-  if (vocab.model != "llama" && vocab.model != "gpt2")
-    return unsupported(fmt::format("vocabularies of model '{}' are not written as a Hugging Face directory's (known: llama, gpt2)", vocab.model));
+  SLUICE_TRY(const Writer* writer, find_writer(vocab.model));
   // Refuses whatever no tokenizer can be made of, and ids beyond the vocabulary.
   if (const auto made = make_gguf_tokenizer(vocab); !made.ok()) return made.error();
-  const bool sentencepiece = vocab.model == "llama";
-  if (!sentencepiece) {
-    SLUICE_TRY(const PrePatterns pre, find_pre_patterns(vocab.pre.empty() ? "default" : vocab.pre));
-    if (pre.spelling != PieceSpelling::bytes)
-      return unsupported(fmt::format(
-          "a vocabulary over characters (pre-tokenizer '{}') is not written as a Hugging Face directory's", vocab.pre));
-  }
   SLUICE_TRY(const TokensAround around, tokens_around(vocab));
-  const auto has = [](const std::vector<TokenId>& list, const std::optional<TokenId>& id) {
-    return id && std::ranges::find(list, *id) != list.end();
-  };
-  const bool add_bos = has(around.prefix, vocab.bos), add_eos = has(around.suffix, vocab.eos);
-  if (sentencepiece && (around.prefix.size() > size_t{add_bos} || around.suffix.size() > size_t{add_eos}))
-    return unsupported("a vocabulary of model 'llama' with a separator or a classifier's token around texts is not written as a Hugging Face "
-                       "directory's, which has words for BOS and EOS only");
   const std::vector<AddedToken> added = added_tokens_of(vocab);
+  const VocabToWrite what{vocab, added, around};
   std::map<std::string, std::string> files;
-  if (sentencepiece) {
-    files["tokenizer.model"] = sentencepiece_model(vocab);
-  } else {
-    SLUICE_TRY(files["tokenizer.json"], byte_level_json(vocab, added, around));
-  }
-  files["tokenizer_config.json"] = config_of(vocab, added, add_bos, add_eos);
+  SLUICE_TRY(files[std::string(writer->file)], writer->write(what));
+  files["tokenizer_config.json"] = config_of(what, *writer);
   files["generation_config.json"] = generation_of(vocab);
   return files;
 }

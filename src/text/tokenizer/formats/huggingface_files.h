@@ -1,6 +1,8 @@
 #pragma once
 // The two tokenizer files that a GGUF vocabulary becomes in a Hugging Face directory.
 
+#include <nlohmann/json.hpp>
+
 #include <string>
 #include <vector>
 
@@ -11,14 +13,36 @@
 
 namespace sluice {
 
+/// What a writer is given: the vocabulary, which a tokenizer was made of, its added tokens, and what stands around texts.
+struct VocabToWrite {
+  const GgufVocab& vocab;
+  const std::vector<AddedToken>& added;
+  const TokensAround& around;
+};
+
 /// Control, unknown and user-defined tokens: those that are found in text as they stand.
 std::vector<AddedToken> added_tokens_of(const GgufVocab& vocab);
 /// Whether it only fills the vocabulary up to the embedding's rows.
 bool is_filling(const GgufVocab& vocab, size_t id);
+/// How many ids are left without the filling at the end.
+size_t without_filling(const GgufVocab& vocab);
+/// Whether one text's end is marked before another begins, as encoders have it, which read texts in pairs.
+bool marks_both_ends(const TokensAround& around);
 
-/// tokenizer.json of "gpt2".
-Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<AddedToken>& added, const TokensAround& around);
+/// A tokenizer.json without its model, normalizer, pre_tokenizer and decoder: the added tokens, and the post_processor (null where
+/// nothing stands around texts). Of a pair the second text is not begun anew where both ends are marked; the separator between
+/// stands there once or twice, and twice texts are of one type (RoBERTa).
+nlohmann::ordered_json tokenizer_frame(const VocabToWrite& what, int separators);
+/// `document` with `model` as its last part and `texts`, members of `model` that are text already, as the last of that: an ordered_json
+/// object would look every key up.
+std::string with_model(const nlohmann::ordered_json& document, const nlohmann::ordered_json& model, const std::string& texts);
+
+// One file each.
+/// tokenizer.json of "gpt2", of "bert" and of "t5".
+Result<std::string> byte_level_json(const VocabToWrite& what);
+Result<std::string> word_piece_json(const VocabToWrite& what);
+Result<std::string> unigram_json(const VocabToWrite& what);
 /// tokenizer.model of "llama": sentencepiece's protocol buffer (sentencepiece_model.proto).
-std::string sentencepiece_model(const GgufVocab& vocab);
+Result<std::string> sentencepiece_model(const VocabToWrite& what);
 
 }  // namespace sluice

@@ -28,42 +28,22 @@ Json pre_tokenizer_of(std::span<const std::string_view> patterns) {
   return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
 }
 
-Json template_around(const GgufVocab& vocab, const TokensAround& tokens) {
-  Json specials = Json::object();
-  const auto item = [&](TokenId id, int sequence) -> Json {
-    const std::string text = to_valid_utf8(vocab.tokens[static_cast<size_t>(id)]);
-    specials[text] = {{"id", text}, {"ids", {id}}, {"tokens", {text}}};
-    return {{"SpecialToken", {{"id", text}, {"type_id", sequence}}}};
-  };
-  const auto around = [&](const char* name, int sequence, Json& list) {
-    for (const TokenId id : tokens.prefix) list.push_back(item(id, sequence));
-    list.push_back({{"Sequence", {{"id", name}, {"type_id", sequence}}}});
-    for (const TokenId id : tokens.suffix) list.push_back(item(id, sequence));
-  };
-  Json single = Json::array(), pair = Json::array();
-  around("A", 0, single);
-  around("A", 0, pair);
-  around("B", 1, pair);
-  return {{"type", "TemplateProcessing"}, {"single", std::move(single)}, {"pair", std::move(pair)}, {"special_tokens", std::move(specials)}};
-}
-
 }  // namespace
 
-Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<AddedToken>& added, const TokensAround& around) {
+Result<std::string> byte_level_json(const VocabToWrite& what) {
+  const GgufVocab& vocab = what.vocab;
   SLUICE_TRY(const PrePatterns pre, find_pre_patterns(vocab.pre.empty() ? "default" : vocab.pre));
+  if (pre.spelling != PieceSpelling::bytes)
+    return unsupported(fmt::format("a vocabulary over characters (pre-tokenizer '{}') is not written as a Hugging Face directory's", vocab.pre));
   // Tokens by text: of two with one text the added one is meant, and otherwise the first.
-  Json tokens = Json::object();
-  Json list = Json::array();
   std::unordered_set<std::string> texts;
   texts.reserve(vocab.tokens.size());
-  for (const AddedToken& token : added) {
-    list.push_back({{"id", token.id}, {"content", token.content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                    {"normalized", false}, {"special", token.special}});
-    texts.insert(token.content);
-  }
   std::vector<bool> is_added(vocab.tokens.size());
-  for (const AddedToken& token : added) is_added[static_cast<size_t>(token.id)] = true;
-  std::string body;  // an ordered_json object would look every key up
+  for (const AddedToken& token : what.added) {
+    texts.insert(token.content);
+    is_added[static_cast<size_t>(token.id)] = true;
+  }
+  std::string body;
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {
     const std::string text = to_valid_utf8(vocab.tokens[id]);
     if (is_filling(vocab, id) || (!is_added[id] && !texts.insert(text).second)) continue;
@@ -75,20 +55,14 @@ Result<std::string> byte_level_json(const GgufVocab& vocab, const std::vector<Ad
     SLUICE_TRY(const MergeText merge, split_merge(line, i));
     merges += fmt::format("{}\n[{},{}]", i == 0 ? "" : ",", Json(merge.first).dump(), Json(merge.second).dump());
   }
-  Json document = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", std::move(list)}};
+  Json document = tokenizer_frame(what, 2);
   document["normalizer"] = pre.nfc ? Json{{"type", "NFC"}} : Json(nullptr);
   document["pre_tokenizer"] = pre_tokenizer_of(pre.patterns);
-  document["post_processor"] = around.prefix.empty() && around.suffix.empty() ? byte_level(true) : template_around(vocab, around);
+  if (document["post_processor"].is_null()) document["post_processor"] = byte_level(true);
   document["decoder"] = byte_level(true);
-  Json model = {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
-                {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", pre.ignore_merges}};
-  // The model comes last, and its vocabulary and merges, which are text already, last in it.
-  std::string text = model.dump();
-  text.pop_back();
-  text += fmt::format(",\"vocab\":{{{}}},\"merges\":[{}]}}", body, merges);
-  std::string head = document.dump();
-  head.pop_back();
-  return fmt::format("{},\"model\":{}}}\n", head, text);
+  const Json model = {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
+                      {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", pre.ignore_merges}};
+  return with_model(document, model, fmt::format("\"vocab\":{{{}}},\"merges\":[{}]", body, merges));
 }
 
 }  // namespace sluice

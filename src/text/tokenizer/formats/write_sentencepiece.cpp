@@ -1,5 +1,6 @@
 // tokenizer.model: a protocol buffer, written field by field. Pieces come by id, with the scores that order their merges.
 
+#include <algorithm>
 #include <cstring>
 
 #include "text/tokenizer/formats/huggingface_files.h"
@@ -37,9 +38,13 @@ class Message {
 
 }  // namespace
 
-std::string sentencepiece_model(const GgufVocab& vocab) {
-  size_t count = vocab.tokens.size();
-  while (count > 0 && is_filling(vocab, count - 1)) --count;
+Result<std::string> sentencepiece_model(const VocabToWrite& what) {
+  const GgufVocab& vocab = what.vocab;
+  const auto has = [](const std::vector<TokenId>& list, const std::optional<TokenId>& id) { return id && std::ranges::find(list, *id) != list.end(); };
+  if (what.around.prefix.size() > size_t{has(what.around.prefix, vocab.bos)} || what.around.suffix.size() > size_t{has(what.around.suffix, vocab.eos)})
+    return unsupported("a vocabulary of model 'llama' with a separator or a classifier's token around texts is not written as a Hugging Face "
+                       "directory's, which has words for BOS and EOS only");
+  const size_t count = without_filling(vocab);
   Message model;
   bool bytes = false;
   for (size_t id = 0; id < count; ++id) {
