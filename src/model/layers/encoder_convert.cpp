@@ -29,7 +29,9 @@ Result<GgufPlan> convert_encoder(EncoderFamily* family, std::shared_ptr<TensorSo
   if (scores(identity.use))
     more.push_back(GgufKey::array(arch + ".classifier.output_labels", GgufType::string,
                                   std::vector<std::string>{source->metadata().string_or("id2label.0", kOneLabel)}));
-  return gguf_of(parts.body, table, reader, std::move(source), identity, std::move(more));
+  GgufVocab vocabulary = identity.vocabulary;
+  if (parts.pair_separators > 1 && vocabulary.eos) vocabulary.sep = vocabulary.eos, vocabulary.add_sep = true;
+  return gguf_of(parts.body, table, reader, std::move(source), {identity.name, vocabulary, identity.recipe, identity.use}, std::move(more));
 }
 
 Result<HuggingfaceForm> convert_encoder_to_huggingface(EncoderFamily* family, std::shared_ptr<TensorSource> source, DType type, const TextUse* use) {

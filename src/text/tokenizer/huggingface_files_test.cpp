@@ -223,6 +223,29 @@ TEST(HuggingfaceFiles, UnigramVocabularies) {
   EXPECT_NE(files.error().message.find("is unused"), std::string::npos) << files.error().message;
 }
 
+/// As llama.cpp's converter writes RoBERTa's and BERT's: one token ends a text, whatever of EOS and SEP is said.
+TEST(HuggingfaceFiles, TextsHaveOneEnd) {
+  const auto end_of = [](const GgufVocab& vocab) {
+    const auto ids = (*make_gguf_tokenizer(vocab))->encode("Hello"), plain = (*make_gguf_tokenizer(vocab))->encode("Hello", {.add_special = false});
+    EXPECT_EQ(ids.size(), plain.size() + 2);
+    return ids.back();
+  };
+  GgufVocab roberta = byte_level("roberta-bpe");
+  roberta.sep = roberta.eos;
+  roberta.add_bos = roberta.add_eos = true;
+  for (const std::optional<bool> said : {std::optional<bool>(), std::optional(true), std::optional(false)}) {
+    roberta.add_sep = said;
+    EXPECT_EQ(end_of(roberta), *roberta.eos);
+  }
+  GgufVocab bert = word_piece();
+  EXPECT_EQ(end_of(bert), *bert.sep);
+  bert.eos = bert.sep;
+  for (const auto& [eos, sep] : {std::pair{true, false}, {false, true}, {true, true}}) {
+    bert.add_eos = eos, bert.add_sep = sep;
+    EXPECT_EQ(end_of(bert), *bert.sep);
+  }
+}
+
 /// A pair as BERT and RoBERTa read it, by the tokenizer.json's own word.
 TEST(HuggingfaceFiles, PairsAreReadAsTheirModelsReadThem) {
   const auto pair_of = [](const GgufVocab& vocab) {
@@ -236,8 +259,10 @@ TEST(HuggingfaceFiles, PairsAreReadAsTheirModelsReadThem) {
   };
   EXPECT_EQ(pair_of(word_piece()), "[CLS]0 $A0 [SEP]0 $B1 [SEP]1 ");
   GgufVocab vocab = unigram();
-  vocab.add_bos = true;
+  vocab.add_bos = true, vocab.add_sep = true, vocab.sep = vocab.eos;
   EXPECT_EQ(pair_of(vocab), "<s>0 $A0 </s>0 </s>0 $B0 </s>0 ");
+  vocab.add_sep = false;  // ModernBERT
+  EXPECT_EQ(pair_of(vocab), "<s>0 $A0 </s>0 $B0 </s>0 ");
   vocab.add_bos = false;
   EXPECT_EQ(pair_of(vocab), "$A0 </s>0 $B1 </s>1 ");
 }
@@ -245,9 +270,9 @@ TEST(HuggingfaceFiles, PairsAreReadAsTheirModelsReadThem) {
 TEST(HuggingfaceFiles, WhatSentencepieceHasNoWordForIsRefused) {
   auto vocab = read_sentencepiece_vocab(std::string(SLUICE_SOURCE_DIR) + "/tests/data/tokenizers/tok512/tokenizer.model");
   ASSERT_TRUE(vocab.ok()) << vocab.error().message;
-  vocab->sep = 300;
-  expect_the_same(*vocab);  // it is put around no text
-  vocab->add_sep = true;
+  vocab->sep = 300, vocab->add_sep = true;
+  expect_the_same(*vocab);  // it stands between two
+  vocab->cls = vocab->bos, vocab->bos = {};
   const auto files = write_huggingface_tokenizer(*vocab);
   ASSERT_FALSE(files.ok());
   EXPECT_NE(files.error().message.find("BOS and EOS only"), std::string::npos) << files.error().message;

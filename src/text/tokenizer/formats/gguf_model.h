@@ -19,9 +19,10 @@ struct GgufSource {
   bool from_sentencepiece = false;  // the file of a sentencepiece model: what its library does, to the bit
 };
 
-/// Whether a kind puts tokens around a text, where the file does not say.
+/// Whether a kind puts tokens around a text, and the separator between two (behind what ends the first), where the file does not say.
 struct AroundText {
   bool bos = false, eos = false, sep = false;
+  bool one_end = false;  // the separator ends texts too, under whichever name the file has it (WordPiece)
 };
 
 struct GgufModelKind {
@@ -37,6 +38,7 @@ std::span<const GgufModelKind> gguf_model_kinds();
 /// What a vocabulary puts around a text: as the file says, or else as its kind does.
 struct TokensAround {
   std::vector<TokenId> prefix, suffix;
+  std::vector<TokenId> between;  // the texts of a pair that is read as one
 };
 Result<TokensAround> tokens_around(const GgufVocab& vocab);
 

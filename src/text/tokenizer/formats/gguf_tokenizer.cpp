@@ -11,7 +11,7 @@ namespace sluice {
 namespace {
 
 Result<AroundText> around_llama(const GgufVocab&) { return AroundText{.bos = true}; }
-Result<AroundText> around_bert(const GgufVocab&) { return AroundText{.bos = true, .sep = true}; }
+Result<AroundText> around_bert(const GgufVocab&) { return AroundText{.bos = true, .sep = true, .one_end = true}; }
 Result<AroundText> around_t5(const GgufVocab&) { return AroundText{.eos = true}; }
 Result<AroundText> nothing_around(const GgufVocab&) { return AroundText{}; }
 
@@ -116,8 +116,11 @@ Result<TokensAround> tokens_around(const GgufVocab& vocab) {
     if (wanted && id) list.push_back(*id);
   };
   put(around.prefix, vocab.bos ? vocab.bos : vocab.cls, vocab.add_bos.value_or(usual.bos));
-  put(around.suffix, vocab.eos, vocab.add_eos.value_or(usual.eos));
-  put(around.suffix, vocab.sep, vocab.add_sep.value_or(usual.sep));
+  const bool eos = vocab.add_eos.value_or(usual.eos), sep = vocab.add_sep.value_or(usual.sep);
+  if (usual.one_end) put(around.suffix, vocab.sep ? vocab.sep : vocab.eos, eos || sep);
+  else put(around.suffix, vocab.eos, eos);
+  around.between = around.suffix;
+  if (!usual.one_end) put(around.between, vocab.sep, sep);
   return around;
 }
 

@@ -94,7 +94,7 @@ size_t without_filling(const GgufVocab& vocab) {
 
 bool marks_both_ends(const TokensAround& around) { return !around.prefix.empty() && !around.suffix.empty(); }
 
-Json tokenizer_frame(const VocabToWrite& what, int separators) {
+Json tokenizer_frame(const VocabToWrite& what, int second_type) {
   Json list = Json::array(), specials = Json::object();
   for (const AddedToken& token : what.added)
     list.push_back({{"id", token.id}, {"content", token.content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
@@ -107,16 +107,16 @@ Json tokenizer_frame(const VocabToWrite& what, int separators) {
     }
   };
   const auto text = [](const char* name, int type) -> Json { return {{"Sequence", {{"id", name}, {"type_id", type}}}}; };
-  const auto& [prefix, suffix] = what.around;
+  const auto& [prefix, suffix, between] = what.around;
   const bool apart = !marks_both_ends(what.around);
-  const int second = apart || separators == 1 ? 1 : 0;
+  const int second = apart ? 1 : second_type;
   Json single = Json::array(), pair = Json::array();
   for (Json* const to : {&single, &pair}) {
     put(prefix, 0, *to);
     to->push_back(text("A", 0));
-    put(suffix, 0, *to);
+    put(apart || to == &single ? suffix : between, 0, *to);
   }
-  put(apart ? prefix : separators > 1 ? suffix : std::vector<TokenId>{}, second, pair);
+  if (apart) put(prefix, second, pair);
   pair.push_back(text("B", second));
   put(suffix, second, pair);
   Json document = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", std::move(list)}};

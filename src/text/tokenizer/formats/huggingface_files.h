@@ -26,13 +26,12 @@ std::vector<AddedToken> added_tokens_of(const GgufVocab& vocab);
 bool is_filling(const GgufVocab& vocab, size_t id);
 /// How many ids are left without the filling at the end.
 size_t without_filling(const GgufVocab& vocab);
-/// Whether one text's end is marked before another begins, as encoders have it, which read texts in pairs.
+/// As encoders have it, which read texts in pairs.
 bool marks_both_ends(const TokensAround& around);
 
 /// A tokenizer.json without its model, normalizer, pre_tokenizer and decoder: the added tokens, and the post_processor (null where
-/// nothing stands around texts). Of a pair the second text is not begun anew where both ends are marked; the separator between
-/// stands there once or twice, and twice texts are of one type (RoBERTa).
-nlohmann::ordered_json tokenizer_frame(const VocabToWrite& what, int separators);
+/// nothing stands around texts). Where both ends of texts are marked, a pair is read as one, whose second text is of `second_type`.
+nlohmann::ordered_json tokenizer_frame(const VocabToWrite& what, int second_type = 0);
 /// `document` with `model` as its last part and `texts`, members of `model` that are text already, as the last of that: an ordered_json
 /// object would look every key up.
 std::string with_model(const nlohmann::ordered_json& document, const nlohmann::ordered_json& model, const std::string& texts);

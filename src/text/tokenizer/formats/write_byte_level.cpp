@@ -55,7 +55,7 @@ Result<std::string> byte_level_json(const VocabToWrite& what) {
     SLUICE_TRY(const MergeText merge, split_merge(line, i));
     merges += fmt::format("{}\n[{},{}]", i == 0 ? "" : ",", Json(merge.first).dump(), Json(merge.second).dump());
   }
-  Json document = tokenizer_frame(what, 2);
+  Json document = tokenizer_frame(what);
   document["normalizer"] = pre.nfc ? Json{{"type", "NFC"}} : Json(nullptr);
   document["pre_tokenizer"] = pre_tokenizer_of(pre.patterns);
   if (document["post_processor"].is_null()) document["post_processor"] = byte_level(true);

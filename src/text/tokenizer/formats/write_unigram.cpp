@@ -33,7 +33,7 @@ Result<std::string> unigram_json(const VocabToWrite& what) {
     const double score = std::max(static_cast<double>(vocab.scores[id]), least);
     body += fmt::format("{}\n[{},{}]", id == 0 ? "" : ",", Json(gguf_text(vocab, id)).dump(), Json(score).dump());
   }
-  Json document = tokenizer_frame(what, 2);
+  Json document = tokenizer_frame(what);
   document["normalizer"] = nullptr;
   if (!vocab.character_map.empty()) document["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", to_base64(vocab.character_map)}};
   const Json metaspace = {{"type", "Metaspace"}, {"replacement", kMetaspace}, {"prepend_scheme", vocab.add_space_prefix.value_or(true) ? "always" : "never"},

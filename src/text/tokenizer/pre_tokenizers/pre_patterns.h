@@ -22,7 +22,7 @@ struct PrePatterns {
   bool nfc = false;                            // the family normalizes its text first
   bool ignore_merges = false;                  // a piece that is a token is that token
   bool add_bos = false;                        // BOS before a text, where the file does not say
-  bool add_sep = false;                        // and the separator behind it
+  bool add_sep = false;                        // and the separator between two
   std::string_view gguf_name = {};             // what GGUF calls it, where that is another name
   PieceSpelling spelling = PieceSpelling::bytes;
 };
