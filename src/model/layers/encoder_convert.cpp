@@ -1,5 +1,7 @@
 // An encoder's settings and tensors in the other kind of file: a decoder's, with the classifier's, and what a GGUF says of texts.
 
+#include <algorithm>
+
 #include "model/layers/encoder_model.h"
 
 namespace sluice {
@@ -41,6 +43,14 @@ Result<HuggingfaceForm> convert_encoder_to_huggingface(EncoderFamily* family, st
   PoolingHead head;
   SLUICE_TRY(const TensorTable table, declare(parts, head, *source, use));
   SLUICE_TRY(HuggingfaceForm form, huggingface_of(parts.body, table, reader, source, type));
+  // What a config.json leaves out transformers has numbers of its own for, which need not be tokens of this vocabulary.
+  constexpr std::pair<const char*, const char*> kTokens[] = {{"pad_token_id", "padding_token_id"}, {"bos_token_id", "bos_token_id"}, {"eos_token_id", "eos_token_id"},
+                                                             {"cls_token_id", "cls_token_id"},     {"sep_token_id", "seperator_token_id"}};
+  for (const auto& [name, key] : kTokens) {
+    const int64_t id = metadata.integer_or(std::string("tokenizer.ggml.") + key, -1);
+    const bool known = std::ranges::any_of(form.settings, [&](const ConfigEntry& entry) { return entry.key == name; });
+    if (!known) form.settings.push_back({name, id >= 0 ? std::optional<MetadataValue>(id) : std::nullopt});
+  }
   if (!scores(use)) return form;
   // transformers would make one up.
   if (parts.classifier.dense != Presence::absent && !table.has("cls.weight"))

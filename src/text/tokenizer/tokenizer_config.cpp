@@ -61,6 +61,9 @@ Status read_document(const json& document, TokenizerConfig& out) {
   out.eos_token = special_content(document, "eos_token");
   out.pad_token = special_content(document, "pad_token");
   out.unk_token = special_content(document, "unk_token");
+  out.cls_token = special_content(document, "cls_token");
+  out.sep_token = special_content(document, "sep_token");
+  out.mask_token = special_content(document, "mask_token");
   SLUICE_TRY(out.add_bos, optional_flag(document, "add_bos_token"));
   SLUICE_TRY(out.add_eos, optional_flag(document, "add_eos_token"));
   SLUICE_TRY(out.add_prefix_space, optional_flag(document, "add_prefix_space"));

@@ -18,6 +18,7 @@ struct TokenizerConfig {
   std::string tokenizer_class;  // may be empty
   std::vector<AddedToken> added;
   std::string bos_token, eos_token, pad_token, unk_token;  // contents; may be empty
+  std::string cls_token, sep_token, mask_token;            // of encoders
   std::optional<bool> add_bos, add_eos, add_prefix_space, legacy;
   std::optional<bool> lowercase, strip_accents;  // of BERT
   std::vector<TokenId> end_of_generation;

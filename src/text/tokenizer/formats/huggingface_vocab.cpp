@@ -180,7 +180,7 @@ Status name_for_gguf(const std::string& directory, GgufVocab& vocab) {
 }
 
 /// BOS, EOS and the like, and the templates, as the loaded tokenizer understood its configuration.
-void take_specials(const Tokenizer& tokenizer, GgufVocab& vocab) {
+void take_specials(const Tokenizer& tokenizer, const TokenizerConfig& config, GgufVocab& vocab) {
   vocab.bos = tokenizer.bos();
   vocab.eos = tokenizer.eos();
   vocab.pad = tokenizer.pad();
@@ -189,7 +189,11 @@ void take_specials(const Tokenizer& tokenizer, GgufVocab& vocab) {
   vocab.add_eos = vocab.eos && !whole.empty() && whole.back() == *vocab.eos && whole.size() > plain.size();
   for (const TokenId id : tokenizer.end_of_generation())
     if (vocab.eos && id != *vocab.eos) vocab.eot = id;
-  if (vocab.sep && vocab.eos == vocab.sep) {  // what ends a text is the separator, which GGUF has apart
+  const std::pair<const std::string*, std::optional<TokenId>*> of_encoders[] = {
+      {&config.cls_token, &vocab.cls}, {&config.sep_token, &vocab.sep}, {&config.mask_token, &vocab.mask}};
+  for (const auto& [text, id] : of_encoders)
+    if (!*id && !text->empty()) *id = tokenizer.token_id(*text);
+  if (vocab.model == "bert" && vocab.sep && vocab.eos == vocab.sep) {  // what ends a text is the separator, which GGUF has apart
     vocab.add_sep = vocab.add_eos;
     vocab.add_eos = false;
   }
@@ -223,7 +227,7 @@ Result<GgufVocab> read_huggingface_vocab(const std::string& directory) {
   SLUICE_TRY(const TokenizerFormat* format, find_tokenizer_format(directory));
   const bool sentencepiece = format->name == "Hugging Face tokenizers" && file_exists(model) && !tiktoken_file(directory);
   SLUICE_TRY(GgufVocab vocab, sentencepiece ? read_sentencepiece_vocab(model) : format->as_gguf(directory, config));
-  take_specials(*tokenizer, vocab);
+  take_specials(*tokenizer, config, vocab);
   if (vocab.model == "gpt2") SLUICE_TRY_STATUS(name_for_gguf(directory, vocab));
   return vocab;
 }
