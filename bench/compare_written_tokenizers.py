@@ -6,10 +6,11 @@ usage: SLUICE_TEST_DATA=... python bench/compare_written_tokenizers.py --sluice 
            [--case NAME ...]
 
 Needs what compare_tokenizers.py needs, and the package gguf. A case is a GGUF file with hardly a weight: made-up vocabularies of byte-level
-BPE with each pre-tokenizer name that Sluice knows, and the vocabularies of llama.cpp's test data and stories260K. The tokenizer.json is
+BPE with each pre-tokenizer name that Sluice knows, and the vocabularies of llama.cpp's test data (BERT's too), T5 and stories260K. The tokenizer.json is
 read by the package tokenizers, the tokenizer.model by sentencepiece. Exits with 1 where anything differs.
 """
 import argparse
+import base64
 import json
 import re
 import subprocess
@@ -104,6 +105,26 @@ def of_sentencepiece(path):
     return add
 
 
+def of_unigram(path):
+    document = json.loads(path.read_text())
+    model, added = document["model"], {token["id"] for token in document["added_tokens"]}
+    ids = {text: i for i, (text, _) in enumerate(model["vocab"])}
+
+    def add(writer):
+        writer.add_tokenizer_model("t5")
+        writer.add_token_list([text for text, _ in model["vocab"]])
+        writer.add_token_scores([score for _, score in model["vocab"]])
+        writer.add_token_types([UNKNOWN if i == model["unk_id"] else CONTROL if i in added else NORMAL for i in range(len(ids))])
+        writer.add_precompiled_charsmap(base64.b64decode(document["normalizer"]["precompiled_charsmap"]))
+        writer.add_add_space_prefix(True)
+        writer.add_remove_extra_whitespaces(True)
+        writer.add_unk_token_id(model["unk_id"])
+        writer.add_eos_token_id(ids["</s>"])
+        writer.add_pad_token_id(ids["<pad>"])
+        return len(ids)
+    return add
+
+
 def pre_names(sluice, folder):
     """The names of byte-level pre-tokenizers, as the error for another lists them."""
     path = folder / "odd.gguf"
@@ -143,6 +164,7 @@ def main():
             vocabularies[path.stem] = of_file(path)
         vocabularies["tok512"] = of_sentencepiece(cases.DATA / "stories260K/tok512.model")
         vocabularies["mistral-v1"] = of_sentencepiece(cases.DATA / "tokenizers/mistral/tokenizer.model.v1")
+        vocabularies["t5"] = of_unigram(cases.DATA / "tokenizers/t5/tokenizer.json")
         for name, vocabulary in vocabularies.items():
             if options.case and name not in options.case:
                 continue
