@@ -8,6 +8,7 @@
 #include "model/find_arch.h"
 #include "model/model.h"
 #include "weights/hf_config.h"
+#include "weights/weight_piece.h"
 
 namespace sluice {
 namespace {
@@ -68,6 +69,29 @@ Error cannot_say(const Metadata& gguf, std::string_view what) {
   return unsupported(fmt::format("{}: {}, which a config.json of its family cannot say", gguf.origin(), what));
 }
 
+/// Whether the two classes of a causal reranker are rows of its head, as llama.cpp's converter makes them of Qwen3-Reranker: without
+/// them it is the model that they were taken from, which is asked for its answers.
+Result<bool> classes_are_answers(const TensorSource& source) {
+  const Metadata& metadata = source.metadata();
+  const std::vector<std::string>*const labels = metadata.strings(metadata.architecture() + ".classifier.output_labels"), *const tokens = metadata.strings("tokenizer.ggml.tokens");
+  const TensorInfo* const classes = source.find("cls.output.weight");
+  const TensorInfo* head = source.find("output.weight");
+  if (head == nullptr) head = source.find("token_embd.weight");
+  if (labels == nullptr || tokens == nullptr || classes == nullptr || head == nullptr || source.find("cls.output.bias") != nullptr) return false;
+  if (classes->shape.rank != 2 || head->shape.rank != 2 || classes->shape[0] != static_cast<int64_t>(labels->size()) || classes->shape[1] != head->shape[1]) return false;
+  const int64_t width = head->shape[1];
+  std::vector<float> row(static_cast<size_t>(width)), of_head(row.size());
+  for (size_t i = 0; i < labels->size(); ++i) {
+    const int64_t id = std::ranges::find(*tokens, (*labels)[i]) - tokens->begin();
+    if (id >= std::min(head->shape[0], static_cast<int64_t>(tokens->size()))) return false;
+    Buffer memory;
+    SLUICE_TRY_STATUS(decode_row(source, {.name = classes->name, .shape = classes->shape}, static_cast<int64_t>(i), width, memory, row.data()));
+    SLUICE_TRY_STATUS(decode_row(source, {.name = head->name, .shape = head->shape}, id, width, memory, of_head.data()));
+    if (row != of_head) return false;
+  }
+  return true;
+}
+
 /// What a file is, of a family of either kind.
 Result<ModelPlan> facts_of(const TensorSource& source, const TextUse* use) {
   SLUICE_TRY(const bool generates, generates_text(source));
@@ -107,10 +131,15 @@ Result<HuggingfacePlan> plan_to_huggingface(std::shared_ptr<TensorSource> source
   SLUICE_TRY(const ModelArch* arch, find_arch(gguf));
   if (arch->to_huggingface == nullptr)
     return unsupported(fmt::format("{}: models of the {} family are not written as Hugging Face directories", gguf.origin(), arch->name));
-  SLUICE_TRY(const std::optional<TextUse> found, read_text_use(*source));
+  SLUICE_TRY(std::optional<TextUse> found, read_text_use(*source));
+  if (arch->generates && found && found->task == TextUse::Task::score) {
+    SLUICE_TRY(const bool answers, classes_are_answers(*source));
+    if (!answers)
+      return unsupported(fmt::format("{}: a causal model with a classifier is not written as a Hugging Face directory, unless its classes are the rows of its head "
+                                     "for the tokens that they are called by (Qwen3-Reranker)", gguf.origin()));
+    found.reset();
+  }
   const TextUse* const use = found ? &*found : nullptr;
-  if (arch->generates && use != nullptr && use->task == TextUse::Task::score)
-    return unsupported(fmt::format("{}: a causal model with a classifier is not written as a Hugging Face directory", gguf.origin()));
   SLUICE_TRY(const ModelPlan is, facts_of(*source, use));
   SLUICE_TRY(HuggingfaceForm form, arch->to_huggingface(source, type, use));
   if (form.architecture.empty()) {

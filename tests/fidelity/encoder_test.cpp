@@ -308,6 +308,48 @@ TEST(EncoderUse, ComesThroughAGguf) {
   }
 }
 
+// A GGUF with the answers of Qwen3-Reranker as classes: the same scores, and, without the classes, the directory that it was made of.
+TEST(EncoderUse, ClassesThatAreRowsOfTheHeadGoBackToIt) {
+  const std::string path = SLUICE_SOURCE_DIR "/tests/data/families/qwen3_reranker";
+  const Golden golden(path);
+  const auto original = open_tensor_source(path);
+  ASSERT_TRUE(original.ok()) << original.error().message;
+  GgufVocab vocab = vocabulary(60);
+  vocab.tokens[golden.json.value("yes_id", 0)] = "yes", vocab.tokens[golden.json.value("no_id", 0)] = "no";
+  const TempDir dir;
+  const auto plain = write_and_open(dir, "m.gguf", plan_huggingface(*original, "x", vocab, recipe("f32")));
+  ASSERT_NE(plain, nullptr);
+  const std::vector<float> embedding = decoded(*plain, "token_embd.weight");
+  const int64_t width = plain->find("token_embd.weight")->shape[1];
+  const auto with_classes = [&](float off) {
+    const auto gguf = copy_source(*plain);
+    std::vector<float> classes;
+    for (const char* id : {"yes_id", "no_id"}) {
+      const auto row = embedding.begin() + golden.json.value(id, 0) * width;
+      classes.insert(classes.end(), row, row + width);
+    }
+    classes[5] += off;
+    gguf->add("cls.output.weight", {2, width}, classes);
+    gguf->metadata().set("qwen3.pooling_type", int64_t{4});
+    gguf->metadata().set("qwen3.classifier.output_labels", std::vector<std::string>{"yes", "no"});
+    return gguf;
+  };
+  const auto gguf = with_classes(0);
+  const auto use = read_text_use(*gguf);
+  ASSERT_TRUE(use.ok() && *use && (*use)->task == TextUse::Task::score);
+  const auto loaded = LoadedEncoder::open(gguf, **use, float32_isas().at(0), 1);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+  const std::vector<float> scores = encode(*(*loaded)->encoder, golden.texts);
+  for (size_t t = 0; t < scores.size(); ++t) EXPECT_NEAR(sigmoid(scores[t]), golden.scores[t], kTolerance);
+  const auto back = plan_to_huggingface(gguf, DType::f32);
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_NE(back->files.at("config.json").find("Qwen3ForCausalLM"), std::string::npos);
+  EXPECT_EQ(back->tensors.size(), (*original)->tensors().size());
+  const auto other = plan_to_huggingface(with_classes(0.01f), DType::f32);
+  ASSERT_FALSE(other.ok());
+  EXPECT_NE(other.error().message.find("unless its classes are the rows of its head"), std::string::npos) << other.error().message;
+}
+
 // Whatever a key holds, or if it is gone, the model is refused with an error that names the file, or it loads and computes.
 TEST_P(EncoderTest, DamagedConfigurationsAreRefusedByNameOrCompute) {
   const Golden golden(GetParam().directory);
