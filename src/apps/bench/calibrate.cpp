@@ -38,16 +38,15 @@ Result<Workload> calibration_workload(const EngineStack& stack, uint64_t seed, i
   return make_workload(flags, stack.model->info().vocab_size);
 }
 
-/// One line per step: its features, what it took, what the model says.
-std::string steps_csv(const std::vector<MeasuredStep>& steps, const StepCost& cost) {
+}  // namespace
+
+std::string steps_csv_head() { return fmt::format("{},measured_ns,predicted_ns\n", fmt::join(StepFeatures::kNames, ",")); }
+
+std::string steps_csv(const std::vector<MeasuredStep>& steps, const StepCost& cost, const std::string& before) {
   std::string csv;
-  for (const std::string_view name : StepFeatures::kNames) csv += fmt::format("{},", name);
-  csv += "measured_ns,predicted_ns\n";
-  for (const MeasuredStep& s : steps) csv += fmt::format("{},{:.0f},{:.0f}\n", fmt::join(s.features.x, ","), s.ns, cost.step_ns(s.features));
+  for (const MeasuredStep& s : steps) csv += fmt::format("{}{},{:.0f},{:.0f}\n", before, fmt::join(s.features.x, ","), s.ns, cost.step_ns(s.features));
   return csv;
 }
-
-}  // namespace
 
 Result<std::vector<RequestRecord>> run_real(EngineStack& stack, const EngineOptions& options, const Workload& load, Executor* executor,
                                             EngineStats* stats, const char* what, EngineTimes* times) {
@@ -106,7 +105,7 @@ Result<int> bench_calibrate(const std::vector<std::string>& args) {
   SLUICE_TRY(const auto stack, load_engine_stack(flags));
   std::vector<MeasuredStep> held_out;
   SLUICE_TRY(const StepCost cost, calibrate(*stack, flags.model, requests, &held_out));
-  if (!steps_path.empty()) SLUICE_TRY_STATUS(write_text_file(steps_path, steps_csv(held_out, cost)));
+  if (!steps_path.empty()) SLUICE_TRY_STATUS(write_text_file(steps_path, steps_csv_head() + steps_csv(held_out, cost)));
   if (!output.empty()) {
     SLUICE_TRY_STATUS(write_text_file(output, cost.to_json()));
     std::fputs(fmt::format("wrote {}\n", output).c_str(), stdout);

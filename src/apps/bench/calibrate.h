@@ -18,6 +18,10 @@ Result<std::vector<RequestRecord>> run_real(EngineStack& stack, const EngineOpti
                                             EngineStats* stats, const char* what, EngineTimes* times = nullptr);
 Result<std::vector<RequestRecord>> run_simulated(const StepCost& cost, const EngineOptions& options, const Workload& load);
 
+/// One line per step, each behind `before`: its features, what it took, what the model says; and the names of these.
+std::string steps_csv_head();
+std::string steps_csv(const std::vector<MeasuredStep>& steps, const StepCost& cost, const std::string& before = {});
+
 /// Fits the steps, and prints the terms and their error on the others.
 Result<StepCost> fit_and_report(EngineStack& stack, const std::string& model, std::vector<MeasuredStep> steps, const std::vector<MeasuredStep>& held_out);
 /// Runs a workload of `requests` and one of a third as many on the engine, fits the steps of the first and reports the error on those of the

@@ -113,11 +113,12 @@ Result<int> bench_fidelity(const std::vector<std::string>& args) {
   int repeat = 2;
   bool shared_prefix = true;
   std::vector<std::string> traces;
-  std::string output;
+  std::string output, steps_path, every_step = "workload,policy," + steps_csv_head();
   OptionSet options("sluice bench fidelity",
                     "The simulator against the engine: traces and prompts that share a prefix, scaled to this machine, under four policies, in both. Prints what\n"
                     "was measured and predicted as a table, and whether policies rank alike: with the step times of the runs themselves, and with those of another workload, measured beforehand.");
   options.add("-o,--output", output, "write the table to this file too");
+  options.add("--steps-file", steps_path, "write every step, measured and predicted by those of the runs, as CSV");
   options.add("--traces", traces, "trace files, a list, beside the prompts that share a prefix");
   options.add("--num-prompts", shape.num_prompts, "requests of each workload, spread over its trace");
   options.add("--length-scale", shape.length_scale, "multiplies the lengths of traces");
@@ -163,6 +164,7 @@ Result<int> bench_fidelity(const std::vector<std::string>& args) {
     SLUICE_TRY(const Workload requests, make_workload(w, stack->model->info().vocab_size));
     std::vector<Row> of_workload;
     std::vector<MeasuredStep> steps, held_out;  // three of four, and the fourth
+    std::vector<std::vector<MeasuredStep>> of_policy;
     for (const Policy& policy : kPolicies) {
       const EngineOptions engine = under(policy, stack->options);
       SLUICE_TRY(const Measured measured, measure(*stack, engine, requests, repeat, policy.name));
@@ -170,6 +172,7 @@ Result<int> bench_fidelity(const std::vector<std::string>& args) {
       SLUICE_TRY(const ServingReport simulated, served(run_simulated(cost, engine, requests), "in the simulator"));
       of_workload.push_back({name, policy.name, {real.ttft_ms.mean, 0, simulated.ttft_ms.mean}, {real.output_throughput, 0, simulated.output_throughput}});
       for (size_t i = 0; i < measured.steps.size(); ++i) (i % 4 == 0 ? held_out : steps).push_back(measured.steps[i]);
+      of_policy.push_back(measured.steps);
     }
     const StepCost own = StepCost::fit(steps);
     const StepCost::Error error = own.error(held_out), error_beforehand = cost.error(held_out);
@@ -179,12 +182,14 @@ Result<int> bench_fidelity(const std::vector<std::string>& args) {
       SLUICE_TRY(const ServingReport simulated, served(run_simulated(own, under(kPolicies[i], stack->options), requests), "in the simulator"));
       of_workload[i].ttft_ms.predicted = simulated.ttft_ms.mean;
       of_workload[i].tok_s.predicted = simulated.output_throughput;
+      every_step += steps_csv(of_policy[i], own, fmt::format("{},{},", name, kPolicies[i].name));
     }
     rows.insert(rows.end(), of_workload.begin(), of_workload.end());
   }
   const std::string text = table(rows) + "\n" + summary(rows);
   std::fputs(text.c_str(), stdout);
   if (!output.empty()) SLUICE_TRY_STATUS(write_text_file(output, text));
+  if (!steps_path.empty()) SLUICE_TRY_STATUS(write_text_file(steps_path, every_step));
   return 0;
 }
 
