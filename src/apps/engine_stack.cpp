@@ -21,6 +21,31 @@
 #include "weights/repacked_source.h"
 
 namespace sluice {
+namespace {
+
+/// Flags of llama.cpp and vLLM whose name here is another.
+constexpr std::pair<const char*, const char*> kCalledElsewhere[] = {
+    {"--ctx-size", "-c, --max-model-len"},
+    {"--parallel", "-np, --max-num-seqs"},
+    {"--batch-size", "-ub, --max-num-batched-tokens"},
+    {"--ubatch-size", "-ub, --max-num-batched-tokens"},
+    {"--context-shift", "--kv-retention sink-window"},
+    {"--keep", "--kv-retention-sinks, under --kv-retention sink-window"},
+    {"--cache-type-k", "--kv-cache-dtype"},
+    {"--cache-type-v", "--kv-cache-dtype"},
+    {"--alias", "--served-model-name"},
+    {"--embedding", "--task embed"},
+    {"--embeddings", "--task embed"},
+    {"--rerank", "--task rerank"},
+    {"--reranking", "--task rerank"},
+    {"--gpu-memory-utilization", "--memory-utilization"},
+    {"--kv-cache-memory", "--kv-cache-memory-bytes"},
+    {"--dtype", "--repack, which encodes the weights in another type"},
+    {"--quantization", "--repack, which encodes the weights in another type; files that are quantized say so themselves"},
+    {"--chat-template-file", "--chat-template"},
+};
+
+}  // namespace
 
 void declare_scheduling(OptionSet& o, EngineOptions& engine) {
   o.add("--block-size", engine.block_tokens, "tokens per KV block, 1 to 256");
@@ -78,6 +103,7 @@ void declare_scheduling(OptionSet& o, EngineOptions& engine) {
 
 void EngineFlags::declare(OptionSet& o) {
   engine.max_model_len = 0;
+  for (const auto& [there, here] : kCalledElsewhere) o.called_elsewhere(there, here);
   o.group("Model");
   o.add("-m,--model,model", model, "a .gguf file, or a Hugging Face directory");
   o.add("-t,--threads", threads, "compute threads; 0: the cores that this process may use");

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -46,6 +47,9 @@ class OptionSet {
   /// --name, --name=false and --no-name.
   void add(const std::string& names, bool& target, const std::string& help);
 
+  /// What a flag that users of another program give is called here ("--ctx-size": "--max-model-len"): told to who gives it.
+  void called_elsewhere(const std::string& there, std::string here) { elsewhere_[there] = std::move(here); }
+
   enum class Outcome { run, done };  // done: help was printed
   /// Fills the targets. Unknown flags and keys, and values of a wrong type, are errors that name them.
   Result<Outcome> parse(const std::vector<std::string>& args);
@@ -84,6 +88,7 @@ class OptionSet {
 
   std::string command_, description_, group_ = "Options";
   std::vector<Option> options_;
+  std::map<std::string, std::string> elsewhere_;
 };
 
 }  // namespace sluice

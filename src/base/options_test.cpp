@@ -136,6 +136,7 @@ TEST(Options, AnUnknownFlagIsNamedBeforeWhatFollowsItAndWithWhatMayBeMeant) {
       {{"--hlep=5", "m.gguf"}, "there is no flag --hlep; the closest that is known is --help (see 'tool --help')"},
       {{"--no-prefix-cash"},
        "there is no flag --no-prefix-cash; the closest that is known is --no-prefix-cache (see 'tool --help')"},
+      {{"--ctx-size=5"}, "there is no flag --ctx-size; here that is --max-model-len (see 'tool --help')"},
       {{"-odel"}, "there is no flag -odel; the closest that is known is --model (see 'tool --help')"},
       {{"-x", "3"}, "there is no flag -x (see 'tool --help')"},
       {{"m.gguf", "first", "second"}, "the argument 'first' was not expected (see 'tool --help')"},
@@ -143,7 +144,9 @@ TEST(Options, AnUnknownFlagIsNamedBeforeWhatFollowsItAndWithWhatMayBeMeant) {
       {{"m.gguf", "--", "--"}, "the argument '--' was not expected (see 'tool --help')"},
       {{"m.gguf", "-5"}, "the argument '-5' was not expected (see 'tool --help')"}};
   for (const auto& [args, message] : cases) {
-    const auto outcome = Flags().set.parse(args);
+    Flags flags;
+    flags.set.called_elsewhere("--ctx-size", "--max-model-len");
+    const auto outcome = flags.set.parse(args);
     ASSERT_FALSE(outcome.ok());
     EXPECT_EQ(outcome.error().message, message);
   }
