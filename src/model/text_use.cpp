@@ -84,7 +84,10 @@ FoundUse read_modules(const fs::path& directory) {
 FoundUse read_gguf(const TensorSource& source) {
   const Metadata& metadata = source.metadata();
   const std::string arch = metadata.architecture(), key = arch + ".pooling_type";
-  const int64_t type = metadata.integer_or(key, 0);
+  int64_t type = 0;
+  if (metadata.has(key)) {
+    SLUICE_TRY(type, metadata.integer(key));
+  }
   TextUse use;
   if (source.find("cls.output.weight") != nullptr || type == kScores) {
     use.task = TextUse::Task::score;
@@ -94,8 +97,12 @@ FoundUse read_gguf(const TensorSource& source) {
   if (type < 0 || type > kScores) return corrupt_data(fmt::format("{}: {} is {}; it must be from 0 to 4", metadata.origin(), key, type));
   if (type == 0) return std::optional<TextUse>();
   use.pooling = kTypes[type - 1];
-  use.normalize = metadata.boolean_or(kNormalize, true);
-  use.max_tokens = metadata.integer_or(kMaxTokens, 0);
+  if (metadata.has(kNormalize)) {
+    SLUICE_TRY(use.normalize, metadata.boolean(kNormalize));
+  }
+  if (metadata.has(kMaxTokens)) {
+    SLUICE_TRY(use.max_tokens, metadata.integer(kMaxTokens));
+  }
   if (use.max_tokens < 0) return corrupt_data(fmt::format("{}: {} is {}; it must be at least 0", metadata.origin(), kMaxTokens, use.max_tokens));
   return std::optional(use);
 }

@@ -279,10 +279,50 @@ TEST_P(EncoderTest, EqualsAnIndependentConverter) {
   }
 }
 
+// One token type makes no RoBERTa of a BERT whose vocabulary is WordPiece: a pair has one separator, and the directory is a BERT's.
+TEST(EncoderUse, ABertOfOneTokenTypeStaysOne) {
+  const auto original = open_tensor_source(SLUICE_SOURCE_DIR "/tests/data/families/bert");
+  ASSERT_TRUE(original.ok()) << original.error().message;
+  const auto copy = decoded_source(**original);
+  const std::string types = copy->find("bert.embeddings.token_type_embeddings.weight") != nullptr ? "bert.embeddings.token_type_embeddings.weight"
+                                                                                                  : "embeddings.token_type_embeddings.weight";
+  copy->remove(types);
+  copy->add(types, {1, 36}, std::vector<float>(36, 0.5f));
+  copy->metadata().set("type_vocab_size", int64_t{1});
+  for (const char* model : {"bert", "t5"}) {
+    GgufVocab vocab = vocabulary(10);
+    vocab.model = model;
+    vocab.unk = 0;
+    const TempDir dir;
+    const auto gguf = write_and_open(dir, "m.gguf", plan_huggingface(copy, "x", vocab, recipe("f32")));
+    ASSERT_NE(gguf, nullptr);
+    const auto info = plan_encoder(*gguf, TextUse{});
+    ASSERT_TRUE(info.ok()) << info.error().message;
+    EXPECT_EQ(info->pair_separators, std::string(model) == "bert" ? 1 : 2);
+    const auto back = plan_to_huggingface(gguf, DType::f32);
+    ASSERT_TRUE(back.ok()) << back.error().message;
+    EXPECT_NE(back->files.at("config.json").find(std::string(model) == "bert" ? "\"BertModel\"" : "\"XLMRobertaModel\""), std::string::npos);
+  }
+}
+
+TEST(EncoderUse, AKeyOfAnotherTypeIsNamed) {
+  const auto twin = open_tensor_source(SLUICE_SOURCE_DIR "/tests/data/families/bert/model.f16.gguf");
+  ASSERT_TRUE(twin.ok()) << twin.error().message;
+  const std::pair<const char*, MetadataValue> wrong[] = {
+      {"bert.pooling_type", std::string("mean")}, {"sluice.embeddings.normalize", std::string("no")}, {"sluice.embeddings.max_tokens", std::string("9")}};
+  for (const auto& [key, value] : wrong) {
+    const auto copy = copy_source(**twin);
+    copy->metadata().set(key, value);
+    const auto use = read_text_use(*copy);
+    ASSERT_FALSE(use.ok()) << key;
+    EXPECT_NE(use.error().message.find(key), std::string::npos) << use.error().message;
+  }
+}
+
 // What GGUF has no key for has one of ours: vectors that are not normalized, and a limit below the positions.
 TEST(EncoderUse, ComesThroughAGguf) {
-  const std::string folder = testing::TempDir() + "/encoder_use_gguf", path = SLUICE_SOURCE_DIR "/tests/data/families/bert/";
-  fs::remove_all(folder);
+  const TempDir from_dir;
+  const std::string folder = from_dir.file("bert"), path = SLUICE_SOURCE_DIR "/tests/data/families/bert/";
   fs::create_directories(folder + "/1_Pooling");
   for (const char* file : {"config.json", "model.safetensors", "1_Pooling/config.json"}) fs::copy(path + file, folder + "/" + file);
   std::ofstream(folder + "/modules.json") << R"([{"type": "x.Transformer"}, {"type": "x.Pooling", "path": "1_Pooling"}])";

@@ -63,6 +63,7 @@ Result<EncoderParts> read(const ConfigReader& config, const TensorSource& source
     const TensorInfo* types = source.find("token_types.weight");
     body.token_types = types != nullptr && types->shape.rank == 2 ? types->shape[0] : 0;
     config.note(kTypes, body.token_types);
+    config.cannot_be_said(body.token_types == 0, "it has no token types");
   } else {
     SLUICE_TRY(body.token_types, config.integer_or(kTypes, 2, 1, kMaxVocab));
   }
@@ -92,10 +93,11 @@ Result<EncoderParts> roberta(const ConfigReader& config, const TensorSource& sou
   return parts;
 }
 
-// A GGUF of this name is of any of them; RoBERTa's have one token type, or none.
+// A GGUF of this name is of any of them; RoBERTa's have one token type, or none, and no vocabulary of BERT's kind. With two types it is the same
+// model as a BERT: there its table of positions begins at row 0 too.
 Result<EncoderParts> bert(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(EncoderParts parts, read(config, source, "bert"));
-  if (config.is_gguf() && parts.body.token_types < 2) return roberta(config, source);
+  if (config.is_gguf() && parts.body.token_types < 2 && config.metadata().string_or("tokenizer.ggml.model", "") != "bert") return roberta(config, source);
   parts.body.learned_positions = parts.body.config.info.max_positions;
   parts.body.names = names("bert", parts.body.learned_positions);
   parts.body.names.hf("cls", {"bert.pooler.dense"}).hf("cls.output", {"classifier"});

@@ -32,7 +32,7 @@ Result<GgufPlan> convert_encoder(EncoderFamily* family, std::shared_ptr<TensorSo
     more.push_back(GgufKey::array(arch + ".classifier.output_labels", GgufType::string,
                                   std::vector<std::string>{source->metadata().string_or("id2label.0", kOneLabel)}));
   GgufVocab vocabulary = identity.vocabulary;
-  if (parts.pair_separators > 1 && vocabulary.eos) vocabulary.sep = vocabulary.eos, vocabulary.add_sep = true;
+  if (!vocabulary.add_sep && parts.pair_separators > 1 && vocabulary.eos) vocabulary.sep = vocabulary.eos, vocabulary.add_sep = true;
   return gguf_of(parts.body, table, reader, std::move(source), {identity.name, vocabulary, identity.recipe, identity.use}, std::move(more));
 }
 

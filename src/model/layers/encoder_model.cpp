@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/log.h"
+
 namespace sluice {
 namespace {
 
@@ -138,6 +140,9 @@ Result<std::unique_ptr<Encoder>> build_encoder_model(const DescribeEncoder& fami
   SLUICE_TRY(EncoderParts parts, read_parts(family, source, use));
   PoolingHead head(use, parts.classifier, parts.body.config.info.hidden);
   SLUICE_TRY(TensorTable table, parts.body.declare(source, &head));
+  if (table.has("cls.output.weight") && parts.classifier.dense == Presence::if_present && !table.has("cls.weight"))
+    log_warn("{}: the classifier has no cls.weight: of a BERT, whose pooler llama.cpp's converter leaves out, the scores are not what it was trained to give",
+             source.metadata().origin());
   EncoderInfo info = describe(parts, use);
   if (use.answers)
     for (const TokenId id : {use.answers->yes, use.answers->no})

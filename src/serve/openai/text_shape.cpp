@@ -53,9 +53,11 @@ Result<QueuedText> TextShape::pair(std::string_view query, std::string_view docu
     std::vector<TokenId> text = plain(document);
     out.tokens = prefix_;
     append(out.tokens, plain(query));
-    for (int i = 0; i < style_.separators; ++i) append(out.tokens, suffix_);
+    const std::optional<PairForm>& said = tokenizer_.pair_form();
+    if (said) append(out.tokens, said->between);
+    for (int i = 0; !said && i < style_.separators; ++i) append(out.tokens, suffix_);
     if (!cut(text, out.tokens.size() + text.size() + suffix_.size(), most)) return no_room();
-    out.second = static_cast<int64_t>(out.tokens.size());
+    if (!said || said->second_type != 0) out.second = static_cast<int64_t>(out.tokens.size());
     append(out.tokens, text);
     append(out.tokens, suffix_);
     return out;

@@ -13,8 +13,8 @@ namespace sluice {
 
 /// How a reranker reads a query and a document.
 struct PairStyle {
-  /// Encoders: the tokens around a text, with the last ones so many times between the two: [CLS] query [SEP] document [SEP], <s> query </s></s>
-  /// document </s>.
+  /// Encoders whose tokenizer does not say: the tokens around a text, with the last ones so many times between the two: [CLS] query [SEP]
+  /// document [SEP], <s> query </s></s> document </s>. The second is of type 1.
   int separators = 1;
   /// Causal models: a prompt with {query}, {document} and {instruction}, which is asked "yes" or "no"; empty: an encoder.
   std::string prompt;

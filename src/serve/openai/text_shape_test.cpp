@@ -9,8 +9,8 @@
 namespace sluice {
 namespace {
 
-// Letters, with [CLS] 1 before a text and [SEP] 2 after it.
-std::unique_ptr<Tokenizer> letters() {
+// Letters, with [CLS] 1 before a text and [SEP] 2 after it. `add_sep`: whether another stands between two, where that is said.
+std::unique_ptr<Tokenizer> letters(std::optional<bool> add_sep = {}) {
   GgufVocab vocab;
   vocab.model = "llama";
   const auto add = [&](const std::string& token, GgufTokenType type, float score = 0) {
@@ -24,6 +24,7 @@ std::unique_ptr<Tokenizer> letters() {
   for (const char* text : {"a", "b", "c", "d", " "}) add(text[0] == ' ' ? "▁" : text, GgufTokenType::normal, -1);
   vocab.bos = 1, vocab.eos = 2, vocab.unk = 0;
   vocab.add_bos = vocab.add_eos = true;
+  vocab.sep = 2, vocab.add_sep = add_sep;
   vocab.add_space_prefix = false;
   auto made = make_gguf_tokenizer(vocab);
   EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().message);
@@ -43,6 +44,19 @@ TEST(TextShape, PairsHaveSeparatorsAsTheModelWasTrained) {
   ASSERT_TRUE(roberta.ok());
   EXPECT_EQ(roberta->tokens, (Ids{1, 3, 4, 2, 2, 5, 6, 2}));
   EXPECT_EQ(roberta->second, 5);
+}
+
+TEST(TextShape, WhatTheTokenizerSaysOfPairsCounts) {
+  for (const bool twice : {false, true}) {
+    const auto tokenizer = letters(twice);
+    ASSERT_NE(tokenizer, nullptr);
+    for (const int separators : {1, 2}) {
+      const auto pair = TextShape(*tokenizer, {.separators = separators}).pair("ab", "cd", "", 0);
+      ASSERT_TRUE(pair.ok());
+      EXPECT_EQ(pair->tokens, twice ? (Ids{1, 3, 4, 2, 2, 5, 6, 2}) : (Ids{1, 3, 4, 2, 5, 6, 2}));
+      EXPECT_EQ(pair->second, -1);  // of one type
+    }
+  }
 }
 
 TEST(TextShape, WhatIsCutIsTheEndOfTheTextBeforeItsLastToken) {

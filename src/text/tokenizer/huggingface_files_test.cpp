@@ -267,15 +267,119 @@ TEST(HuggingfaceFiles, PairsAreReadAsTheirModelsReadThem) {
   EXPECT_EQ(pair_of(vocab), "$A0 </s>0 $B1 </s>1 ");
 }
 
+/// The files that `vocab` is written as, with a change of its tokenizer.json.
+struct ChangedDirectory {
+  template <class Change>
+  ChangedDirectory(const GgufVocab& vocab, const Change& change) {
+    auto files = write_huggingface_tokenizer(vocab);
+    EXPECT_TRUE(files.ok()) << files.error().message;
+    auto document = nlohmann::json::parse(files->at("tokenizer.json"));
+    change(document);
+    (*files)["tokenizer.json"] = document.dump();
+    for (const auto& [name, text] : *files) directory.write(name, text);
+  }
+  std::string error() const {
+    EXPECT_TRUE(load_tokenizer_directory(directory.path()).ok());
+    const auto vocab = read_huggingface_vocab(directory.path());
+    return vocab.ok() ? "" : vocab.error().message;
+  }
+  test::ModelDirectory directory;
+};
+
+TEST(HuggingfaceFiles, WhatAGgufCannotSayOfATokenizerIsRefused) {
+  using nlohmann::json;
+  const GgufVocab bert = word_piece(), xlm = unigram();
+  EXPECT_EQ(ChangedDirectory(bert, [](json&) {}).error(), "");
+  EXPECT_EQ(ChangedDirectory(xlm, [](json&) {}).error(), "");
+  const auto expect = [](const std::string& error, const char* what) { EXPECT_NE(error.find(what), std::string::npos) << error; };
+  expect(ChangedDirectory(bert, [](json& j) { j["model"]["max_input_chars_per_word"] = 50; }).error(), "max_input_chars_per_word is 50");
+  expect(ChangedDirectory(bert, [](json& j) { j["normalizer"]["handle_chinese_chars"] = false; }).error(), "handle_chinese_chars is false");
+  expect(ChangedDirectory(bert, [](json& j) { j["normalizer"]["clean_text"] = false; }).error(), "clean_text is false");
+  expect(ChangedDirectory(bert, [](json& j) { j["normalizer"] = {{"type", "Sequence"}, {"normalizers", {j["normalizer"], {{"type", "NFKC"}}}}}; }).error(), "'NFKC'");
+  expect(ChangedDirectory(xlm, [](json& j) { j["normalizer"] = {{"type", "NFKC"}}; }).error(), "the normalizer has a part of type 'NFKC'");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(ChangedDirectory(xlm, [](json& j) { j["added_tokens"].back()["lstrip"] = true; }).error(), "");
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("'<mask>'"), std::string::npos) << log;
+}
+
+/// With nothing around texts, with BERT's own processor and with RoBERTa's: the same in the GGUF form.
+TEST(HuggingfaceFiles, WhatStandsAroundTextsComesThroughAGguf) {
+  using nlohmann::json;
+  const std::pair<const char*, json> processors[] = {{"none", nullptr},
+                                                     {"BERT", {{"type", "BertProcessing"}, {"sep", {"[SEP]", 4}}, {"cls", {"[CLS]", 3}}}}};
+  for (const auto& [name, processor] : processors) {
+    SCOPED_TRACE(name);
+    const ChangedDirectory changed(word_piece(), [&](json& j) { j["post_processor"] = processor; });
+    const auto own = load_tokenizer_directory(changed.directory.path());
+    const auto vocab = read_huggingface_vocab(changed.directory.path());
+    ASSERT_TRUE(own.ok() && vocab.ok());
+    const auto gguf = make_gguf_tokenizer(*vocab);
+    ASSERT_TRUE(gguf.ok()) << gguf.error().message;
+    EXPECT_EQ((*gguf)->encode("hello"), (*own)->encode("hello"));
+    EXPECT_EQ((*own)->pair_form().has_value(), !processor.is_null());
+    if (processor.is_null()) continue;
+    EXPECT_EQ((*own)->pair_form()->between, (std::vector<TokenId>{4}));
+    EXPECT_EQ((*own)->pair_form()->second_type, 1);
+    EXPECT_EQ((*gguf)->pair_form()->between, (*own)->pair_form()->between);
+    EXPECT_EQ((*gguf)->pair_form()->second_type, 1);
+    // As llama.cpp's converter says it, whose reranker puts EOS behind both texts.
+    EXPECT_EQ(vocab->eos, vocab->sep);
+    EXPECT_TRUE(*vocab->add_eos && !*vocab->add_sep);
+  }
+  for (const bool twice : {false, true}) {
+    GgufVocab xlm = unigram();
+    xlm.add_bos = true, xlm.sep = xlm.eos, xlm.add_sep = twice;
+    const ChangedDirectory changed(xlm, [](json&) {});
+    const auto own = load_tokenizer_directory(changed.directory.path());
+    const auto vocab = read_huggingface_vocab(changed.directory.path());
+    ASSERT_TRUE(own.ok() && vocab.ok());
+    EXPECT_EQ((*own)->pair_form()->between, (std::vector<TokenId>(twice ? 2 : 1, *xlm.eos)));
+    EXPECT_EQ((*own)->pair_form()->second_type, 0);
+    EXPECT_EQ(vocab->add_sep, twice);
+    const auto gguf = make_gguf_tokenizer(*vocab);
+    ASSERT_TRUE(gguf.ok()) << gguf.error().message;
+    EXPECT_EQ((*gguf)->pair_form()->between, (*own)->pair_form()->between);
+  }
+}
+
+/// llama.cpp's converter moves XLM-R's pieces by one, and the names of what fills up with them; it may leave the unknown token unnamed.
+TEST(HuggingfaceFiles, FillingHasAnyNumber) {
+  GgufVocab vocab = unigram();
+  vocab.unk.reset();
+  const auto fill = [&](const std::string& text) {
+    vocab.tokens.push_back(text);
+    vocab.scores.push_back(-10000);
+    vocab.token_types.push_back(static_cast<int32_t>(GgufTokenType::unused));
+  };
+  fill("[PAD7]");
+  vocab.tokens.push_back("wo"), vocab.scores.push_back(-3), vocab.token_types.push_back(static_cast<int32_t>(GgufTokenType::normal));
+  fill("[PAD9]");
+  fill("[PAD10]");
+  expect_the_same(vocab);
+  const auto read = written_and_read(vocab);
+  ASSERT_NE(read, nullptr);
+  EXPECT_EQ(read->encode("über", {.add_special = false}), (*make_gguf_tokenizer(vocab))->encode("über", {.add_special = false}));
+  EXPECT_EQ(read->encode("über", {.add_special = false})[1], 3);  // the unknown token, which is typed so
+  vocab.scores[8] = INFINITY;
+  EXPECT_FALSE(write_huggingface_tokenizer(vocab).ok());
+}
+
 TEST(HuggingfaceFiles, WhatSentencepieceHasNoWordForIsRefused) {
   auto vocab = read_sentencepiece_vocab(std::string(SLUICE_SOURCE_DIR) + "/tests/data/tokenizers/tok512/tokenizer.model");
   ASSERT_TRUE(vocab.ok()) << vocab.error().message;
-  vocab->sep = 300, vocab->add_sep = true;
-  expect_the_same(*vocab);  // it stands between two
-  vocab->cls = vocab->bos, vocab->bos = {};
-  const auto files = write_huggingface_tokenizer(*vocab);
-  ASSERT_FALSE(files.ok());
-  EXPECT_NE(files.error().message.find("BOS and EOS only"), std::string::npos) << files.error().message;
+  vocab->sep = 300;
+  expect_the_same(*vocab);  // it stands nowhere
+  const auto refused = [](const GgufVocab& v) {
+    const auto files = write_huggingface_tokenizer(v);
+    ASSERT_FALSE(files.ok());
+    EXPECT_NE(files.error().message.find("BOS and EOS only"), std::string::npos) << files.error().message;
+  };
+  GgufVocab between = *vocab, before = *vocab;
+  between.add_sep = true;
+  refused(between);
+  before.cls = before.bos, before.bos = {};
+  refused(before);
 }
 
 TEST(HuggingfaceFiles, WhatNoTokenizerIsMadeOfIsRefused) {

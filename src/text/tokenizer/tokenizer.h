@@ -31,6 +31,13 @@ struct DecodeOptions {
                                     // before it; not when continuing a text
 };
 
+/// How two texts are read as one: what stands between them, in place of what ends the first and begins the second, and the type of the
+/// second one's tokens (1: BERT).
+struct PairForm {
+  std::vector<TokenId> between;
+  int second_type = 0;
+};
+
 /// A part of a rendered chat template: trusted where the template wrote it, not where the user did.
 struct TextSegment {
   std::string text;
@@ -66,6 +73,8 @@ class Tokenizer {
   std::optional<TokenId> bos() const;
   std::optional<TokenId> eos() const;
   std::optional<TokenId> pad() const;
+  /// Nothing where the files do not say.
+  const std::optional<PairForm>& pair_form() const;
   /// Every token after which generation ends (end of turn, of text), ascending.
   const std::vector<TokenId>& end_of_generation() const;
   bool is_end_of_generation(TokenId id) const;

@@ -160,10 +160,11 @@ Status apply_tokenizer_config(const TokenizerConfig& config,
   SLUICE_TRY_STATUS(resolve(config.pad_token, parts.pad));
   SLUICE_TRY_STATUS(resolve(config.unk_token, unknown));
 
-  const auto set_present = [](std::vector<TokenId>& list, std::optional<TokenId> id, std::optional<bool> wanted,
-                              bool front) {
+  const auto set_present = [&](std::vector<TokenId>& list, std::optional<TokenId> id, std::optional<bool> wanted,
+                               bool front) {
     if (!id || !wanted) return;
     const auto at = std::find(list.begin(), list.end(), *id);
+    if (*wanted == (at == list.end())) parts.pair.reset();  // which was said of other tokens
     if (*wanted && at == list.end()) list.insert(front ? list.begin() : list.end(), *id);
     if (!*wanted && at != list.end()) list.erase(at);
   };

@@ -16,6 +16,7 @@
 #include "text/tokenizer/normalizers/normalizer.h"
 #include "text/tokenizer/pre_tokenizers/pre_tokenizer.h"
 #include "text/tokenizer/models/token_model.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace sluice {
 
@@ -31,6 +32,7 @@ struct TokenizerParts {
   PreTokenizer pre_tokenizer;
   std::unique_ptr<const TokenModel> model;
   std::vector<TokenId> prefix, suffix;  // what add_special puts around a text
+  std::optional<PairForm> pair;
   std::optional<TokenId> bos, eos, pad;
   std::vector<TokenId> end_of_generation;  // beside eos and the well-known ends of turns
   DecodeRules decoding;

@@ -40,8 +40,9 @@ std::string word_piece_spelling(std::string_view gguf, std::string_view prefix) 
 Status build_gguf_bert(const GgufSource& source, TokenizerParts& parts) {
   const GgufVocab& vocab = source.vocab;
   WordPieceSpec spec;
-  if (!vocab.unk) return corrupt_data("tokenizer.ggml.unknown_token_id is missing, and words may be unknown");
-  spec.unknown = *vocab.unk;
+  const std::optional<TokenId> unknown = gguf_unknown(vocab);
+  if (!unknown) return corrupt_data("tokenizer.ggml.unknown_token_id is missing, and words may be unknown");
+  spec.unknown = *unknown;
   Decoder decoder;
   add_word_piece_step(decoder, spec.prefix, true);
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {

@@ -35,16 +35,19 @@ struct GgufModelKind {
 
 std::span<const GgufModelKind> gguf_model_kinds();
 
-/// What a vocabulary puts around a text: as the file says, or else as its kind does.
+/// What a vocabulary puts around a text, and between two: as the file says, or else as its kind does.
 struct TokensAround {
   std::vector<TokenId> prefix, suffix;
-  std::vector<TokenId> between;  // the texts of a pair that is read as one
+  PairForm pair;
+  bool pair_is_said = false;  // rather than only what ends the first text
 };
 Result<TokensAround> tokens_around(const GgufVocab& vocab);
 
 GgufTokenType gguf_token_type(const GgufVocab& vocab, size_t id);
 /// The texts of all tokens, invalid UTF-8 replaced.
 std::string gguf_text(const GgufVocab& vocab, size_t id);
+/// The unknown token: the one that is named, or else typed so.
+std::optional<TokenId> gguf_unknown(const GgufVocab& vocab);
 /// The byte of a token of type byte; the error is for another spelling.
 Result<uint8_t> gguf_byte(const GgufVocab& vocab, size_t id);
 /// The error is for a missing score, or one that is not a number.

@@ -15,7 +15,7 @@ Status build_gguf_t5(const GgufSource& source, TokenizerParts& parts) {
   const GgufVocab& vocab = source.vocab;
   SLUICE_TRY_STATUS(check_scores(vocab));
   UnigramSpec spec;
-  spec.unknown = vocab.unk;
+  spec.unknown = gguf_unknown(vocab);
   spec.in_float = source.from_sentencepiece;
   spec.least_score = std::numeric_limits<double>::infinity();
   const auto forbidden = control_ids(parts.added);

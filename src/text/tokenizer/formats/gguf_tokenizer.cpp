@@ -76,6 +76,12 @@ GgufTokenType gguf_token_type(const GgufVocab& vocab, size_t id) {
 
 std::string gguf_text(const GgufVocab& vocab, size_t id) { return to_valid_utf8(vocab.tokens[id]); }
 
+std::optional<TokenId> gguf_unknown(const GgufVocab& vocab) {
+  for (size_t id = 0; !vocab.unk && id < vocab.token_types.size(); ++id)
+    if (gguf_token_type(vocab, id) == GgufTokenType::unknown) return static_cast<TokenId>(id);
+  return vocab.unk;
+}
+
 Result<uint8_t> gguf_byte(const GgufVocab& vocab, size_t id) {
   const std::string text = gguf_text(vocab, id);
   const auto byte = spelled_byte(text);
@@ -119,8 +125,9 @@ Result<TokensAround> tokens_around(const GgufVocab& vocab) {
   const bool eos = vocab.add_eos.value_or(usual.eos), sep = vocab.add_sep.value_or(usual.sep);
   if (usual.one_end) put(around.suffix, vocab.sep ? vocab.sep : vocab.eos, eos || sep);
   else put(around.suffix, vocab.eos, eos);
-  around.between = around.suffix;
-  if (!usual.one_end) put(around.between, vocab.sep, sep);
+  around.pair = {around.suffix, usual.one_end ? 1 : 0};
+  if (!usual.one_end) put(around.pair.between, vocab.sep, sep);
+  around.pair_is_said = usual.one_end || vocab.add_sep || (usual.sep && vocab.sep);
   return around;
 }
 
@@ -137,6 +144,7 @@ Status build_gguf_parts(const GgufSource& source, TokenizerParts& parts) {
   SLUICE_TRY(TokensAround around, tokens_around(vocab));
   parts.prefix = std::move(around.prefix);
   parts.suffix = std::move(around.suffix);
+  if (around.pair_is_said) parts.pair = std::move(around.pair);
   parts.chat_templates = vocab.chat_templates;
   const auto id_of = [&](const std::string& content) -> std::optional<TokenId> {
     for (size_t id = 0; id < vocab.tokens.size(); ++id)

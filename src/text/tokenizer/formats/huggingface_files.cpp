@@ -35,11 +35,9 @@ Result<const Writer*> find_writer(std::string_view model) {
   return unsupported(fmt::format("vocabularies of model '{}' are not written as a Hugging Face directory's (known: {})", model, known));
 }
 
-bool has(const std::vector<TokenId>& list, const std::optional<TokenId>& id) { return id && std::ranges::find(list, *id) != list.end(); }
-
 std::string config_of(const VocabToWrite& what, const Writer& writer) {
   const GgufVocab& vocab = what.vocab;
-  Json config = {{"add_bos_token", has(what.around.prefix, vocab.bos)}, {"add_eos_token", has(what.around.suffix, vocab.eos)}};
+  Json config = {{"add_bos_token", holds(what.around.prefix, vocab.bos)}, {"add_eos_token", holds(what.around.suffix, vocab.eos)}};
   Json list = Json::object();
   for (const AddedToken& token : what.added)
     list[std::to_string(token.id)] = {{"content", token.content}, {"lstrip", false}, {"normalized", token.normalized},
@@ -48,7 +46,7 @@ std::string config_of(const VocabToWrite& what, const Writer& writer) {
   const std::pair<const char*, std::optional<TokenId>> named[] = {{"bos_token", vocab.bos}, {"eos_token", vocab.eos}, {"pad_token", vocab.pad}, {"unk_token", vocab.unk},
                                                                   {"sep_token", vocab.sep}, {"cls_token", vocab.cls}, {"mask_token", vocab.mask}};
   for (const auto& [name, id] : named)
-    if (id) config[name] = to_valid_utf8(vocab.tokens[static_cast<size_t>(*id)]);
+    if (id && !is_filling(vocab, static_cast<size_t>(*id))) config[name] = to_valid_utf8(vocab.tokens[static_cast<size_t>(*id)]);
   if (vocab.chat_templates.size() == 1 && vocab.chat_templates.contains("default")) {
     config["chat_template"] = vocab.chat_templates.at("default");
   } else if (!vocab.chat_templates.empty()) {
@@ -83,7 +81,10 @@ std::string generation_of(const GgufVocab& vocab) {
 }  // namespace
 
 bool is_filling(const GgufVocab& vocab, size_t id) {
-  return gguf_token_type(vocab, id) == GgufTokenType::unused && vocab.tokens[id] == fmt::format("[PAD{}]", id);
+  const std::string& text = vocab.tokens[id];
+  constexpr std::string_view kBegin = "[PAD";
+  return gguf_token_type(vocab, id) == GgufTokenType::unused && text.starts_with(kBegin) && text.ends_with(']') && text.size() > kBegin.size() + 1 &&
+         std::all_of(text.begin() + kBegin.size(), text.end() - 1, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 size_t without_filling(const GgufVocab& vocab) {
@@ -92,9 +93,11 @@ size_t without_filling(const GgufVocab& vocab) {
   return count;
 }
 
+bool holds(const std::vector<TokenId>& list, const std::optional<TokenId>& id) { return id && std::ranges::find(list, *id) != list.end(); }
+
 bool marks_both_ends(const TokensAround& around) { return !around.prefix.empty() && !around.suffix.empty(); }
 
-Json tokenizer_frame(const VocabToWrite& what, int second_type) {
+Json tokenizer_frame(const VocabToWrite& what) {
   Json list = Json::array(), specials = Json::object();
   for (const AddedToken& token : what.added)
     list.push_back({{"id", token.id}, {"content", token.content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
@@ -107,14 +110,15 @@ Json tokenizer_frame(const VocabToWrite& what, int second_type) {
     }
   };
   const auto text = [](const char* name, int type) -> Json { return {{"Sequence", {{"id", name}, {"type_id", type}}}}; };
-  const auto& [prefix, suffix, between] = what.around;
+  const std::vector<TokenId>&prefix = what.around.prefix, &suffix = what.around.suffix;
+  // Where one end alone is marked, the second text begins anew.
   const bool apart = !marks_both_ends(what.around);
-  const int second = apart ? 1 : second_type;
+  const int second = apart ? 1 : what.around.pair.second_type;
   Json single = Json::array(), pair = Json::array();
   for (Json* const to : {&single, &pair}) {
     put(prefix, 0, *to);
     to->push_back(text("A", 0));
-    put(apart || to == &single ? suffix : between, 0, *to);
+    put(apart || to == &single ? suffix : what.around.pair.between, 0, *to);
   }
   if (apart) put(prefix, second, pair);
   pair.push_back(text("B", second));

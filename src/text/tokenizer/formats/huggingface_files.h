@@ -1,5 +1,5 @@
 #pragma once
-// The two tokenizer files that a GGUF vocabulary becomes in a Hugging Face directory.
+// The tokenizer files that a GGUF vocabulary becomes in a Hugging Face directory.
 
 #include <nlohmann/json.hpp>
 
@@ -22,7 +22,8 @@ struct VocabToWrite {
 
 /// Control, unknown and user-defined tokens: those that are found in text as they stand.
 std::vector<AddedToken> added_tokens_of(const GgufVocab& vocab);
-/// Whether it only fills the vocabulary up to the embedding's rows.
+/// Whether it only fills the vocabulary up to the embedding's rows: an unused "[PAD7]". (Where llama.cpp's converter moves pieces by one,
+/// the number is not the id.)
 bool is_filling(const GgufVocab& vocab, size_t id);
 /// How many ids are left without the filling at the end.
 size_t without_filling(const GgufVocab& vocab);
@@ -30,8 +31,10 @@ size_t without_filling(const GgufVocab& vocab);
 bool marks_both_ends(const TokensAround& around);
 
 /// A tokenizer.json without its model, normalizer, pre_tokenizer and decoder: the added tokens, and the post_processor (null where
-/// nothing stands around texts). Where both ends of texts are marked, a pair is read as one, whose second text is of `second_type`.
-nlohmann::ordered_json tokenizer_frame(const VocabToWrite& what, int second_type = 0);
+/// nothing stands around texts).
+nlohmann::ordered_json tokenizer_frame(const VocabToWrite& what);
+/// Whether a list has an id, where there is one.
+bool holds(const std::vector<TokenId>& list, const std::optional<TokenId>& id);
 /// `document` with `model` as its last part and `texts`, members of `model` that are text already, as the last of that: an ordered_json
 /// object would look every key up.
 std::string with_model(const nlohmann::ordered_json& document, const nlohmann::ordered_json& model, const std::string& texts);

@@ -62,12 +62,36 @@ Result<std::string> pre_name_of(const json& document) {
 Status put_added_tokens(const json& document, GgufVocab& vocab) {
   const json* added = find_field(document, "added_tokens");
   if (added == nullptr || !added->is_array()) return {};
-  for (const json& token : *added) {
-    SLUICE_TRY(const int64_t id, int_field(token, "id"));
-    SLUICE_TRY(const std::string content, string_field(token, "content"));
-    SLUICE_TRY(const bool special, bool_field(token, "special", false));
-    SLUICE_TRY_STATUS(put_token(vocab, id, content, special ? GgufTokenType::control : GgufTokenType::user_defined));
+  std::string odd;
+  for (const json& entry : *added) {
+    SLUICE_TRY(const int64_t id, int_field(entry, "id"));
+    SLUICE_TRY(const AddedToken token, parse_added_token(entry, static_cast<TokenId>(id)));
+    SLUICE_TRY_STATUS(put_token(vocab, id, token.content, token.special ? GgufTokenType::control : GgufTokenType::user_defined));
+    // Of text in lower case a normalized token is found in "Foo" too.
+    if (token.lstrip || token.rstrip || token.single_word || (token.normalized && !token.special && vocab.model == "bert"))
+      odd += fmt::format("{}'{}'", odd.empty() ? "" : ", ", token.content);
   }
+  if (!odd.empty()) log_warn("GGUF cannot say how these tokens are found in text (with the spaces beside them, as single words, in normalized text): {}", odd);
+  return {};
+}
+
+/// The kinds of parts within it, in order.
+void collect_kinds(const json& node, std::vector<std::string>& out) {
+  if (!node.is_object()) return;
+  const std::string type = node.value("type", "");
+  if (type != "Sequence" && !type.empty()) out.push_back(type);
+  for (const char* list : {"normalizers", "pretokenizers"})
+    if (type == "Sequence" && node.contains(list) && node[list].is_array())
+      for (const json& below : node[list]) collect_kinds(below, out);
+}
+
+/// A part may hold these kinds only: of another the GGUF would be another tokenizer.
+Status check_kinds(const json& document, const char* part, std::initializer_list<std::string_view> known) {
+  std::vector<std::string> kinds;
+  collect_kinds(document.value(part, json()), kinds);
+  for (const std::string& kind : kinds)
+    if (std::ranges::find(known, kind) == known.end())
+      return unsupported(fmt::format("the {} has a part of type '{}', for which GGUF has no word with a {} model", part, kind, document["model"].value("type", "")));
   return {};
 }
 
@@ -99,6 +123,8 @@ Status read_unigram(const json& document, GgufVocab& vocab) {
   SLUICE_TRY_STATUS(put_added_tokens(document, vocab));
   if (vocab.unk) set_unknown(vocab, vocab.unk);
   vocab.scores.resize(vocab.tokens.size(), 0);
+  SLUICE_TRY_STATUS(check_kinds(document, "normalizer", {"Precompiled", "Replace", "Strip"}));
+  SLUICE_TRY_STATUS(check_kinds(document, "pre_tokenizer", {"WhitespaceSplit", "Metaspace"}));
   const json normalizer = document.value("normalizer", json()), splitter = document.value("pre_tokenizer", json());
   if (const json* map = find_part(normalizer, "Precompiled"); map != nullptr && map->contains("precompiled_charsmap")) {
     SLUICE_TRY(const std::string encoded, string_field(*map, "precompiled_charsmap"));
@@ -112,6 +138,8 @@ Status read_unigram(const json& document, GgufVocab& vocab) {
   const json* squeeze = find_part(normalizer, "Replace");
   vocab.remove_extra_whitespaces = find_part(splitter, "WhitespaceSplit") != nullptr ||
                                    (squeeze != nullptr && squeeze->value("content", "x").find_first_not_of(" \u2581") == std::string::npos);
+  if (*vocab.remove_extra_whitespaces && find_part(splitter, "WhitespaceSplit") == nullptr && find_part(normalizer, "Strip") == nullptr)
+    log_warn("GGUF cannot say that runs of spaces become one and those at the end of a text stay: they are dropped there");
   return {};
 }
 
@@ -132,6 +160,13 @@ Status read_word_piece(const json& document, GgufVocab& vocab) {
   const json* bert = find_part(normalizer, "BertNormalizer");
   if (bert == nullptr || find_part(document.value("pre_tokenizer", json()), "BertPreTokenizer") == nullptr)
     return unsupported("GGUF can hold a WordPiece model with BertNormalizer and BertPreTokenizer only");
+  SLUICE_TRY_STATUS(check_kinds(document, "normalizer", {"BertNormalizer"}));
+  SLUICE_TRY_STATUS(check_kinds(document, "pre_tokenizer", {"BertPreTokenizer"}));
+  for (const char* unsaid : {"clean_text", "handle_chinese_chars"})
+    if (!bert->value(unsaid, true)) return unsupported(fmt::format("BertNormalizer's {} is false, which a GGUF cannot say", unsaid));
+  constexpr int64_t kLongestWord = 100;
+  SLUICE_TRY(const int64_t longest, find_field(model, "max_input_chars_per_word") == nullptr ? Result<int64_t>(kLongestWord) : int_field(model, "max_input_chars_per_word"));
+  if (longest != kLongestWord) return unsupported(fmt::format("max_input_chars_per_word is {}; a GGUF cannot say other than {}", longest, kLongestWord));
   vocab.lowercase = bert->value("lowercase", true);
   SLUICE_TRY(vocab.strip_accents, bool_field(*bert, "strip_accents", *vocab.lowercase));
   return {};
@@ -181,21 +216,28 @@ Status name_for_gguf(const std::string& directory, GgufVocab& vocab) {
 
 /// BOS, EOS and the like, and the templates, as the loaded tokenizer understood its configuration.
 void take_specials(const Tokenizer& tokenizer, const TokenizerConfig& config, GgufVocab& vocab) {
+  const std::pair<const std::string*, std::optional<TokenId>*> of_encoders[] = {
+      {&config.cls_token, &vocab.cls}, {&config.sep_token, &vocab.sep}, {&config.mask_token, &vocab.mask}};
+  for (const auto& [text, id] : of_encoders)
+    if (!*id && !text->empty()) *id = tokenizer.token_id(*text);
   vocab.bos = tokenizer.bos();
   vocab.eos = tokenizer.eos();
   vocab.pad = tokenizer.pad();
+  if (vocab.model == "bert") {  // whose texts begin and end with these, by whichever name
+    if (!vocab.bos) vocab.bos = vocab.cls;
+    if (!vocab.eos) vocab.eos = vocab.sep;
+  }
   const std::vector<TokenId> plain = tokenizer.encode("a", {.add_special = false}), whole = tokenizer.encode("a");
   vocab.add_bos = vocab.bos && !whole.empty() && whole.front() == *vocab.bos && whole.size() > plain.size();
   vocab.add_eos = vocab.eos && !whole.empty() && whole.back() == *vocab.eos && whole.size() > plain.size();
   for (const TokenId id : tokenizer.end_of_generation())
     if (vocab.eos && id != *vocab.eos) vocab.eot = id;
-  const std::pair<const std::string*, std::optional<TokenId>*> of_encoders[] = {
-      {&config.cls_token, &vocab.cls}, {&config.sep_token, &vocab.sep}, {&config.mask_token, &vocab.mask}};
-  for (const auto& [text, id] : of_encoders)
-    if (!*id && !text->empty()) *id = tokenizer.token_id(*text);
-  if (vocab.model == "bert" && vocab.sep && vocab.eos == vocab.sep) {  // what ends a text is the separator, which GGUF has apart
-    vocab.add_sep = vocab.add_eos;
-    vocab.add_eos = false;
+  // What stands between two texts: what ends the first, and a separator behind it where the model was trained so.
+  if (vocab.model == "bert") {
+    vocab.add_sep = false;
+  } else if (const auto& pair = tokenizer.pair_form(); pair && !pair->between.empty()) {
+    vocab.add_sep = *vocab.add_eos && pair->between.size() == 2 && pair->between.front() == vocab.eos;
+    if (*vocab.add_sep) vocab.sep = pair->between.back();
   }
   vocab.chat_templates = tokenizer.chat_templates();
 }

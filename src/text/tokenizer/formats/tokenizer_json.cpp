@@ -51,6 +51,7 @@ Status build(const json& document, const TokenizerConfig& config, TokenizerParts
   SLUICE_TRY(PostProcessor around, parse_post_processor(part("post_processor")));
   parts.prefix = std::move(around.prefix);
   parts.suffix = std::move(around.suffix);
+  parts.pair = std::move(around.pair);
   // Old files of byte-level vocabularies leave the decoder out.
   json decoder_part = part("decoder");
   if (decoder_part.is_null() && parts.pre_tokenizer.byte_level) decoder_part = {{"type", "ByteLevel"}};
@@ -72,7 +73,7 @@ Status build(const json& document, const TokenizerConfig& config, TokenizerParts
   if (!parts.eos && !parts.suffix.empty()) parts.eos = parts.suffix.back();
   SLUICE_TRY_STATUS(finish_tokens(parts));
   decode_tokens(*vocabulary, decoder, parts);
-  for (const auto* list : {&parts.prefix, &parts.suffix})
+  for (const auto* list : {&parts.prefix, &parts.suffix, parts.pair ? &parts.pair->between : &parts.suffix})
     for (const TokenId id : *list)
       if (static_cast<size_t>(id) >= parts.tokens.size())
         return corrupt_data(

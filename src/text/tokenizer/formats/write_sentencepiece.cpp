@@ -40,9 +40,9 @@ class Message {
 
 Result<std::string> sentencepiece_model(const VocabToWrite& what) {
   const GgufVocab& vocab = what.vocab;
-  const auto has = [](const std::vector<TokenId>& list, const std::optional<TokenId>& id) { return id && std::ranges::find(list, *id) != list.end(); };
-  if (what.around.prefix.size() > size_t{has(what.around.prefix, vocab.bos)} || what.around.suffix.size() > size_t{has(what.around.suffix, vocab.eos)})
-    return unsupported("a vocabulary of model 'llama' with a separator or a classifier's token around texts is not written as a Hugging Face "
+  const auto& [prefix, suffix, pair, said] = what.around;
+  if (prefix.size() > size_t{holds(prefix, vocab.bos)} || suffix.size() > size_t{holds(suffix, vocab.eos)} || pair.between.size() > suffix.size())
+    return unsupported("a vocabulary of model 'llama' with a classifier's token before texts or a separator between them is not written as a Hugging Face "
                        "directory's, which has words for BOS and EOS only");
   const size_t count = without_filling(vocab);
   Message model;

@@ -1,6 +1,7 @@
 // tokenizer.json of a Unigram vocabulary of sentencepiece: pieces by id, with their log-probabilities.
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/base64.h"
@@ -20,7 +21,8 @@ Result<std::string> unigram_json(const VocabToWrite& what) {
   bool bytes = false, crosses = false;
   for (size_t id = 0; id < count; ++id) {
     const GgufTokenType type = gguf_token_type(vocab, id);
-    if (type == GgufTokenType::unused)
+    if (!std::isfinite(vocab.scores[id])) return corrupt_data(fmt::format("the score of token {} is {}, which no tokenizer.json can say", id, vocab.scores[id]));
+    if (type == GgufTokenType::unused && !is_filling(vocab, id))
       return unsupported(fmt::format("token {} ('{}') is unused, which a tokenizer.json's Unigram cannot say", id, gguf_text(vocab, id)));
     bytes |= type == GgufTokenType::byte;
     if (type != GgufTokenType::normal) continue;
@@ -31,7 +33,9 @@ Result<std::string> unigram_json(const VocabToWrite& what) {
   for (size_t id = 0; id < count; ++id) {
     // The least of all is what an unknown character costs: tokens that are no pieces must not be less.
     const double score = std::max(static_cast<double>(vocab.scores[id]), least);
-    body += fmt::format("{}\n[{},{}]", id == 0 ? "" : ",", Json(gguf_text(vocab, id)).dump(), Json(score).dump());
+    // Pieces are counted, so that filling keeps its place; a space is in no text that the model sees.
+    const std::string text = is_filling(vocab, id) ? " " + gguf_text(vocab, id) : gguf_text(vocab, id);
+    body += fmt::format("{}\n[{},{}]", id == 0 ? "" : ",", Json(text).dump(), Json(score).dump());
   }
   Json document = tokenizer_frame(what);
   document["normalizer"] = nullptr;
@@ -43,7 +47,8 @@ Result<std::string> unigram_json(const VocabToWrite& what) {
   splits.push_back(metaspace);
   document["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", std::move(splits)}};
   document["decoder"] = bytes ? Json{{"type", "Sequence"}, {"decoders", {{{"type", "ByteFallback"}}, metaspace}}} : metaspace;
-  const Json model = {{"type", "Unigram"}, {"unk_id", vocab.unk ? Json(*vocab.unk) : Json(nullptr)}, {"byte_fallback", bytes}};
+  const std::optional<TokenId> unknown = gguf_unknown(vocab);
+  const Json model = {{"type", "Unigram"}, {"unk_id", unknown ? Json(*unknown) : Json(nullptr)}, {"byte_fallback", bytes}};
   return with_model(document, model, fmt::format("\"vocab\":[{}]", body));
 }
 

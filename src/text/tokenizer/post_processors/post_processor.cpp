@@ -14,11 +14,11 @@ constexpr PartKind<PostProcessor> kKinds[] = {
 
 }  // namespace
 
-Status put_around(std::vector<TokenId> prefix, std::vector<TokenId> suffix, PostProcessor& out) {
-  if (prefix.empty() && suffix.empty()) return {};
+Status put_around(PostProcessor around, PostProcessor& out) {
+  if (around.prefix.empty() && around.suffix.empty()) return {};
   if (!out.prefix.empty() || !out.suffix.empty())
     return unsupported("adds tokens around those that another part of the Sequence has added");
-  out = {std::move(prefix), std::move(suffix)};
+  out = std::move(around);
   return {};
 }
 

@@ -1,18 +1,21 @@
 #pragma once
-// What is put around a text: the "post_processor" of a tokenizer.json, of which those parts matter here that add tokens
-// to a single text.
+// What is put around a text, and between the two of a pair: the "post_processor" of a tokenizer.json, of which those parts matter here
+// that add tokens.
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <optional>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace sluice {
 
 struct PostProcessor {
   std::vector<TokenId> prefix, suffix;
+  std::optional<PairForm> pair;  // none: of two texts it does something else than to put tokens between them
 };
 
 /// The "post_processor" of a tokenizer.json (an object or null).
@@ -24,8 +27,8 @@ Status parse_roberta_processing(const nlohmann::json& description, PostProcessor
 Status parse_byte_level_processing(const nlohmann::json& description, PostProcessor& out);
 Status parse_template_processing(const nlohmann::json& description, PostProcessor& out);
 
-/// Sets what stands around a text; only one part of a Sequence may.
-Status put_around(std::vector<TokenId> prefix, std::vector<TokenId> suffix, PostProcessor& out);
+/// Sets what stands around texts; only one part of a Sequence may.
+Status put_around(PostProcessor around, PostProcessor& out);
 /// The id in a pair ["[SEP]", 102].
 Result<TokenId> paired_id(const nlohmann::json& description, const char* key);
 

@@ -1,4 +1,4 @@
-// TemplateProcessing: the tokens that a template names before and behind the text.
+// TemplateProcessing: the tokens that a template names before and behind the text, and between two.
 
 #include "text/tokenizer/parts_catalog.h"
 #include "text/tokenizer/post_processors/post_processor.h"
@@ -22,28 +22,50 @@ Result<std::vector<TokenId>> template_ids(const json& processor, const std::stri
   return out;
 }
 
-}  // namespace
+using Ids = std::vector<TokenId>;
 
-Status parse_template_processing(const json& description, PostProcessor& out) {
-  const json* single = find_field(description, "single");
-  if (single == nullptr || !single->is_array()) return corrupt_data("'single' is not a list");
-  std::vector<TokenId> around[2];
-  bool after_text = false;
-  for (const json& item : *single) {
-    if (find_field(item, "Sequence") != nullptr) {
-      if (after_text) return unsupported("the text twice");
-      after_text = true;
+/// The tokens before, between and behind so many texts, and the types of the texts.
+struct Template {
+  std::vector<Ids> tokens{1};
+  std::vector<int> types;
+};
+
+Result<Template> read_template(const json& description, const char* key) {
+  const json* items = find_field(description, key);
+  if (items == nullptr || !items->is_array()) return corrupt_data(fmt::format("'{}' is not a list", key));
+  Template out;
+  for (const json& item : *items) {
+    if (const json* text = find_field(item, "Sequence"); text != nullptr) {
+      SLUICE_TRY(const int64_t type, find_field(*text, "type_id") == nullptr ? Result<int64_t>(0) : int_field(*text, "type_id"));
+      out.types.push_back(static_cast<int>(type));
+      out.tokens.emplace_back();
     } else if (const json* special = find_field(item, "SpecialToken"); special != nullptr) {
       SLUICE_TRY(const std::string name, string_field(*special, "id"));
-      SLUICE_TRY(const std::vector<TokenId> ids, template_ids(description, name));
-      auto& list = around[after_text ? 1 : 0];
-      list.insert(list.end(), ids.begin(), ids.end());
+      SLUICE_TRY(const Ids ids, template_ids(description, name));
+      out.tokens.back().insert(out.tokens.back().end(), ids.begin(), ids.end());
     } else {
       return corrupt_data("an item is neither Sequence nor SpecialToken");
     }
   }
-  if (!after_text) return corrupt_data("'single' has no Sequence");
-  return put_around(std::move(around[0]), std::move(around[1]), out);
+  return out;
+}
+
+/// The pair's, where it is the single text's with something between.
+Result<std::optional<PairForm>> read_pair(const json& description, const Template& single) {
+  if (find_field(description, "pair") == nullptr) return std::optional<PairForm>();
+  SLUICE_TRY(const Template pair, read_template(description, "pair"));
+  if (pair.types.size() != 2 || pair.tokens.front() != single.tokens.front() || pair.tokens.back() != single.tokens.back()) return std::optional<PairForm>();
+  return std::optional(PairForm{pair.tokens[1], pair.types[1]});
+}
+
+}  // namespace
+
+Status parse_template_processing(const json& description, PostProcessor& out) {
+  SLUICE_TRY(const Template single, read_template(description, "single"));
+  if (single.types.size() > 1) return unsupported("the text twice");
+  if (single.types.empty()) return corrupt_data("'single' has no Sequence");
+  SLUICE_TRY(std::optional<PairForm> pair, read_pair(description, single));
+  return put_around({single.tokens.front(), single.tokens.back(), std::move(pair)}, out);
 }
 
 }  // namespace sluice
