@@ -86,12 +86,12 @@ void collect_kinds(const json& node, std::vector<std::string>& out) {
 }
 
 /// A part may hold these kinds only: of another the GGUF would be another tokenizer.
-Status check_kinds(const json& document, const char* part, std::initializer_list<std::string_view> known) {
+Status check_kinds(const json& document, const char* part, const char* model, std::initializer_list<std::string_view> known) {
   std::vector<std::string> kinds;
   collect_kinds(document.value(part, json()), kinds);
   for (const std::string& kind : kinds)
     if (std::ranges::find(known, kind) == known.end())
-      return unsupported(fmt::format("the {} has a part of type '{}', for which GGUF has no word with a {} model", part, kind, document["model"].value("type", "")));
+      return unsupported(fmt::format("the {} has a part of type '{}', for which GGUF has no word with a {} model", part, kind, model));
   return {};
 }
 
@@ -123,8 +123,8 @@ Status read_unigram(const json& document, GgufVocab& vocab) {
   SLUICE_TRY_STATUS(put_added_tokens(document, vocab));
   if (vocab.unk) set_unknown(vocab, vocab.unk);
   vocab.scores.resize(vocab.tokens.size(), 0);
-  SLUICE_TRY_STATUS(check_kinds(document, "normalizer", {"Precompiled", "Replace", "Strip"}));
-  SLUICE_TRY_STATUS(check_kinds(document, "pre_tokenizer", {"WhitespaceSplit", "Metaspace"}));
+  SLUICE_TRY_STATUS(check_kinds(document, "normalizer", "Unigram", {"Precompiled", "Replace", "Strip"}));
+  SLUICE_TRY_STATUS(check_kinds(document, "pre_tokenizer", "Unigram", {"WhitespaceSplit", "Metaspace"}));
   const json normalizer = document.value("normalizer", json()), splitter = document.value("pre_tokenizer", json());
   if (const json* map = find_part(normalizer, "Precompiled"); map != nullptr && map->contains("precompiled_charsmap")) {
     SLUICE_TRY(const std::string encoded, string_field(*map, "precompiled_charsmap"));
@@ -160,8 +160,8 @@ Status read_word_piece(const json& document, GgufVocab& vocab) {
   const json* bert = find_part(normalizer, "BertNormalizer");
   if (bert == nullptr || find_part(document.value("pre_tokenizer", json()), "BertPreTokenizer") == nullptr)
     return unsupported("GGUF can hold a WordPiece model with BertNormalizer and BertPreTokenizer only");
-  SLUICE_TRY_STATUS(check_kinds(document, "normalizer", {"BertNormalizer"}));
-  SLUICE_TRY_STATUS(check_kinds(document, "pre_tokenizer", {"BertPreTokenizer"}));
+  SLUICE_TRY_STATUS(check_kinds(document, "normalizer", "WordPiece", {"BertNormalizer"}));
+  SLUICE_TRY_STATUS(check_kinds(document, "pre_tokenizer", "WordPiece", {"BertPreTokenizer"}));
   for (const char* unsaid : {"clean_text", "handle_chinese_chars"})
     if (!bert->value(unsaid, true)) return unsupported(fmt::format("BertNormalizer's {} is false, which a GGUF cannot say", unsaid));
   constexpr int64_t kLongestWord = 100;
