@@ -223,6 +223,75 @@ TEST(HuggingfaceFiles, UnigramVocabularies) {
   EXPECT_NE(files.error().message.find("is unused"), std::string::npos) << files.error().message;
 }
 
+/// All bytes as RWKV World has them, and some texts.
+GgufVocab longest_match() {
+  GgufVocab v;
+  v.model = "rwkv";
+  const auto add = [&](std::string text, GgufTokenType type = GgufTokenType::normal) {
+    v.tokens.push_back(std::move(text));
+    v.token_types.push_back(static_cast<int32_t>(type));
+  };
+  add("<s>", GgufTokenType::control);
+  for (int b = 0; b < 256; ++b) add(fmt::format("\\x{:02x}", b));
+  for (const char* text : {"Hello", " world", "\\n\\n", "it's", "\"", "'\"", "\\'\"", "a\\\\b", "\\xc3\\xa9", "\\xc2\\xa0", "\\xe2\\x80\\x8b", "\\xe6\\x9d\\xb1",
+                           "\\xf0\\x9f\\x9a\\x80", "\\xf3\\xa0\\x80\\x81", "\\xe6\\x9d", "\\xff'", "\\xff'\"\\t", " ", "  "})
+    add(text);
+  add(fmt::format("[PAD{}]", v.tokens.size()), GgufTokenType::unused);
+  add("12345");
+  for (int i = 0; i < 2; ++i) add(fmt::format("[PAD{}]", v.tokens.size()), GgufTokenType::unused);
+  v.eos = 0;
+  return v;
+}
+
+TEST(HuggingfaceFiles, RwkvVocabularies) {
+  GgufVocab vocab = longest_match();
+  expect_the_same(vocab);
+  vocab.bos = 0, vocab.eot = 259;  // as llama.cpp's converter has them
+  vocab.chat_templates = {{"default", "{{ messages }}"}};
+  expect_the_same(vocab);
+  const std::string file = write_huggingface_tokenizer(vocab)->at("rwkv_vocab_v20230424.txt");
+  // Python's literals.
+  const std::string begin = "1 '\\x00' 1\n2 '\\x01' 1\n";
+  EXPECT_EQ(file.substr(0, begin.size()), begin);
+  EXPECT_EQ(file.substr(file.find("\n257 ") + 1), R"(257 'Hello' 5
+258 ' world' 6
+259 '\n\n' 2
+260 "it's" 4
+261 '"' 1
+262 '\'"' 2
+263 '\'"' 2
+264 'a\\b' 3
+265 'é' 2
+266 '\xa0' 2
+267 '\u200b' 3
+268 '東' 3
+269 '🚀' 4
+270 '\U000e0001' 4
+271 b'\xe6\x9d' 2
+272 b"\xff'" 2
+273 b'\xff\'"\t' 4
+274 ' ' 1
+275 '  ' 2
+277 '12345' 5
+)");
+}
+
+/// The file has neither types nor a token 0.
+TEST(HuggingfaceFiles, WhatAnRwkvVocabularyHasNoWordForIsRefused) {
+  const auto error_of = [](const auto& edit) {
+    GgufVocab vocab = longest_match();
+    edit(vocab);
+    const auto files = write_huggingface_tokenizer(vocab);
+    return files.ok() ? "" : files.error().message;
+  };
+  EXPECT_NE(error_of([](auto& v) { v.tokens[0] = "<|end|>"; }).find("token 0 is '<|end|>' of type 3, not the control token '<s>'"), std::string::npos);
+  EXPECT_NE(error_of([](auto& v) { v.token_types.clear(); }).find("token 0 is '<s>' of type 1"), std::string::npos);
+  EXPECT_NE(error_of([](auto& v) { v.eos = 259; }).find("token 259 ends texts"), std::string::npos);
+  EXPECT_NE(error_of([](auto& v) { v.eos.reset(); }).find("no token ends texts"), std::string::npos);
+  EXPECT_NE(error_of([](auto& v) { v.pad = 3; }).find("the pad token is 3"), std::string::npos);
+  EXPECT_NE(error_of([](auto& v) { v.token_types[257] = static_cast<int32_t>(GgufTokenType::user_defined); }).find("token 257, 'Hello', is of type 4"), std::string::npos);
+}
+
 /// As llama.cpp's converter writes RoBERTa's and BERT's: one token ends a text, whatever of EOS and SEP is said.
 TEST(HuggingfaceFiles, TextsHaveOneEnd) {
   const auto end_of = [](const GgufVocab& vocab) {

@@ -24,7 +24,8 @@ struct Writer {
 constexpr Writer kWriters[] = {{"llama", "tokenizer.model", "LlamaTokenizer", sentencepiece_model},
                                {"gpt2", "tokenizer.json", "PreTrainedTokenizerFast", byte_level_json},
                                {"bert", "tokenizer.json", "BertTokenizerFast", word_piece_json},
-                               {"t5", "tokenizer.json", "PreTrainedTokenizerFast", unigram_json}};
+                               {"t5", "tokenizer.json", "PreTrainedTokenizerFast", unigram_json},
+                               {"rwkv", "rwkv_vocab_v20230424.txt", "RwkvTokenizer", rwkv_vocab_text}};
 
 Result<const Writer*> find_writer(std::string_view model) {
   std::string known;

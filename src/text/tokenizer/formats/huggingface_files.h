@@ -44,6 +44,8 @@ std::string with_model(const nlohmann::ordered_json& document, const nlohmann::o
 Result<std::string> byte_level_json(const VocabToWrite& what);
 Result<std::string> word_piece_json(const VocabToWrite& what);
 Result<std::string> unigram_json(const VocabToWrite& what);
+/// rwkv_vocab_v20230424.txt of "rwkv".
+Result<std::string> rwkv_vocab_text(const VocabToWrite& what);
 /// tokenizer.model of "llama": sentencepiece's protocol buffer (sentencepiece_model.proto).
 Result<std::string> sentencepiece_model(const VocabToWrite& what);
 
