@@ -107,6 +107,27 @@ TEST(ConvertHuggingface, QwenKeepsItsOrder) {
   }
 }
 
+/// The same tensors to the byte, and the settings that the twin has.
+void expect_equals_twin(const TensorSource& source, const TensorSource& twin) {
+  EXPECT_EQ(source.tensors().size(), twin.tensors().size());
+  for (const TensorInfo& info : twin.tensors()) {
+    const TensorInfo* ours = source.find(info.name);
+    ASSERT_NE(ours, nullptr) << info.name;
+    ASSERT_EQ(ours->shape, info.shape) << info.name;
+    if (info.shape[info.shape.rank - 1] < 16) {  // which stay float32 here
+      EXPECT_EQ(decoded(source, info.name), decoded(twin, info.name)) << info.name;
+      continue;
+    }
+    ASSERT_EQ(ours->dtype, info.dtype) << info.name;
+    EXPECT_EQ(std::memcmp(source.view(*ours).data, twin.view(info).data, info.size_bytes), 0) << info.name;
+  }
+  for (const auto& [key, value] : twin.metadata().values())
+    if (key.starts_with(twin.metadata().architecture() + ".")) {
+      ASSERT_TRUE(source.metadata().has(key)) << key;
+      EXPECT_EQ(source.metadata().values().at(key), value) << key;
+    }
+}
+
 // The committed twins were written by another converter (tests/data/fidelity/*/gguf.json says which).
 TEST(ConvertHuggingface, EqualsAnIndependentConverter) {
   namespace fs = std::filesystem;
@@ -124,21 +145,62 @@ TEST(ConvertHuggingface, EqualsAnIndependentConverter) {
     const auto source = write_and_open(
         dir, "m.gguf", plan_huggingface(*original, "x", vocabulary(3), recipe(std::string_view(type).substr(1))));
     ASSERT_NE(source, nullptr);
-    EXPECT_EQ(source->tensors().size(), (*twin)->tensors().size());
-    for (const TensorInfo& info : (*twin)->tensors()) {
-      const TensorInfo* ours = source->find(info.name);
-      ASSERT_NE(ours, nullptr) << info.name;
-      ASSERT_TRUE(ours->dtype == info.dtype && ours->shape == info.shape) << info.name;
-      EXPECT_EQ(std::memcmp(source->view(*ours).data, (*twin)->view(info).data, info.size_bytes), 0) << info.name;
-    }
-    for (const auto& [key, value] : (*twin)->metadata().values())
-      if (key.starts_with((*twin)->metadata().architecture() + ".")) {
-        ASSERT_TRUE(source->metadata().has(key)) << key;
-        EXPECT_EQ(source->metadata().values().at(key), value) << key;
-      }
+    expect_equals_twin(*source, **twin);
     ++compared;
   }
   EXPECT_GE(compared, 9);
+}
+
+// A GGUF of MiniCPM3 names no factors, and is computed with the 4B model's.
+TEST(ConvertHuggingface, Minicpm3OfTheUsualFactors) {
+  TempDir dir;
+  const std::string folder = std::string(SLUICE_SOURCE_DIR) + "/tests/data/families/minicpm3";
+  const auto original = open_tensor_source(folder), twin = open_tensor_source(folder + "/model.bf16.gguf");
+  ASSERT_TRUE(original.ok() && twin.ok());
+  EXPECT_NE(error_of(*original).find("scale_emb is 6, scale_depth 0.8 and dim_model_base 12 (other than 12, 1.4 and 256), which a GGUF cannot say"),
+            std::string::npos) << error_of(*original);
+  const auto usual = test::copy_source(**original);
+  for (const auto& [key, value] : {std::pair{"scale_emb", 12.0}, {"scale_depth", 1.4}, {"dim_model_base", 256.0}}) usual->metadata().set(key, value);
+  const auto source = write_and_open(dir, "m.gguf", plan_huggingface(usual, "x", vocabulary(3), recipe("bf16")));
+  ASSERT_NE(source, nullptr);
+  expect_equals_twin(*source, **twin);
+
+  std::vector<TokenId> tokens;
+  for (int i = 0; i < 64; ++i) tokens.push_back(i * i % 83);
+  const auto logits = [&](std::shared_ptr<TensorSource> of) {
+    auto model = LoadedModel::open(std::move(of), "ref", 1);
+    EXPECT_TRUE(model.ok()) << model.error().message;
+    if (!model.ok()) return std::vector<float>();
+    (*model)->model->set_context(64);
+    return test::logits_of(*(*model)->model, tokens);
+  };
+  const std::vector<float> want = logits(usual);
+  EXPECT_LE(test::max_abs_diff(logits(*twin), want), 1e-4);
+  EXPECT_GT(test::max_abs_diff(logits(*original), want), 1e-2) << "the factors change nothing";
+  // Keys and values of a head are one tensor in both kinds of file, whatever their widths, and pairs may be stretched.
+  usual->metadata().set("v_head_dim", int64_t{7});
+  Rng rng(3);
+  for (int layer = 0; layer < 2; ++layer)
+    for (const auto& [name, shape] : {std::pair{"kv_b_proj", Shape{3 * (10 + 7), 14}}, {"o_proj", Shape{36, 3 * 7}}}) {
+      std::vector<float> values(static_cast<size_t>(shape.elems()));
+      for (float& v : values) v = static_cast<float>(0.2 * rng.next_normal());
+      const std::string full = fmt::format("model.layers.{}.self_attn.{}.weight", layer, name);
+      usual->remove(full);
+      usual->add(full, shape, values);
+    }
+  usual->metadata().set("rope_scaling.rope_type", std::string("longrope"));
+  usual->metadata().set("rope_scaling.original_max_position_embeddings", int64_t{32});
+  usual->metadata().set("rope_scaling.short_factor", std::vector<double>{1, 1.5, 2, 2});
+  usual->metadata().set("rope_scaling.long_factor", std::vector<double>{1, 2, 4, 8});
+  const auto other = write_and_open(dir, "o.gguf", plan_of(usual));
+  ASSERT_NE(other, nullptr);
+  EXPECT_EQ(other->metadata().integer_or("minicpm3.attention.value_length", 0), 7);
+  EXPECT_NE(other->find("rope_factors_long.weight"), nullptr);
+  EXPECT_LE(test::max_abs_diff(logits(other), logits(usual)), 1e-5);
+  const auto back = plan_to_huggingface(other, DType::f32);
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_NE(back->files.at("config.json").find("\"v_head_dim\": 7"), std::string::npos) << back->files.at("config.json");
+  EXPECT_NE(back->files.at("config.json").find("longrope"), std::string::npos);
 }
 
 // What both ways of conversion read: a row of a matrix of blocks, of its transpose (DeepSeek's kv_b_proj), a value of a vector.

@@ -159,6 +159,33 @@ TEST(ToHuggingface, OthersFilesComputeTheirGoldenLogits) {
   std::printf("%d files compared\n", compared);
 }
 
+// MiniCPM3's GGUFs name no factors: their directories say those of the 4B model.
+TEST(ToHuggingface, Minicpm3ComesBackWithItsFactors) {
+  TempDir dir;
+  const std::string folder = kData + "/families/minicpm3";
+  const auto original = open_tensor_source(folder), twin = open_tensor_source(folder + "/model.bf16.gguf");
+  ASSERT_TRUE(original.ok() && twin.ok());
+  const auto usual = test::copy_source(**original);
+  for (const auto& [key, value] : {std::pair{"scale_emb", 12.0}, {"scale_depth", 1.4}, {"dim_model_base", 256.0}}) usual->metadata().set(key, value);
+  const auto back = write_and_open_directory(dir, "back", plan_to_huggingface(*twin, DType::bf16));
+  ASSERT_NE(back, nullptr);
+  for (const TensorInfo& info : (*original)->tensors()) {
+    const TensorInfo* there = back->find(info.name);
+    ASSERT_NE(there, nullptr) << info.name;
+    EXPECT_EQ(there->shape, info.shape) << info.name;
+    EXPECT_EQ(decoded(*back, info.name), decoded(**original, info.name)) << info.name;
+  }
+  for (const auto& [key, value] : usual->metadata().values()) {
+    const auto at = back->metadata().values().find(key);
+    if (at == back->metadata().values().end() || key.find("dtype") != std::string::npos) continue;
+    const auto number = back->metadata().number(key), was = usual->metadata().number(key);
+    EXPECT_TRUE(at->second == value || (number.ok() && was.ok() && *number == *was)) << key;
+  }
+  for (const char* key : {"scale_emb", "scale_depth", "dim_model_base", "v_head_dim", "qk_nope_head_dim", "q_lora_rank", "num_key_value_heads"})
+    EXPECT_TRUE(back->metadata().has(key)) << key;
+  EXPECT_TRUE(test::same_bits(logits_of(back, kTokens), logits_of(usual, kTokens)));
+}
+
 // Half of each head is rotated in a Bamba, and no part of one in a Granite.
 TEST(ToHuggingface, AGranitehybridIsABambaOrNot) {
   const auto gguf = open_tensor_source(SLUICE_SOURCE_DIR "/tests/data/families/bamba/model.bf16.gguf");

@@ -15,36 +15,56 @@ constexpr ConfigKey kEmbedding{"scale_emb", "embedding_scale"};
 constexpr ConfigKey kDepth{"scale_depth", ""}, kBase{"dim_model_base", ""};
 constexpr ConfigKey kResidual{"", "residual_scale"}, kLogits{"", "logit_scale"};
 
-/// What a config.json means that leaves them out.
 struct Factors {
   double depth = 1, base = 1, embedding = 1;
+  bool operator==(const Factors&) const = default;
 };
 
-/// A GGUF has what comes of the depth and the base.
-Result<Decoder> with_factors(const ConfigReader& config, PlainDecoder d, const Factors& unsaid) {
-  const ModelInfo& info = d.config.info;
-  double residual = 1, logits = 1;
-  if (config.is_gguf()) {
-    // The first files lack them: they are of the first models.
-    SLUICE_TRY(residual, config.number_or(kResidual, 1.4 / std::sqrt(static_cast<double>(info.layers)), 1e-9, 1e9));
-    SLUICE_TRY(logits, config.number_or(kLogits, static_cast<double>(info.hidden) / 256, 1e-9, 1e9));
-    const double root = std::sqrt(static_cast<double>(info.layers)), hidden = static_cast<double>(info.hidden);
-    const auto equal = [](double a, double b) { return static_cast<float>(a) == static_cast<float>(b); };
-    config.note(kDepth, simplest_number(residual * root, [&](double depth) { return equal(depth / root, residual); }));
-    config.note(kBase, simplest_number(hidden / logits, [&](double base) { return equal(hidden / base, logits); }));
-  } else {
-    SLUICE_TRY(const double depth, config.number_or(kDepth, unsaid.depth, 1e-9, 1e9));
-    SLUICE_TRY(const double base, config.number_or(kBase, unsaid.base, 1e-9, 1e9));
-    residual = depth / std::sqrt(static_cast<double>(info.layers));
-    logits = static_cast<double>(info.hidden) / base;
-    config.note(kResidual, residual);
-    config.note(kLogits, logits);
-  }
-  SLUICE_TRY(const double embedding, config.number_or(kEmbedding, config.is_gguf() ? 12.0 : unsaid.embedding, 1e-9, 1e9));
-  d.residual_scale = static_cast<float>(residual);
+/// As a config.json has them.
+Result<Factors> read_factors(const ConfigReader& config, ConfigKey embedding, const Factors& unsaid) {
+  Factors out;
+  SLUICE_TRY(out.depth, config.number_or(kDepth, unsaid.depth, 1e-9, 1e9));
+  SLUICE_TRY(out.base, config.number_or(kBase, unsaid.base, 1e-9, 1e9));
+  SLUICE_TRY(out.embedding, config.number_or(embedding, unsaid.embedding, 1e-9, 1e9));
+  return out;
+}
+
+struct Scales {
+  double embedding = 1, residual = 1, logits = 1;
+};
+
+Scales scales_of(const Factors& factors, const ModelInfo& info) {
+  return {.embedding = factors.embedding,
+          .residual = factors.depth / std::sqrt(static_cast<double>(info.layers)),
+          .logits = static_cast<double>(info.hidden) / factors.base};
+}
+
+Decoder scaled(PlainDecoder d, const Scales& scales) {
+  d.residual_scale = static_cast<float>(scales.residual);
   Decoder out = d.build();
-  out.embedding_scale = static_cast<float>(embedding);
-  out.logit_scale = static_cast<float>(1 / logits);
+  out.embedding_scale = static_cast<float>(scales.embedding);
+  out.logit_scale = static_cast<float>(1 / scales.logits);
+  return out;
+}
+
+/// A GGUF of MiniCPM has what comes of the depth and the base.
+Result<Scales> read_scales(const ConfigReader& config, const ModelInfo& info) {
+  if (!config.is_gguf()) {
+    SLUICE_TRY(const Factors factors, read_factors(config, kEmbedding, {}));
+    const Scales out = scales_of(factors, info);
+    config.note(kResidual, out.residual);
+    config.note(kLogits, out.logits);
+    return out;
+  }
+  const double root = std::sqrt(static_cast<double>(info.layers)), hidden = static_cast<double>(info.hidden);
+  Scales out;
+  // The first files lack them: they are of the first models.
+  SLUICE_TRY(out.residual, config.number_or(kResidual, 1.4 / root, 1e-9, 1e9));
+  SLUICE_TRY(out.logits, config.number_or(kLogits, hidden / 256, 1e-9, 1e9));
+  SLUICE_TRY(out.embedding, config.number_or(kEmbedding, 12.0, 1e-9, 1e9));
+  const auto equal = [](double a, double b) { return static_cast<float>(a) == static_cast<float>(b); };
+  config.note(kDepth, simplest_number(out.residual * root, [&](double depth) { return equal(depth / root, out.residual); }));
+  config.note(kBase, simplest_number(hidden / out.logits, [&](double base) { return equal(hidden / base, out.logits); }));
   return out;
 }
 
@@ -60,21 +80,29 @@ Result<Decoder> minicpm(const ConfigReader& config, const TensorSource& source) 
     SLUICE_TRY(const int64_t most, config.integer(dense, 1, kMaxPositions));
     d.config.info.max_positions = std::min(d.config.info.max_positions, most);
   }
-  return with_factors(config, std::move(d), {});
+  SLUICE_TRY(const Scales scales, read_scales(config, d.config.info));
+  return scaled(std::move(d), scales);
 }
 
+// A GGUF names no factors and is computed with the 4B model's, which a config.json that leaves them out means too.
 Result<Decoder> minicpm3(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, {.name = "minicpm3", .norm_eps = 1e-5, .own_attention = true, .tied = true}));
+  constexpr Factors k4B{.depth = 1.4, .base = 256, .embedding = 12};
+  SLUICE_TRY(PlainDecoder d,
+             PlainDecoder::read(config, source, {.name = "minicpm3", .gguf = {"minicpm3"}, .norm_eps = 1e-5, .own_attention = true, .tied = true}));
   SLUICE_TRY(const LatentAttentionConfig attention,
-             read_latent_attention(config, {.bias = "attention_bias", .style = RopeStyle::half}, d.config));
-  name_latent_attention(d.names, attention);
+             read_latent_attention(config, {.bias = "attention_bias", .style = RopeStyle::half, .heads_in_gguf = true, .longrope_in_gguf = true}, d.config));
+  name_latent_attention(d.names, attention, true);
   d.mixer = [attention](int) { return std::make_unique<LatentAttention>(attention); };
-  return with_factors(config, std::move(d), {.depth = 1.4, .base = 256, .embedding = 12});
+  SLUICE_TRY(const Factors factors, read_factors(config, {kEmbedding.hf, ""}, k4B));
+  config.cannot_be_said(factors != k4B, fmt::format("scale_emb is {}, scale_depth {} and dim_model_base {} (other than 12, 1.4 and 256)",
+                                                    factors.embedding, factors.depth, factors.base));
+  const Scales scales = scales_of(factors, d.config.info);
+  return scaled(std::move(d), scales);
 }
 
 }  // namespace
 
 ModelArch minicpm_arch() { return decoder_arch<minicpm>("minicpm", {"MiniCPMForCausalLM"}, {"minicpm"}); }
-ModelArch minicpm3_arch() { return decoder_arch<minicpm3>("minicpm3", {"MiniCPM3ForCausalLM"}, {}); }
+ModelArch minicpm3_arch() { return decoder_arch<minicpm3>("minicpm3", {"MiniCPM3ForCausalLM"}, {"minicpm3"}); }
 
 }  // namespace sluice

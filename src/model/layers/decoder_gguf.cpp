@@ -104,6 +104,19 @@ struct Filled {
   }
 };
 
+/// A weight whose columns are rows of a tensor in both kinds of file, and the same ones.
+void add_as_it_stands(const TableRow& row, Filled& filled) {
+  const WeightPiece &from = row.piece, &to = row.in_gguf;
+  CHECK(from.transposed && from.shape == to.shape && from.rows.run == 0 && to.rows.run == 0 && from.rows.first == to.rows.first &&
+            row.shape[0] == to.shape[1] && from.first_column == to.first_column,
+        "{} stands otherwise in {} than in {}", row.key, to.name, from.name);
+  for (int64_t r = to.first_column; r < to.first_column + row.shape[1]; ++r)
+    filled.rows[static_cast<size_t>(r)] = {static_cast<int32_t>(filled.weights.size()), r};
+  TableRow rows = row;
+  rows.piece = {.name = from.name, .shape = from.shape};
+  filled.weights.push_back(std::move(rows));
+}
+
 }  // namespace
 
 Result<GgufPlan> convert_decoder(DecoderFamily* family, std::shared_ptr<TensorSource> source, const GgufIdentity& identity) {
@@ -158,8 +171,12 @@ Result<GgufPlan> gguf_of(const Decoder& decoder, const TensorTable& table, const
     if (is_new) {
       order.push_back(row.in_gguf.name);
       filled.source = source;
-      filled.cols = matrix ? row.shape[1] : 1;
+      filled.cols = matrix ? shape[shape.rank - 1] : 1;
       filled.rows.resize(static_cast<size_t>(shape.elems() / filled.cols), {-1, 0});
+    }
+    if (row.in_gguf.transposed) {
+      add_as_it_stands(row, filled);
+      continue;
     }
     const bool permuted = config.gguf.rope == RopeStyle::interleaved && config.rope != nullptr &&
                           config.rope->style == RopeStyle::half && is_rotated(row.key);

@@ -29,11 +29,13 @@ Result<LatentAttentionConfig> read_latent_attention(const ConfigReader& config, 
   }
   SLUICE_TRY(a.kv_rank, config.integer(kKvRank, 1, kMaxHeadDim));
   SLUICE_TRY(a.rope_dim, config.integer(kRopeDim, 2, kMaxHeadDim));
-  const bool old = config.is_gguf() && !config.has(kKeyDim);  // whose lengths are those of the heads
-  SLUICE_TRY(a.v_dim, config.integer(old ? kLatentDim : kValueDim, 1, kMaxHeadDim));
+  const bool of_heads = reading.heads_in_gguf || (config.is_gguf() && !config.has(kKeyDim));  // DeepSeek's first files
+  const ConfigKey value{kValueDim.hf, of_heads ? kLatentDim.gguf : kValueDim.gguf};
+  SLUICE_TRY(a.v_dim, config.is_gguf() && reading.heads_in_gguf ? config.integer_or(value, a.hidden / a.heads, 1, kMaxHeadDim)
+                                                                : config.integer(value, 1, kMaxHeadDim));
   if (a.rope_dim % 2 != 0) return config.invalid(kRopeDim, fmt::format("is {}; it must be even", a.rope_dim));
   if (config.is_gguf()) {
-    SLUICE_TRY(const int64_t key, config.integer(old ? kRowDim : kKeyDim, a.rope_dim + 1, kMaxHeadDim));
+    SLUICE_TRY(const int64_t key, config.integer(of_heads ? kRowDim : kKeyDim, a.rope_dim + 1, kMaxHeadDim));
     a.nope_dim = key - a.rope_dim;
     config.note(kNopeDim, a.nope_dim);
     const ConfigKey kv_heads = DecoderKeys{}.kv_heads;  // of the latent there is one; config.json has as many as are made of it
@@ -42,14 +44,15 @@ Result<LatentAttentionConfig> read_latent_attention(const ConfigReader& config, 
     config.note({kv_heads.hf, ""}, int64_t{a.heads});
   } else {
     SLUICE_TRY(a.nope_dim, config.integer(kNopeDim, 1, kMaxHeadDim));
-    config.note(kKeyDim, a.nope_dim + a.rope_dim);
-    config.note(kRowDim, a.kv_rank + a.rope_dim);
-    config.note(kLatentDim, a.kv_rank);
-    config.note(DecoderKeys{}.kv_heads, int64_t{1});
+    config.note(of_heads ? kRowDim : kKeyDim, a.nope_dim + a.rope_dim);
+    if (!of_heads) config.note(kRowDim, a.kv_rank + a.rope_dim);
+    if (!of_heads) config.note(kLatentDim, a.kv_rank);
+    config.note(DecoderKeys{}.kv_heads, int64_t{of_heads ? a.heads : 1});
   }
   SLUICE_TRY(RopeConfig rope, read_rope(config, {.rotary_dims = static_cast<int>(a.rope_dim),
                                                  .positions = d.info.max_positions,
                                                  .style = reading.style,
+                                                 .longrope_in_gguf = reading.longrope_in_gguf,
                                                  .scores_scaled = true}));
   double scale = 1 / std::sqrt(static_cast<double>(a.nope_dim + a.rope_dim));
   if (rope.settings.type == "yarn" && rope.settings.factor > 1 && rope.settings.mscale_all_dim != 0) {

@@ -9,6 +9,8 @@ namespace sluice {
 struct LatentReading {
   std::string_view bias;  // what config.json calls the biases of attention
   RopeStyle style = RopeStyle::interleaved;
+  bool heads_in_gguf = false;     // a GGUF counts KV heads and lengths as those of the heads, never of the latents
+  bool longrope_in_gguf = false;  // and may have longrope's factors without naming a scaling
 };
 
 /// Reads them, and sets what the rest of the model knows of its attention (`decoder`: KV heads, rotation, context).
