@@ -180,6 +180,26 @@ def test_a_gguf_becomes_a_directory_and_runs_as_it_did(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.gguf", "folder", "plain.gguf"]
 
 
+@pytest.mark.parametrize("family", ["rwkv6", "rwkv7"])
+def test_an_rwkv_of_its_own_vocabulary_goes_there_and_back(tmp_path, family):
+    model, plain, folder, back = tmp_path / "model", tmp_path / "plain.gguf", tmp_path / "folder", tmp_path / "back.gguf"
+    model.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(ROOT / f"tests/data/families/{family}" / name, model)
+    texts = [chr(c) for c in range(ord("a"), ord("z") + 1)] + [" the", "'s", "\n\n", "\\", "'\"", "\u00a0", "\u6771", b"\xe6\x9d"]
+    texts += ["-" * n for n in range(1, 83 - len(texts))]  # one for every row of the embedding but the first
+    lines = "".join(f"{i} {t!r} {len(t.encode() if isinstance(t, str) else t)}\n" for i, t in enumerate(texts, 1))
+    (model / "rwkv_vocab_v20230424.txt").write_text(lines)
+    convert(model, plain, "--type", "bf16", "--name", "x")
+    convert(plain, folder)
+    assert (folder / "rwkv_vocab_v20230424.txt").read_text() == lines
+    convert(folder, back, "--type", "bf16", "--name", "x")
+    arguments = ["-p", "east'the\u6771", "-n", "20", "--temperature", "0"]
+    said = [sluice("run", str(path), *arguments) for path in (model, plain, folder, back)]
+    assert all(each.returncode == 0 for each in said), said[-1].stderr
+    assert len({each.stdout for each in said}) == 1 and said[0].stdout != ""
+
+
 def test_quantized_matrices_are_decoded_for_a_directory(tmp_path):
     blocks, folder = tmp_path / "blocks.gguf", tmp_path / "folder"
     convert(HF, blocks, "--type", "q8_0")
