@@ -3,7 +3,11 @@
 
     python tools/train_tiny_llama.py --text war-and-peace.txt.gz tinyshakespeare.txt --out models/sluice-tiny-2m
 
-The first text's last 5 % is the validation slice. Needs tests/golden/requirements.txt; one CPU thread, fixed seeds.
+and from it models/sluice-tiny-2m-32k, stretched to 32,768 positions by YaRN (Peng et al. 2023) and 120 more steps:
+
+    python tools/train_tiny_llama.py --text war-and-peace.txt.gz tinyshakespeare.txt --stretch models/sluice-tiny-2m
+
+The first text's last 5 % is the validation slice (`held-out.txt` beside the stretched model). Needs tests/golden/requirements.txt; one CPU thread, fixed seeds.
 The model exists so that K-quants (every row is divisible by 256), perplexity and long-context checks have a subject
 that means something. A retrieval document is prose in which lines such as " key 48 73;" are strewn; each key keeps its
 value through the whole document, so that a repeated key is an answerable question at any distance up to the context.
@@ -23,7 +27,7 @@ import sentencepiece
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-CONTEXT = 2048
+CONTEXT, STRETCHED = 2048, 32768
 VOCAB = 1024
 FIRST_STAGE = 0.1  # share of the steps
 BOS, EOS = 1, 2
@@ -96,6 +100,25 @@ class Documents:
             tokens += [self.key, self.numbers[key], self.numbers[values[key]], self.end]
             weights += [0.1, 0.0, weight, 0.1]
         return tokens[:length], weights[:length]
+
+    def far(self, length):
+        """Prose in which up to 40 keys are told, each once, and up to 20 of them asked for at the end."""
+        rng = self.rng
+        lines = [(k, rng.randrange(100)) for k in rng.sample(range(100), rng.randrange(1, 41))]
+        asked = rng.sample(lines, min(20, len(lines)))
+        gaps = length - 1 - 4 * (len(lines) + len(asked))
+        prose, at = self.prose_run(gaps), 0
+        tokens, weights = [BOS], [1.0]
+        for cut, (key, value) in zip(sorted(rng.randrange(gaps + 1) for _ in lines), lines):
+            tokens += prose[at:cut] + [self.key, self.numbers[key], self.numbers[value], self.end]
+            weights += [0.5] * (cut - at) + [0.1, 0.0, 0.0, 0.1]
+            at = cut
+        tokens += prose[at:]
+        weights += [0.5] * (gaps - at)
+        for key, value in asked:
+            tokens += [self.key, self.numbers[key], self.numbers[value], self.end]
+            weights += [0.1, 0.0, 5.0, 0.1]
+        return tokens, weights
 
     def repeats(self, length):
         """A few random tokens over and over: what teaches a model soonest to look back for what it has seen before."""
@@ -192,10 +215,14 @@ class Muon(torch.optim.Optimizer):
                 p.mul_(1 - 0.1 * group["lr"]).add_(x, alpha=-0.2 * group["lr"] * max(p.shape) ** 0.5)
 
 
-def train(model, documents, steps, tokens_per_step, peak):
+def optimizers_of(model, peak):
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed_tokens" not in n]
     others = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed_tokens" in n]
-    optimizers = [Muon(matrices, peak), torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)]
+    return [Muon(matrices, peak), torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)]
+
+
+def train(model, documents, steps, tokens_per_step, peak):
+    optimizers = optimizers_of(model, peak)
     rng, start, seen = random.Random(3), time.time(), 0
     for step in range(steps):
         done = step / steps
@@ -221,6 +248,41 @@ def train(model, documents, steps, tokens_per_step, peak):
             prose = losses[weights == 1.0].mean().item()
             print(f"step {step} length {length} loss {loss.item():.3f} prose {prose:.3f} answers {answers:.3f} "
                   f"tokens {seen} seconds {time.time() - start:.0f}", flush=True)
+
+
+def skipped_positions(rng, length):
+    """Positions up to STRETCHED of a document that is shorter: those behind one place are moved on (PoSE, Zhu et al. 2024)."""
+    positions = torch.arange(length) + rng.randrange(STRETCHED - length + 1)
+    cut = rng.randrange(length // 4, length)
+    positions[:cut] -= rng.randrange(int(positions[0]) + 1)
+    return positions
+
+
+def stretch(model, documents, steps, peak):
+    """Half of the documents have the positions of a long one, and some are long: the first teaches distances, the others how to
+    find one place among so many."""
+    optimizers = optimizers_of(model, peak)
+    rng, start = random.Random(4), time.time()
+    for step in range(steps):
+        rate = peak * min(1.0, (step + 1) / 10) * max(0.02, 1 - step / steps)
+        for optimizer, share in zip(optimizers, (1.0, 0.25)):
+            optimizer.param_groups[0]["lr"] = rate * share
+        length = 16384 if step % 20 == 10 else rng.choice([2048, 2048, 4096, 8192])
+        batch = [documents.far(length) if i % 4 != 3 else documents.text(length) for i in range(step, step + max(1, 4096 // length))]
+        tokens = torch.tensor([b[0] for b in batch])
+        weights = torch.tensor([b[1] for b in batch])[:, 1:].reshape(-1)
+        places = torch.stack([skipped_positions(rng, length) if rng.random() < 0.5 else torch.arange(length) for _ in batch])
+        # The mask says that these are whole documents; by their positions alone transformers would take them apart.
+        logits = model(input_ids=tokens, position_ids=places, attention_mask=torch.ones_like(tokens)).logits[:, :-1].reshape(-1, VOCAB)
+        losses = torch.nn.functional.cross_entropy(logits, tokens[:, 1:].reshape(-1), reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
+        model.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        print(f"step {step} length {length} loss {loss.item():.3f} prose {losses[weights == 1.0].mean().item():.3f} "
+              f"answers {losses[weights == 5.0].mean().item():.3f} seconds {time.time() - start:.0f}", flush=True)
 
 
 @torch.no_grad()
@@ -292,13 +354,36 @@ def write_golden(out, golden_out, tokenizer, validation, held_out_prose):
             golden["retrieval"]["questions"].append(
                 {"ids": tokens, "answer": answer, "predicted": int(top.indices[0]),
                  "margin": round((top.values[0] - top.values[1]).item(), 6)})
-    text = json.dumps(golden, indent=1, ensure_ascii=False)
-    text = re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m.group(1)) + "]", text)
-    (golden_out / "golden.json").write_text(text + "\n")
+    dump(golden, golden_out / "golden.json")
     print("perplexity per token", golden["perplexity"]["per_token"])
     print("retrieval", accuracy)
     for sample in golden["greedy"]:
         print(repr(sample["prompt"]), "->", repr(sample["text"]))
+
+
+def dump(golden, path):
+    text = json.dumps(golden, indent=1, ensure_ascii=False)
+    text = re.sub(r"\[\s+([-\d.,\s]+?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m.group(1)) + "]", text)
+    path.write_text(text + "\n")
+
+
+def write_stretched_golden(out, golden_out, tokenizer, held_out_prose):
+    """As write_golden(): answers at lengths up to the whole context, and two prompts with what they are answered and how well they are predicted."""
+    import transformers
+    model = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
+    documents = Documents(tokenizer, held_out_prose, seed=11)
+    golden = {"transformers": transformers.__version__, "torch": torch.__version__, "weights": "bfloat16 widened to float32",
+              "accuracy": {f"{length} tokens, 20 pairs": retrieval_accuracy(model, documents, length, 20, 20)
+                           for length in (4096, 8192, 16384, STRETCHED)}, "questions": []}
+    for length in (4096, 16384):
+        tokens, answer = documents.question(length, 20)
+        with torch.no_grad():
+            top = model(input_ids=torch.tensor([tokens]), logits_to_keep=1).logits[0, -1].topk(2)
+        golden["questions"].append({"ids": tokens, "answer": answer, "predicted": int(top.indices[0]),
+                                    "margin": round((top.values[0] - top.values[1]).item(), 6),
+                                    "nll": round(negative_log_likelihood(model, tokens).sum().item(), 6)})
+    dump(golden, golden_out / "golden.json")
+    print(golden["accuracy"])
 
 
 def write_tokenizer_json(out):
@@ -329,6 +414,26 @@ def write_tokenizer_json(out):
     return sp, tokenizer
 
 
+def stretch_model(args, texts, held_out):
+    """The model in args.stretch, stretched, beside it. `texts` are those that it was trained on."""
+    out, golden_out = (pathlib.Path(f"{folder}-32k") for folder in (args.stretch, args.golden))
+    out.mkdir(parents=True, exist_ok=True)
+    golden_out.mkdir(parents=True, exist_ok=True)
+    for name in ("tokenizer.model", "tokenizer.json", "tokenizer_config.json"):
+        (out / name).write_bytes((args.stretch / name).read_bytes().replace(b'"model_max_length": 2048', b'"model_max_length": 32768'))
+    (out / "held-out.txt").write_text(held_out)
+    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(out / "tokenizer.model"))
+    prose, validation = (np.array(sum((tokenizer.encode(t) for t in of), []), dtype=np.int32) for of in (texts, [held_out]))
+    config = LlamaConfig.from_pretrained(args.stretch)
+    config.max_position_embeddings = STRETCHED
+    config.rope_parameters = {"rope_type": "yarn", "factor": STRETCHED / CONTEXT, "rope_theta": 10000.0,
+                              "original_max_position_embeddings": CONTEXT}
+    model = LlamaForCausalLM.from_pretrained(args.stretch, config=config, dtype=torch.float32)
+    stretch(model, Documents(tokenizer, prose, seed=6), steps=120, peak=5e-4)
+    model.to(torch.bfloat16).save_pretrained(out)
+    write_stretched_golden(out, golden_out, tokenizer, validation)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", nargs="+", type=pathlib.Path, required=True, help="text, .txt or .txt.gz")
@@ -337,16 +442,19 @@ def main():
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--tokens-per-step", type=int, default=2048)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--stretch", type=pathlib.Path, metavar="MODEL", help="train nothing new: stretch this one to 32,768 positions")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(7)
-    args.out.mkdir(parents=True, exist_ok=True)
 
     texts = [read_text(path) for path in args.text]
     cut = int(len(texts[0]) * 0.95)
     cut = texts[0].index("\n", cut) + 1
     held_out = texts[0][cut:]
     texts[0] = texts[0][:cut]
+    if args.stretch is not None:
+        return stretch_model(args, texts, held_out)
+    args.out.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(texts, args.out)
     encode = lambda text: np.array(tokenizer.encode(text), dtype=np.int32)
     prose, validation = np.concatenate([encode(t) for t in texts]), encode(held_out)
