@@ -1,5 +1,5 @@
 // models/sluice-tiny-2m, trained by tools/train_tiny_llama.py, against what transformers measured on it in float32:
-// perplexity on held-out prose, and questions about keys strewn over up to 2,000 tokens. Then the same in K-quants, which
+// perplexity on held-out prose, and questions about keys strewn over up to 2,000 tokens; stretched, 16,384. Then the same in K-quants, which
 // needs a model that has learned something and rows of 256.
 
 #include <filesystem>
@@ -27,13 +27,12 @@ std::unique_ptr<LoadedModel> load(const std::string& path, const std::string& is
   return loaded.ok() ? std::move(loaded).value() : nullptr;
 }
 
-/// The sum of -ln p(token) of all tokens but the first.
-double negative_log_likelihood(Model& model, std::span<const TokenId> ids) {
-  const std::vector<float> logits = logits_of(model, ids);
-  const auto vocab = static_cast<size_t>(model.info().vocab_size);
+/// The sum of -ln p(token) of all tokens but the first; `logits` [ids.size(), vocabulary].
+double negative_log_likelihood(std::span<const float> logits, std::span<const TokenId> ids) {
+  const size_t vocab = logits.size() / ids.size();
   double sum = 0;
   for (size_t i = 0; i + 1 < ids.size(); ++i) {
-    const auto row = std::span(logits).subspan(i * vocab, vocab);
+    const auto row = logits.subspan(i * vocab, vocab);
     const double top = *std::max_element(row.begin(), row.end());
     double total = 0;
     for (const float v : row) total += std::exp(v - top);
@@ -45,7 +44,10 @@ double negative_log_likelihood(Model& model, std::span<const TokenId> ids) {
 double perplexity(Model& model) {
   const auto& recorded = golden().at("perplexity");
   double sum = 0;
-  for (const auto& window : recorded.at("windows")) sum += negative_log_likelihood(model, window.at("ids").get<std::vector<TokenId>>());
+  for (const auto& window : recorded.at("windows")) {
+    const auto ids = window.at("ids").get<std::vector<TokenId>>();
+    sum += negative_log_likelihood(logits_of(model, ids), ids);
+  }
   return std::exp(sum / recorded.at("predictions").get<double>());
 }
 
@@ -115,6 +117,26 @@ TEST(TinyModel, AnswersFromALongContextAsTransformersDoes) {
   EXPECT_GE(longest, 2000);
   EXPECT_GE(retrieval_accuracy(*loaded->model), 0.9);
 }
+
+// --- stretched by YaRN to 32,768 positions ---------------------------------------------------------------------------
+
+TEST(StretchedTinyModel, PredictsAndAnswersFarBeyondItsFirstContextAsTransformersDoes) {
+  const auto loaded = load(kModel + "-32k");
+  ASSERT_NE(loaded, nullptr);
+  const nlohmann::json recorded = read_json(SLUICE_SOURCE_DIR "/tests/data/sluice-tiny-2m-32k/golden.json");
+  int longest = 0;
+  for (const auto& question : recorded.at("questions")) {
+    const auto ids = question.at("ids").get<std::vector<TokenId>>();
+    const std::vector<float> logits = logits_of(*loaded->model, ids);
+    EXPECT_NEAR(negative_log_likelihood(logits, ids), question.at("nll").get<double>(), 1e-4 * question.at("nll").get<double>());
+    ASSERT_GT(question.at("margin").get<double>(), 1e-3);
+    EXPECT_EQ(argmax(std::span(logits).last(logits.size() / ids.size())), question.at("predicted").get<TokenId>()) << ids.size() << " tokens";
+    longest = std::max(longest, static_cast<int>(ids.size()));
+  }
+  EXPECT_GE(longest, 16384);
+}
+
+// --- K-quants ----------------------------------------------------------------------------------------------------
 
 struct Quantized {
   const char* recipe;
