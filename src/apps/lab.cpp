@@ -98,6 +98,7 @@ Result<int> run(const std::vector<const lab::Experiment*>& experiments, lab::Set
     failed += entries.back().failed();
     absent += !entries.back().failed() && entries.back().finding.state() == lab::Finding::State::precondition_absent;
     std::fputs((lab::row_text(entries.back()) + "\n").c_str(), stdout);
+    if (!entries.back().finding.table.empty()) std::fputs(("\n" + entries.back().finding.table + "\n").c_str(), stdout);
     std::fflush(stdout);
   }
   std::fputs(fmt::format("{} held, {} not held, {} without their precondition\n",
@@ -110,6 +111,8 @@ Result<int> run(const std::vector<const lab::Experiment*>& experiments, lab::Set
     std::error_code failed_to;
     std::filesystem::create_directories(plot_folder, failed_to);
     SLUICE_TRY_STATUS(write_text_file(plot_folder + "/gains.svg", lab::gain_plot(entries)));
+    for (const lab::Entry& entry : entries)
+      for (const lab::Page& page : entry.finding.pages) SLUICE_TRY_STATUS(write_text_file(plot_folder + "/" + page.name, page.content));
   }
   return failed == 0 ? 0 : 1;
 }
@@ -119,6 +122,7 @@ Result<int> run(const std::vector<const lab::Experiment*>& experiments, lab::Set
 Result<int> lab_main(const std::vector<std::string>& args) {
   lab::Setting setting;
   setting.model = "models/sluice-tiny-2m";
+  setting.text = "models/sluice-tiny-2m-32k/held-out.txt";
   std::vector<std::string> names;
   std::string json_path, plot_folder;
   bool all = false, full = false;
@@ -132,10 +136,11 @@ Result<int> lab_main(const std::vector<std::string>& args) {
   options.add("--all", all, "run every experiment");
   options.add("--full", full, "longer workloads and more repetitions");
   options.add("--model", setting.model, "a trained model, for experiments that need one");
+  options.add("--text", setting.text, "a text that the model was not trained on, for long-context");
   options.add("--trace", setting.trace, "a trace in place of the workload of " + readers_of_traces());
   options.add("-t,--threads", setting.threads, "worker threads; 0: the usable cores");
   options.add("--json", json_path, "write what was found to this file too");
-  options.add("--plot", plot_folder, "write gains.svg, the effects side by side, to this folder");
+  options.add("--plot", plot_folder, "write gains.svg, the effects side by side, to this folder, and what else experiments have to show");
   const bool has_verb = !args.empty() && !args[0].starts_with("-");
   const std::string verb = has_verb ? args[0] : "";
   SLUICE_TRY(const auto outcome, options.parse({args.begin() + has_verb, args.end()}));

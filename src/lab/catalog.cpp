@@ -10,7 +10,7 @@ namespace sluice::lab {
 // kv/
 extern const Experiment kAveragedScores, kHeavyHitters, kKeyformer, kRetentionSwap, kStreaming;
 extern const Experiment kBeamSearch, kBlockSharing, kFp8Kv, kGear4, kHashChain, kInFlightPrefix, kInt4Kv, kInt8Kv, kKeptHistory, kKivi2, kKivi4, kKvFormatsPerLayer, kKvLayout, kKvOffload, kKvQuant,
-    kLongContextFormats, kMiniCache, kMultiTurn, kPaged, kParallelSampling, kPromptCache, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kSelectiveReconstruction, kSwap, kTokenGranular,
+    kLongContext, kMiniCache, kMultiTurn, kPaged, kParallelSampling, kPromptCache, kQueueAwareTiers, kRadix, kRestart, kRestoreChoice, kRopeScaling, kSelectiveReconstruction, kSwap, kTokenGranular,
     kVAttention, kWindowPages;
 // measured_elsewhere.cpp
 extern const Experiment kI8G128, kMatmulPlans, kNativePack, kPackedMatmul, kPhilox, kRepack, kTiledAttention;
@@ -59,7 +59,8 @@ constexpr std::array kCatalog = {
     &kKvQuant,
     &kMiniCache,
     &kKvFormatsPerLayer,
-    &kLongContextFormats,
+    &kLongContext,
+    &kRopeScaling,
     &kStreaming,
     &kHeavyHitters,
     &kAveragedScores,

@@ -39,6 +39,11 @@ struct Check {
   std::string seen;  // figures, above all where it did not hold
 };
 
+/// A file that `--plot` writes: a table, or a plot of it.
+struct Page {
+  std::string name, content;
+};
+
 class Finding {
  public:
   enum class State : uint8_t { held, not_held, precondition_absent };
@@ -58,6 +63,8 @@ class Finding {
   Effect effect;
   std::vector<Check> checks;
   std::vector<Counter> counters;
+  std::string table;        // printed below the row
+  std::vector<Page> pages;
 
  private:
   std::string absent_;
@@ -66,6 +73,7 @@ class Finding {
 /// What experiments run on; `sluice lab run` fills it from its flags.
 struct Setting {
   std::string model;   // path of a model that was trained
+  std::string text;    // a long one that the model was not trained on
   std::string trace;   // in place of the workload of experiments that read one; "": theirs
   int threads = 0;     // 0: the usable cores
   bool quick = true;   // seconds each; else longer workloads and more repetitions

@@ -6,6 +6,7 @@
 
 #include "lab/catalog.h"
 #include "lab/gain_plot.h"
+#include "lab/long_context.h"
 #include "lab/report.h"
 #include "lab/workloads.h"
 
@@ -123,6 +124,79 @@ TEST(GainPlot, HasABarForEveryEffectAndEscapesItsText) {
   EXPECT_NE(svg.find("0.01x</text>"), std::string::npos);
   EXPECT_NE(svg.find("a &lt; b &amp; c"), std::string::npos);
   EXPECT_EQ(svg.find(std::string(catalog()[2]->name) + " ("), std::string::npos) << "what could not run has no bar";
+}
+
+// --- the long-context kit ----------------------------------------------------------------------------------------
+
+const std::string kModel = SLUICE_SOURCE_DIR "/models/sluice-tiny-2m-32k";
+const Setting kLong{.model = kModel, .text = kModel + "/held-out.txt"};
+
+struct Facts {
+  FactTokens words;
+  std::vector<size_t> of(const std::vector<TokenId>& tokens, TokenId name) const {  // where they are told or asked for
+    std::vector<size_t> at;
+    for (size_t i = 0; i + 1 < tokens.size(); ++i)
+      if (tokens[i] == words.key && tokens[i + 1] == name) at.push_back(i);
+    return at;
+  }
+};
+
+TEST(LongDocuments, TellWhatTheyAskFor) {
+  const auto tokenizer = tokenizer_of(kModel);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  const auto words = FactTokens::of(**tokenizer);
+  ASSERT_TRUE(words.ok()) << words.error().message;
+  const auto kit = LongDocuments::make(kLong, *words);
+  ASSERT_TRUE(kit.ok()) << kit.error().message;
+  const Facts facts{*words};
+  struct Kind {
+    LongDocument (LongDocuments::*make)(int, uint64_t) const;
+    size_t asked, told;
+    double last;  // place of the last fact, at most; facts take room too
+  };
+  for (const Kind& kind : {Kind{&LongDocuments::passkey, 1, 1, 1}, {&LongDocuments::needles, 10, 1, 0.96}, {&LongDocuments::passages, 20, 1, 1}, {&LongDocuments::recurring, 10, 8, 0.72}})
+    for (const int length : {1000, 4095}) {
+      const LongDocument d = ((*kit).*kind.make)(length, 3), again = ((*kit).*kind.make)(length, 3), other = ((*kit).*kind.make)(length, 4);
+      EXPECT_EQ(d.tokens.size(), static_cast<size_t>(length));
+      EXPECT_EQ(d.tokens, again.tokens);
+      EXPECT_NE(d.tokens, other.tokens);
+      ASSERT_EQ(d.answers.size(), kind.asked);
+      for (const int answer : d.answers) {
+        const auto place = static_cast<size_t>(answer);
+        const std::vector<size_t> at = facts.of(d.tokens, d.tokens[place - 1]);
+        ASSERT_EQ(at.size(), kind.told + 1) << "told so often, and asked for once";
+        EXPECT_EQ(at.back() + 2, place);
+        for (const size_t told : at) EXPECT_EQ(d.tokens[told + 2], d.tokens[place]);
+        EXPECT_LE(static_cast<double>(at[at.size() - 2]), kind.last * length);
+      }
+      std::vector<bool> fact(d.tokens.size() + 1);  // its four tokens, and the one behind
+      for (size_t i = 0; i < d.tokens.size(); ++i)
+        if (d.tokens[i] == words->key) std::fill_n(fact.begin() + static_cast<int64_t>(i), 5, true);
+      EXPECT_EQ(d.prose.size(), static_cast<size_t>(std::count(fact.begin() + 2, fact.end() - 1, false)));  // behind <s> and the first token
+      for (const int place : d.prose) EXPECT_FALSE(fact[static_cast<size_t>(place)]) << place;
+    }
+}
+
+TEST(LongDocuments, OnePassAnswersAsAPromptThatEndsWithTheQuestion) {
+  const auto tokenizer = tokenizer_of(kModel);
+  ASSERT_TRUE(tokenizer.ok());
+  const auto kit = LongDocuments::make(kLong, FactTokens::of(**tokenizer).value());
+  ASSERT_TRUE(kit.ok()) << kit.error().message;
+  const auto bench = Bench::open(kLong);
+  ASSERT_TRUE(bench.ok()) << bench.error().message;
+  const LongDocument d = kit->needles(1000, 1);
+  Load load{{forced_request(d.tokens, 1)}, {}};
+  load.requests[0].prompt_logprobs = 1;
+  for (const int answer : d.answers) load.requests.push_back(forced_request({d.tokens.begin(), d.tokens.begin() + answer}, 1));
+  const auto run = (*bench)->run(engine_options(1008, 12 * 1008), load);
+  ASSERT_TRUE(run.ok()) << run.error().message;
+  int right = 0;
+  for (size_t i = 0; i < d.answers.size(); ++i) {
+    const auto place = static_cast<size_t>(d.answers[i]);
+    EXPECT_EQ(run->likeliest.at(0)[place - 1], run->outputs.at({i + 1, 0}).tokens.at(0)) << i;
+    right += run->likeliest.at(0)[place - 1] == d.tokens[place];
+  }
+  EXPECT_GE(right, 9);
 }
 
 TEST(Workloads, AreFunctionsOfTheirArguments) {

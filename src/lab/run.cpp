@@ -43,7 +43,10 @@ Result<Run> run_on(const EngineOptions& options, const Load& load, Executor& exe
   ReplayHooks hooks;
   hooks.output = [&run](size_t request, const Output& out) {
     SampleOutput& sample = run.outputs[{request, out.sample}];
-    for (const SampledToken& t : out.prompt) run.scored[request].push_back(t.logprob);
+    for (const SampledToken& t : out.prompt) {
+      run.scored[request].push_back(t.logprob);
+      if (!t.top.empty()) run.likeliest[request].push_back(t.top[0].token);
+    }
     for (const SampledToken& t : out.tokens) {
       sample.tokens.push_back(t.token);
       sample.logprob_bits.push_back(std::bit_cast<uint32_t>(t.logprob));

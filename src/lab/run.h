@@ -46,6 +46,7 @@ struct Run {
   std::vector<StepRecord> steps;
   Outputs outputs;
   std::map<size_t, std::vector<float>> scored;  // of requests with prompt_logprobs: the prompt's tokens from the second on
+  std::map<size_t, std::vector<TokenId>> likeliest;  // where that is 1 and more: the token that was likeliest in each one's place
   EngineStats stats;
   ServingReport report;
   EngineTimes times;           // real where the bed is, but for `execute` of a simulation

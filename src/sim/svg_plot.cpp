@@ -22,7 +22,7 @@ std::string svg_text(std::string_view text) {
 
 namespace {
 
-constexpr double kWidth = 860, kHeight = 400, kLeft = 84, kRight = 170, kTop = 44, kBottom = 60;
+constexpr double kLeft = 84, kRight = 170, kTop = 44, kBottom = 60;
 constexpr std::array kColours = {"#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b", "#17becf", "#7f7f7f"};
 
 /// 1, 2 or 5 times a power of ten, so that about `wanted` of them reach `most`.

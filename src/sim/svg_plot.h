@@ -17,6 +17,8 @@ struct PlotLine {
 };
 
 struct Plot {
+  static constexpr int kWidth = 860, kHeight = 400;
+
   std::string title, x_label, y_label;
   std::vector<PlotLine> lines;  // at most 8 are told apart by colour
 

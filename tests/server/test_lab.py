@@ -44,6 +44,16 @@ def test_names_groups_and_ids_choose(tmp_path):
     assert "no-such-model" in sluice("lab", "run", "radix", "--model", "no-such-model").stdout
 
 
+def test_long_contexts_are_a_table_of_methods_at_equal_bytes():
+    done = sluice("lab", "run", "long-context")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = dict(line.split(" | ", 1) for line in done.stdout.splitlines() if line.startswith("| "))
+    kept = {name: rest for name, rest in rows.items() if "of the tokens" in name}
+    assert {name[2:].split(",")[0] for name in kept} == {"window", "sink-window", "h2o", "averaged", "keyformer"}
+    assert {rest.split(" ")[0] for rest in kept.values()} == {rows["| kivi2"].split(" ")[0]}, "bytes a token"
+    assert "no-such-text" in sluice("lab", "run", "long-context", "--text", "no-such-text").stdout
+
+
 def test_a_trace_that_nobody_reads_is_refused():
     trace = "tests/data/traces/azure_conv_2023.csv"
     refused = sluice("lab", "run", "fcfs", "priority", "--trace", trace)
