@@ -108,9 +108,10 @@ std::vector<Question> LongContextKit::questions(int length, int pairs, int count
 
 Result<LongDocuments> LongDocuments::make(const Setting& setting, FactTokens facts) {
   SLUICE_TRY(const auto tokenizer, tokenizer_of(setting.model));
-  SLUICE_TRY(const std::string text, read_file(setting.text));
+  const auto text = read_file(setting.text);
+  if (!text.ok()) return invalid_argument(fmt::format("{}; --text names a long text", text.error().message), "--text");
   LongDocuments out;
-  out.text_ = tokenizer->encode(text, {.add_special = false});
+  out.text_ = tokenizer->encode(*text, {.add_special = false});
   std::erase(out.text_, facts.key);  // which is for facts alone
   if (out.text_.size() < 1000) return invalid_argument(fmt::format("{} holds {} tokens; at least 1,000 are needed", setting.text, out.text_.size()), "--text");
   out.facts_ = std::move(facts);
