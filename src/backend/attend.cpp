@@ -41,6 +41,9 @@ struct Attention {
 
   int group() const { return args.heads / args.kv.kv_heads; }
   int64_t part_floats(const AttendBlock& b) const { return attend_part_floats(b.rows * group(), args.kv.head_dim); }
+  int64_t query_floats(const AttendBlock& b) const {
+    return static_cast<int64_t>(attend_query_floats(b.rows * group(), args.kv.head_dim));
+  }
 
   // n query vectors' partial, from one of them on.
   AttendPart part_from(const AttendPart& part, int64_t n) const {
@@ -97,10 +100,12 @@ struct Attention {
       }
   }
 
-  // Memory for the tiles of as many KV heads' blocks: their partials and one more, and the tile's scratch.
+  // Memory for the tiles of as many KV heads' blocks: their partials and one more, what is made of their queries, and the tile's
+  // scratch.
   struct Memory {
     float* merged;
     AttendPart next;
+    float* queries;
     float* scratch;
     float* unpacked;  // keys, then values of a super-tile, each [kSuperTile][head_dim]; of block formats
   };
@@ -108,11 +113,13 @@ struct Attention {
     static thread_local Buffer buffer;
     const int n = b.rows * group();
     const int64_t floats = part_floats(b);
+    const int64_t queries = heads * query_floats(b);
     const int64_t scratch = (static_cast<int64_t>(attend_scratch_floats(n, args.kv.head_dim)) + kLanes - 1) / kLanes * kLanes;
     const int64_t unpacked = unpack != nullptr ? int64_t{2} * kSuperTile * args.kv.head_dim : 0;
-    float* at = grown(buffer, (heads + 1) * floats + scratch + unpacked);
+    float* const at = grown(buffer, (heads + 1) * floats + queries + scratch + unpacked);
     float* const last = at + heads * floats;
-    return {at, part_at(last, n), last + floats, last + floats + scratch};
+    float* const after = last + floats + queries;
+    return {at, part_at(last, n), last + floats, after, after + scratch};
   }
 
   // The same tile in float32, as the only block of its table, at position 0.
@@ -144,16 +151,18 @@ struct Attention {
   }
 
   // Computes the super-tiles [begin, end) of a block, and merges them in order into `merged`, which holds what stands
-  // before the first, if anything does; or, where it is null, writes each to its partial of the arena. `next`: the KV head
-  // and the super-tile that come after these, or -1.
+  // before the first, if anything does; or, where it is null, writes each to its partial of the arena. `head`: of `memory`;
+  // `again`: its queries stand there. `next`: the KV head and the super-tile that come after these, or -1.
   struct Next {
     int kv_head = -1;
     int64_t tile = 0;
   };
-  void fold(const AttendBlock& b, int64_t begin, int64_t end, bool empty, const AttendPart* merged,
-            const Memory& memory, Next next) const {
+  void fold(const AttendBlock& b, int64_t begin, int64_t end, bool empty, const AttendPart* merged, const Memory& memory, int head,
+            bool again, Next next) const {
     AttendTile t = tile_of(b);
     const uint8_t* const after = next.kv_head < 0 ? nullptr : t.k + (next.kv_head - b.kv_head) * static_cast<int64_t>(args.kv.tile_bytes());
+    t.queries = memory.queries + head * query_floats(b);
+    t.again = again;
     t.scratch = memory.scratch;
     for (t.tile = begin; t.tile < end; ++t.tile, empty = false, t.again = true) {
       t.part = merged == nullptr ? part_of(b, t.tile - b.tile_begin) : empty ? *merged : memory.next;
@@ -180,7 +189,8 @@ struct Attention {
         Next next{blocks[head].kv_head + 1, begin};
         if (head + 1 == unit.heads) next = {end < unit.tile_end ? blocks[0].kv_head : -1, end};
         const AttendPart part = merged(head);
-        fold(blocks[head], begin, end, begin == unit.tile_begin, split ? nullptr : &part, memory, next);
+        const bool first = begin == unit.tile_begin;
+        fold(blocks[head], begin, end, first, split ? nullptr : &part, memory, head, !first, next);
       }
     }
     for (int head = 0; head < unit.heads; ++head)
@@ -204,7 +214,7 @@ struct Attention {
     if (b.prefix >= 0)
       merge_all(plan.blocks[static_cast<size_t>(b.prefix)], static_cast<int64_t>(b.prefix_row) * group());
     merge_all(b, 0);
-    if (b.parts == 0) fold(b, b.tile_begin, b.tile_end, false, &*merged, memory_for(b, 0), {});
+    if (b.parts == 0) fold(b, b.tile_begin, b.tile_end, false, &*merged, memory_for(b, 1), 0, false, {});
     finish(b, *merged);
   }
 };

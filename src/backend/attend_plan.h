@@ -33,8 +33,7 @@ struct AttendBlock {
   int prefix = -1, prefix_row = 0;   // the block of the prefix that these rows share, and the first of them in it
 };
 
-/// Super-tiles of one KV head before the next one's, where a unit has several: few pages at a time, and few times that a head's
-/// queries are prepared.
+/// Super-tiles of one KV head before the next one's, where a unit has several: few pages at a time.
 constexpr int64_t kTurnTiles = 4;
 
 /// Consecutive super-tiles of a block, or of the blocks of all KV heads from `block` on, for one worker.

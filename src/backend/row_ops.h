@@ -78,7 +78,8 @@ struct AttendTile {
   int64_t block_bytes;  // from a block to the next
   int block_tokens;
   const uint32_t* blocks;
-  bool again;      // the call before had the same rows against another tile: the scratch still has what comes of the queries
+  float* queries;  // attend_query_floats(rows * group, head_dim), aligned to 64 bytes: what is made of the queries
+  bool again;      // a call before had the same rows against another tile, and made that
   int64_t tile;    // positions [tile * kSuperTile, (tile + 1) * kSuperTile)
   const uint8_t* next_k;  // of the KV head, and the super-tile, that come next, to be asked for; or null
   int64_t next_tile;
@@ -86,11 +87,12 @@ struct AttendTile {
   AttendPart part;
 };
 
-/// Scores [n][kSuperTile], the query vectors, one sub-tile of K, transposed, 40 bytes of what each query vector sees and its
-/// scales, and integer outputs, padded to two times 64 dims.
+static constexpr size_t attend_query_floats(int n, int head_dim) { return static_cast<size_t>(n * padded_dim(head_dim)); }
+/// Scores [n][kSuperTile], one sub-tile of K, transposed, 40 bytes of what each query vector sees and its scales, and integer
+/// outputs, padded to two times 64 dims.
 static constexpr size_t attend_scratch_floats(int n, int head_dim) {
   const size_t dim = static_cast<size_t>(padded_dim(head_dim));
-  return static_cast<size_t>(n) * (kSuperTile + dim + 10 + dim + 128) + kSubTile * dim + kLanes;
+  return static_cast<size_t>(n) * (kSuperTile + 10 + dim + 128) + kSubTile * dim + kLanes;
 }
 
 /// One row's rotation: pairs (i, i + pairs), or (2i, 2i + 1) when interleaved, i < pairs, in each of `heads` heads.
