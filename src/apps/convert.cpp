@@ -156,6 +156,16 @@ Result<bool> to_directory(const Flags& flags) {
   return !flags.pack && !flags.random && means_directory(flags.output);
 }
 
+/// A name that says something else than what would be written, which is a GGUF or a pack.
+Status check_ending(const Flags& flags) {
+  const std::string ending = std::filesystem::path(flags.output).extension().string();
+  if (ending == ".pack" && !flags.pack)
+    return invalid_argument(fmt::format("{} is named as a native pack, and a GGUF would be written: give --pack, or another name", flags.output), "--output");
+  for (const char* other : {".safetensors", ".bin", ".json", ".pt", ".pth", ".onnx"})
+    if (ending == other) return invalid_argument(fmt::format("{} would be written as GGUF: name it .gguf, or, for a Hugging Face directory of a GGUF, without an ending", flags.output), "--output");
+  return {};
+}
+
 /// Every flag takes effect or is refused here, too.
 Status write_directory(const Flags& flags, bool seeded) {
   const std::pair<const char*, bool> others[] = {{"--random", flags.random},          {"--pack", flags.pack},
@@ -203,8 +213,12 @@ Result<int> convert_main(const std::vector<std::string>& args) {
   if (outcome == OptionSet::Outcome::done) return 0;
   if (flags.random && flags.output.empty()) std::swap(flags.input, flags.output);
   if (flags.output.empty() || (!flags.random && flags.input.empty()))
-    return invalid_argument("an input and an output are needed: sluice convert INPUT OUTPUT.gguf");
+    return invalid_argument(flags.random ? "an output is needed: sluice convert --random --like SHAPE OUTPUT.gguf"
+                                         : "an input and an output are needed: sluice convert INPUT OUTPUT.gguf");
 
+  std::error_code none;
+  if (!flags.random && std::filesystem::equivalent(flags.input, flags.output, none))
+    return invalid_argument(fmt::format("{} is what is read; it cannot be written over meanwhile", flags.output), "--output");
   SLUICE_TRY(const bool directory, to_directory(flags));
   if (directory) {
     SLUICE_TRY_STATUS(write_directory(flags, options.given("seed")));
@@ -212,6 +226,7 @@ Result<int> convert_main(const std::vector<std::string>& args) {
   }
   if (options.given("max-shard-size"))
     return invalid_argument(fmt::format("--max-shard-size is of a Hugging Face directory, and {} is written as GGUF", flags.output), "--max-shard-size");
+  SLUICE_TRY_STATUS(check_ending(flags));
   SLUICE_TRY(const GgufPlan plan, make_plan(flags, options.given("seed")));
   ThreadPool pool(usable_cores());
   Progress progress("writing " + flags.output);

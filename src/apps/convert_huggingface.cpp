@@ -1,5 +1,6 @@
 #include "apps/convert_huggingface.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -28,7 +29,10 @@ Result<DType> float_type(const std::string& name) {
 bool means_directory(const std::string& path) {
   if (path.ends_with('/') || is_directory(path)) return true;
   std::error_code none;
-  return std::filesystem::path(path).extension().empty() && !std::filesystem::exists(path, none);
+  if (std::filesystem::exists(path, none)) return false;
+  // A model's name may have dots: "bge-small-en-v1.5".
+  const std::string ending = std::filesystem::path(path).extension().string();
+  return ending.empty() || std::any_of(ending.begin(), ending.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 Status convert_to_huggingface(const ToHuggingfaceFlags& flags) {

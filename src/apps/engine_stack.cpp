@@ -43,6 +43,13 @@ constexpr std::pair<const char*, const char*> kCalledElsewhere[] = {
     {"--dtype", "--repack, which encodes the weights in another type"},
     {"--quantization", "--repack, which encodes the weights in another type; files that are quantized say so themselves"},
     {"--chat-template-file", "--chat-template"},
+    {"--jinja", "always so"},
+    {"--flash-attn", "always so: attention never holds all of its scores"},
+    {"-fa", "always so: attention never holds all of its scores"},
+    {"--n-gpu-layers", "nothing: it runs on the CPU"},
+    {"--gpu-layers", "nothing: it runs on the CPU"},
+    {"-ngl", "nothing: it runs on the CPU"},
+    {"--tensor-parallel-size", "--threads, of one machine"},
 };
 
 }  // namespace

@@ -186,6 +186,8 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   options.group("Server");
   options.add("--host", flags.host, "address to listen on");
   options.add("--port", flags.port, "port; 0 takes a free one and prints it");
+  for (const char* of_requests : {"--temp", "--temperature", "--top-k", "--top-p", "--min-p", "--seed", "--n-predict", "--repeat-penalty"})
+    options.called_elsewhere(of_requests, "for each request to say, with defaults from the model's generation_config.json");
   options.add("--served-model-name", flags.served_names,
               "names that clients may use; the first is reported. Default: the file's");
   options.add("--api-key", flags.api_keys, "keys of which clients must send one as a bearer token");

@@ -249,7 +249,9 @@ Result<OptionSet::Outcome> OptionSet::parse(const std::vector<std::string>& args
 }
 
 std::string OptionSet::closest(const std::string& name) const {
-  if (const auto at = elsewhere_.find(name); at != elsewhere_.end()) return fmt::format("; here that is {}", at->second);
+  std::string dashed = name;
+  std::ranges::replace(dashed, '_', '-');
+  if (const auto at = elsewhere_.find(dashed); at != elsewhere_.end()) return fmt::format("; here that is {}", at->second);
   std::vector<std::string> known = {"--help", "--config"};
   for (const Option& option : options_) {
     for (const std::string& each : CLI::detail::split(option.names, ','))

@@ -141,6 +141,15 @@ std::string to_json(const std::vector<Entry>& entries, const ReportHead& head) {
   return out.dump(1) + "\n";
 }
 
+namespace {
+/// A bar would end the table's cell.
+std::string in_cell(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += c == '|' ? std::string("\\|") : std::string(1, c);
+  return out;
+}
+}  // namespace
+
 Result<std::string> document(const std::string& json, const std::string& origin) {
   const Json in = Json::parse(json, nullptr, false);
   if (in.is_discarded() || !in.contains("experiments") || !in["experiments"].is_array())
@@ -185,8 +194,8 @@ Result<std::string> document(const std::string& json, const std::string& origin)
       for (const std::string& part : {effect_text(measured), counters_text(counters), absent})
         if (!part.empty()) effect += "; " + part;
     }
-    text += fmt::format("| {} | {} | {} | `{}` | {} | {} | {} | {} |\n", x->ids, x->technique, x->paper, x->file, x->flag,
-                        x->holds, effect, x->test);
+    text += fmt::format("| {} | {} | {} | `{}` | {} | {} | {} | {} |\n", x->ids, in_cell(x->technique), in_cell(x->paper), x->file, in_cell(x->flag),
+                        in_cell(x->holds), in_cell(effect), in_cell(x->test));
   }
   return text;
 }

@@ -24,7 +24,7 @@ EngineOptions small_engine() {
 
 StepCost cost() {
   StepCost cost;
-  cost.ns = {1e7, 1e5, 0, 0, 100, 0, 3};
+  cost.ns = {1e7, 1e5, 0, 0, 0, 100, 0, 3};
   return cost;
 }
 

@@ -15,7 +15,7 @@ namespace {
 TEST(StepCost, FitRecoversAPlantedModelAndPredictsHeldOutSteps) {
   Rng rng(4);
   StepCost truth;
-  truth.ns = {5e5, 2e4, 8e4, 1e4, 3e3, 40, 0.7};
+  truth.ns = {5e5, 2e4, 8e4, 1e4, 5e3, 3e3, 40, 0.7};
   std::vector<MeasuredStep> steps, held_out;
   for (int i = 0; i < 600; ++i) {
     std::vector<TokenId> tokens(4000);
@@ -111,7 +111,7 @@ std::vector<RequestRecord> simulate(const std::string& batching, const std::stri
                                     double requests_per_s = 20) {
   VirtualClock clock;
   StepCost cost;
-  cost.ns = {1e7, 1e5, 1e5, 0, 100, 0};
+  cost.ns = {1e7, 1e5, 1e5, 0, 0, 100, 0};
   SimExecutor executor(cost, clock);
   EngineOptions options;
   options.batching = batching;

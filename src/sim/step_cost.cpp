@@ -7,11 +7,11 @@
 namespace sluice {
 
 StepFeatures step_features(const StepShape& s) {
-  return {{1.0, s.rows, std::min(s.rows, 16.0), std::min(s.rows, 64.0), s.sampled, s.context, s.row_context}};
+  return {{1.0, s.rows, std::min(s.rows, 16.0), std::min(s.rows, 64.0), std::max(s.rows - 64.0, 0.0), s.sampled, s.context, s.row_context}};
 }
 
 StepCost StepCost::built_in() {
-  return {{8.1e6, 5.5e5, 0, 0, 0, 0, 200}, "qwen2.5-0.5b-q8_0", "2 threads, avx512bf16"};
+  return {{8.1e6, 5.5e5, 0, 0, 0, 0, 0, 200}, "qwen2.5-0.5b-q8_0", "2 threads, avx512bf16"};
 }
 
 double StepCost::step_ns(const StepFeatures& features) const {

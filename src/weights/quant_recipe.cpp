@@ -46,9 +46,10 @@ bool precious(const RecipeModel& model, std::string_view name) {
 std::span<const QuantRecipe> quant_recipes() { return kRecipes; }
 
 Result<const QuantRecipe*> find_quant_recipe(std::string_view name) {
-  std::string names;
+  std::string names, lower(name);  // llama.cpp writes Q4_K_M
+  for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
   for (const auto& recipe : kRecipes) {
-    if (recipe.name == name) return &recipe;
+    if (recipe.name == lower) return &recipe;
     names += (names.empty() ? "" : ", ") + std::string(recipe.name);
   }
   return invalid_argument(fmt::format("unknown weight type \"{}\"; known are {}", name, names), "type");

@@ -70,6 +70,11 @@ def test_first_bytes_tell_the_format_not_the_suffix(tmp_path):
     ([MODEL, "directory", "--type", "q4_0"], "is written in bf16, f16 or f32, not in q4_0"),
     ([HF, "directory"], "for a GGUF name a file, as directory.gguf"),
     ([MODEL, "out.gguf", "--to", "onnx"], "known are gguf, huggingface"),
+    ([MODEL, "out.pack"], "is named as a native pack, and a GGUF would be written: give --pack"),
+    ([MODEL, "out.safetensors"], "would be written as GGUF: name it .gguf"),
+    ([MODEL, MODEL, "--type", "q8_0"], "it cannot be written over meanwhile"),
+    (["--random", "--like", "tiny-llama"], "an output is needed"),
+    ([MODEL, "small-v1.5", "--type", "q4_0"], "is written in bf16, f16 or f32, not in q4_0"),
     ([MODEL, "out.gguf", "--max-shard-size", "1M"], "is of a Hugging Face directory"),
 ])
 def test_what_has_no_effect_is_refused(tmp_path, arguments, want):

@@ -497,6 +497,7 @@ Status HttpCore::open(const std::string& host, int port) {
   if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
   if (!ec) acceptor.bind(endpoint, ec);
   if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
+  if (ec == asio::error::address_in_use) return io_error(fmt::format("{}: {}; take another port (0: any that is free)", place, ec.message()));
   if (ec) return io_error(fmt::format("{}: {}", place, ec.message()));
   this->port = acceptor.local_endpoint(ec).port();
   return {};

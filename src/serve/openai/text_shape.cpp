@@ -53,11 +53,11 @@ Result<QueuedText> TextShape::pair(std::string_view query, std::string_view docu
     std::vector<TokenId> text = plain(document);
     out.tokens = prefix_;
     append(out.tokens, plain(query));
-    const std::optional<PairForm>& said = tokenizer_.pair_form();
-    if (said) append(out.tokens, said->between);
-    for (int i = 0; !said && i < style_.separators; ++i) append(out.tokens, suffix_);
+    const PairForm& form = tokenizer_.pair_form();
+    if (form.said) append(out.tokens, form.between);
+    for (int i = 0; !form.said && i < style_.separators; ++i) append(out.tokens, suffix_);
     if (!cut(text, out.tokens.size() + text.size() + suffix_.size(), most)) return no_room();
-    if (!said || said->second_type != 0) out.second = static_cast<int64_t>(out.tokens.size());
+    if (!form.said || form.second_type != 0) out.second = static_cast<int64_t>(out.tokens.size());
     append(out.tokens, text);
     append(out.tokens, suffix_);
     return out;

@@ -59,7 +59,9 @@ void expect_the_same(const GgufVocab& vocab, bool spaced = false) {
   const auto eos = want.eos() || !spaced ? want.eos() : vocab.sep;  // a directory's separator ends texts
   EXPECT_EQ(got->eos(), eos);
   EXPECT_EQ(got->pad(), want.pad());
-  if (eos == want.eos()) EXPECT_EQ(got->end_of_generation(), want.end_of_generation());
+  if (eos == want.eos()) {
+    EXPECT_EQ(got->end_of_generation(), want.end_of_generation());
+  }
   EXPECT_EQ(got->chat_templates(), want.chat_templates());
 }
 
@@ -386,12 +388,12 @@ TEST(HuggingfaceFiles, WhatStandsAroundTextsComesThroughAGguf) {
     const auto gguf = make_gguf_tokenizer(*vocab);
     ASSERT_TRUE(gguf.ok()) << gguf.error().message;
     EXPECT_EQ((*gguf)->encode("hello"), (*own)->encode("hello"));
-    EXPECT_EQ((*own)->pair_form().has_value(), !processor.is_null());
+    EXPECT_EQ((*own)->pair_form().said, !processor.is_null());
     if (processor.is_null()) continue;
-    EXPECT_EQ((*own)->pair_form()->between, (std::vector<TokenId>{4}));
-    EXPECT_EQ((*own)->pair_form()->second_type, 1);
-    EXPECT_EQ((*gguf)->pair_form()->between, (*own)->pair_form()->between);
-    EXPECT_EQ((*gguf)->pair_form()->second_type, 1);
+    EXPECT_EQ((*own)->pair_form().between, (std::vector<TokenId>{4}));
+    EXPECT_EQ((*own)->pair_form().second_type, 1);
+    EXPECT_EQ((*gguf)->pair_form().between, (*own)->pair_form().between);
+    EXPECT_EQ((*gguf)->pair_form().second_type, 1);
     // As llama.cpp's converter says it, whose reranker puts EOS behind both texts.
     EXPECT_EQ(vocab->eos, vocab->sep);
     EXPECT_TRUE(*vocab->add_eos && !*vocab->add_sep);
@@ -403,12 +405,12 @@ TEST(HuggingfaceFiles, WhatStandsAroundTextsComesThroughAGguf) {
     const auto own = load_tokenizer_directory(changed.directory.path());
     const auto vocab = read_huggingface_vocab(changed.directory.path());
     ASSERT_TRUE(own.ok() && vocab.ok());
-    EXPECT_EQ((*own)->pair_form()->between, (std::vector<TokenId>(twice ? 2 : 1, *xlm.eos)));
-    EXPECT_EQ((*own)->pair_form()->second_type, 0);
+    EXPECT_EQ((*own)->pair_form().between, (std::vector<TokenId>(twice ? 2 : 1, *xlm.eos)));
+    EXPECT_EQ((*own)->pair_form().second_type, 0);
     EXPECT_EQ(vocab->add_sep, twice);
     const auto gguf = make_gguf_tokenizer(*vocab);
     ASSERT_TRUE(gguf.ok()) << gguf.error().message;
-    EXPECT_EQ((*gguf)->pair_form()->between, (*own)->pair_form()->between);
+    EXPECT_EQ((*gguf)->pair_form().between, (*own)->pair_form().between);
   }
 }
 

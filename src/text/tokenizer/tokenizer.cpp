@@ -120,7 +120,7 @@ int Tokenizer::vocab_size() const { return static_cast<int>(parts_->tokens.size(
 std::optional<TokenId> Tokenizer::bos() const { return parts_->bos; }
 std::optional<TokenId> Tokenizer::eos() const { return parts_->eos; }
 std::optional<TokenId> Tokenizer::pad() const { return parts_->pad; }
-const std::optional<PairForm>& Tokenizer::pair_form() const { return parts_->pair; }
+const PairForm& Tokenizer::pair_form() const { return parts_->pair; }
 const std::vector<TokenId>& Tokenizer::end_of_generation() const { return parts_->end_of_generation; }
 bool Tokenizer::is_end_of_generation(TokenId id) const {
   return std::binary_search(parts_->end_of_generation.begin(), parts_->end_of_generation.end(), id);

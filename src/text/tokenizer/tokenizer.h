@@ -34,6 +34,7 @@ struct DecodeOptions {
 /// How two texts are read as one: what stands between them, in place of what ends the first and begins the second, and the type of the
 /// second one's tokens (1: BERT).
 struct PairForm {
+  bool said = false;  // by the files
   std::vector<TokenId> between;
   int second_type = 0;
 };
@@ -73,8 +74,7 @@ class Tokenizer {
   std::optional<TokenId> bos() const;
   std::optional<TokenId> eos() const;
   std::optional<TokenId> pad() const;
-  /// Nothing where the files do not say.
-  const std::optional<PairForm>& pair_form() const;
+  const PairForm& pair_form() const;
   /// Every token after which generation ends (end of turn, of text), ascending.
   const std::vector<TokenId>& end_of_generation() const;
   bool is_end_of_generation(TokenId id) const;

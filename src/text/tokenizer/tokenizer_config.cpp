@@ -164,7 +164,7 @@ Status apply_tokenizer_config(const TokenizerConfig& config,
                                bool front) {
     if (!id || !wanted) return;
     const auto at = std::find(list.begin(), list.end(), *id);
-    if (*wanted == (at == list.end())) parts.pair.reset();  // which was said of other tokens
+    if (*wanted == (at == list.end())) parts.pair = {};  // which was said of other tokens
     if (*wanted && at == list.end()) list.insert(front ? list.begin() : list.end(), *id);
     if (!*wanted && at != list.end()) list.erase(at);
   };

@@ -32,7 +32,7 @@ struct TokenizerParts {
   PreTokenizer pre_tokenizer;
   std::unique_ptr<const TokenModel> model;
   std::vector<TokenId> prefix, suffix;  // what add_special puts around a text
-  std::optional<PairForm> pair;
+  PairForm pair;
   std::optional<TokenId> bos, eos, pad;
   std::vector<TokenId> end_of_generation;  // beside eos and the well-known ends of turns
   DecodeRules decoding;

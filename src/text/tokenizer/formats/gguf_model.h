@@ -38,8 +38,7 @@ std::span<const GgufModelKind> gguf_model_kinds();
 /// What a vocabulary puts around a text, and between two: as the file says, or else as its kind does.
 struct TokensAround {
   std::vector<TokenId> prefix, suffix;
-  PairForm pair;
-  bool pair_is_said = false;  // rather than only what ends the first text
+  PairForm pair;  // not said: only what ends the first text
 };
 Result<TokensAround> tokens_around(const GgufVocab& vocab);
 

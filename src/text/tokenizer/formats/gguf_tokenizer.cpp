@@ -125,9 +125,8 @@ Result<TokensAround> tokens_around(const GgufVocab& vocab) {
   const bool eos = vocab.add_eos.value_or(usual.eos), sep = vocab.add_sep.value_or(usual.sep);
   if (usual.one_end) put(around.suffix, vocab.sep ? vocab.sep : vocab.eos, eos || sep);
   else put(around.suffix, vocab.eos, eos);
-  around.pair = {around.suffix, usual.one_end ? 1 : 0};
+  around.pair = {usual.one_end || vocab.add_sep || (usual.sep && vocab.sep), around.suffix, usual.one_end ? 1 : 0};
   if (!usual.one_end) put(around.pair.between, vocab.sep, sep);
-  around.pair_is_said = usual.one_end || vocab.add_sep || (usual.sep && vocab.sep);
   return around;
 }
 
@@ -144,7 +143,7 @@ Status build_gguf_parts(const GgufSource& source, TokenizerParts& parts) {
   SLUICE_TRY(TokensAround around, tokens_around(vocab));
   parts.prefix = std::move(around.prefix);
   parts.suffix = std::move(around.suffix);
-  if (around.pair_is_said) parts.pair = std::move(around.pair);
+  if (around.pair.said) parts.pair = std::move(around.pair);
   parts.chat_templates = vocab.chat_templates;
   const auto id_of = [&](const std::string& content) -> std::optional<TokenId> {
     for (size_t id = 0; id < vocab.tokens.size(); ++id)

@@ -235,9 +235,9 @@ void take_specials(const Tokenizer& tokenizer, const TokenizerConfig& config, Gg
   // What stands between two texts: what ends the first, and a separator behind it where the model was trained so.
   if (vocab.model == "bert") {
     vocab.add_sep = false;
-  } else if (const auto& pair = tokenizer.pair_form(); pair && !pair->between.empty()) {
-    vocab.add_sep = *vocab.add_eos && pair->between.size() == 2 && pair->between.front() == vocab.eos;
-    if (*vocab.add_sep) vocab.sep = pair->between.back();
+  } else if (const PairForm& pair = tokenizer.pair_form(); pair.said && !pair.between.empty()) {
+    vocab.add_sep = *vocab.add_eos && pair.between.size() == 2 && pair.between.front() == vocab.eos;
+    if (*vocab.add_sep) vocab.sep = pair.between.back();
   }
   vocab.chat_templates = tokenizer.chat_templates();
 }

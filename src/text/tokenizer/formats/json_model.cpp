@@ -20,8 +20,9 @@ Result<const JsonModelKind*> json_model_kind(const json& model) {
   const json* type = find_field(model, "type");
   std::string known;
   for (const JsonModelKind& kind : kKinds) {
-    if (type == nullptr ? kind.is_untyped(model) : *type == kind.type) return &kind;
-    known.append(known.empty() ? "" : ", ").append(kind.type);
+    if (type == nullptr ? kind.is_untyped(model) : type->is_string() && type->get_ref<const std::string&>() == kind.type) return &kind;
+    if (!known.empty()) known += ", ";
+    known += kind.type;
   }
   return unsupported(
       fmt::format("model of type {} (known: {})", type == nullptr ? "not given" : type->dump(), known));

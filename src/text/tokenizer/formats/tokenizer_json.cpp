@@ -73,7 +73,7 @@ Status build(const json& document, const TokenizerConfig& config, TokenizerParts
   if (!parts.eos && !parts.suffix.empty()) parts.eos = parts.suffix.back();
   SLUICE_TRY_STATUS(finish_tokens(parts));
   decode_tokens(*vocabulary, decoder, parts);
-  for (const auto* list : {&parts.prefix, &parts.suffix, parts.pair ? &parts.pair->between : &parts.suffix})
+  for (const auto* list : {&parts.prefix, &parts.suffix, &parts.pair.between})
     for (const TokenId id : *list)
       if (static_cast<size_t>(id) >= parts.tokens.size())
         return corrupt_data(

@@ -40,7 +40,7 @@ class Message {
 
 Result<std::string> sentencepiece_model(const VocabToWrite& what) {
   const GgufVocab& vocab = what.vocab;
-  const auto& [prefix, suffix, pair, said] = what.around;
+  const auto& [prefix, suffix, pair] = what.around;
   if (prefix.size() > size_t{holds(prefix, vocab.bos)} || suffix.size() > size_t{holds(suffix, vocab.eos)} || pair.between.size() > suffix.size())
     return unsupported("a vocabulary of model 'llama' with a classifier's token before texts or a separator between them is not written as a Hugging Face "
                        "directory's, which has words for BOS and EOS only");

@@ -7,7 +7,7 @@ namespace sluice {
 Status parse_bert_processing(const nlohmann::json& description, PostProcessor& out) {
   SLUICE_TRY(const TokenId cls, paired_id(description, "cls"));
   SLUICE_TRY(const TokenId sep, paired_id(description, "sep"));
-  return put_around({{cls}, {sep}, PairForm{{sep}, 1}}, out);
+  return put_around({{cls}, {sep}, {true, {sep}, 1}}, out);
 }
 
 }  // namespace sluice

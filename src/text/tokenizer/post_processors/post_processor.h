@@ -4,7 +4,6 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include <optional>
 #include <vector>
 
 #include "base/ids.h"
@@ -15,7 +14,7 @@ namespace sluice {
 
 struct PostProcessor {
   std::vector<TokenId> prefix, suffix;
-  std::optional<PairForm> pair;  // none: of two texts it does something else than to put tokens between them
+  PairForm pair;  // not said where it does something else with two texts than to put tokens between them
 };
 
 /// The "post_processor" of a tokenizer.json (an object or null).

@@ -7,7 +7,7 @@ namespace sluice {
 Status parse_roberta_processing(const nlohmann::json& description, PostProcessor& out) {
   SLUICE_TRY(const TokenId cls, paired_id(description, "cls"));
   SLUICE_TRY(const TokenId sep, paired_id(description, "sep"));
-  return put_around({{cls}, {sep}, PairForm{{sep, sep}, 0}}, out);
+  return put_around({{cls}, {sep}, {true, {sep, sep}, 0}}, out);
 }
 
 }  // namespace sluice

@@ -51,11 +51,11 @@ Result<Template> read_template(const json& description, const char* key) {
 }
 
 /// The pair's, where it is the single text's with something between.
-Result<std::optional<PairForm>> read_pair(const json& description, const Template& single) {
-  if (find_field(description, "pair") == nullptr) return std::optional<PairForm>();
+Result<PairForm> read_pair(const json& description, const Template& single) {
+  if (find_field(description, "pair") == nullptr) return PairForm();
   SLUICE_TRY(const Template pair, read_template(description, "pair"));
-  if (pair.types.size() != 2 || pair.tokens.front() != single.tokens.front() || pair.tokens.back() != single.tokens.back()) return std::optional<PairForm>();
-  return std::optional(PairForm{pair.tokens[1], pair.types[1]});
+  if (pair.types.size() != 2 || pair.tokens.front() != single.tokens.front() || pair.tokens.back() != single.tokens.back()) return PairForm();
+  return PairForm{true, pair.tokens[1], pair.types[1]};
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ Status parse_template_processing(const json& description, PostProcessor& out) {
   SLUICE_TRY(const Template single, read_template(description, "single"));
   if (single.types.size() > 1) return unsupported("the text twice");
   if (single.types.empty()) return corrupt_data("'single' has no Sequence");
-  SLUICE_TRY(std::optional<PairForm> pair, read_pair(description, single));
+  SLUICE_TRY(PairForm pair, read_pair(description, single));
   return put_around({single.tokens.front(), single.tokens.back(), std::move(pair)}, out);
 }
 
