@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The simulator against the engine: Azure's conversation and code traces and prompts that share a prefix, scaled to a CPU, each under
-# four policies, in both. Writes the table that docs/simulator.md shows to build/bench/fidelity.md. Two minutes; anything else
+# four policies, in both. Writes the table that docs/simulator.md shows to build/bench/fidelity.md. Four minutes; anything else
 # that runs on the machine meanwhile is an error of the prediction.
 #   bench/fidelity.sh [SLUICE] [MODEL] [TRACE...]     defaults: build/release/sluice, random weights in the shape of
 #                                                     qwen2.5-0.5b in Q8_0, the traces in SLUICE_TEST_DATA or the conversation trace of tests/data

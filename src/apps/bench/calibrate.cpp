@@ -26,6 +26,13 @@ Result<std::vector<MeasuredStep>> record_steps(EngineStack& stack, const EngineO
   return recorder.steps();
 }
 
+/// What cuts prompts into steps, so that there are steps of every size: with one policy there are few but of its own.
+struct Cut {
+  const char* chunk_policy;
+  int forward_tokens;
+};
+constexpr Cut kCuts[] = {{"stall-free", 0}, {"prefill-first", 0}, {"split-and-fuse", 32}, {"split-and-fuse", 160}};
+
 /// Mixed steps: lengths and arrivals spread widely, so that every feature varies by itself.
 Result<Workload> calibration_workload(const EngineStack& stack, uint64_t seed, int requests) {
   WorkloadFlags flags;
@@ -36,6 +43,19 @@ Result<Workload> calibration_workload(const EngineStack& stack, uint64_t seed, i
   flags.range_ratio = 0.95;
   flags.seed = seed;
   return make_workload(flags, stack.model->info().vocab_size);
+}
+
+Result<std::vector<MeasuredStep>> mixed_steps(EngineStack& stack, uint64_t seed, int requests, const char* what) {
+  std::vector<MeasuredStep> steps;
+  for (const Cut& cut : kCuts) {
+    EngineOptions options = stack.options;
+    options.chunk_policy = cut.chunk_policy;
+    options.forward_tokens = cut.forward_tokens;
+    SLUICE_TRY(const Workload load, calibration_workload(stack, seed++, std::max(5, requests / static_cast<int>(std::size(kCuts)))));
+    SLUICE_TRY(const auto more, record_steps(stack, options, load, what));
+    steps.insert(steps.end(), more.begin(), more.end());
+  }
+  return steps;
 }
 
 }  // namespace
@@ -81,10 +101,8 @@ Result<StepCost> fit_and_report(EngineStack& stack, const std::string& model, st
 }
 
 Result<StepCost> calibrate(EngineStack& stack, const std::string& model, int requests, std::vector<MeasuredStep>* held_out_steps) {
-  SLUICE_TRY(const Workload fit_load, calibration_workload(stack, 1, requests));
-  SLUICE_TRY(const Workload test_load, calibration_workload(stack, 2, std::max(10, requests / 3)));
-  SLUICE_TRY(auto steps, record_steps(stack, stack.options, fit_load, "calibrating"));
-  SLUICE_TRY(const auto held_out, record_steps(stack, stack.options, test_load, "held-out steps"));
+  SLUICE_TRY(auto steps, mixed_steps(stack, 1, requests, "calibrating"));
+  SLUICE_TRY(const auto held_out, mixed_steps(stack, 101, requests / 3, "held-out steps"));
   if (held_out_steps != nullptr) *held_out_steps = held_out;
   return fit_and_report(stack, model, std::move(steps), held_out);
 }

@@ -24,8 +24,8 @@ std::string steps_csv(const std::vector<MeasuredStep>& steps, const StepCost& co
 
 /// Fits the steps, and prints the terms and their error on the others.
 Result<StepCost> fit_and_report(EngineStack& stack, const std::string& model, std::vector<MeasuredStep> steps, const std::vector<MeasuredStep>& held_out);
-/// Runs a workload of `requests` and one of a third as many on the engine, fits the steps of the first and reports the error on those of the
-/// second, which are put into `held_out_steps` where it is not null.
+/// Runs a workload of about `requests`, under policies that cut steps differently, and one of a third as many on the engine, fits the steps of the
+/// first and reports the error on those of the second, which are put into `held_out_steps` where it is not null.
 Result<StepCost> calibrate(EngineStack& stack, const std::string& model, int requests, std::vector<MeasuredStep>* held_out_steps = nullptr);
 
 }  // namespace sluice

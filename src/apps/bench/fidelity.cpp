@@ -105,7 +105,7 @@ Result<Measured> measure(EngineStack& stack, const EngineOptions& engine, const 
 Result<int> bench_fidelity(const std::vector<std::string>& args) {
   EngineFlags flags;
   WorkloadFlags shape;
-  shape.num_prompts = 24;
+  shape.num_prompts = 48;
   shape.length_scale = 0.1;
   shape.max_input_len = 512;
   shape.max_output_len = 48;
@@ -153,7 +153,7 @@ Result<int> bench_fidelity(const std::vector<std::string>& args) {
   if (shared_prefix) workloads.emplace_back("shared prefix", shared);
   for (auto& [name, w] : workloads) SLUICE_TRY_STATUS(w.check());
 
-  SLUICE_TRY(const StepCost cost, calibrate(*stack, flags.model, kCalibrationRequests / 2));
+  SLUICE_TRY(const StepCost cost, calibrate(*stack, flags.model, kCalibrationRequests));
   std::vector<Row> rows;
   for (auto& [name, w] : workloads) {
     w.request_rate = "inf";
