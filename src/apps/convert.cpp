@@ -156,13 +156,13 @@ Result<bool> to_directory(const Flags& flags) {
   return !flags.pack && !flags.random && means_directory(flags.output);
 }
 
-/// A name that says something else than what would be written, which is a GGUF or a pack.
+/// A name that says something else than what would be written: a GGUF, of which a pack is one too.
 Status check_ending(const Flags& flags) {
   const std::string ending = std::filesystem::path(flags.output).extension().string();
   if (ending == ".pack" && !flags.pack)
     return invalid_argument(fmt::format("{} is named as a native pack, and a GGUF would be written: give --pack, or another name", flags.output), "--output");
   for (const char* other : {".safetensors", ".bin", ".json", ".pt", ".pth", ".onnx"})
-    if (ending == other) return invalid_argument(fmt::format("{} would be written as GGUF: name it .gguf, or, for a Hugging Face directory of a GGUF, without an ending", flags.output), "--output");
+    if (ending == other) return invalid_argument(fmt::format("{} would be written as {}, or, for a Hugging Face directory of a GGUF, without an ending", flags.output, flags.pack ? "a native pack: name it .pack" : "GGUF: name it .gguf"), "--output");
   return {};
 }
 
@@ -188,7 +188,7 @@ Result<int> convert_main(const std::vector<std::string>& args) {
   options.add("--input,input", flags.input,
               "a Hugging Face directory, a model of llama2.c or rwkv.cpp, a minGPT state dict in JSON, or a GGUF or native pack to requantize");
   options.add("-o,--output,output", flags.output,
-              "the file to write; of a GGUF a new or empty directory too, as which a name without an ending counts");
+              "the file to write; of a GGUF a new or empty directory too, as which a name without an ending counts, or with a number for one (v1.5)");
   options.add("--to", flags.to, "gguf or huggingface; when absent as the output's name says");
   options.add("--type", flags.type,
               catalog_help("type of the matrices; when absent f16 (random: q8_0), or, of a GGUF that is packed and of a "

@@ -1,6 +1,5 @@
 #include "apps/convert_huggingface.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -30,9 +29,9 @@ bool means_directory(const std::string& path) {
   if (path.ends_with('/') || is_directory(path)) return true;
   std::error_code none;
   if (std::filesystem::exists(path, none)) return false;
-  // A model's name may have dots: "bge-small-en-v1.5".
+  // A model's name may have dots: "bge-small-en-v1.5", "Qwen2.5-0.5B".
   const std::string ending = std::filesystem::path(path).extension().string();
-  return ending.empty() || std::any_of(ending.begin(), ending.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return ending.size() < 2 || (ending[1] >= '0' && ending[1] <= '9');
 }
 
 Status convert_to_huggingface(const ToHuggingfaceFlags& flags) {

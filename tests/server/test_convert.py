@@ -71,6 +71,8 @@ def test_first_bytes_tell_the_format_not_the_suffix(tmp_path):
     ([HF, "directory"], "for a GGUF name a file, as directory.gguf"),
     ([MODEL, "out.gguf", "--to", "onnx"], "known are gguf, huggingface"),
     ([MODEL, "out.pack"], "is named as a native pack, and a GGUF would be written: give --pack"),
+    ([MODEL, "out.bin", "--pack"], "would be written as a native pack: name it .pack"),
+    ([MODEL, "b.q8_0", "--to", "huggingface", "--type", "q8_0"], "is written in bf16, f16 or f32, not in q8_0"),
     ([MODEL, "out.safetensors"], "would be written as GGUF: name it .gguf"),
     ([MODEL, MODEL, "--type", "q8_0"], "it cannot be written over meanwhile"),
     (["--random", "--like", "tiny-llama"], "an output is needed"),
@@ -212,3 +214,9 @@ def test_quantized_matrices_are_decoded_for_a_directory(tmp_path):
     assert json.loads((folder / "config.json").read_text())["torch_dtype"] == "float16"
     arguments = ["-p", "Once upon a time", "-n", "20", "--temperature", "0"]
     assert sluice("run", str(folder), *arguments).stdout != ""
+
+
+def test_an_ending_that_is_no_number_is_a_files(tmp_path):
+    for name, folder in (("b.q8_0", False), ("small-v1.5", True), ("Qwen2.5-0.5B", True)):
+        convert(MODEL, tmp_path / name)
+        assert (tmp_path / name).is_dir() == folder

@@ -49,8 +49,10 @@ Result<std::vector<MeasuredStep>> mixed_steps(EngineStack& stack, uint64_t seed,
   std::vector<MeasuredStep> steps;
   for (const Cut& cut : kCuts) {
     EngineOptions options = stack.options;
-    options.chunk_policy = cut.chunk_policy;
-    options.forward_tokens = cut.forward_tokens;
+    options.chunk_policy = cut.chunk_policy;  // in place of what the flags say of how steps are cut
+    options.forward_tokens = std::min(cut.forward_tokens, options.max_num_batched_tokens);
+    options.tbt_target_ms = 0;
+    options.chunked_prefill_size = 0;
     SLUICE_TRY(const Workload load, calibration_workload(stack, seed++, std::max(5, requests / static_cast<int>(std::size(kCuts)))));
     SLUICE_TRY(const auto more, record_steps(stack, options, load, what));
     steps.insert(steps.end(), more.begin(), more.end());

@@ -36,8 +36,9 @@ Result<Finding> run(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   SLUICE_TRY(const auto tokenizer, tokenizer_of(setting.model));
   auto facts = FactTokens::of(*tokenizer);
-  const Json plain = config.value("rope_parameters", Json{{"rope_type", "default"}, {"rope_theta", config.value("rope_theta", 10000.0)}});
-  if (!facts.ok() || plain.value("rope_type", "default") != "default" || config.contains("rope_scaling")) {
+  const auto says = [&](const char* key) { return config.contains(key) && !config[key].is_null(); };
+  const Json plain = says("rope_parameters") ? config["rope_parameters"] : Json{{"rope_type", "default"}, {"rope_theta", config.value("rope_theta", 10000.0)}};
+  if (!facts.ok() || plain.value("rope_type", "default") != "default" || says("rope_scaling")) {
     f.absent(facts.ok() ? "the model's rotation is scaled already (factor above 1)" : facts.error().message + " (0 asked)");
     return f;
   }
