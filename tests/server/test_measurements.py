@@ -135,3 +135,11 @@ def test_rows_of_batched_benchmarks_are_read_among_log_lines():
     text = ("| PP | TG | B | N_KV | T_PP s | S_PP t/s | T_TG s | S_TG t/s | T s | S t/s |\n|----|\n"
             "0.00 W |   128 |     32 |    4 |    640 |    0.017 | 29476.11 |    0.040 |  3231.10 |    0.057 | 11231.03 |\n")
     assert BATCHED_ROW.findall(text) == [("4", "3231.10")]
+
+
+@pytest.mark.parametrize("flags", [["-ub", "64"], ["--tbt-target-ms", "50"], ["--chunked-prefill-size", "32"]])
+def test_calibration_cuts_steps_its_own_way(flags, tmp_path):
+    """Whatever the flags say of how steps are cut, and within a small budget of a step."""
+    done = sluice("bench", "calibrate", str(MODEL), "--num-prompts", "20", "-o", str(tmp_path / "cost.json"), *flags)
+    assert done.returncode == 0, done.stderr
+    assert "rows_past_64" in json.loads((tmp_path / "cost.json").read_text())["ns_per"]
