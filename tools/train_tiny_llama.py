@@ -221,6 +221,14 @@ def optimizers_of(model, peak):
     return [Muon(matrices, peak), torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
+def descend(model, optimizers, loss):
+    model.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+
+
 def train(model, documents, steps, tokens_per_step, peak):
     optimizers = optimizers_of(model, peak)
     rng, start, seen = random.Random(3), time.time(), 0
@@ -237,11 +245,7 @@ def train(model, documents, steps, tokens_per_step, peak):
         logits = model(input_ids=tokens).logits[:, :-1].reshape(-1, VOCAB)
         losses = torch.nn.functional.cross_entropy(logits, tokens[:, 1:].reshape(-1), reduction="none")
         loss = (losses * weights).sum() / weights.sum()
-        model.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
+        descend(model, optimizers, loss)
         seen += tokens.numel()
         if step % 25 == 0 or step == steps - 1:
             answers = losses[weights == 5.0].mean().item()
@@ -276,11 +280,7 @@ def stretch(model, documents, steps, peak):
         logits = model(input_ids=tokens, position_ids=places, attention_mask=torch.ones_like(tokens)).logits[:, :-1].reshape(-1, VOCAB)
         losses = torch.nn.functional.cross_entropy(logits, tokens[:, 1:].reshape(-1), reduction="none")
         loss = (losses * weights).sum() / weights.sum()
-        model.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
+        descend(model, optimizers, loss)
         print(f"step {step} length {length} loss {loss.item():.3f} prose {losses[weights == 1.0].mean().item():.3f} "
               f"answers {losses[weights == 5.0].mean().item():.3f} seconds {time.time() - start:.0f}", flush=True)
 

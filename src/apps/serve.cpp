@@ -188,6 +188,9 @@ Result<int> serve_main(const std::vector<std::string>& args) {
   options.add("--port", flags.port, "port; 0 takes a free one and prints it");
   for (const char* of_requests : {"--temp", "--temperature", "--top-k", "--top-p", "--min-p", "--seed", "--n-predict", "--repeat-penalty"})
     options.called_elsewhere(of_requests, "for each request to say, with defaults from the model's generation_config.json");
+  constexpr std::pair<const char*, const char*> kOfServers[] = {{"--alias", "--served-model-name"}, {"--embedding", "--task embed"}, {"--embeddings", "--task embed"},
+                                                                {"--rerank", "--task rerank"}, {"--reranking", "--task rerank"}, {"--chat-template-file", "--chat-template"}};
+  for (const auto& [there, here] : kOfServers) options.called_elsewhere(there, here);
   options.add("--served-model-name", flags.served_names,
               "names that clients may use; the first is reported. Default: the file's");
   options.add("--api-key", flags.api_keys, "keys of which clients must send one as a bearer token");

@@ -2,6 +2,7 @@
 // How long a step will take, for policies that keep a time limit. The server fits it to its own steps
 // (sched/step_time_fit.h); the simulator answers from its cost model.
 
+#include <algorithm>
 #include <optional>
 
 #include "sched/policies.h"
@@ -27,6 +28,13 @@ struct StepShape {
   }
 };
 StepShape step_shape(const StepPlan& plan);
+
+/// What rows cost by, whoever fits the prices: all, the first 16 and 64 (fewer fill the kernels' tiles worse), and those past 64 (where
+/// nothing hides behind the weights' stream any more).
+struct RowTerms {
+  double all, to_16, to_64, past_64;
+  explicit RowTerms(double rows) : all(rows), to_16(std::min(rows, 16.0)), to_64(std::min(rows, 64.0)), past_64(std::max(rows - 64.0, 0.0)) {}
+};
 
 struct StepTimeEstimate {
   virtual ~StepTimeEstimate() = default;

@@ -12,7 +12,8 @@ constexpr double kSmallError = 0.05;  // relative; a larger one weighs down the 
 }  // namespace
 
 StepTimeFit::Terms StepTimeFit::terms(const StepShape& shape) {
-  return {1, std::min(shape.rows, 16.0), std::min(shape.rows, 64.0), shape.rows, std::max(shape.rows - 64.0, 0.0), shape.sampled, shape.row_context};
+  const RowTerms rows(shape.rows);
+  return {1, rows.to_16, rows.to_64, rows.all, rows.past_64, shape.sampled, shape.row_context};
 }
 
 std::optional<double> StepTimeFit::step_ns(const StepShape& shape) const {

@@ -14,8 +14,7 @@ class StepTimeFit final : public StepTimeEstimate {
   void measured(const StepShape& shape, Nanos ns) override;
 
  private:
-  // Per step, the first 16 and 64 rows (fewer fill the kernels' tiles worse), rows, those past 64 (where nothing hides behind the weights'
-  // stream any more), sampled ones, and row-position pairs.
+  // Per step, the terms of its rows, sampled ones, and row-position pairs.
   static constexpr int kTerms = 7;
   using Terms = std::array<double, kTerms>;
   static Terms terms(const StepShape& shape);

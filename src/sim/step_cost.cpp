@@ -7,7 +7,8 @@
 namespace sluice {
 
 StepFeatures step_features(const StepShape& s) {
-  return {{1.0, s.rows, std::min(s.rows, 16.0), std::min(s.rows, 64.0), std::max(s.rows - 64.0, 0.0), s.sampled, s.context, s.row_context}};
+  const RowTerms rows(s.rows);
+  return {{1.0, rows.all, rows.to_16, rows.to_64, rows.past_64, s.sampled, s.context, s.row_context}};
 }
 
 StepCost StepCost::built_in() {

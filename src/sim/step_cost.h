@@ -12,8 +12,7 @@
 
 namespace sluice {
 
-/// What a step costs by: fixed work (the weights' stream), rows, the first 16 and 64 rows (fewer fill the kernels' tiles
-/// worse), those past 64 (where nothing hides behind the stream any more), sampled rows, key-value positions read, and row-position pairs.
+/// What a step costs by: fixed work (the weights' stream), rows (RowTerms), sampled rows, key-value positions read, and row-position pairs.
 struct StepFeatures {
   static constexpr int kCount = 8;
   static constexpr std::array<std::string_view, kCount> kNames = {"step",    "rows",    "rows_to_16",  "rows_to_64", "rows_past_64",

@@ -1,12 +1,12 @@
 #include "text/chat/unicode.h"
 
-#include <algorithm>
-#include <array>
-
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+
+#include "text/printable.h"
 
 namespace sluice::jinja {
 namespace {
@@ -103,20 +103,7 @@ bool is_cased(char32_t c) {
   return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT;
 }
 
-bool is_printable(char32_t c) {
-  if (c == ' ') return true;
-  switch (category(c)) {
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CS:
-    case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_ZS: return false;
-    default: return true;
-  }
-}
+bool is_printable(char32_t c) { return sluice::is_printable(c); }
 
 namespace {
 

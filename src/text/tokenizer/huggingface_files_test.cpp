@@ -65,15 +65,17 @@ void expect_the_same(const GgufVocab& vocab, bool spaced = false) {
   EXPECT_EQ(got->chat_templates(), want.chat_templates());
 }
 
+TokenId put(GgufVocab& vocab, std::string text, GgufTokenType type) {
+  vocab.tokens.push_back(std::move(text));
+  vocab.token_types.push_back(static_cast<int32_t>(type));
+  return static_cast<TokenId>(vocab.tokens.size() - 1);
+}
+
 /// All bytes, merges of some of them, control tokens and others that are found as they stand, and filling.
 GgufVocab byte_level(const std::string& pre) {
   GgufVocab v;
   v.model = "gpt2", v.pre = pre;
-  const auto add = [&](std::string text, GgufTokenType type) {
-    v.tokens.push_back(std::move(text));
-    v.token_types.push_back(static_cast<int32_t>(type));
-    return static_cast<TokenId>(v.tokens.size() - 1);
-  };
+  const auto add = [&](std::string text, GgufTokenType type) { return put(v, std::move(text), type); };
   for (int b = 0; b < 256; ++b) add(bytes_to_byte_level(std::string(1, static_cast<char>(b))), GgufTokenType::normal);
   for (const auto& [left, right] : std::vector<std::pair<std::string, std::string>>{
            {"l", "l"}, {"o", " "}, {" ", "w"}, {"H", "e"}, {"He", "ll"}, {"Hell", "o"}, {"1", "2"}, {"12", "3"}, {"'", "s"}, {"\n", "\n"}}) {
@@ -145,11 +147,7 @@ TEST(HuggingfaceFiles, SentencepieceVocabularies) {
 GgufVocab word_piece() {
   GgufVocab v;
   v.model = "bert";
-  const auto add = [&](std::string text, GgufTokenType type = GgufTokenType::normal) {
-    v.tokens.push_back(std::move(text));
-    v.token_types.push_back(static_cast<int32_t>(type));
-    return static_cast<TokenId>(v.tokens.size() - 1);
-  };
+  const auto add = [&](std::string text, GgufTokenType type = GgufTokenType::normal) { return put(v, std::move(text), type); };
   v.pad = add("[PAD]", GgufTokenType::control);
   add("[unused1]");
   v.unk = add("[UNK]", GgufTokenType::control);
@@ -185,10 +183,8 @@ GgufVocab unigram() {
   GgufVocab v;
   v.model = "t5";
   const auto add = [&](std::string text, float score, GgufTokenType type = GgufTokenType::normal) {
-    v.tokens.push_back(std::move(text));
     v.scores.push_back(score);
-    v.token_types.push_back(static_cast<int32_t>(type));
-    return static_cast<TokenId>(v.tokens.size() - 1);
+    return put(v, std::move(text), type);
   };
   v.bos = add("<s>", 0, GgufTokenType::control);
   v.pad = add("<pad>", 0, GgufTokenType::control);
@@ -229,10 +225,7 @@ TEST(HuggingfaceFiles, UnigramVocabularies) {
 GgufVocab longest_match() {
   GgufVocab v;
   v.model = "rwkv";
-  const auto add = [&](std::string text, GgufTokenType type = GgufTokenType::normal) {
-    v.tokens.push_back(std::move(text));
-    v.token_types.push_back(static_cast<int32_t>(type));
-  };
+  const auto add = [&](std::string text, GgufTokenType type = GgufTokenType::normal) { put(v, std::move(text), type); };
   add("<s>", GgufTokenType::control);
   for (int b = 0; b < 256; ++b) add(fmt::format("\\x{:02x}", b));
   for (const char* text : {"Hello", " world", "\\n\\n", "it's", "\"", "'\"", "\\'\"", "a\\\\b", "\\xc3\\xa9", "\\xc2\\xa0", "\\xe2\\x80\\x8b", "\\xe6\\x9d\\xb1",
@@ -398,6 +391,16 @@ TEST(HuggingfaceFiles, WhatStandsAroundTextsComesThroughAGguf) {
     EXPECT_EQ(vocab->eos, vocab->sep);
     EXPECT_TRUE(*vocab->add_eos && !*vocab->add_sep);
   }
+  // A template that puts the second text first is no pair with something between.
+  GgufVocab turned = unigram();
+  turned.add_bos = true;
+  const ChangedDirectory odd(turned, [](json& j) {
+    for (json& part : j["post_processor"]["pair"])
+      if (part.contains("Sequence")) part["Sequence"]["id"] = part["Sequence"]["id"] == "A" ? "B" : "A";
+  });
+  const auto tokenizer = load_tokenizer_directory(odd.directory.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  EXPECT_FALSE((*tokenizer)->pair_form().said);
   for (const bool twice : {false, true}) {
     GgufVocab xlm = unigram();
     xlm.add_bos = true, xlm.sep = xlm.eos, xlm.add_sep = twice;

@@ -1,29 +1,12 @@
 // rwkv_vocab_*.txt of an RWKV World vocabulary, byte for byte as RWKV's authors have it.
 
-#include <utf8proc.h>
-
+#include "text/printable.h"
 #include "text/tokenizer/formats/gguf_model.h"
 #include "text/tokenizer/formats/huggingface_files.h"
 #include "text/tokenizer/utf8.h"
 
 namespace sluice {
 namespace {
-
-/// As str.isprintable() of Python sees one character.
-bool is_printable(uint32_t c) {
-  if (c == ' ') return true;
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CS:
-    case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_ZS: return false;
-    default: return true;
-  }
-}
 
 /// As repr() of Python writes it: a str where the bytes are text, and else bytes.
 std::string literal_of(std::string_view bytes) {

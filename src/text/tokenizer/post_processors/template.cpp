@@ -28,6 +28,7 @@ using Ids = std::vector<TokenId>;
 struct Template {
   std::vector<Ids> tokens{1};
   std::vector<int> types;
+  bool in_order = true;  // the texts: A before B
 };
 
 Result<Template> read_template(const json& description, const char* key) {
@@ -38,6 +39,8 @@ Result<Template> read_template(const json& description, const char* key) {
     if (const json* text = find_field(item, "Sequence"); text != nullptr) {
       SLUICE_TRY(const int64_t type, find_field(*text, "type_id") == nullptr ? Result<int64_t>(0) : int_field(*text, "type_id"));
       out.types.push_back(static_cast<int>(type));
+      const json* id = find_field(*text, "id");
+      out.in_order &= id != nullptr && *id == json(out.types.size() == 1 ? "A" : "B");
       out.tokens.emplace_back();
     } else if (const json* special = find_field(item, "SpecialToken"); special != nullptr) {
       SLUICE_TRY(const std::string name, string_field(*special, "id"));
@@ -54,7 +57,7 @@ Result<Template> read_template(const json& description, const char* key) {
 Result<PairForm> read_pair(const json& description, const Template& single) {
   if (find_field(description, "pair") == nullptr) return PairForm();
   SLUICE_TRY(const Template pair, read_template(description, "pair"));
-  if (pair.types.size() != 2 || pair.tokens.front() != single.tokens.front() || pair.tokens.back() != single.tokens.back()) return PairForm();
+  if (pair.types.size() != 2 || !pair.in_order || pair.types[0] != 0 || pair.tokens.front() != single.tokens.front() || pair.tokens.back() != single.tokens.back()) return PairForm();
   return PairForm{true, pair.tokens[1], pair.types[1]};
 }
 
