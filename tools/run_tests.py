@@ -76,6 +76,13 @@ def run(test):
         return result
 
 
+def without_skips(output):
+    """GoogleTest's output without its notes on skipped cases, two lines each, which would hide a failure's."""
+    lines = output.splitlines()
+    noted = {n + more for n, line in enumerate(lines) if line.endswith(": Skipped") for more in (0, 1)}
+    return "\n".join(line for n, line in enumerate(lines) if n not in noted)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("builds", nargs="+")
@@ -94,7 +101,7 @@ def main():
             for reason, count in r.skipped.items():
                 print(f"       {count} skipped: {reason}")
             if r.failed:
-                print(r.output[-6000:])
+                print("\n".join(r.failed) + "\n" + without_skips(r.output)[-6000:])
             failures += [f"{label} {case}" for case in r.failed]
     for path, lines in ((options.summary, [" ".join(map(str, totals))]), (options.failures, failures)):
         if path:

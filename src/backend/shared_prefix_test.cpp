@@ -53,10 +53,10 @@ Families random_families(Rng& rng, const HeadShape& s, int block_tokens, int lon
 
 TEST(Attend, SharedPrefixesChangeNoBit) {
   Rng rng(29);
-  int groups = 0, of_several_rows = 0;
+  int trials = 0, groups = 0, of_several_rows = 0;
   for (const OpTable* table : tables()) {
     const bool slow = table == &kRefOps;
-    for (int trial = 0; trial < (slow ? 2 : 20); ++trial) {
+    for (int trial = 0; trial < (slow ? 2 : 20); ++trial, ++trials) {
       HeadShape s = random_shape(rng);
       if (slow) s.head_dim = std::min(s.head_dim, 24);
       if (s.window > 0 && trial % 2 == 0) s.window = 1000;
@@ -108,8 +108,8 @@ TEST(Attend, SharedPrefixesChangeNoBit) {
       }
     }
   }
-  EXPECT_GT(groups, 20);
-  EXPECT_GT(of_several_rows, 20);
+  EXPECT_GT(groups, trials / 3);
+  EXPECT_GT(of_several_rows, trials / 3);
 }
 
 TEST(AttendPlan, ASharedPrefixIsReadOnceByAllWhoShareIt) {
