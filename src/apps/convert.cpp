@@ -1,6 +1,7 @@
 // sluice convert: Hugging Face, llama2.c, minGPT, rwkv.cpp, GGUF or native pack to GGUF or native pack, in another type where asked, or
 // GGUF to a Hugging Face directory; or random weights in a real shape.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include "apps/convert_huggingface.h"
 #include "apps/matrix_types.h"
 #include "apps/progress.h"
+#include "base/log.h"
 #include "base/machine.h"
 #include "base/mapped_file.h"
 #include "base/options.h"
@@ -81,6 +83,9 @@ Result<GgufPlan> plan_gguf(const Flags& flags, const QuantRecipe& recipe) {
   if (flags.type.empty() && !flags.pack) {
     SLUICE_TRY(const std::vector<GgufKey> keys, read_gguf_keys(flags.input));
     SLUICE_TRY(keep, is_pack(keys, flags.input));
+    SLUICE_TRY(const auto source, open_gguf(flags.input));
+    const bool quantized = std::ranges::any_of(source->tensors(), [](const TensorInfo& t) { return dtype_info(t.dtype).block_elems > 1; });
+    if (!keep && quantized) log_info("{} has {}: they become f16, as --type does not say otherwise", flags.input, matrix_types(source->tensors()));
   }
   return plan_requantize(flags.input, keep ? nullptr : &recipe);
 }

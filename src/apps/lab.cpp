@@ -83,7 +83,7 @@ Result<int> run(const std::vector<const lab::Experiment*>& experiments, lab::Set
                 const std::string& plot_folder) {
   SLUICE_TRY(const ScratchFolder scratch, ScratchFolder::make());
   std::vector<lab::Entry> entries;
-  int failed = 0, absent = 0;
+  int failed = 0, broken = 0, absent = 0;  // broken: of those that failed, those that found nothing
   for (size_t i = 0; i < experiments.size(); ++i) {
     const lab::Experiment& experiment = *experiments[i];
     setting.scratch = scratch.path() + "/" + std::string(experiment.name);
@@ -96,13 +96,14 @@ Result<int> run(const std::vector<const lab::Experiment*>& experiments, lab::Set
     std::error_code ignored;
     std::filesystem::remove_all(setting.scratch, ignored);
     failed += entries.back().failed();
+    broken += !entries.back().error.empty();
     absent += !entries.back().failed() && entries.back().finding.state() == lab::Finding::State::precondition_absent;
     std::fputs((lab::row_text(entries.back()) + "\n").c_str(), stdout);
     if (!entries.back().finding.table.empty()) std::fputs(("\n" + entries.back().finding.table + "\n").c_str(), stdout);
     std::fflush(stdout);
   }
-  std::fputs(fmt::format("{} held, {} not held, {} without their precondition\n",
-                         static_cast<int>(entries.size()) - failed - absent, failed, absent).c_str(), stdout);
+  std::fputs(fmt::format("{} held, {} not held, {} without their precondition{}\n", static_cast<int>(entries.size()) - failed - absent,
+                         failed - broken, absent, broken > 0 ? fmt::format(", {} could not run", broken) : "").c_str(), stdout);
   if (!json_path.empty()) {
     const lab::ReportHead head{SLUICE_VERSION, fmt::format("{}, {} cores", cpu_model(), usable_cores()), setting.quick ? "quick" : "full"};
     SLUICE_TRY_STATUS(write_text_file(json_path, lab::to_json(entries, head)));

@@ -104,7 +104,7 @@ class StopSignals {
 
 std::vector<std::string> served_names(const Flags& flags, const std::string& model) {
   if (!flags.served_names.empty()) return flags.served_names;
-  std::filesystem::path path(model);
+  std::filesystem::path path = std::filesystem::absolute(model).lexically_normal();
   if (path.filename().empty()) path = path.parent_path();
   return {is_directory(model) ? path.filename().string() : path.stem().string()};
 }

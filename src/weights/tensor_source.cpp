@@ -11,6 +11,10 @@ namespace sluice {
 
 Result<std::shared_ptr<TensorSource>> open_tensor_source(const std::string& path) {
   if (is_directory(path)) return open_safetensors(path);
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored))
+    return not_found(fmt::format("{}: there is no such file or directory; models are not downloaded: wanted is the path of a .gguf file, a "
+                                 ".safetensors file or a Hugging Face directory", path));
   const std::string extension = std::filesystem::path(path).extension().string();
   if (extension == ".safetensors" || extension == ".json") return open_safetensors(path);
   SLUICE_TRY(auto file, MappedFile::open(path));
