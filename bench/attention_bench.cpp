@@ -2,8 +2,8 @@
 // Decode: one row of a long context, in GB/s of K and V read; the caches of several layers take turns, so that they
 // come from memory as in a model. Prefill: 512 rows, in GOP/s of the causal half that is computed. Shared prefix: one row
 // each of 16 sequences with 2,048 positions in common, in the same blocks or in copies, and 128 of their own. Block sizes:
-// one row of a long context in blocks of 1 (token-granular), 16 and 256 tokens, scattered or adjoining (scattered:0, as in
-// contiguous memory). of_roofline is the share of what binds, which the label names.
+// one row of a long context in blocks of 1 (token-granular), 16 and 256 tokens, adjoining as in contiguous memory
+// (placement:0), where a pool in use has them (1) or each anywhere (2). of_roofline is the share of what binds, which the label names.
 
 #include <benchmark/benchmark.h>
 
@@ -18,6 +18,8 @@
 #include "base/machine.h"
 #include "base/rng.h"
 #include "bench/limits.h"
+#include "kv/allocator/churned_table.h"
+#include "kv/allocator/paged.h"
 
 namespace sluice {
 namespace {
@@ -25,27 +27,35 @@ namespace {
 constexpr int kHeadDim = 64;
 
 struct Layers {
-  int heads, kv_heads, context, block_tokens, blocks;
+  enum Placement { adjoining, of_pool, anywhere };
+
+  int heads, kv_heads, context, block_tokens, cluster;
   const KvFormat& format;
   size_t layer_bytes;  // of K, and of V
   Buffer memory;       // per layer K, then V
   std::vector<BlockId> table;
 
-  Layers(int heads, int kv_heads, int context, const KvFormat& format, int layers, int block_tokens = 16, bool scattered = true)
+  Layers(int heads, int kv_heads, int context, const KvFormat& format, int layers, int block_tokens = 16, Placement placement = anywhere)
       : heads(heads),
         kv_heads(kv_heads),
         context(context),
         block_tokens(block_tokens),
-        blocks((context + block_tokens - 1) / block_tokens),
+        cluster(cluster_blocks(block_tokens)),
         format(format) {
     Rng rng(1);
-    const size_t tile = format.tile_bytes(block_tokens, kHeadDim), row_bytes = format.row_bytes(kHeadDim),
-                 side = format.side_offset(block_tokens, kHeadDim);
-    layer_bytes = tile * static_cast<size_t>(blocks * kv_heads);
+    table.resize(static_cast<size_t>((context + block_tokens - 1) / block_tokens));
+    std::iota(table.begin(), table.end(), BlockId{0});
+    for (size_t i = table.size(); placement == anywhere && i > 1; --i) std::swap(table[i - 1], table[rng.below(i)]);
+    if (placement == of_pool) table = churned_table(PagedAllocator(block_tokens), context, block_tokens, rng);
+    const auto tiles = static_cast<size_t>(std::ranges::max(table)) / static_cast<size_t>(cluster) + 1;
+    const int tile_tokens = block_tokens * cluster;
+    const size_t tile = format.tile_bytes(tile_tokens, kHeadDim), row_bytes = format.row_bytes(kHeadDim),
+                 side = format.side_offset(tile_tokens, kHeadDim);
+    layer_bytes = tile * tiles * static_cast<size_t>(kv_heads);
     memory = Buffer::allocate(2 * layer_bytes * static_cast<size_t>(layers)).value();
     uint8_t* values = memory.data();
     for (size_t at = 0; at < layer_bytes; at += tile)
-      for (size_t token = 0; token < static_cast<size_t>(block_tokens); ++token) {
+      for (size_t token = 0; token < static_cast<size_t>(tile_tokens); ++token) {
         float x[kHeadDim];
         for (float& v : x) v = static_cast<float>(rng.next_double() - 0.5);
         format.encode(x, kHeadDim, values + at + token * row_bytes,
@@ -53,14 +63,13 @@ struct Layers {
       }
     for (size_t i = 1; i < 2 * static_cast<size_t>(layers); ++i)
       std::memcpy(values + i * layer_bytes, values, layer_bytes);
-    table.resize(static_cast<size_t>(blocks));
-    std::iota(table.begin(), table.end(), BlockId{0});
-    for (size_t i = table.size(); scattered && i > 1; --i) std::swap(table[i - 1], table[rng.below(i)]);
   }
 
   KvLayerView view(size_t layer) {
     uint8_t* k = memory.data() + 2 * layer * layer_bytes;
-    return {&format, block_tokens, kv_heads, kHeadDim, k, k + layer_bytes};
+    KvLayerView v{&format, block_tokens, kv_heads, kHeadDim, k, k + layer_bytes};
+    v.blocks_of_tile = cluster;
+    return v;
   }
 };
 
@@ -141,7 +150,8 @@ void shared_shapes(benchmark::internal::Benchmark* b) {
 }
 
 void block_sizes(benchmark::State& state) {
-  const bool small = state.range(0) == 0, scattered = state.range(2) != 0;
+  const bool small = state.range(0) == 0;
+  const auto placement = static_cast<Layers::Placement>(state.range(2));
   const int heads = small ? 14 : 32, kv_heads = small ? 2 : 8, context = 8192, block_tokens = static_cast<int>(state.range(1));
   const auto table = select_op_table();
   CHECK(table.ok(), "SLUICE_ISA names no table of this machine");
@@ -149,7 +159,7 @@ void block_sizes(benchmark::State& state) {
   const Ops ops(**table, pool);
   const size_t layer_bytes = 2 * kKvF16.tile_bytes(context, kHeadDim) * static_cast<size_t>(kv_heads);
   const size_t layers = std::max<size_t>(2, (size_t{192} << 20) / layer_bytes);
-  Layers kv(heads, kv_heads, context, kKvF16, static_cast<int>(layers), block_tokens, scattered);
+  Layers kv(heads, kv_heads, context, kKvF16, static_cast<int>(layers), block_tokens, placement);
   std::vector<float> q(static_cast<size_t>(heads) * kHeadDim, 0.5f), out(q.size());
   const AttendSegment segment{0, 1, context - 1, kv.table.data()};
   size_t layer = 0;
@@ -163,11 +173,11 @@ void block_sizes(benchmark::State& state) {
 }
 
 void block_shapes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"model", "block", "scattered", "threads"})->UseRealTime();
+  b->ArgNames({"model", "block", "placement", "threads"})->UseRealTime();
   for (int model : {0, 1})
     for (int threads = 1; threads <= usable_cores(); threads *= 2)
       for (int block : {1, 16, 256})
-        for (int scattered : {0, 1}) b->Args({model, block, scattered, threads});
+        for (int placement : {Layers::adjoining, Layers::of_pool, Layers::anywhere}) b->Args({model, block, placement, threads});
 }
 
 BENCHMARK(attention)->Apply(shapes);

@@ -79,10 +79,11 @@ struct Attention {
     t.kv_type = kv.format->type;
     t.row_bytes = static_cast<int>(kv.format->row_bytes(kv.head_dim));
     t.side_bytes = kv.format->side_bytes;
-    t.side_offset = static_cast<int64_t>(kv.format->side_offset(kv.block_tokens, kv.head_dim));
+    t.side_offset = static_cast<int64_t>(kv.format->side_offset(kv.tile_tokens(), kv.head_dim));
     t.k = kv.k + b.kv_head * tile_bytes;
     t.v = kv.v + b.kv_head * tile_bytes;
-    t.block_bytes = tile_bytes * kv.kv_heads;
+    t.tile_stride = tile_bytes * kv.kv_heads;
+    t.tile_tokens = kv.tile_tokens();
     t.block_tokens = kv.block_tokens;
     t.blocks = s.blocks;
     return t;
@@ -143,7 +144,8 @@ struct Attention {
     t.side_offset = 0;
     t.k = reinterpret_cast<const uint8_t*>(k);
     t.v = reinterpret_cast<const uint8_t*>(v);
-    t.block_bytes = 0;
+    t.tile_stride = 0;
+    t.tile_tokens = kSuperTile;
     t.block_tokens = kSuperTile;
     t.blocks = kTable;
     t.next_k = nullptr;
@@ -228,6 +230,8 @@ void Ops::attend(const AttendArgs& args) const {
         args.kv.kv_heads);
   CHECK(args.kv.head_dim <= kMostHeadDim, "heads of {} values; the most are {}", args.kv.head_dim, kMostHeadDim);
   CHECK(args.kv.head_dim > 0 && args.kv.block_tokens > 0 && args.scale > 0);
+  CHECK(args.kv.blocks_of_tile == 1 || (args.kv.tile_tokens() == 16 && args.kv.format->block == nullptr), "tiles of {} blocks of {} in {}",
+        args.kv.blocks_of_tile, args.kv.block_tokens, args.kv.format->name);
   CHECK(args.v_dim >= 0 && args.v_dim <= args.kv.head_dim, "values of {} dims in rows of {}", args.v_dim, args.kv.head_dim);
   CHECK(args.kv.format->block == nullptr || (args.causal && !args.kv.one_row()),
         "{} keeps keys apart from values, and blocks open for those who see them last", args.kv.format->name);
@@ -266,10 +270,10 @@ void Ops::write_kv(const float* k, const float* v, std::span<const int64_t> slot
   KvEncodeFn* const own = table_.row->kv_encode[static_cast<size_t>(format.type)];
   KvEncodeFn* const encode = own != nullptr ? own : format.encode;
   const size_t tile_bytes = kv.tile_bytes(), row_bytes = format.row_bytes(kv.head_dim),
-               side_offset = format.side_offset(kv.block_tokens, kv.head_dim);
+               side_offset = format.side_offset(kv.tile_tokens(), kv.head_dim);
   const auto store = [&](int64_t row) {
-    const int64_t block = slots[static_cast<size_t>(row)] / kv.block_tokens,
-                  offset = slots[static_cast<size_t>(row)] % kv.block_tokens;
+    const int64_t block = slots[static_cast<size_t>(row)] / kv.tile_tokens(),
+                  offset = slots[static_cast<size_t>(row)] % kv.tile_tokens();
     for (int head = 0; head < kv.kv_heads; ++head) {
       const int64_t from = (row * kv.kv_heads + head) * kv.head_dim;
       const size_t tile = static_cast<size_t>(block * kv.kv_heads + head) * tile_bytes;

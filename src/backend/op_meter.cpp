@@ -9,7 +9,7 @@
 namespace sluice {
 
 namespace {
-double tile_token_bytes(const KvLayerView& kv) { return static_cast<double>(kv.tile_bytes()) / kv.block_tokens; }
+double tile_token_bytes(const KvLayerView& kv) { return static_cast<double>(kv.tile_bytes()) / kv.tile_tokens(); }
 double streams(const KvLayerView& kv) { return kv.one_row() ? 1 : 2; }
 }  // namespace
 

@@ -98,8 +98,9 @@ struct Experts {
 
 enum class RopeStyle : uint8_t { half, interleaved };  // pairs (i, i + d/2) as in HF, or (2i, 2i + 1) as in GGUF llama
 
-/// One layer's K and V: each [blocks][kv_heads] tiles of `format`, which may be the same ones (multi-head latent attention: a row
-/// is a key, and its first dims a value). A slot is block * block_tokens + offset.
+/// One layer's K and V: each [slots / tile_tokens()][kv_heads] tiles of `format`, which may be the same ones (multi-head latent
+/// attention: a row is a key, and its first dims a value). A slot is block * block_tokens + offset. A tile has a block's slots, or
+/// those of several adjoining blocks where they are small (docs/adr/0021).
 /// Of a block format, blocks that are not full stand in [open tiles][kv_heads] tiles of kKvF16 beside them.
 struct KvLayerView {
   const KvFormat* format = &kKvF32;
@@ -115,15 +116,17 @@ struct KvLayerView {
   int side = 0;
   bool in_pages = false;   // tables and slots count pages, not blocks (kv/recent_pages.h)
   size_t state_bytes = 0;  // > 0: no keys, but a recurrent state in each block at k, as it was after the block's last computed token
+  int blocks_of_tile = 1;  // more of row formats only
 
   /// Whether a row of K is that of V too.
   bool one_row() const { return k != nullptr && k == v; }
   /// Pieces of memory: keys and values, or one.
   int sides() const { return state_bytes > 0 || one_row() ? 1 : 2; }
-  /// Bytes of a block on one of them.
-  size_t side_bytes() const { return state_bytes > 0 ? state_bytes : tile_bytes() * static_cast<size_t>(kv_heads); }
+  /// Bytes of a block on one of them, which is one piece of memory where a tile has one block.
+  size_t side_bytes() const { return state_bytes > 0 ? state_bytes : format->tile_bytes(block_tokens, head_dim) * static_cast<size_t>(kv_heads); }
   BlockId open_tile(BlockId block) const { return open_tiles != nullptr ? open_tiles[block] : block; }
-  size_t tile_bytes() const { return format->tile_bytes(block_tokens, head_dim); }
+  int tile_tokens() const { return block_tokens * blocks_of_tile; }
+  size_t tile_bytes() const { return format->tile_bytes(tile_tokens(), head_dim); }
 };
 
 /// Rows [first_row, first_row + rows) of a batch, at consecutive positions from first_pos, over one block table.

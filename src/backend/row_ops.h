@@ -73,10 +73,11 @@ struct AttendTile {
   KvType kv_type;
   int row_bytes, side_bytes;  // of a token (quant/kv/kv_format.h)
   int64_t side_offset;        // in a tile
-  const uint8_t* k;           // this KV head's tile in block 0
+  const uint8_t* k;           // this KV head's first tile
   const uint8_t* v;
-  int64_t block_bytes;  // from a block to the next
-  int block_tokens;
+  int64_t tile_stride;   // from this KV head's tile to its next one, in bytes
+  int tile_tokens;       // a multiple of block_tokens
+  int block_tokens;      // of a block, whose first slot is its id times that
   const uint32_t* blocks;
   float* queries;  // attend_query_floats(rows * group, head_dim), aligned to 64 bytes: what is made of the queries
   bool again;      // a call before had the same rows against another tile, and made that

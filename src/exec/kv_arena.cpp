@@ -46,6 +46,10 @@ size_t KvArena::open_block_bytes(const KvSpec& spec, const KvFormats& formats, i
 
 Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormats& formats, int blocks, int block_tokens, int open_blocks, int pages) {
   KvArena arena;
+  const int cluster = cluster_blocks(block_tokens);
+  const auto whole_tiles = [&](int n) { return (n + cluster - 1) / cluster * cluster; };
+  blocks = whole_tiles(blocks);
+  pages = whole_tiles(pages);
   CHECK(pages == 0 || !formats.seals(), "open rows are found by block");
   const size_t in_pages = pages > 0 ? page_bytes(spec, formats, block_tokens) : 0;
   SLUICE_TRY(arena.buffer_, Buffer::allocate((block_bytes(spec, formats, block_tokens) - in_pages) * static_cast<size_t>(blocks) + in_pages * static_cast<size_t>(pages)));
@@ -62,6 +66,7 @@ Result<KvArena> KvArena::allocate(const KvSpec& spec, const KvFormats& formats, 
       const size_t side = static_cast<size_t>(recent ? pages : blocks) * side_bytes(group, format, block_tokens);
       KvLayerView view{&format, block_tokens, group.kv_heads, group.head_dim, at, sides_of(group) == 2 ? at + side : at};
       view.state_bytes = state ? group.state_bytes : 0;
+      view.blocks_of_tile = state || format.block != nullptr ? 1 : cluster;
       view.in_pages = recent;
       arena.layers_.push_back(view);
       at += sides_of(group) * side;
@@ -117,28 +122,28 @@ void KvArena::finish(const StepPlan& plan) {
 }
 
 bool KvArena::get(BlockId block, uint8_t* bytes) {
-  each_side([&](uint8_t* side, size_t n) {
-    std::memcpy(bytes, side + n * block, n);
+  each_piece(block, [&](const uint8_t* piece, size_t n) {
+    std::memcpy(bytes, piece, n);
     bytes += n;
   });
   return true;
 }
 
 void KvArena::put(BlockId block, const uint8_t* bytes) {
-  each_side([&](uint8_t* side, size_t n) {
-    std::memcpy(side + n * block, bytes, n);
+  each_piece(block, [&](uint8_t* piece, size_t n) {
+    std::memcpy(piece, bytes, n);
     bytes += n;
   });
 }
 
 void KvArena::get_part(BlockId block, size_t at, std::span<uint8_t> bytes) const {
   PartOfBlock part(at, bytes);
-  each_side([&](const uint8_t* side, size_t n) { part.out_of(side + n * block, n); });
+  each_piece(block, [&](const uint8_t* piece, size_t n) { part.out_of(piece, n); });
 }
 
 void KvArena::put_part(BlockId block, size_t at, std::span<const uint8_t> bytes) {
   PartOfBlock part(at, bytes);
-  each_side([&](uint8_t* side, size_t n) { part.into(side + n * block, n); });
+  each_piece(block, [&](uint8_t* piece, size_t n) { part.into(piece, n); });
 }
 
 void KvArena::copy(const KvCopy& copy) {

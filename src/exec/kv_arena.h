@@ -1,12 +1,13 @@
 #pragma once
-// The bytes of the KV cache: for every layer K and V as [blocks][kv_heads] tiles of a format (quant/kv/kv_format.h); of latent
-// attention one row for both, and of a recurrent layer a state in each block. Of a block format, the tiles of open blocks, in
-// full, stand beside them. Layers that read the last tokens only may have their tiles in pages instead, of which there are fewer
-// (kv/recent_pages.h).
+// The bytes of the KV cache: for every layer K and V as [blocks][kv_heads] tiles of a format (quant/kv/kv_format.h), or small blocks
+// several to a tile (docs/adr/0021); of latent attention one row for both, and of a recurrent layer a state in each block. Of a
+// block format, the tiles of open blocks, in full, stand beside them. Layers that read the last tokens only may have their tiles
+// in pages instead, of which there are fewer (kv/recent_pages.h).
 
 #include <span>
 #include <vector>
 
+#include "exec/kv_rows.h"
 #include "exec/kv_store.h"
 #include "exec/open_blocks.h"
 #include "tensor/buffer.h"
@@ -40,11 +41,23 @@ class KvArena final : public KvStore {
   int open_blocks() const { return open_.open_count(); }
 
  private:
-  /// f(first block's bytes, bytes of a block) of every layer's sides, in the order of a block out of the pool.
+  /// f(bytes, how many) of every piece of a block, in the order of a block out of the pool: that of one which is a tile.
   template <class F>
-  void each_side(F f) const {
+  void each_piece(BlockId block, F f) const {
     for (const KvLayerView& layer : layers_)
-      for (int s = 0; s < layer.sides(); ++s) f(s == 0 ? layer.k : layer.v, layer.side_bytes());
+      for (int s = 0; s < layer.sides(); ++s) {
+        uint8_t* const base = s == 0 ? layer.k : layer.v;
+        if (layer.blocks_of_tile == 1) {
+          f(base + layer.side_bytes() * block, layer.side_bytes());
+          continue;
+        }
+        const auto tokens = static_cast<size_t>(layer.block_tokens);
+        for (int head = 0; head < layer.kv_heads; ++head) {
+          const KvRow at(layer, base, block, 0, head);
+          f(at.row, tokens * layer.format->row_bytes(layer.head_dim));
+          f(at.side, tokens * static_cast<size_t>(layer.format->side_bytes));
+        }
+      }
   }
 
   Buffer buffer_, open_buffer_;

@@ -10,9 +10,10 @@ struct KvRow {
 
   /// `base`: the layer's k or v.
   KvRow(const KvLayerView& kv, uint8_t* base, BlockId block, int offset, int kv_head) {
-    uint8_t* tile = base + (static_cast<size_t>(block) * static_cast<size_t>(kv.kv_heads) + static_cast<size_t>(kv_head)) * kv.tile_bytes();
-    row = tile + static_cast<size_t>(offset) * kv.format->row_bytes(kv.head_dim);
-    side = tile + kv.format->side_offset(kv.block_tokens, kv.head_dim) + static_cast<size_t>(offset) * static_cast<size_t>(kv.format->side_bytes);
+    const size_t tokens = static_cast<size_t>(kv.tile_tokens()), slot = size_t{block} * static_cast<size_t>(kv.block_tokens) + static_cast<size_t>(offset);
+    uint8_t* tile = base + (slot / tokens * static_cast<size_t>(kv.kv_heads) + static_cast<size_t>(kv_head)) * kv.tile_bytes();
+    row = tile + slot % tokens * kv.format->row_bytes(kv.head_dim);
+    side = tile + kv.format->side_offset(kv.tile_tokens(), kv.head_dim) + slot % tokens * static_cast<size_t>(kv.format->side_bytes);
   }
 
   /// Its values, out[head_dim].

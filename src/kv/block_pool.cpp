@@ -6,9 +6,28 @@
 
 namespace sluice {
 
-BlockPool::BlockPool(int blocks, int block_tokens) : block_tokens_(block_tokens), refs_(blocks, 0), cached_(blocks), place_(blocks) {
+namespace {
+
+/// A list from which any may be taken: the last one comes to its place.
+void take_out(std::vector<BlockId>& list, std::vector<uint32_t>& place, BlockId id) {
+  const BlockId last = list.back();
+  list[place[id]] = last;
+  place[last] = place[id];
+  list.pop_back();
+}
+void append(std::vector<BlockId>& list, std::vector<uint32_t>& place, BlockId id) {
+  place[id] = static_cast<uint32_t>(list.size());
+  list.push_back(id);
+}
+
+}  // namespace
+
+BlockPool::BlockPool(int blocks, int block_tokens)
+    : block_tokens_(block_tokens), cluster_(cluster_blocks(block_tokens)), refs_(blocks, 0), cached_(blocks), place_(blocks) {
   CHECK(blocks >= 0 && block_tokens >= 1 && block_tokens <= kMostBlockTokens, "{} blocks of {} tokens", blocks, block_tokens);
   free_.reserve(blocks);
+  used_.assign((blocks + cluster_ - 1) / cluster_, cluster_);
+  cluster_place_.resize(used_.size());
   for (int id = blocks - 1; id >= 0; --id) put_back(static_cast<BlockId>(id));
 }
 
@@ -24,19 +43,35 @@ std::optional<BlockRef> BlockPool::allocate() {
   return take(*id);
 }
 
+std::optional<BlockId> BlockPool::good(Spot spot) const {
+  const auto cluster = static_cast<BlockId>(cluster_);
+  const BlockId adjoining = spot.previous + 1;
+  if (spot.previous != kNoBlock && adjoining % cluster == spot.place && is_free(adjoining) && (spot.place > 0 || used_[adjoining / cluster] == 0)) return adjoining;
+  if (!free_clusters_.empty()) return free_clusters_.back() * cluster + spot.place;
+  return std::nullopt;
+}
+
+bool BlockPool::finds(Spot spot) const { return good(spot) || (cluster_ > 1 && free() > total() / 8); }
+
+std::optional<BlockRef> BlockPool::allocate(Spot spot) {
+  if (const std::optional<BlockId> id = good(spot)) return take(*id);
+  if (spot.previous != kNoBlock && is_free(spot.previous + 1)) return take(spot.previous + 1);
+  return allocate();
+}
+
 BlockRef BlockPool::take(BlockId id) {
   CHECK(is_free(id), "block {} of {} is not free", id, total());
-  const BlockId last = free_.back();
-  free_[place_[id]] = last;
-  place_[last] = place_[id];
-  free_.pop_back();
+  take_out(free_, place_, id);
+  const BlockId cluster = id / static_cast<BlockId>(cluster_);
+  if (used_[cluster]++ == 0) take_out(free_clusters_, cluster_place_, cluster);
   add_ref(id);
   return BlockRef(this, id);
 }
 
 void BlockPool::put_back(BlockId id) {
-  place_[id] = static_cast<uint32_t>(free_.size());
-  free_.push_back(id);
+  append(free_, place_, id);
+  const BlockId cluster = id / static_cast<BlockId>(cluster_);
+  if (--used_[cluster] == 0) append(free_clusters_, cluster_place_, cluster);
 }
 
 void BlockPool::add_ref(BlockId id) {
@@ -69,6 +104,11 @@ bool BlockPool::consistent() const {
   }
   for (size_t i = 0; i < free_.size(); ++i)
     if (place_[free_[i]] != i) return false;
+  std::vector<int> used(used_.size(), cluster_);
+  for (const BlockId id : free_) --used[id / static_cast<BlockId>(cluster_)];
+  if (used != used_ || static_cast<size_t>(std::count(used.begin(), used.end(), 0)) != free_clusters_.size()) return false;
+  for (size_t i = 0; i < free_clusters_.size(); ++i)
+    if (used[free_clusters_[i]] != 0 || cluster_place_[free_clusters_[i]] != i) return false;
   std::vector<BlockId> free = free_;
   std::sort(free.begin(), free.end());
   const bool unique = std::adjacent_find(free.begin(), free.end()) == free.end();

@@ -2,6 +2,9 @@
 // The KV pool as metadata: which blocks are free, and how many references each used block has. Holds no bytes.
 // Source: PagedAttention (Kwon et al., SOSP 2023), sections 4.2 and 4.4. A block size of 1 is token-granular allocation
 // (LightLLM's TokenAttention) through the same code.
+//
+// Small blocks come in clusters: those of adjoining ids whose bytes stand in the same tiles of 16 tokens (docs/adr/0021). Whoever
+// has one for itself, in order, is read as fast as from a block of 16.
 
 #include <memory>
 #include <optional>
@@ -19,6 +22,9 @@ struct RecentKv;
 
 /// Kernels read blocks of at most 256; a block may be several of theirs.
 inline constexpr int kMostBlockTokens = 1 << 20;
+
+/// Blocks of a cluster, which begins at a multiple of that.
+constexpr int cluster_blocks(int block_tokens) { return block_tokens < 16 && 16 % block_tokens == 0 ? 16 / block_tokens : 1; }
 
 /// One reference to one block: copying shares it, destroying releases it.
 class BlockRef {
@@ -76,6 +82,17 @@ class BlockPool {
   int total() const { return static_cast<int>(refs_.size()); }
   int free() const { return static_cast<int>(free_.size()); }
   int block_tokens() const { return block_tokens_; }
+  int cluster() const { return cluster_; }
+  /// Which block goes on best: the one after `previous`, if that one is in a cluster, else one at `place` of a cluster that is all free.
+  struct Spot {
+    BlockId previous = kNoBlock;  // kNoBlock: there is none
+    BlockId place = 0;            // below cluster()
+  };
+  /// The best that is free, or any; nothing when all are in use.
+  std::optional<BlockRef> allocate(Spot spot);
+  /// Whether a good one is. Where it is not, it may be better to let go of some that are only kept, for as long as less than an eighth
+  /// of the pool is free here and there.
+  bool finds(Spot spot) const;
   /// Null where every block has all layers' KV.
   RecentPages* recent() const { return recent_.get(); }
   int count(BlockId id) const { return refs_[id]; }
@@ -93,12 +110,16 @@ class BlockPool {
   void add_ref(BlockId id);
   void drop_ref(BlockId id);
   void put_back(BlockId id);
+  std::optional<BlockId> good(Spot spot) const;
 
-  int block_tokens_;
+  int block_tokens_, cluster_;
   std::vector<int> refs_;
   std::vector<bool> cached_;
   std::vector<BlockId> free_;  // taken from the back; a fresh pool hands out ascending ids, so that early blocks adjoin
   std::vector<uint32_t> place_;  // in free_, by block, of those that are free
+  std::vector<BlockId> free_clusters_;   // as free_
+  std::vector<uint32_t> cluster_place_;  // in free_clusters_
+  std::vector<int> used_;                // by cluster: blocks that are not free, or that the last one lacks
   std::vector<BlockId> freed_;   // since take_freed()
   int idle_cached_ = 0;
   std::unique_ptr<RecentPages> recent_;

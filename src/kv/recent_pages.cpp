@@ -47,9 +47,14 @@ bool RecentPages::reclaim(std::list<BlockId>& order) {
 
 BlockRef RecentPages::write(BlockId block) {
   CHECK(!kept_[block].page, "block {} has a page already", block);
+  // As the blocks of a sequence stand in clusters, so do their pages.
+  const BlockId place = block % static_cast<BlockId>(pages_.cluster());
+  const BlockPool::Spot spot{place > 0 && kept_[block - 1].page ? kept_[block - 1].page.id() : kNoBlock, place};
+  while (!pages_.finds(spot) && reclaim(passed_)) {
+  }
   while (pages_.free() == 0 && (reclaim(passed_) || reclaim(ends_))) {
   }
-  auto page = pages_.allocate();
+  auto page = pages_.allocate(spot);
   pages_.take_freed();  // a list that nobody else reads
   CHECK(page.has_value(), "the plan took more than the {} pages there are", pages_.total());
   keep(block, *page);

@@ -55,6 +55,28 @@ TEST(RecentPages, WhatWasPassedGoesFirst) {
   EXPECT_FALSE(pages.find(blocks[0].id()));
 }
 
+// Single tokens of sequences that take turns: the pages of each one's last 256 are whole clusters, though passed ones give way for them.
+TEST(RecentPages, FollowTheClustersOfTheirBlocks) {
+  constexpr int kReach = 256, kTokens = 1600;
+  BlockPool pool(4 * kTokens, 1, {1600, kReach});
+  RecentPages& pages = *pool.recent();
+  struct Sequence {
+    std::vector<BlockRef> blocks, held;  // pages of the last tokens
+  };
+  std::vector<Sequence> sequences(3);
+  for (int t = 0; t < kTokens; ++t)
+    for (Sequence& s : sequences) {
+      s.blocks.push_back(*pool.allocate({t > 0 ? s.blocks.back().id() : kNoBlock, static_cast<BlockId>(t % 16)}));
+      s.held.push_back(pages.write(s.blocks.back().id()));
+      if (t < kReach) continue;
+      s.held.erase(s.held.begin());
+      pages.pass(s.blocks[static_cast<size_t>(t - kReach)].id());
+    }
+  EXPECT_GT(pages.reclaimed(), 1000u);
+  for (const Sequence& s : sequences)
+    for (size_t i = 0; i < kReach; ++i) EXPECT_EQ(s.held[i].id(), s.held[i / 16 * 16].id() / 16 * 16 + i % 16) << i;
+}
+
 TEST(RecentPages, WhatIsHeldStays) {
   BlockPool pool(8, 4, {2, 4});
   RecentPages& pages = *pool.recent();

@@ -132,7 +132,8 @@ void Scheduler::preempt(Sequence& seq, Nanos now) {
 }
 
 BlockRef Scheduler::fresh_block(const BlockTable& table) {
-  if (pool_.free() == 0) cache_.evict(1);
+  while (!policies_.allocator->finds(pool_, table) && cache_.evict(1) > 0) {
+  }
   auto block = policies_.allocator->next(pool_, table);
   CHECK(block.has_value(), "the plan took more blocks than there are");
   return std::move(*block);

@@ -496,6 +496,37 @@ TEST(Schedule, PrefixThatIsBeingComputedIsComputedOnce) {
   }
 }
 
+// Single tokens of sequences that run side by side, in a pool that the prefix cache fills: almost all of what is read stands in
+// clusters, as fast to read as blocks of 16, though every request finds some prefix of another that ends anywhere.
+TEST(Schedule, SmallBlocksStayInClustersThoughTheCacheFillsThePool) {
+  for (const PrefixCacheEntry& cache : prefix_cache_catalog())
+    for (const int block_tokens : {1, 4}) {
+      EngineSetup s = plain_setup();
+      s.block_tokens = block_tokens;
+      s.blocks = 8192 / block_tokens;
+      s.max_model_len = 1200;
+      s.max_num_seqs = 8;
+      s.budget = 256;
+      s.cache = &cache;
+      World world(s, 50);
+      Rng rng(1);
+      std::vector<TokenId> prefix;
+      for (int i = 0; i < 300; ++i) prefix.push_back(static_cast<TokenId>(rng.below(50)));
+      for (int r = 0; r < 120; ++r) {
+        Request request;
+        request.prompt.assign(prefix.begin(), prefix.begin() + rng.between(1, 300));
+        for (int64_t i = rng.between(1, 500); i > 0; --i) request.prompt.push_back(static_cast<TokenId>(rng.below(50)));
+        request.max_tokens = static_cast<int>(rng.between(1, 300));
+        world.add(request);
+      }
+      while (world.engine->step()) {
+      }
+      for (auto& [id, track] : world.tracks) world.check_output(*track);
+      EXPECT_GT(static_cast<double>(world.executor.in_clusters), 0.9 * static_cast<double>(world.executor.sixteens))
+          << cache.name << ", blocks of " << block_tokens << ": " << world.executor.in_clusters << " of " << world.executor.sixteens;
+    }
+}
+
 TEST(Schedule, EqualPromptsThatAreCachedStartAtOnce) {
   // Of a full hit nothing is left to wait for: not even when the prompt ends with its last block.
   for (const PrefixCacheEntry& cache : prefix_cache_catalog())

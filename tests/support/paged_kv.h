@@ -12,6 +12,7 @@
 #include "backend/ops.h"
 #include "backend/row_ops.h"
 #include "base/rng.h"
+#include "kv/block_pool.h"
 
 namespace sluice::test {
 
@@ -52,19 +53,31 @@ struct PagedKv {
   std::vector<uint8_t> k, v, open_k, open_v;
   std::vector<BlockId> free;
 
+  /// Small blocks in clusters (kv/block_pool.h), of which a table gets some whole and some in bits.
   PagedKv(const HeadShape& s, const KvFormat& format, int block_tokens, int blocks, Rng& rng) : shape(s) {
+    const int cluster = format.block != nullptr ? 1 : cluster_blocks(block_tokens);
+    blocks = (blocks + cluster - 1) / cluster * cluster;
     const size_t bytes = format.tile_bytes(block_tokens, s.head_dim) * static_cast<size_t>(s.kv_heads * blocks);
     k.assign(bytes, 0xff);
     v.assign(bytes, 0xff);
     view = {&format, block_tokens, s.kv_heads, s.head_dim, k.data(), v.data()};
+    view.blocks_of_tile = cluster;
     if (format.block != nullptr) {
       open_k.assign(kKvF16.tile_bytes(block_tokens, s.head_dim) * static_cast<size_t>(s.kv_heads * blocks), 0xff);
       open_v = open_k;
       view.open_k = open_k.data(), view.open_v = open_v.data();
     }
-    free.resize(static_cast<size_t>(blocks));
-    std::iota(free.begin(), free.end(), BlockId{0});
-    for (size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[rng.below(i)]);
+    std::vector<BlockId> clusters(static_cast<size_t>(blocks / cluster));
+    std::iota(clusters.begin(), clusters.end(), BlockId{0});
+    shuffle(clusters, clusters.size(), rng);
+    for (const BlockId c : clusters)
+      for (int i = cluster - 1; i >= 0; --i) free.push_back(c * static_cast<BlockId>(cluster) + static_cast<BlockId>(i));
+    if (cluster > 1) shuffle(free, rng.below(3) * free.size() / 2, rng);
+  }
+
+  /// The last `count` change places with any.
+  static void shuffle(std::vector<BlockId>& ids, size_t count, Rng& rng) {
+    for (size_t i = ids.size(); i > 1 && i > ids.size() - count; --i) std::swap(ids[i - 1], ids[rng.below(i)]);
   }
 
   std::vector<BlockId> store(const Ops& ops, const Sequence& seq) {

@@ -15,6 +15,7 @@
 #include <unordered_set>
 
 #include "base/clock.h"
+#include "kv/block_pool.h"
 #include "kv/recent_pages.h"
 #include "kv/retention/kv_retention.h"
 #include "sched/executor.h"
@@ -86,6 +87,7 @@ class ShadowExecutor final : public Executor {
       EXPECT_FALSE(ends_at_blocks && item.first_pos % block_tokens_ + item.n_tokens > block_tokens_)
           << "positions " << item.first_pos << " to " << item.first_pos + item.n_tokens - 1 << " in one step";
       const int slots = item.first_pos + item.n_tokens - item.dropped;
+      count_clusters(item, slots);
       EXPECT_GE(static_cast<int>(item.blocks.size()) * block_tokens_, slots);
       EXPECT_LE(item.n_scored, item.n_tokens);
       scored += item.n_scored;
@@ -115,8 +117,9 @@ class ShadowExecutor final : public Executor {
         if (pos < item.first_pos) {
           if (void_blocks_.contains(item.blocks[in_table / block_tokens_])) continue;
           EXPECT_EQ(slots_[at], prefix) << "sequence " << item.seq << " position " << pos << " holds foreign KV";
-          if (recent.any() && pos >= item.first_pos - recent.reach)
+          if (recent.any() && pos >= item.first_pos - recent.reach) {
             EXPECT_EQ(page_slots_[page_slot(item, in_table)], prefix) << "sequence " << item.seq << " position " << pos << " has foreign KV in its page";
+          }
         } else {
           if (held != nullptr) held->push_back(pos);
           EXPECT_TRUE(written.insert(at).second) << "two sequences write slot " << at;
@@ -153,8 +156,20 @@ class ShadowExecutor final : public Executor {
   std::shared_ptr<const KvRetention> retention;  // the scheduler's, where it lets go of anything
   int evictions = 0;
   RecentKv recent;  // the pool's, where it has pages
+  /// Whole groups of 16 slots that items read, and those of them that are a cluster in order (kv/block_pool.h).
+  int64_t sixteens = 0, in_clusters = 0;
 
  private:
+  void count_clusters(const PlanItem& item, int slots) {
+    const auto cluster = static_cast<BlockId>(cluster_blocks(block_tokens_));
+    for (size_t i = 0; (i + cluster) * static_cast<size_t>(block_tokens_) <= static_cast<size_t>(slots); i += cluster) {
+      bool in_order = item.blocks[i] % cluster == 0;
+      for (BlockId k = 1; k < cluster; ++k) in_order &= item.blocks[i + k] == item.blocks[i] + k;
+      ++sixteens;
+      in_clusters += in_order;
+    }
+  }
+
   /// As the executor keeps what is written until its block is full.
   void count_open(const StepPlan& plan) {
     for (const KvCopy& copy : plan.copies)

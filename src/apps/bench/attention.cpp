@@ -17,6 +17,8 @@
 #include "base/machine.h"
 #include "base/options.h"
 #include "base/rng.h"
+#include "kv/allocator/churned_table.h"
+#include "kv/allocator/paged.h"
 
 namespace sluice {
 namespace {
@@ -24,8 +26,34 @@ namespace {
 struct Flags {
   int heads = 14, kv_heads = 2, head_dim = 64, rows = 1, threads = 0, repetitions = 5;
   std::vector<std::string> formats, depths{"16384"}, block_tokens{"16"};
-  std::string isa;
-  bool adjoining = false, cached = false;
+  std::string isa, placement = "pool";
+  bool cached = false;
+};
+
+struct Placement {
+  std::string_view name, help;
+  /// The blocks of a context.
+  std::vector<BlockId> (*blocks)(int depth, int block_tokens, Rng& rng);
+};
+
+std::vector<BlockId> adjoining(int depth, int block_tokens, Rng&) {
+  std::vector<BlockId> blocks(static_cast<size_t>((depth + block_tokens - 1) / block_tokens));
+  std::iota(blocks.begin(), blocks.end(), BlockId{0});
+  return blocks;
+}
+
+std::vector<BlockId> scattered(int depth, int block_tokens, Rng& rng) {
+  std::vector<BlockId> blocks = adjoining(depth, block_tokens, rng);
+  for (size_t i = blocks.size(); i > 1; --i) std::swap(blocks[i - 1], blocks[rng.below(i)]);
+  return blocks;
+}
+
+std::vector<BlockId> from_pool(int depth, int block_tokens, Rng& rng) { return churned_table(PagedAllocator(block_tokens), depth, block_tokens, rng); }
+
+constexpr Placement kPlacements[] = {
+    {"pool", "as --kv-allocator paged gives them, in a pool in which sequences come and go", from_pool},
+    {"scattered", "each anywhere", scattered},
+    {"adjoining", "in their order, as contiguous memory", adjoining},
 };
 
 constexpr size_t kBeyondCaches = size_t{192} << 20;
@@ -43,25 +71,29 @@ struct Case {
   static Result<Case> make(const Flags& f, const KvFormat& format, int depth, int block_tokens) {
     block_tokens = format.fitting_block(block_tokens);
     Case c{.format = &format, .depth = depth, .block_tokens = block_tokens};
-    const int count = (depth + block_tokens - 1) / block_tokens;
-    const size_t tile = format.tile_bytes(block_tokens, f.head_dim), row = format.row_bytes(f.head_dim),
-                 side = format.side_offset(block_tokens, f.head_dim);
-    const size_t half = tile * static_cast<size_t>(count) * static_cast<size_t>(f.kv_heads);
+    Rng rng(1);
+    c.blocks = std::ranges::find(kPlacements, f.placement, &Placement::name)->blocks(depth, block_tokens, rng);
+    const int cluster = format.block != nullptr ? 1 : cluster_blocks(block_tokens), tile_tokens = block_tokens * cluster;
+    const auto count = static_cast<size_t>(std::ranges::max(c.blocks)) / static_cast<size_t>(cluster) + 1;  // of tiles of a head
+    const size_t tile = format.tile_bytes(tile_tokens, f.head_dim), row = format.row_bytes(f.head_dim),
+                 side = format.side_offset(tile_tokens, f.head_dim);
+    const size_t half = tile * count * static_cast<size_t>(f.kv_heads);
     c.layer_bytes = 2 * half;
-    if (!f.cached) c.layers = std::max<size_t>(2, kBeyondCaches / c.layer_bytes);
+    const size_t read = 2 * c.blocks.size() * format.tile_bytes(block_tokens, f.head_dim) * static_cast<size_t>(f.kv_heads);
+    if (!f.cached) c.layers = std::max<size_t>(2, kBeyondCaches / read);
     const size_t open = format.block != nullptr ? kKvF16.tile_bytes(block_tokens, f.head_dim) * static_cast<size_t>(f.kv_heads) : 0;
     SLUICE_TRY(c.memory, Buffer::allocate(c.layers * c.layer_bytes + open));
     uint8_t* at = c.memory.data();
     c.view = {&format, block_tokens, f.kv_heads, f.head_dim, at, at + half};
-    Rng rng(1);
+    c.view.blocks_of_tile = cluster;
     if (format.block != nullptr) {
-      c.open_tiles.assign(static_cast<size_t>(count), 0);
+      c.open_tiles.assign(count, 0);
       c.view.open_k = c.view.open_v = at + c.layers * c.layer_bytes;  // zeros
       c.view.open_tiles = c.open_tiles.data();
     }
     std::vector<float> x(static_cast<size_t>(f.head_dim * (format.block != nullptr ? block_tokens : 1)));
     for (size_t i = 0; i < c.layer_bytes; i += tile)
-      for (size_t token = 0; token < static_cast<size_t>(block_tokens); ++token) {
+      for (size_t token = 0; token < static_cast<size_t>(tile_tokens); ++token) {
         for (float& v : x) v = static_cast<float>(rng.next_double() - 0.5);
         if (format.block != nullptr) {
           format.block->encode(i < half ? KvPart::keys : KvPart::values, x.data(), block_tokens, f.head_dim, at + i);
@@ -70,9 +102,6 @@ struct Case {
         format.encode(x.data(), f.head_dim, at + i + token * row, at + i + side + token * static_cast<size_t>(format.side_bytes));
       }
     for (size_t i = 1; i < c.layers; ++i) std::memcpy(at + i * c.layer_bytes, at, c.layer_bytes);
-    c.blocks.resize(static_cast<size_t>(count));
-    std::iota(c.blocks.begin(), c.blocks.end(), BlockId{0});
-    for (size_t i = c.blocks.size(); !f.adjoining && i > 1; --i) std::swap(c.blocks[i - 1], c.blocks[rng.below(i)]);
     return c;
   }
 
@@ -111,6 +140,8 @@ Status check(const Flags& f) {
   SLUICE_TRY_STATUS(must(f.head_dim >= 1 && f.head_dim <= 1024, "--head-dim", f.head_dim, "from 1 to 1024"));
   SLUICE_TRY_STATUS(must(f.rows >= 1 && f.rows <= 65536, "--rows", f.rows, "from 1 to 65536"));
   SLUICE_TRY_STATUS(must(f.threads >= 0 && f.threads <= 1024, "--threads", f.threads, "from 0 to 1024"));
+  if (std::ranges::find(kPlacements, f.placement, &Placement::name) == std::end(kPlacements))
+    return invalid_argument(fmt::format("--placement '{}': it is pool, scattered or adjoining", f.placement), "--placement");
   return must(f.repetitions >= 1, "--repetitions", f.repetitions, "at least 1");
 }
 
@@ -130,7 +161,7 @@ Result<int> bench_attention(const std::vector<std::string>& args) {
   options.add("--rows", f.rows, "rows of the sequence that are computed; 1 is a decode step");
   options.add("-t,--threads", f.threads, "threads; 0: the cores that this process may use");
   options.add("-r,--repetitions", f.repetitions, "times of each case, which take turns");
-  options.add("--adjoining", f.adjoining, "blocks in their order, as contiguous memory; scattered when absent");
+  options.add("--placement", f.placement, catalog_help("where the blocks are", std::span<const Placement>(kPlacements)));
   options.add("--cached", f.cached, "the same layer again and again, which caches may hold: shows the arithmetic alone");
   options.add("--isa", f.isa, catalog_help("kernel table; the best here when absent", op_tables()));
   SLUICE_TRY(const auto outcome, options.parse(args));
@@ -168,9 +199,9 @@ Result<int> bench_attention(const std::vector<std::string>& args) {
       if (repetition >= 0) c.us.push_back(static_cast<double>(end - start) / 1e3 / static_cast<double>(calls));
     }
 
-  std::fputs(fmt::format("{}, {} threads, {} query heads, {} KV heads of {} values, {} rows\n{}{:>8} {:>8} {:>6} {:>10} {:>8} {:>10} {:>12} {:>8}\n",
-                         table->isa, pool.size(), f.heads, f.kv_heads, f.head_dim, f.rows, to_text(roofline), "format", "depth",
-                         "block", "us", "GB/s", "GFLOP/s", "of roofline", "rate x")
+  std::fputs(fmt::format("{}, {} threads, {} query heads, {} KV heads of {} values, {} rows, placement {}\n{}{:>8} {:>8} {:>6} {:>10} {:>8} {:>10} {:>12} {:>8} {:>8}\n",
+                         table->isa, pool.size(), f.heads, f.kv_heads, f.head_dim, f.rows, f.placement, to_text(roofline), "format", "depth",
+                         "block", "us", "GB/s", "GFLOP/s", "of roofline", "rate x", "time x")
                  .c_str(),
              stdout);
   for (size_t i = 0; i < cases.size(); ++i) {
@@ -179,14 +210,16 @@ Result<int> bench_attention(const std::vector<std::string>& args) {
     const OpWork work = attend_work({q.data(), out.data(), f.heads, scale, 0, c.view, {&segment, 1}});
     const double us = median(c.us), memory_us = work.bytes / roofline.memory_gbps / 1e3,
                  compute_us = work.operations / roofline.peak(work.arithmetic) / 1e3;
-    // Against the first format at the same depth and block size, repetition by repetition.
-    const Case& base = cases[i / formats.size() * formats.size()];
-    std::vector<double> ratios;
-    for (size_t r = 0; r < c.us.size(); ++r) ratios.push_back(base.us[r] / c.us[r]);
-    std::fputs(fmt::format("{:>8} {:>8} {:>6} {:>10.1f} {:>8.1f} {:>10.0f} {:>5.0f} % {:<4} {:>8.2f}\n", c.format->name, c.depth,
+    // Repetition by repetition: the rate against the first format at the same depth and block size, and the time against the first
+    // block size of the same format and depth.
+    const size_t of_depth = formats.size() * block_sizes.size();
+    const Case &first_format = cases[i / formats.size() * formats.size()], &first_block = cases[i / of_depth * of_depth + i % formats.size()];
+    std::vector<double> rates, times;
+    for (size_t r = 0; r < c.us.size(); ++r) rates.push_back(first_format.us[r] / c.us[r]), times.push_back(c.us[r] / first_block.us[r]);
+    std::fputs(fmt::format("{:>8} {:>8} {:>6} {:>10.1f} {:>8.1f} {:>10.0f} {:>5.0f} % {:<4} {:>8.2f} {:>8.2f}\n", c.format->name, c.depth,
                            c.block_tokens, us, work.bytes / us / 1e3, work.operations / us / 1e3,
                            100 * std::max(memory_us, compute_us) / us, memory_us > compute_us ? "mem" : name_of(work.arithmetic),
-                           median(ratios))
+                           median(rates), median(times))
                    .c_str(),
                stdout);
   }

@@ -13,8 +13,8 @@ namespace {
 
 // A position's key or value (base) in float32, in `row`, and its factor.
 float decode(const AttendTile& a, const uint8_t* base, int64_t pos, float* row) {
-  const int64_t block = pos / a.block_tokens, offset = pos - block * a.block_tokens;
-  const uint8_t* tile = base + static_cast<int64_t>(a.blocks[block]) * a.block_bytes;
+  const int64_t slot = int64_t{a.blocks[pos / a.block_tokens]} * a.block_tokens + pos % a.block_tokens, offset = slot % a.tile_tokens;
+  const uint8_t* tile = base + slot / a.tile_tokens * a.tile_stride;
   return kv_format(a.kv_type).decode(tile + offset * a.row_bytes, tile + a.side_offset + offset * a.side_bytes, a.head_dim, row);
 }
 

@@ -61,6 +61,54 @@ TEST(KvAllocators, FindABlockAsLongAsThereIsRoom) {
   }
 }
 
+/// Of the groups of 16 whole positions in a table, those that are a cluster in order.
+int whole_clusters(const BlockTable& table, int cluster) {
+  int whole = 0;
+  for (int i = 0; i + cluster <= table.size(); i += cluster) {
+    bool in_order = table.ids()[i] % static_cast<BlockId>(cluster) == 0;
+    for (int k = 1; k < cluster; ++k) in_order &= table.ids()[i + k] == table.ids()[i] + static_cast<BlockId>(k);
+    whole += in_order;
+  }
+  return whole;
+}
+
+// Sequences that take a token each in turn keep out of each other's clusters while there are others, and share what is left of
+// them then.
+TEST(PagedAllocator, GivesEachSequenceClustersOfItsOwn) {
+  for (const int block_tokens : {1, 2, 4, 8}) {
+    const int cluster = 16 / block_tokens;
+    const auto allocator = kv_allocator_catalog()[0].make({block_tokens, 4096});
+    BlockPool pool(40 * cluster, block_tokens);
+    std::vector<BlockTable> tables(8);
+    for (int round = 0; round < 4 * cluster; ++round)
+      for (BlockTable& table : tables) table.push(*allocator->next(pool, table));
+    for (const BlockTable& table : tables) EXPECT_EQ(whole_clusters(table, cluster), 4) << block_tokens;
+    tables[3].truncate(cluster + 1);  // what is left of its second cluster stays its own
+    tables[0].push(*allocator->next(pool, tables[0]));
+    EXPECT_NE(tables[0].ids().back() / static_cast<BlockId>(cluster), tables[3].ids().back() / static_cast<BlockId>(cluster));
+    while (tables[3].size() < 2 * cluster) tables[3].push(*allocator->next(pool, tables[3]));
+    EXPECT_EQ(whole_clusters(tables[3], cluster), 2) << block_tokens;
+    for (size_t i = 0; pool.free() > 0; i = (i + 1) % tables.size()) {
+      auto block = allocator->next(pool, tables[i]);
+      ASSERT_TRUE(block.has_value()) << pool.free() << " of " << block_tokens;
+      tables[i].push(std::move(*block));
+    }
+    EXPECT_FALSE(allocator->next(pool, tables[0]).has_value());
+    EXPECT_TRUE(pool.consistent());
+  }
+}
+
+// A sequence that goes on from another's prefix, wherever it ends, has whole clusters again from the next 16 positions on.
+TEST(PagedAllocator, FindsItsPlaceInAClusterAgainBehindASharedPrefix) {
+  const auto allocator = kv_allocator_catalog()[0].make({1, 4096});
+  BlockPool pool(400, 1);
+  BlockTable first, second;
+  for (int i = 0; i < 100; ++i) first.push(*allocator->next(pool, first));
+  for (int i = 0; i < 37; ++i) second.push(BlockRef(first[i]));
+  for (int i = 37; i < 160; ++i) second.push(*allocator->next(pool, second));
+  EXPECT_EQ(whole_clusters(second, 16), 9);  // all but that in which the prefix ends
+}
+
 TEST(BlockPool, GivesATablesBlocksAgainInTheirOrder) {
   BlockPool pool(8, 16);
   BlockTable table;

@@ -2,6 +2,9 @@
 // Paged KV: a sequence takes a block when its last one is full, wherever one is free; the adjoining one by preference,
 // so that kernels stream. Wastes less than a block per sequence. Lossless. Paper: PagedAttention (Kwon et al., SOSP
 // 2023), section 4.2.
+//
+// Of small blocks, down to single tokens (LightLLM's TokenAttention), it prefers what makes a sequence's clusters whole (docs/adr/0021).
+// What is left of a cluster is nobody's, so that nothing is wasted.
 
 #include <algorithm>
 
@@ -14,13 +17,15 @@ class PagedAllocator : public KvAllocator {
   explicit PagedAllocator(int block_tokens) : block_tokens_(block_tokens) {}
 
   int blocks_to_hold(int tokens) const override { return (tokens + block_tokens_ - 1) / block_tokens_; }
-  std::optional<BlockRef> next(BlockPool& pool, const BlockTable& table) const override {
-    if (!table.empty())
-      if (const BlockId adjoining = table.ids().back() + 1; pool.is_free(adjoining)) return pool.take(adjoining);
-    return pool.allocate();
-  }
+  std::optional<BlockRef> next(BlockPool& pool, const BlockTable& table) const override { return pool.allocate(after(pool, table)); }
+  bool finds(const BlockPool& pool, const BlockTable& table) const override { return pool.finds(after(pool, table)); }
 
  private:
+  /// A cluster holds 16 positions that begin at a multiple of 16.
+  static BlockPool::Spot after(const BlockPool& pool, const BlockTable& table) {
+    return {table.empty() ? kNoBlock : table.ids().back(), static_cast<BlockId>(table.size() % pool.cluster())};
+  }
+
   int block_tokens_;
 };
 

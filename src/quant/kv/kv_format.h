@@ -1,11 +1,11 @@
 #pragma once
 // Codecs of the KV cache: one file each, listed in catalog.cpp. A format's unit is the tile, which is what one KV head
-// has in one block, of keys or of values. There are two kinds.
+// has in one block, of keys or of values; of small blocks, in a cluster of them (kv/block_pool.h). There are two kinds.
 //
 // A row format encodes each token as it comes:
 //
-//   rows  [block_tokens][row_bytes]    a token's values, head_dim of them
-//   side  [block_tokens][side_bytes]   what decoding a row takes besides, such as its scale
+//   rows  [tile's tokens][row_bytes]   a token's values, head_dim of them
+//   side  [tile's tokens][side_bytes]  what decoding a row takes besides, such as its scale
 //
 // What a token's row decodes to depends on that token alone, so that chunks, prefix hits and preemption change no bit
 // (docs/adr/0006).

@@ -1,0 +1,88 @@
+// Small blocks share tiles (docs/adr/0021): what is written, saved, given back and copied of one is its own.
+
+#include "exec/kv_arena.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <vector>
+
+#include "backend/op_table.h"
+#include "base/rng.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kBlocks = 37, kHeads = 2, kDim = 20;  // no whole number of clusters
+const KvSpec kSpec = {{{.layers = 2, .kv_heads = kHeads, .head_dim = kDim}, {.kind = KvGroup::Kind::latent, .layers = 1, .kv_heads = 1, .head_dim = 24}}};
+
+struct Arena {
+  KvArena kv;
+  int block_tokens;
+  std::map<int64_t, std::vector<float>> wrote;  // by slot: what every layer's rows decode to
+
+  Arena(const KvFormats& formats, int tokens) : kv(KvArena::allocate(kSpec, formats, kBlocks, tokens).value()), block_tokens(tokens) {}
+
+  std::vector<float> read(int64_t slot) const {
+    std::vector<float> out;
+    for (const KvLayerView& layer : kv.layers())
+      for (int s = 0; s < layer.sides(); ++s)
+        for (int head = 0; head < layer.kv_heads; ++head) {
+          std::vector<float> row(static_cast<size_t>(layer.head_dim));
+          KvRow(layer, s == 0 ? layer.k : layer.v, static_cast<BlockId>(slot / block_tokens), static_cast<int>(slot % block_tokens), head).decode(layer, row.data());
+          out.insert(out.end(), row.begin(), row.end());
+        }
+    return out;
+  }
+  void write(const Ops& ops, int64_t slot, Rng& rng) {
+    std::vector<float> x(2 * kHeads * kDim);
+    for (const KvLayerView& layer : kv.layers()) {
+      for (float& v : x) v = static_cast<float>(rng.next_normal());
+      ops.write_kv(x.data(), x.data() + kHeads * kDim, {&slot, 1}, layer);
+    }
+    wrote[slot] = read(slot);
+  }
+  void check(const char* after) const {
+    for (const auto& [slot, x] : wrote) ASSERT_EQ(read(slot), x) << "slot " << slot << " after " << after << ", blocks of " << block_tokens;
+  }
+};
+
+TEST(KvArena, SmallBlocksKeepTheirRowsApart) {
+  ThreadPool pool(1);
+  const Ops ops(kRefOps, pool);
+  for (const char* names : {"f16", "int8:0,f32", "int4"})
+    for (const int block_tokens : {1, 2, 3, 4, 8, 16}) {
+      const auto formats = KvFormats::parse(names);
+      ASSERT_TRUE(formats.ok());
+      Arena a(*formats, block_tokens);
+      for (const KvLayerView& layer : a.kv.layers()) EXPECT_EQ(layer.tile_tokens(), block_tokens == 3 ? 3 : 16);
+      Rng rng(static_cast<uint64_t>(block_tokens));
+      for (int64_t slot = 0; slot < int64_t{kBlocks} * block_tokens; ++slot) a.write(ops, slot, rng);
+      a.check("writing");
+
+      const auto now_holds = [&](BlockId to, BlockId from, int first, int tokens, int to_first) {
+        for (int t = 0; t < tokens; ++t) a.wrote[int64_t{to} * block_tokens + to_first + t] = a.wrote[int64_t{from} * block_tokens + first + t];
+      };
+      const size_t bytes = KvArena::block_bytes(kSpec, *formats, block_tokens);
+      std::vector<uint8_t> whole(bytes), parts(bytes);
+      for (const auto& [from, to] : {std::pair<BlockId, BlockId>{3, 17}, {36, 0}, {5, 6}}) {
+        ASSERT_TRUE(a.kv.get(from, whole.data()));
+        for (size_t at = 0; at < bytes; at += 50) a.kv.get_part(from, at, std::span(parts).subspan(at, std::min<size_t>(50, bytes - at)));
+        ASSERT_EQ(whole, parts);
+        a.kv.put(to, whole.data());
+        now_holds(to, from, 0, block_tokens, 0);
+        a.check("a block was given back");
+      }
+      ASSERT_TRUE(a.kv.get(20, whole.data()));
+      for (size_t at = 0; at < bytes; at += 7) a.kv.put_part(9, at, std::span(whole).subspan(at, std::min<size_t>(7, bytes - at)));
+      now_holds(9, 20, 0, block_tokens, 0);
+      a.check("a block was given back in parts");
+      const int some = (block_tokens + 1) / 2;
+      a.kv.copy({.src = 30, .dst = 2, .tokens = some, .src_offset = 0, .dst_offset = block_tokens - some});
+      now_holds(2, 30, 0, some, block_tokens - some);
+      a.check("a copy");
+    }
+}
+
+}  // namespace
+}  // namespace sluice
