@@ -126,7 +126,7 @@ TEST(Attend, EqualsFloat64OnRandomShapes) {
     const OpTable& table = *all[static_cast<size_t>(trial) % all.size()];
     const Ops ops(table, pool);
     const KvFormat& format = random_row_format(rng);
-    const int block_tokens = kBlockTokens[rng.below(4)];
+    const int block_tokens = kBlockTokens[rng.below(std::size(kBlockTokens))];
     std::vector<Sequence> sequences;
     std::vector<Piece> pieces;
     const int n = static_cast<int>(rng.between(1, 3));
@@ -251,7 +251,7 @@ TEST(Attend, BatchChunksBlocksAndThreadsChangeNoBit) {
       for (int threads : {1, 2, 3, 4}) {
         ThreadPool pool(threads);
         const Ops ops(*table, pool);
-        const int block_tokens = kBlockTokens[rng.below(4)];
+        const int block_tokens = kBlockTokens[rng.below(std::size(kBlockTokens))];
         EXPECT_TRUE(same_bits(alone, attend(ops, s, sequences, {whole}, format, block_tokens, 2)))
             << table->isa << " threads " << threads << " block " << block_tokens;
 

@@ -151,7 +151,7 @@ TEST(AttendVariants, EqualFloat64OnRandomShapes) {
       pieces.push_back({i, length - rows, rows});
     }
     expect_float64(Ops(*all[static_cast<size_t>(trial) % all.size()], pool), s, v, sequences, pieces, random_row_format(rng),
-                   kBlockTokens[rng.below(4)]);
+                   kBlockTokens[rng.below(std::size(kBlockTokens))]);
   }
 }
 
@@ -191,7 +191,7 @@ TEST(AttendVariants, BatchChunksBlocksAndThreadsChangeNoBit) {
           pieces.push_back({0, length - rows + done, chunk});
         }
         pieces.push_back({1, 0, 30});
-        auto mixed = attend(Ops(*table, pool), s, v, sequences, pieces, format, kBlockTokens[rng.below(4)], 3);
+        auto mixed = attend(Ops(*table, pool), s, v, sequences, pieces, format, kBlockTokens[rng.below(std::size(kBlockTokens))], 3);
         mixed.resize(alone.size());
         EXPECT_TRUE(same_bits(alone, mixed)) << table->isa << " " << format.name << ", " << threads << " threads, " << v.text();
       }
@@ -209,7 +209,7 @@ TEST(AttendVariants, NothingBeforeAWindowIsRead) {
       Variant v = random_variant(rng, s);
       v.causal = true;
       const KvFormat& format = random_row_format(rng);
-      const int block_tokens = kBlockTokens[rng.below(3)], length = static_cast<int>(rng.between(200, 900)), rows = static_cast<int>(rng.between(1, 20));
+      const int block_tokens = kBlockTokens[rng.below(std::size(kBlockTokens))], length = static_cast<int>(rng.between(200, 900)), rows = static_cast<int>(rng.between(1, 20));
       const std::vector<Sequence> sequences{Sequence(rng, s, length)};
       const std::vector<Piece> pieces{{0, length - rows, rows}};
       const Ops ops(*table, pool);

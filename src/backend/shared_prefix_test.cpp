@@ -61,7 +61,7 @@ TEST(Attend, SharedPrefixesChangeNoBit) {
       if (slow) s.head_dim = std::min(s.head_dim, 24);
       if (s.window > 0 && trial % 2 == 0) s.window = 1000;
       const KvFormat& format = random_row_format(rng);
-      const int block_tokens = kBlockTokens[rng.below(4)];
+      const int block_tokens = kBlockTokens[rng.below(std::size(kBlockTokens))];
       const Families f = random_families(rng, s, block_tokens, slow ? 700 : 1600);
       PagedKv kv(
           s, format, block_tokens,
@@ -164,7 +164,7 @@ TEST(AttendPlan, ASharedPrefixIsReadOnceByAllWhoShareIt) {
 TEST(SharedPrefixes, GroupsHoldTheSameBlocks) {
   Rng rng(31);
   for (int trial = 0; trial < 300; ++trial) {
-    const int block_tokens = kBlockTokens[rng.below(4)];
+    const int block_tokens = kBlockTokens[rng.below(std::size(kBlockTokens))];
     std::vector<std::vector<BlockId>> block_tables;
     std::vector<AttendSegment> segments;
     const int blocks = 2048 / block_tokens + 1;

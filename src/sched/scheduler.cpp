@@ -132,8 +132,8 @@ void Scheduler::preempt(Sequence& seq, Nanos now) {
 }
 
 BlockRef Scheduler::fresh_block(const BlockTable& table) {
-  while (!policies_.allocator->finds(pool_, table) && cache_.evict(1) > 0) {
-  }
+  for (int most = 2 * pool_.cluster() - 1; most > 0 && cache_.evictable() > 0 && !policies_.allocator->finds(pool_, table); --most)
+    if (cache_.evict(1) == 0) break;
   auto block = policies_.allocator->next(pool_, table);
   CHECK(block.has_value(), "the plan took more blocks than there are");
   return std::move(*block);

@@ -107,7 +107,7 @@ inline HeadShape random_shape(Rng& rng) {
   return s;
 }
 
-constexpr int kBlockTokens[] = {1, 3, 16, 256};
+constexpr int kBlockTokens[] = {1, 2, 3, 4, 8, 16, 256};
 inline const KvFormat& random_row_format(Rng& rng) { return *kv_row_formats()[rng.below(kNumRowKvTypes)]; }
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {

@@ -9,10 +9,10 @@ namespace sluice {
 
 class Rng;
 
-/// The table of a sequence of `tokens` that joins others in a pool which is always full: of 15 other sequences of up to 2,048 tokens,
-/// which take a token each in turn, end and are followed by others, and of the KV of those that ended, kept until somebody needs
-/// its place. That goes on until eight times the pool was taken; then the sequence comes, 512 tokens at once beside the others, and
-/// the last 512 one by one.
+/// The table of a sequence of `tokens` that joins others in a pool which is always full: of 15 other sequences of up to an eighth of
+/// its tokens (2,048 at most), which take a token each in turn, end and are followed by others, and of the KV of those that ended,
+/// kept until somebody needs its place. That goes on until eight times the pool was taken; then the sequence comes, in chunks of a
+/// quarter of that eighth beside the others, and the tokens of the last chunk one by one.
 std::vector<BlockId> churned_table(const KvAllocator& allocator, int tokens, int block_tokens, Rng& rng);
 
 }  // namespace sluice
