@@ -131,10 +131,10 @@ void Scheduler::preempt(Sequence& seq, Nanos now) {
   emit(Event::Kind::preempted, seq.id, given_up, now);
 }
 
-BlockRef Scheduler::fresh_block(const BlockTable& table) {
-  for (int most = 2 * pool_.cluster() - 1; most > 0 && cache_.evictable() > 0 && !policies_.allocator->finds(pool_, table); --most)
+BlockRef Scheduler::fresh_block(std::span<const BlockId> before) {
+  for (int most = 2 * pool_.cluster() - 1; most > 0 && !policies_.allocator->finds(pool_, before) && cache_.evictable() > 0; --most)
     if (cache_.evict(1) == 0) break;
-  auto block = policies_.allocator->next(pool_, table);
+  auto block = policies_.allocator->next(pool_, before);
   CHECK(block.has_value(), "the plan took more blocks than there are");
   return std::move(*block);
 }
@@ -146,7 +146,7 @@ void Scheduler::make_writable(Sequence& seq, int end, StepPlan& plan) {
   end -= seq.table.dropped();
   for (int i = first / block_tokens; i < seq.table.size() && i * block_tokens < end; ++i) {
     if (seq.table[i].count() == 1) continue;
-    BlockRef copy = fresh_block(seq.table);
+    BlockRef copy = fresh_block(seq.table.ids().first(static_cast<size_t>(i)));
     KvCopy rows{seq.table[i].id(), copy.id(), first - i * block_tokens};
     rows.src_page = seq.table.page_ids()[static_cast<size_t>(i)];
     seq.table.replace(i, std::move(copy));
@@ -164,7 +164,7 @@ void Scheduler::look_ahead(Sequence& seq, int end) {
   const int hold = policies_.allocator->blocks_to_hold(std::min(end + ahead, config_.max_model_len));
   while (ahead > 0 && seq.table.size() < hold) {
     if (pool_.free() == 0 && cache_.evict(1) == 0) return;
-    auto block = policies_.allocator->next(pool_, seq.table);
+    auto block = policies_.allocator->next(pool_, seq.table.ids());
     if (!block) return;
     seq.table.push(std::move(*block));
   }

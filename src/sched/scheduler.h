@@ -154,7 +154,7 @@ class Scheduler {
   void evict_kv(Sequence& seq, StepPlan& plan);
   void preempt(Sequence& seq, Nanos now);
   TierHit restorable(const Sequence& seq, const PrefixHit& hit) const;
-  BlockRef fresh_block(const BlockTable& table);
+  BlockRef fresh_block(std::span<const BlockId> before);
   // scheduler_recent.cpp
   void take_page(BlockTable& table, int block);
   void push_fresh(BlockTable& table);

@@ -14,7 +14,7 @@ void Scheduler::take_page(BlockTable& table, int block) {
 }
 
 void Scheduler::push_fresh(BlockTable& table) {
-  table.push(fresh_block(table));
+  table.push(fresh_block(table.ids()));
   take_page(table, table.size() - 1);
 }
 

@@ -49,7 +49,7 @@ void Scheduler::shape(Sequence& seq, const SegmentWork& work, PlanItem& item) {
   if (item.detour != Detour::encode) return;
   BlockTable& scratch = segments_.scratch(seq.id);
   for (const int hold = (item.slots.back() + pool_.block_tokens()) / pool_.block_tokens(); scratch.size() < hold;)
-    scratch.push(fresh_block(scratch));
+    scratch.push(fresh_block(scratch.ids()));
 }
 
 bool Scheduler::settle_detour(const Sequence& seq, const PlanItem& item, const ItemResult& done, Nanos now) {

@@ -22,14 +22,14 @@ TierHit Scheduler::restorable(const Sequence& seq, const PrefixHit& hit) const {
 
 void Scheduler::restore(Sequence& seq, const TierHit& hit, StepPlan& plan) {
   for (const TierHit::Block& block : hit.blocks) {
-    BlockRef to = fresh_block(seq.table);
+    BlockRef to = fresh_block(seq.table.ids());
     loads_.push_back({seq.id, seq.table.size() * pool_.block_tokens(), block.key->hash});
     plan.copies.push_back(tiers_.load(*block.key, to.id()));
     seq.table.push(std::move(to));
   }
   // What the sequence holds with these, before another takes any.
   const int hold = policies_.allocator->blocks_to_hold(seq.table.size() * pool_.block_tokens());
-  while (seq.table.size() < hold) seq.table.push(fresh_block(seq.table));
+  while (seq.table.size() < hold) seq.table.push(fresh_block(seq.table.ids()));
 }
 
 void Scheduler::fetch_for_waiting(StepPlan& plan, Nanos now) {

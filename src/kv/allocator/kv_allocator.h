@@ -7,7 +7,7 @@
 #include <span>
 #include <string_view>
 
-#include "kv/block_table.h"
+#include "kv/block_pool.h"
 
 namespace sluice {
 
@@ -19,13 +19,10 @@ struct KvAllocator {
   /// A sequence takes the block of a position so many tokens ahead, if one is free or evictable after all that the step
   /// needs: nobody is preempted for it.
   virtual int look_ahead_tokens() const { return 0; }
-  /// The block that follows those of `table`; nothing when all are in use.
-  virtual std::optional<BlockRef> next(BlockPool& pool, const BlockTable& table) const = 0;
+  /// The block that follows these in a sequence; nothing when all are in use.
+  virtual std::optional<BlockRef> next(BlockPool& pool, std::span<const BlockId> before) const = 0;
   /// Whether next() finds a good block; where it does not, the prefix cache gives way first.
-  virtual bool finds(const BlockPool& pool, const BlockTable& table) const {
-    (void)table;
-    return pool.free() > 0;
-  }
+  virtual bool finds(const BlockPool& pool, std::span<const BlockId>) const { return pool.free() > 0; }
   /// Whether sequences may hold the same block: without, there is no prefix cache, and a fork computes everything anew.
   virtual bool shares() const { return true; }
   /// Whether a sequence may need more blocks than it was admitted with, for which admission leaves some free.

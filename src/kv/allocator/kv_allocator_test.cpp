@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "kv/block_table.h"
 
 namespace sluice {
 namespace {
@@ -45,7 +46,7 @@ TEST(KvAllocators, FindABlockAsLongAsThereIsRoom) {
         held.erase(held.begin() + static_cast<long>(rng.below(held.size())));
       } else {
         for (int i = 0; i < needed; ++i) {
-          auto block = allocator->next(pool, h.table);
+          auto block = allocator->next(pool, h.table.ids());
           ASSERT_TRUE(block.has_value());
           ASSERT_EQ(block->count(), 1);
           h.table.push(std::move(*block));
@@ -81,21 +82,36 @@ TEST(PagedAllocator, GivesEachSequenceClustersOfItsOwn) {
     BlockPool pool(40 * cluster, block_tokens);
     std::vector<BlockTable> tables(8);
     for (int round = 0; round < 4 * cluster; ++round)
-      for (BlockTable& table : tables) table.push(*allocator->next(pool, table));
+      for (BlockTable& table : tables) table.push(*allocator->next(pool, table.ids()));
     for (const BlockTable& table : tables) EXPECT_EQ(whole_clusters(table, cluster), 4) << block_tokens;
     tables[3].truncate(cluster + 1);  // what is left of its second cluster stays its own
-    tables[0].push(*allocator->next(pool, tables[0]));
+    tables[0].push(*allocator->next(pool, tables[0].ids()));
     EXPECT_NE(tables[0].ids().back() / static_cast<BlockId>(cluster), tables[3].ids().back() / static_cast<BlockId>(cluster));
-    while (tables[3].size() < 2 * cluster) tables[3].push(*allocator->next(pool, tables[3]));
+    while (tables[3].size() < 2 * cluster) tables[3].push(*allocator->next(pool, tables[3].ids()));
     EXPECT_EQ(whole_clusters(tables[3], cluster), 2) << block_tokens;
     for (size_t i = 0; pool.free() > 0; i = (i + 1) % tables.size()) {
-      auto block = allocator->next(pool, tables[i]);
+      auto block = allocator->next(pool, tables[i].ids());
       ASSERT_TRUE(block.has_value()) << pool.free() << " of " << block_tokens;
       tables[i].push(std::move(*block));
     }
-    EXPECT_FALSE(allocator->next(pool, tables[0]).has_value());
+    EXPECT_FALSE(allocator->next(pool, tables[0].ids()).has_value());
     EXPECT_TRUE(pool.consistent());
   }
+}
+
+// A block that is copied on write stands where it replaces the other, and the other's sequence goes on in its cluster.
+TEST(PagedAllocator, ACopyTakesThePlaceOfWhatItReplaces) {
+  const auto allocator = kv_allocator_catalog()[0].make({4, 4096});
+  BlockPool pool(40, 4);
+  BlockTable parent, child;
+  for (int i = 0; i < 3; ++i) parent.push(*allocator->next(pool, parent.ids()));
+  for (int i = 0; i < 3; ++i) child.push(BlockRef(parent[i]));
+  child.replace(2, *allocator->next(pool, child.ids().first(2)));
+  parent.push(*allocator->next(pool, parent.ids()));
+  child.push(*allocator->next(pool, child.ids()));
+  EXPECT_EQ(whole_clusters(parent, 4), 1);
+  EXPECT_EQ(child.ids()[2] % 4, 2u);
+  EXPECT_EQ(child.ids()[3], child.ids()[2] + 1);
 }
 
 // A sequence that goes on from another's prefix, wherever it ends, has whole clusters again from the next 16 positions on.
@@ -103,9 +119,9 @@ TEST(PagedAllocator, FindsItsPlaceInAClusterAgainBehindASharedPrefix) {
   const auto allocator = kv_allocator_catalog()[0].make({1, 4096});
   BlockPool pool(400, 1);
   BlockTable first, second;
-  for (int i = 0; i < 100; ++i) first.push(*allocator->next(pool, first));
+  for (int i = 0; i < 100; ++i) first.push(*allocator->next(pool, first.ids()));
   for (int i = 0; i < 37; ++i) second.push(BlockRef(first[i]));
-  for (int i = 37; i < 160; ++i) second.push(*allocator->next(pool, second));
+  for (int i = 37; i < 160; ++i) second.push(*allocator->next(pool, second.ids()));
   EXPECT_EQ(whole_clusters(second, 16), 9);  // all but that in which the prefix ends
 }
 

@@ -17,13 +17,13 @@ class PagedAllocator : public KvAllocator {
   explicit PagedAllocator(int block_tokens) : block_tokens_(block_tokens) {}
 
   int blocks_to_hold(int tokens) const override { return (tokens + block_tokens_ - 1) / block_tokens_; }
-  std::optional<BlockRef> next(BlockPool& pool, const BlockTable& table) const override { return pool.allocate(after(pool, table)); }
-  bool finds(const BlockPool& pool, const BlockTable& table) const override { return pool.finds(after(pool, table)); }
+  std::optional<BlockRef> next(BlockPool& pool, std::span<const BlockId> before) const override { return pool.allocate(after(pool, before)); }
+  bool finds(const BlockPool& pool, std::span<const BlockId> before) const override { return pool.finds(after(pool, before)); }
 
  private:
   /// A cluster holds 16 positions that begin at a multiple of 16.
-  static BlockPool::Spot after(const BlockPool& pool, const BlockTable& table) {
-    return {table.empty() ? kNoBlock : table.ids().back(), static_cast<BlockId>(table.size() % pool.cluster())};
+  static BlockPool::Spot after(const BlockPool& pool, std::span<const BlockId> before) {
+    return {before.empty() ? kNoBlock : before.back(), static_cast<BlockId>(before.size()) % static_cast<BlockId>(pool.cluster())};
   }
 
   int block_tokens_;

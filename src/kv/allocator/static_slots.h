@@ -14,8 +14,8 @@ class StaticSlots final : public KvAllocator {
 
   int blocks_to_hold(int tokens) const override { return tokens > 0 ? slot_ : 0; }
   /// All blocks of a slot are taken, and released, together: one that is free stands for its slot.
-  std::optional<BlockRef> next(BlockPool& pool, const BlockTable& table) const override {
-    if (!table.empty()) return pool.take(table.ids().back() + 1);
+  std::optional<BlockRef> next(BlockPool& pool, std::span<const BlockId> before) const override {
+    if (!before.empty()) return pool.take(before.back() + 1);
     const std::optional<BlockId> any = pool.peek();
     if (!any || (*any / slot_ + 1) * slot_ > static_cast<BlockId>(pool.total())) return std::nullopt;
     return pool.take(*any / slot_ * slot_);
