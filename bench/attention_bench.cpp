@@ -2,14 +2,13 @@
 // Decode: one row of a long context, in GB/s of K and V read; the caches of several layers take turns, so that they
 // come from memory as in a model. Prefill: 512 rows, in GOP/s of the causal half that is computed. Shared prefix: one row
 // each of 16 sequences with 2,048 positions in common, in the same blocks or in copies, and 128 of their own. Block sizes:
-// one row of a long context in blocks of 1 (token-granular), 16 and 256 tokens, adjoining as in contiguous memory
-// (placement:0), where a pool in use has them (1) or each anywhere (2). of_roofline is the share of what binds, which the label names.
+// one row of a long context in blocks of 1 (token-granular), 16 and 256 tokens, placed as the label says
+// (sim/placement.h). of_roofline is the share of what binds, which the label names too.
 
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -18,8 +17,8 @@
 #include "base/machine.h"
 #include "base/rng.h"
 #include "bench/limits.h"
-#include "kv/allocator/churned_table.h"
-#include "kv/allocator/paged.h"
+#include "kv/block_pool.h"
+#include "sim/placement.h"
 
 namespace sluice {
 namespace {
@@ -27,15 +26,13 @@ namespace {
 constexpr int kHeadDim = 64;
 
 struct Layers {
-  enum Placement { adjoining, of_pool, anywhere };
-
   int heads, kv_heads, context, block_tokens, cluster;
   const KvFormat& format;
   size_t layer_bytes;  // of K, and of V
   Buffer memory;       // per layer K, then V
   std::vector<BlockId> table;
 
-  Layers(int heads, int kv_heads, int context, const KvFormat& format, int layers, int block_tokens = 16, Placement placement = anywhere)
+  Layers(int heads, int kv_heads, int context, const KvFormat& format, int layers, int block_tokens = 16, std::string_view placement = "scattered")
       : heads(heads),
         kv_heads(kv_heads),
         context(context),
@@ -43,10 +40,7 @@ struct Layers {
         cluster(cluster_blocks(block_tokens)),
         format(format) {
     Rng rng(1);
-    table.resize(static_cast<size_t>((context + block_tokens - 1) / block_tokens));
-    std::iota(table.begin(), table.end(), BlockId{0});
-    for (size_t i = table.size(); placement == anywhere && i > 1; --i) std::swap(table[i - 1], table[rng.below(i)]);
-    if (placement == of_pool) table = churned_table(PagedAllocator(block_tokens), context, block_tokens, rng);
+    table = find_placement(placement)->table(context, block_tokens, rng);
     const auto tiles = static_cast<size_t>(std::ranges::max(table)) / static_cast<size_t>(cluster) + 1;
     const int tile_tokens = block_tokens * cluster;
     const size_t tile = format.tile_bytes(tile_tokens, kHeadDim), row_bytes = format.row_bytes(kHeadDim),
@@ -151,7 +145,7 @@ void shared_shapes(benchmark::internal::Benchmark* b) {
 
 void block_sizes(benchmark::State& state) {
   const bool small = state.range(0) == 0;
-  const auto placement = static_cast<Layers::Placement>(state.range(2));
+  const std::string_view placement = placements()[static_cast<size_t>(state.range(2))].name;
   const int heads = small ? 14 : 32, kv_heads = small ? 2 : 8, context = 8192, block_tokens = static_cast<int>(state.range(1));
   const auto table = select_op_table();
   CHECK(table.ok(), "SLUICE_ISA names no table of this machine");
@@ -169,7 +163,7 @@ void block_sizes(benchmark::State& state) {
     benchmark::DoNotOptimize(out.data());
   }
   const std::string binds = report(state, attend_work({q.data(), out.data(), heads, 0.125f, 0, kv.view(0), {&segment, 1}}), limits_of(**table, pool));
-  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B f16" : " 1B f16") + ", of " + binds);
+  state.SetLabel(std::string(ops.isa()) + (small ? " 0.5B f16, " : " 1B f16, ") + std::string(placement) + ", of " + binds);
 }
 
 void block_shapes(benchmark::internal::Benchmark* b) {
@@ -177,7 +171,7 @@ void block_shapes(benchmark::internal::Benchmark* b) {
   for (int model : {0, 1})
     for (int threads = 1; threads <= usable_cores(); threads *= 2)
       for (int block : {1, 16, 256})
-        for (int placement : {Layers::adjoining, Layers::of_pool, Layers::anywhere}) b->Args({model, block, placement, threads});
+        for (int placement = 0; placement < std::ssize(placements()); ++placement) b->Args({model, block, placement, threads});
 }
 
 BENCHMARK(attention)->Apply(shapes);

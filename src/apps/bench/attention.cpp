@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
-#include <numeric>
 
 #include "apps/bench/bench.h"
 #include "apps/bench/roofline.h"
@@ -17,8 +16,8 @@
 #include "base/machine.h"
 #include "base/options.h"
 #include "base/rng.h"
-#include "kv/allocator/churned_table.h"
-#include "kv/allocator/paged.h"
+#include "kv/block_pool.h"
+#include "sim/placement.h"
 
 namespace sluice {
 namespace {
@@ -28,32 +27,6 @@ struct Flags {
   std::vector<std::string> formats, depths{"16384"}, block_tokens{"16"};
   std::string isa, placement = "pool";
   bool cached = false;
-};
-
-struct Placement {
-  std::string_view name, help;
-  /// The blocks of a context.
-  std::vector<BlockId> (*blocks)(int depth, int block_tokens, Rng& rng);
-};
-
-std::vector<BlockId> adjoining(int depth, int block_tokens, Rng&) {
-  std::vector<BlockId> blocks(static_cast<size_t>((depth + block_tokens - 1) / block_tokens));
-  std::iota(blocks.begin(), blocks.end(), BlockId{0});
-  return blocks;
-}
-
-std::vector<BlockId> scattered(int depth, int block_tokens, Rng& rng) {
-  std::vector<BlockId> blocks = adjoining(depth, block_tokens, rng);
-  for (size_t i = blocks.size(); i > 1; --i) std::swap(blocks[i - 1], blocks[rng.below(i)]);
-  return blocks;
-}
-
-std::vector<BlockId> from_pool(int depth, int block_tokens, Rng& rng) { return churned_table(PagedAllocator(block_tokens), depth, block_tokens, rng); }
-
-constexpr Placement kPlacements[] = {
-    {"pool", "as --kv-allocator paged gives them, in a pool in which sequences come and go", from_pool},
-    {"scattered", "each anywhere", scattered},
-    {"adjoining", "in their order, as contiguous memory", adjoining},
 };
 
 constexpr size_t kBeyondCaches = size_t{192} << 20;
@@ -72,7 +45,7 @@ struct Case {
     block_tokens = format.fitting_block(block_tokens);
     Case c{.format = &format, .depth = depth, .block_tokens = block_tokens};
     Rng rng(1);
-    c.blocks = std::ranges::find(kPlacements, f.placement, &Placement::name)->blocks(depth, block_tokens, rng);
+    c.blocks = find_placement(f.placement)->table(depth, block_tokens, rng);
     const int cluster = format.block != nullptr ? 1 : cluster_blocks(block_tokens), tile_tokens = block_tokens * cluster;
     const auto count = static_cast<size_t>(std::ranges::max(c.blocks)) / static_cast<size_t>(cluster) + 1;  // of tiles of a head
     const size_t tile = format.tile_bytes(tile_tokens, f.head_dim), row = format.row_bytes(f.head_dim),
@@ -140,8 +113,8 @@ Status check(const Flags& f) {
   SLUICE_TRY_STATUS(must(f.head_dim >= 1 && f.head_dim <= 1024, "--head-dim", f.head_dim, "from 1 to 1024"));
   SLUICE_TRY_STATUS(must(f.rows >= 1 && f.rows <= 65536, "--rows", f.rows, "from 1 to 65536"));
   SLUICE_TRY_STATUS(must(f.threads >= 0 && f.threads <= 1024, "--threads", f.threads, "from 0 to 1024"));
-  if (std::ranges::find(kPlacements, f.placement, &Placement::name) == std::end(kPlacements))
-    return invalid_argument(fmt::format("--placement '{}': it is pool, scattered or adjoining", f.placement), "--placement");
+  if (find_placement(f.placement) == nullptr)
+    return invalid_argument(fmt::format("--placement '{}': there is no such one; {}", f.placement, catalog_help("known are", placements())), "--placement");
   return must(f.repetitions >= 1, "--repetitions", f.repetitions, "at least 1");
 }
 
@@ -161,7 +134,7 @@ Result<int> bench_attention(const std::vector<std::string>& args) {
   options.add("--rows", f.rows, "rows of the sequence that are computed; 1 is a decode step");
   options.add("-t,--threads", f.threads, "threads; 0: the cores that this process may use");
   options.add("-r,--repetitions", f.repetitions, "times of each case, which take turns");
-  options.add("--placement", f.placement, catalog_help("where the blocks are", std::span<const Placement>(kPlacements)));
+  options.add("--placement", f.placement, catalog_help("where the blocks are", placements()));
   options.add("--cached", f.cached, "the same layer again and again, which caches may hold: shows the arithmetic alone");
   options.add("--isa", f.isa, catalog_help("kernel table; the best here when absent", op_tables()));
   SLUICE_TRY(const auto outcome, options.parse(args));

@@ -1,21 +1,18 @@
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <numeric>
+#include <map>
 
 #include "backend/op_table.h"
 #include "base/machine.h"
-#include "kv/allocator/churned_table.h"
-#include "kv/allocator/paged.h"
 #include "lab/workloads.h"
+#include "sim/placement.h"
 
 namespace sluice::lab {
 namespace {
 
 constexpr int kHeads = 14, kKvHeads = 2, kHeadDim = 64;  // of a 0.5B model
 
-/// One layer's K and V of a long context in blocks of `block_tokens`: in their order, as a pool gives them in which sequences come and
-/// go, and each anywhere.
+/// One layer's K and V of a long context in blocks of `block_tokens`, in every placement.
 struct Layer {
   struct Table {
     std::string_view placement;
@@ -28,11 +25,7 @@ struct Layer {
   static Result<Layer> make(int context, int block_tokens) {
     Layer layer;
     Rng rng(static_cast<uint64_t>(block_tokens));
-    std::vector<BlockId> ordered(static_cast<size_t>(context / block_tokens));
-    std::iota(ordered.begin(), ordered.end(), BlockId{0});
-    std::vector<BlockId> shuffled = ordered;
-    for (size_t i = shuffled.size(); i > 1; --i) std::swap(shuffled[i - 1], shuffled[rng.below(i)]);
-    layer.tables = {{"adjoining", ordered}, {"of a pool", churned_table(PagedAllocator(block_tokens), context, block_tokens, rng)}, {"scattered", shuffled}};
+    for (const Placement& p : placements()) layer.tables.push_back({p.name, p.table(context, block_tokens, rng)});
     BlockId last = 0;
     for (const Table& t : layer.tables) last = std::max(last, std::ranges::max(t.blocks));
     const int cluster = cluster_blocks(block_tokens);
@@ -83,12 +76,12 @@ Result<Finding> run(const Setting& setting) {
   double contiguous = 0, paged = 0, tokens = 0, anywhere = 0;
   for (const int block_tokens : {256, 16, 1}) {
     SLUICE_TRY(Layer layer, Layer::make(context, block_tokens));
-    std::array<double, 3> rates{};
-    std::ranges::transform(layer.tables, rates.begin(), [&](const Layer::Table& table) { return rate(layer, table); });
-    const auto [ordered, pooled, shuffled] = rates;
+    std::map<std::string_view, double> rates;
+    for (const Layer::Table& table : layer.tables) rates[table.placement] = rate(layer, table);
+    const double ordered = rates["adjoining"], pooled = rates["pool"], shuffled = rates["scattered"];
     if (block_tokens == 256) contiguous = ordered;
-    (block_tokens == 1 ? tokens : paged) = pooled;
-    if (block_tokens == 1) anywhere = shuffled;
+    if (block_tokens == 16) paged = pooled;
+    if (block_tokens == 1) tokens = pooled, anywhere = shuffled;
     f.count(fmt::format("GB/s in blocks of {}, adjoining and of a pool in use (timed)", block_tokens), ordered, pooled);
     f.count(fmt::format("GB/s in blocks of {}, adjoining and each anywhere (timed)", block_tokens), ordered, shuffled);
   }
