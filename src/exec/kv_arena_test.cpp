@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <vector>
 
@@ -82,6 +83,49 @@ TEST(KvArena, SmallBlocksKeepTheirRowsApart) {
       now_holds(2, 30, 0, some, block_tokens - some);
       a.check("a copy");
     }
+}
+
+// Layers that read everything, windows in pages and recurrent states, side by side: no byte of one is another's.
+TEST(KvArena, LayersOfOneArenaHaveTheirOwnTiles) {
+  constexpr int kPages = 21;
+  constexpr size_t kStateBytes = 40;
+  const KvSpec spec = {{{.layers = 1, .kv_heads = kHeads, .head_dim = kDim},
+                        {.kind = KvGroup::Kind::window, .layers = 2, .kv_heads = kHeads, .head_dim = kDim, .window_tokens = 30},
+                        {.kind = KvGroup::Kind::state, .layers = 1, .state_bytes = kStateBytes}}};
+  ThreadPool pool(1);
+  const Ops ops(kRefOps, pool);
+  for (const int block_tokens : {1, 4, 16}) {
+    const auto formats = KvFormats::parse("f32");
+    ASSERT_TRUE(formats.ok());
+    const KvArena arena = KvArena::allocate(spec, *formats, kBlocks, block_tokens, 0, kPages).value();
+    const auto each = [&](auto rows, auto state) {  // rows(layer, slot, first value), state(bytes, what they are)
+      int number = 0;
+      for (const KvLayerView& layer : arena.layers()) {
+        const int blocks = layer.in_pages ? kPages : kBlocks;
+        for (int64_t i = 0; i < (layer.state_bytes > 0 ? blocks : blocks * block_tokens); ++i, ++number)
+          if (layer.state_bytes > 0) state(layer.k + static_cast<size_t>(i) * kStateBytes, static_cast<uint8_t>(number));
+          else rows(layer, i, static_cast<float>(number));
+      }
+    };
+    constexpr int kValues = kHeads * kDim;
+    each(
+        [&](const KvLayerView& layer, int64_t slot, float first) {
+          std::vector<float> x(2 * kValues);
+          for (int i = 0; i < 2 * kValues; ++i) x[static_cast<size_t>(i)] = first + static_cast<float>(i) / (2 * kValues);
+          ops.write_kv(x.data(), x.data() + kValues, {&slot, 1}, layer);
+        },
+        [](uint8_t* bytes, uint8_t is) { std::fill_n(bytes, kStateBytes, is); });
+    each(
+        [&](const KvLayerView& layer, int64_t slot, float first) {
+          for (int i = 0; i < 2 * kValues; i += kDim) {
+            float row[kDim];
+            KvRow(layer, i < kValues ? layer.k : layer.v, static_cast<BlockId>(slot / block_tokens), static_cast<int>(slot % block_tokens), i % kValues / kDim)
+                .decode(layer, row);
+            for (int d = 0; d < kDim; ++d) ASSERT_EQ(row[d], first + static_cast<float>(i + d) / (2 * kValues)) << "slot " << slot << ", blocks of " << block_tokens;
+          }
+        },
+        [](const uint8_t* bytes, uint8_t is) { EXPECT_TRUE(std::all_of(bytes, bytes + kStateBytes, [&](uint8_t b) { return b == is; })); });
+  }
 }
 
 }  // namespace
