@@ -19,6 +19,7 @@
 #include "kv/recent_pages.h"
 #include "kv/retention/kv_retention.h"
 #include "sched/executor.h"
+#include "tests/support/clusters.h"
 
 namespace sluice::test {
 
@@ -161,13 +162,10 @@ class ShadowExecutor final : public Executor {
 
  private:
   void count_clusters(const PlanItem& item, int slots) {
-    const auto cluster = static_cast<BlockId>(cluster_blocks(block_tokens_));
-    for (size_t i = 0; (i + cluster) * static_cast<size_t>(block_tokens_) <= static_cast<size_t>(slots); i += cluster) {
-      bool in_order = item.blocks[i] % cluster == 0;
-      for (BlockId k = 1; k < cluster; ++k) in_order &= item.blocks[i + k] == item.blocks[i] + k;
-      ++sixteens;
-      in_clusters += in_order;
-    }
+    const int cluster = cluster_blocks(block_tokens_);
+    const auto whole = item.blocks.first(static_cast<size_t>(slots / block_tokens_ / cluster * cluster));
+    sixteens += std::ssize(whole) / cluster;
+    in_clusters += whole_clusters(whole, cluster);
   }
 
   /// As the executor keeps what is written until its block is full.

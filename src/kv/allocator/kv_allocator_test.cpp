@@ -4,6 +4,7 @@
 
 #include "base/rng.h"
 #include "kv/block_table.h"
+#include "tests/support/clusters.h"
 
 namespace sluice {
 namespace {
@@ -62,17 +63,6 @@ TEST(KvAllocators, FindABlockAsLongAsThereIsRoom) {
   }
 }
 
-/// Of the groups of 16 whole positions in a table, those that are a cluster in order.
-int whole_clusters(const BlockTable& table, int cluster) {
-  int whole = 0;
-  for (int i = 0; i + cluster <= table.size(); i += cluster) {
-    bool in_order = table.ids()[i] % static_cast<BlockId>(cluster) == 0;
-    for (int k = 1; k < cluster; ++k) in_order &= table.ids()[i + k] == table.ids()[i] + static_cast<BlockId>(k);
-    whole += in_order;
-  }
-  return whole;
-}
-
 // Sequences that take a token each in turn keep out of each other's clusters while there are others, and share what is left of
 // them then.
 TEST(PagedAllocator, GivesEachSequenceClustersOfItsOwn) {
@@ -83,12 +73,12 @@ TEST(PagedAllocator, GivesEachSequenceClustersOfItsOwn) {
     std::vector<BlockTable> tables(8);
     for (int round = 0; round < 4 * cluster; ++round)
       for (BlockTable& table : tables) table.push(*allocator->next(pool, table.ids()));
-    for (const BlockTable& table : tables) EXPECT_EQ(whole_clusters(table, cluster), 4) << block_tokens;
+    for (const BlockTable& table : tables) EXPECT_EQ(test::whole_clusters(table.ids(), cluster), 4) << block_tokens;
     tables[3].truncate(cluster + 1);  // what is left of its second cluster stays its own
     tables[0].push(*allocator->next(pool, tables[0].ids()));
     EXPECT_NE(tables[0].ids().back() / static_cast<BlockId>(cluster), tables[3].ids().back() / static_cast<BlockId>(cluster));
     while (tables[3].size() < 2 * cluster) tables[3].push(*allocator->next(pool, tables[3].ids()));
-    EXPECT_EQ(whole_clusters(tables[3], cluster), 2) << block_tokens;
+    EXPECT_EQ(test::whole_clusters(tables[3].ids(), cluster), 2) << block_tokens;
     for (size_t i = 0; pool.free() > 0; i = (i + 1) % tables.size()) {
       auto block = allocator->next(pool, tables[i].ids());
       ASSERT_TRUE(block.has_value()) << pool.free() << " of " << block_tokens;
@@ -109,7 +99,7 @@ TEST(PagedAllocator, ACopyTakesThePlaceOfWhatItReplaces) {
   child.replace(2, *allocator->next(pool, child.ids().first(2)));
   parent.push(*allocator->next(pool, parent.ids()));
   child.push(*allocator->next(pool, child.ids()));
-  EXPECT_EQ(whole_clusters(parent, 4), 1);
+  EXPECT_EQ(test::whole_clusters(parent.ids(), 4), 1);
   EXPECT_EQ(child.ids()[2] % 4, 2u);
   EXPECT_EQ(child.ids()[3], child.ids()[2] + 1);
 }
@@ -122,7 +112,7 @@ TEST(PagedAllocator, FindsItsPlaceInAClusterAgainBehindASharedPrefix) {
   for (int i = 0; i < 100; ++i) first.push(*allocator->next(pool, first.ids()));
   for (int i = 0; i < 37; ++i) second.push(BlockRef(first[i]));
   for (int i = 37; i < 160; ++i) second.push(*allocator->next(pool, second.ids()));
-  EXPECT_EQ(whole_clusters(second, 16), 9);  // all but that in which the prefix ends
+  EXPECT_EQ(test::whole_clusters(second.ids(), 16), 9);  // all but that in which the prefix ends
 }
 
 TEST(BlockPool, GivesATablesBlocksAgainInTheirOrder) {
