@@ -26,7 +26,7 @@
 namespace sluice {
 namespace {
 
-struct Flags {
+struct ConvertFlags {
   std::string input, output, type, tokenizer, name, like, to, variant;
   ByteSize shard{static_cast<int64_t>(kDefaultShardBytes)};
   bool random = false, pack = false;
@@ -54,7 +54,7 @@ Result<Format> format_of(const std::string& path) {
   return Format::llama2c;
 }
 
-Result<GgufVocab> llama2c_vocabulary(const Flags& flags) {
+Result<GgufVocab> llama2c_vocabulary(const ConvertFlags& flags) {
   if (flags.tokenizer.empty())
     return invalid_argument(fmt::format("{} is neither GGUF nor Hugging Face's; a llama2.c model needs its tokenizer: "
                                         "--tokenizer tokenizer.bin (or .model)",
@@ -78,7 +78,7 @@ Result<Llama2cVariant> variant_of(const std::string& name) {
 }
 
 /// Without --type, what goes into a pack or comes out of one keeps its types.
-Result<GgufPlan> plan_gguf(const Flags& flags, const QuantRecipe& recipe) {
+Result<GgufPlan> plan_gguf(const ConvertFlags& flags, const QuantRecipe& recipe) {
   bool keep = flags.type.empty() && flags.pack;
   if (flags.type.empty() && !flags.pack) {
     SLUICE_TRY(const std::vector<GgufKey> keys, read_gguf_keys(flags.input));
@@ -90,7 +90,7 @@ Result<GgufPlan> plan_gguf(const Flags& flags, const QuantRecipe& recipe) {
   return plan_requantize(flags.input, keep ? nullptr : &recipe);
 }
 
-Result<GgufPlan> plan_input(const Flags& flags, Format format, const QuantRecipe& recipe) {
+Result<GgufPlan> plan_input(const ConvertFlags& flags, Format format, const QuantRecipe& recipe) {
   if (format == Format::gguf) return plan_gguf(flags, recipe);
   const std::filesystem::path path = std::filesystem::absolute(flags.input).lexically_normal();
   const std::string name = (path.has_filename() ? path : path.parent_path()).stem().string();
@@ -118,7 +118,7 @@ Result<GgufPlan> plan_input(const Flags& flags, Format format, const QuantRecipe
 }
 
 /// Every flag takes effect or is refused.
-Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
+Result<GgufPlan> make_plan(const ConvertFlags& flags, bool seeded) {
   GgufPlan plan;
   SLUICE_TRY(const QuantRecipe* recipe, find_quant_recipe(!flags.type.empty() ? flags.type
                                                           : flags.random      ? "q8_0"
@@ -155,14 +155,14 @@ Result<GgufPlan> make_plan(const Flags& flags, bool seeded) {
 }
 
 /// What --to says, or else the output's name.
-Result<bool> to_directory(const Flags& flags) {
+Result<bool> to_directory(const ConvertFlags& flags) {
   if (flags.to == "huggingface" || flags.to == "gguf") return flags.to == "huggingface";
   if (!flags.to.empty()) return invalid_argument(fmt::format("unknown format \"{}\"; known are gguf, huggingface", flags.to), "--to");
   return !flags.pack && !flags.random && means_directory(flags.output);
 }
 
 /// A name that says something else than what would be written: a GGUF, of which a pack is one too.
-Status check_ending(const Flags& flags) {
+Status check_ending(const ConvertFlags& flags) {
   const std::string ending = std::filesystem::path(flags.output).extension().string();
   if (ending == ".pack" && !flags.pack)
     return invalid_argument(fmt::format("{} is named as a native pack, and a GGUF would be written: give --pack, or another name", flags.output), "--output");
@@ -172,7 +172,7 @@ Status check_ending(const Flags& flags) {
 }
 
 /// Every flag takes effect or is refused here, too.
-Status write_directory(const Flags& flags, bool seeded) {
+Status write_directory(const ConvertFlags& flags, bool seeded) {
   const std::pair<const char*, bool> others[] = {{"--random", flags.random},          {"--pack", flags.pack},
                                                  {"--name", !flags.name.empty()},     {"--tokenizer", !flags.tokenizer.empty()},
                                                  {"--like", !flags.like.empty()},     {"--seed", seeded}};
@@ -188,7 +188,7 @@ Status write_directory(const Flags& flags, bool seeded) {
 }  // namespace
 
 Result<int> convert_main(const std::vector<std::string>& args) {
-  Flags flags;
+  ConvertFlags flags;
   OptionSet options("sluice convert", "Converts a model to GGUF, to a native pack that starts at once, or to a Hugging Face directory.");
   options.add("--input,input", flags.input,
               "a Hugging Face directory, a model of llama2.c or rwkv.cpp, a minGPT state dict in JSON, or a GGUF or native pack to requantize");

@@ -26,7 +26,7 @@
 namespace sluice {
 namespace {
 
-struct Flags {
+struct RunFlags {
   std::string prompt, system, chat_template;
   bool chat = false, stats = true, ignore_eos = false;
   bool reasoning = isatty(STDERR_FILENO) != 0;
@@ -37,7 +37,7 @@ struct Flags {
 };
 
 /// Puts the flags that were given in place of the model's defaults; they may be what a request's fields may be.
-Status apply(const Flags& flags, SamplingParams& sampling) {
+Status apply(const RunFlags& flags, SamplingParams& sampling) {
   struct Number {
     const NumberLimits& limits;
     const std::optional<double>& given;
@@ -70,7 +70,7 @@ std::atomic<bool> g_interrupted{false};
 class Generator {
  public:
   Generator(EngineStack& stack, Engine& engine, const ModelText& text, const GenerationDefaults& defaults,
-            const SamplingParams& sampling, const Flags& flags)
+            const SamplingParams& sampling, const RunFlags& flags)
       : stack_(stack), engine_(engine), text_(text), flags_(flags), sampling_(sampling), eos_(defaults.eos_token_ids) {}
 
   /// `harmony`: what parts the reply to a chat; null where it is content as it stands.
@@ -131,7 +131,7 @@ class Generator {
   EngineStack& stack_;
   Engine& engine_;
   const ModelText& text_;
-  const Flags& flags_;
+  const RunFlags& flags_;
   SamplingParams sampling_;
   std::vector<TokenId> eos_;
 };
@@ -157,7 +157,7 @@ Result<std::vector<TokenId>> render(const ModelText& text, const nlohmann::order
   return text.tokenizer->encode_segments(segments, false);
 }
 
-Result<int> chat_in_terminal(Generator& generator, const ModelText& text, const Flags& flags) {
+Result<int> chat_in_terminal(Generator& generator, const ModelText& text, const RunFlags& flags) {
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();
   const auto reset = [&] {
     messages = nlohmann::ordered_json::array();
@@ -192,7 +192,7 @@ Result<int> chat_in_terminal(Generator& generator, const ModelText& text, const 
 
 Result<int> run_main(const std::vector<std::string>& args) {
   EngineFlags engine_flags;
-  Flags flags;
+  RunFlags flags;
   OptionSet options("sluice run", "Generates text from a prompt, or, without one on a terminal, chats.");
   options.add("-p,--prompt", flags.prompt, "text to continue; from standard input when absent and no terminal");
   options.add("--chat", flags.chat, "treat the prompt as a user's message: apply the chat template");

@@ -23,7 +23,7 @@
 namespace sluice {
 namespace {
 
-struct Flags {
+struct ServeFlags {
   std::string host = "127.0.0.1", chat_template, log_level = "info", cors_origin;
   int port = 8000, max_connections = 1024;
   std::vector<std::string> api_keys, served_names;
@@ -32,7 +32,7 @@ struct Flags {
   bool show_config = false, self_check = true;
 };
 
-Status check(const Flags& flags) {
+Status check(const ServeFlags& flags) {
   constexpr double kMaxSeconds = 1e9;
   struct Range {
     const char* flag;
@@ -102,7 +102,7 @@ class StopSignals {
   std::thread thread_;
 };
 
-std::vector<std::string> served_names(const Flags& flags, const std::string& model) {
+std::vector<std::string> served_names(const ServeFlags& flags, const std::string& model) {
   if (!flags.served_names.empty()) return flags.served_names;
   std::filesystem::path path = std::filesystem::absolute(model).lexically_normal();
   if (path.filename().empty()) path = path.parent_path();
@@ -110,7 +110,7 @@ std::vector<std::string> served_names(const Flags& flags, const std::string& mod
 }
 
 /// What both kinds of serving end with: a signal, a drain, and the end of the loop.
-void serve_until_signal(StopSignals& signals, ApiServer& server, const Flags& flags, std::jthread& loop) {
+void serve_until_signal(StopSignals& signals, ApiServer& server, const ServeFlags& flags, std::jthread& loop) {
   const int signal = signals.wait();
   log_info("{}: draining, at most {} s", StopSignals::name(signal), flags.drain_timeout_s);
   const bool drained = server.drain(std::chrono::milliseconds(static_cast<int64_t>(flags.drain_timeout_s * 1000)));
@@ -133,7 +133,7 @@ std::string useless_to_encoders(const OptionSet& options) {
   return list;
 }
 
-Result<int> serve_encoder(const Flags& flags, const EngineFlags& engine_flags, TextUse use, const ApiOptions& api, StopSignals& signals,
+Result<int> serve_encoder(const ServeFlags& flags, const EngineFlags& engine_flags, TextUse use, const ApiOptions& api, StopSignals& signals,
                           const std::string& useless) {
   const RealClock clock;
   const Nanos begin = clock.now();
@@ -172,7 +172,7 @@ Result<int> serve_encoder(const Flags& flags, const EngineFlags& engine_flags, T
 
 Result<int> serve_main(const std::vector<std::string>& args) {
   EngineFlags engine_flags;
-  Flags flags;
+  ServeFlags flags;
   OptionSet options(
       "sluice serve",
       "Serves a model over the OpenAI API: /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize,\n"

@@ -36,12 +36,12 @@ struct Mixture {
   }
 };
 
-struct Choice {
+struct ChosenExperts {
   std::vector<int32_t> ids;
   std::vector<float> weights;
   int top_k;
 
-  Choice(Rng& rng, int64_t rows, int experts, int k) : top_k(k) {
+  ChosenExperts(Rng& rng, int64_t rows, int experts, int k) : top_k(k) {
     std::vector<int32_t> all(static_cast<size_t>(experts));
     std::iota(all.begin(), all.end(), 0);
     for (int64_t r = 0; r < rows; ++r)
@@ -70,7 +70,7 @@ TEST_P(ExpertProducts, EqualOneMlpPerRowAndExpert) {
     m.experts.adds = form == 0;
     for (const int64_t rows : {1, 7, 150}) {
       if (rows > 7 && table().unproven) continue;  // emulated, slowly
-      const Choice choice(rng, rows, count, 3);
+      const ChosenExperts choice(rng, rows, count, 3);
       const std::vector<float> x = make_rows(rows, k, 4);
       const MatmulIn rows_in{x.data(), rows, k, {Norm::Kind::rms, gain.data(), nullptr, 1e-5f}};
       std::vector<float> want = x, got = x, alone = x;
@@ -118,7 +118,7 @@ TEST(ExpertsInFloat64, EqualTheSumOfTheirMlps) {
   Mixture m(count, DType::f32, DType::f32, k, ffn, true, true);
   m.experts.adds = false;
   Rng rng(73);
-  const Choice choice(rng, rows, count, top_k);
+  const ChosenExperts choice(rng, rows, count, top_k);
   std::vector<float> x(static_cast<size_t>(rows * k)), y(x.size());
   for (float& v : x) v = static_cast<float>(rng.next_normal() * 0.1);
   Ops(*op_tables().back(), pool_of(2)).experts({x.data(), rows, k}, m.experts, choice.from(0), y.data());

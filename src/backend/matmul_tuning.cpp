@@ -21,7 +21,7 @@ namespace {
 // What stands for a depth class: whole blocks of every type.
 constexpr std::array<int64_t, kDepthClasses.size()> kMeasuredDepths = {768, 4096};
 
-constexpr int64_t kPanelStep = 16;  // columns that are whole blocks of every type
+constexpr int64_t kTunedPanelStep = 16;  // columns that are whole blocks of every type
 
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -78,7 +78,7 @@ struct Layer {
     panels = std::min(static_cast<int64_t>(budget.pass_bytes / weights.panel_bytes),
                       static_cast<int64_t>(budget.pass_operations / operations)) /
              4;
-    panels = std::clamp<int64_t>(panels / kPanelStep * kPanelStep, kPanelStep, weights.panels / 4);
+    panels = std::clamp<int64_t>(panels / kTunedPanelStep * kTunedPanelStep, kTunedPanelStep, weights.panels / 4);
     x.resize(static_cast<size_t>(rows * k));
     y.resize(static_cast<size_t>(rows * 2 * panels * kPanelCols));
     zeros.resize(panel_bytes(dtype, panels * kPanelCols));

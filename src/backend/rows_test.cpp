@@ -12,27 +12,14 @@
 #include "backend/ops.h"
 #include "backend/row_ops.h"
 #include "base/rng.h"
+#include "tests/support/paged_kv.h"
 
 namespace sluice {
 namespace {
 
-// The reference, and a table that this CPU runs for every other set of row operations.
-std::vector<const OpTable*> tables() {
-  std::vector<const OpTable*> found = {&kRefOps};
-  for (const OpTable* t : op_tables())
-    if (t->lacks().empty() && std::ranges::find(found, t->row, &OpTable::row) == found.end()) found.push_back(t);
-  return found;
-}
-
-std::vector<float> normals(Rng& rng, size_t n, double scale = 1) {
-  std::vector<float> x(n);
-  for (float& v : x) v = static_cast<float>(rng.next_normal() * scale);
-  return x;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
+using test::normals;
+using test::same_bits;
+using test::tables;
 
 TEST(Rows, RopeBothStyles) {
   Rng rng(2);

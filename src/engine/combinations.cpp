@@ -10,7 +10,7 @@ namespace {
 constexpr const char kQueue[] = "--scheduling-policy", kChunk[] = "--chunk-policy", kBatching[] = "--batching", kAdmission[] = "--admission-policy",
                      kCache[] = "--prefix-cache", kAllocator[] = "--kv-allocator", kRetention[] = "--kv-retention";
 
-bool chosen(const EngineOptions& o, const Choice& choice) {
+bool chosen(const EngineOptions& o, const ChosenPolicy& choice) {
   const std::pair<std::string_view, const std::string*> values[] = {
       {kQueue, &o.scheduling_policy}, {kChunk, &o.chunk_policy}, {kBatching, &o.batching},
       {kAdmission, &o.admission_policy}, {"--preemption-policy", &o.preemption_policy}, {kCache, &o.prefix_cache}, {kAllocator, &o.kv_allocator}, {kRetention, &o.kv_retention}};
@@ -63,7 +63,7 @@ std::span<const Combination> combinations() {
   static const std::vector<Combination> kAll = [&] {
     std::vector<Combination> all(std::begin(kTable), std::end(kTable));
     for (const RetentionEntry& entry : retention_catalog()) {  // alike for all that let go of something
-      const Choice retains{kRetention, entry.name};
+      const ChosenPolicy retains{kRetention, entry.name};
       if (entry.name == "none") continue;
       for (const std::string_view cache : {"radix", "hash"}) all.push_back({retains, {kCache, cache}, falls_back, kUnshared});
       for (const std::string_view allocator : {"static", "virtual"}) all.push_back({retains, {kAllocator, allocator}, refused, kPaged});

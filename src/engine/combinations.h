@@ -14,13 +14,13 @@ namespace sluice {
 struct EngineOptions;
 
 /// One choice: a flag and its value.
-struct Choice {
+struct ChosenPolicy {
   std::string_view flag, value;
 };
 
 struct Combination {
   enum class Kind : uint8_t { refused, falls_back };
-  Choice one, other;
+  ChosenPolicy one, other;
   Kind kind;
   std::string_view why;  // falls_back: and what happens instead
 };

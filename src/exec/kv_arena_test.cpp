@@ -14,15 +14,15 @@
 namespace sluice {
 namespace {
 
-constexpr int kBlocks = 37, kHeads = 2, kDim = 20;  // no whole number of clusters
-const KvSpec kSpec = {{{.layers = 2, .kv_heads = kHeads, .head_dim = kDim}, {.kind = KvGroup::Kind::latent, .layers = 1, .kv_heads = 1, .head_dim = 24}}};
+constexpr int kArenaBlocks = 37, kHeads = 2, kDim = 20;  // no whole number of clusters
+const KvSpec kArenaSpec = {{{.layers = 2, .kv_heads = kHeads, .head_dim = kDim}, {.kind = KvGroup::Kind::latent, .layers = 1, .kv_heads = 1, .head_dim = 24}}};
 
 struct Arena {
   KvArena kv;
   int block_tokens;
   std::map<int64_t, std::vector<float>> wrote;  // by slot: what every layer's rows decode to
 
-  Arena(const KvFormats& formats, int tokens) : kv(KvArena::allocate(kSpec, formats, kBlocks, tokens).value()), block_tokens(tokens) {}
+  Arena(const KvFormats& formats, int tokens) : kv(KvArena::allocate(kArenaSpec, formats, kArenaBlocks, tokens).value()), block_tokens(tokens) {}
 
   std::vector<float> read(int64_t slot) const {
     std::vector<float> out;
@@ -58,13 +58,13 @@ TEST(KvArena, SmallBlocksKeepTheirRowsApart) {
       Arena a(*formats, block_tokens);
       for (const KvLayerView& layer : a.kv.layers()) EXPECT_EQ(layer.tile_tokens(), block_tokens == 3 ? 3 : 16);
       Rng rng(static_cast<uint64_t>(block_tokens));
-      for (int64_t slot = 0; slot < int64_t{kBlocks} * block_tokens; ++slot) a.write(ops, slot, rng);
+      for (int64_t slot = 0; slot < int64_t{kArenaBlocks} * block_tokens; ++slot) a.write(ops, slot, rng);
       a.check("writing");
 
       const auto now_holds = [&](BlockId to, BlockId from, int first, int tokens, int to_first) {
         for (int t = 0; t < tokens; ++t) a.wrote[int64_t{to} * block_tokens + to_first + t] = a.wrote[int64_t{from} * block_tokens + first + t];
       };
-      const size_t bytes = KvArena::block_bytes(kSpec, *formats, block_tokens);
+      const size_t bytes = KvArena::block_bytes(kArenaSpec, *formats, block_tokens);
       std::vector<uint8_t> whole(bytes), parts(bytes);
       for (const auto& [from, to] : {std::pair<BlockId, BlockId>{3, 17}, {36, 0}, {5, 6}}) {
         ASSERT_TRUE(a.kv.get(from, whole.data()));
@@ -97,11 +97,11 @@ TEST(KvArena, LayersOfOneArenaHaveTheirOwnTiles) {
   for (const int block_tokens : {1, 4, 16}) {
     const auto formats = KvFormats::parse("f32");
     ASSERT_TRUE(formats.ok());
-    const KvArena arena = KvArena::allocate(spec, *formats, kBlocks, block_tokens, 0, kPages).value();
+    const KvArena arena = KvArena::allocate(spec, *formats, kArenaBlocks, block_tokens, 0, kPages).value();
     const auto each = [&](auto rows, auto state) {  // rows(layer, slot, first value), state(bytes, what they are)
       int number = 0;
       for (const KvLayerView& layer : arena.layers()) {
-        const int blocks = layer.in_pages ? kPages : kBlocks;
+        const int blocks = layer.in_pages ? kPages : kArenaBlocks;
         for (int64_t i = 0; i < (layer.state_bytes > 0 ? blocks : blocks * block_tokens); ++i, ++number)
           if (layer.state_bytes > 0) state(layer.k + static_cast<size_t>(i) * kStateBytes, static_cast<uint8_t>(number));
           else rows(layer, i, static_cast<float>(number));

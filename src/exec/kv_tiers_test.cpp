@@ -15,11 +15,11 @@
 namespace sluice {
 namespace {
 
-constexpr int kHostSlots = 12, kBlocks = 60, kBlockTokens = 16, kLayers = 9;
-const KvSpec kSpec{{{KvGroup::Kind::full, 0, kLayers - 1, 3, 40, 0}, {KvGroup::Kind::full, kLayers - 1, 1, 1, 64, 0}}};
+constexpr int kHostSlots = 12, kTierBlocks = 60, kTierBlockTokens = 16, kLayers = 9;
+const KvSpec kTierSpec{{{KvGroup::Kind::full, 0, kLayers - 1, 3, 40, 0}, {KvGroup::Kind::full, kLayers - 1, 1, 1, 64, 0}}};
 
 std::shared_ptr<const BlockKey> key_of(uint64_t i) {
-  std::vector<TokenId> tokens(kBlockTokens, static_cast<TokenId>(i));
+  std::vector<TokenId> tokens(kTierBlockTokens, static_cast<TokenId>(i));
   return std::make_shared<const BlockKey>(BlockKey{next_block_hash(i, tokens), i, tokens});
 }
 
@@ -32,11 +32,11 @@ std::vector<uint8_t> bytes_of(uint64_t i, size_t n) {
 
 struct World {
   /// `io`: the disk's; null: a real file.
-  explicit World(std::unique_ptr<AsyncIo> io = nullptr) : path(::testing::TempDir() + "sluice_kv_tiers_" + std::to_string(::getpid())), pool(KvArena::allocate(kSpec, kKvF32, kBlocks, kBlockTokens).value()) {
+  explicit World(std::unique_ptr<AsyncIo> io = nullptr) : path(::testing::TempDir() + "sluice_kv_tiers_" + std::to_string(::getpid())), pool(KvArena::allocate(kTierSpec, kKvF32, kTierBlocks, kTierBlockTokens).value()) {
     std::remove(path.c_str());
-    block_bytes = KvArena::block_bytes(kSpec, kKvF32, kBlockTokens);
-    const BlockFileIdentity identity{1, block_bytes, kBlockTokens};
-    auto file = BlockFile::open(path, BlockFile::bytes_for(kBlocks, identity), identity, std::move(io)).value();
+    block_bytes = KvArena::block_bytes(kTierSpec, kKvF32, kTierBlockTokens);
+    const BlockFileIdentity identity{1, block_bytes, kTierBlockTokens};
+    auto file = BlockFile::open(path, BlockFile::bytes_for(kTierBlocks, identity), identity, std::move(io)).value();
     layout = file->layout();
     tiers = KvTiers::allocate(kHostSlots, std::move(file), block_bytes).value();
   }
@@ -48,16 +48,16 @@ struct World {
     std::vector<KvCopy> copies;
     for (int i = 0; i < n; ++i) {
       pool.put(static_cast<BlockId>(i), bytes_of(static_cast<uint64_t>(i), block_bytes).data());
-      copies.push_back({static_cast<BlockId>(i), slot_of(i), kBlockTokens, Tier::pool, Tier::disk, key_of(static_cast<uint64_t>(i))});
+      copies.push_back({static_cast<BlockId>(i), slot_of(i), kTierBlockTokens, Tier::pool, Tier::disk, key_of(static_cast<uint64_t>(i))});
     }
     run(copies);
     EXPECT_TRUE(tiers.finish().lost.empty());
     tiers.idle();
-    for (int i = 0; i < kBlocks; ++i) pool.put(static_cast<BlockId>(i), std::vector<uint8_t>(block_bytes).data());
+    for (int i = 0; i < kTierBlocks; ++i) pool.put(static_cast<BlockId>(i), std::vector<uint8_t>(block_bytes).data());
   }
   /// Some stand alone, some have neighbours.
-  static BlockId slot_of(int i) { return static_cast<BlockId>(i % 7 == 3 ? kBlocks - 1 - i : i); }
-  KvCopy load(int i, BlockId to) { return {slot_of(i), to, kBlockTokens, Tier::disk, Tier::pool, key_of(static_cast<uint64_t>(i))}; }
+  static BlockId slot_of(int i) { return static_cast<BlockId>(i % 7 == 3 ? kTierBlocks - 1 - i : i); }
+  KvCopy load(int i, BlockId to) { return {slot_of(i), to, kTierBlockTokens, Tier::disk, Tier::pool, key_of(static_cast<uint64_t>(i))}; }
   bool holds(BlockId block, uint64_t i) {
     std::vector<uint8_t> bytes(block_bytes);
     return pool.get(block, bytes.data()) && bytes == bytes_of(i, block_bytes);
@@ -108,7 +108,7 @@ TEST(KvTiers, WithoutAForwardPassFinishBringsAll) {
   w.save(20);
   std::vector<KvCopy> copies;
   for (int i = 0; i < 20; ++i) copies.push_back(w.load(i, static_cast<BlockId>(i + 30)));
-  copies.push_back({35, 1, kBlockTokens});  // of one that has just been asked for
+  copies.push_back({35, 1, kTierBlockTokens});  // of one that has just been asked for
   w.run(copies);
   EXPECT_TRUE(w.tiers.finish().lost.empty());
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(w.holds(static_cast<BlockId>(i + 30), static_cast<uint64_t>(i)));
@@ -128,7 +128,7 @@ TEST(KvTiers, DamageIsFoundByTheBlockThatHasIt) {
   }
   std::vector<KvCopy> copies;
   for (int i = 0; i < 20; ++i) copies.push_back(w.load(i, static_cast<BlockId>(i)));
-  copies.push_back({World::slot_of(5), 40, kBlockTokens, Tier::disk, Tier::pool, key_of(77)});  // a slot that never held it
+  copies.push_back({World::slot_of(5), 40, kTierBlockTokens, Tier::disk, Tier::pool, key_of(77)});  // a slot that never held it
   w.run(copies);
   for (int l = 0; l < kLayers; ++l) w.tiers.policy()->before_layer(l);
   const std::vector<uint64_t> found = w.tiers.finish().lost;
@@ -142,21 +142,21 @@ TEST(KvTiers, CopiesThatGoTogetherAreAsIfInTheirOrder) {
   w.save(kHostSlots);
   std::vector<KvCopy> copies;
   const auto key = [](int i) { return key_of(static_cast<uint64_t>(i)); };
-  for (int i = 0; i < kHostSlots; ++i) copies.push_back({World::slot_of(i), static_cast<BlockId>(kHostSlots - 1 - i), kBlockTokens, Tier::disk, Tier::host, key(i)});
+  for (int i = 0; i < kHostSlots; ++i) copies.push_back({World::slot_of(i), static_cast<BlockId>(kHostSlots - 1 - i), kTierBlockTokens, Tier::disk, Tier::host, key(i)});
   w.run(copies);
   EXPECT_TRUE(w.tiers.finish().lost.empty());
   // Each goes to both tiers, where others are on their way from and to those slots; the pool's blocks are written to at once.
   copies.clear();
   for (int i = 0; i < 10; ++i) {
     w.pool.put(static_cast<BlockId>(20 + i), bytes_of(static_cast<uint64_t>(100 + i), w.block_bytes).data());
-    copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(40 + i), kBlockTokens, Tier::host, Tier::pool, key(kHostSlots - 1 - i)});
-    copies.push_back({static_cast<BlockId>(20 + i), static_cast<BlockId>(i), kBlockTokens, Tier::pool, Tier::host, key(100 + i)});
-    copies.push_back({static_cast<BlockId>(20 + i), static_cast<BlockId>(i), kBlockTokens, Tier::pool, Tier::disk, key(100 + i)});
+    copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(40 + i), kTierBlockTokens, Tier::host, Tier::pool, key(kHostSlots - 1 - i)});
+    copies.push_back({static_cast<BlockId>(20 + i), static_cast<BlockId>(i), kTierBlockTokens, Tier::pool, Tier::host, key(100 + i)});
+    copies.push_back({static_cast<BlockId>(20 + i), static_cast<BlockId>(i), kTierBlockTokens, Tier::pool, Tier::disk, key(100 + i)});
   }
-  for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(50), static_cast<BlockId>(20 + i), kBlockTokens});
-  for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(i), kBlockTokens, Tier::disk, Tier::pool, key(100 + i)});
-  copies.push_back({5, 30, kBlockTokens});
-  for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(10 + i), kBlockTokens, Tier::host, Tier::pool, key(100 + i)});
+  for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(50), static_cast<BlockId>(20 + i), kTierBlockTokens});
+  for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(i), kTierBlockTokens, Tier::disk, Tier::pool, key(100 + i)});
+  copies.push_back({5, 30, kTierBlockTokens});
+  for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(10 + i), kTierBlockTokens, Tier::host, Tier::pool, key(100 + i)});
   w.run(copies);
   EXPECT_TRUE(w.tiers.finish().lost.empty());
   for (int i = 0; i < 10; ++i) {
@@ -179,9 +179,9 @@ TEST(KvTiers, WhatAFailingDiskDoesNotGiveIsNamedAndTheRestIsRight) {
       for (int i = 0; i < 30; ++i) w.pool.put(static_cast<BlockId>(i), std::vector<uint8_t>(w.block_bytes).data());
       device.fail_one_in(static_cast<uint64_t>(one_in));
       std::vector<KvCopy> copies;
-      for (int i = 0; i < 10; ++i) copies.push_back({World::slot_of(i), static_cast<BlockId>(i), kBlockTokens, Tier::disk, Tier::host, key_of(static_cast<uint64_t>(i))});
+      for (int i = 0; i < 10; ++i) copies.push_back({World::slot_of(i), static_cast<BlockId>(i), kTierBlockTokens, Tier::disk, Tier::host, key_of(static_cast<uint64_t>(i))});
       for (int i = 10; i < 30; ++i) copies.push_back(w.load(i, static_cast<BlockId>(i)));
-      for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(i), kBlockTokens, Tier::host, Tier::pool, key_of(static_cast<uint64_t>(i))});
+      for (int i = 0; i < 10; ++i) copies.push_back({static_cast<BlockId>(i), static_cast<BlockId>(i), kTierBlockTokens, Tier::host, Tier::pool, key_of(static_cast<uint64_t>(i))});
       w.run(copies);
       const std::vector<uint64_t> found = w.tiers.finish().lost;
       const std::set<uint64_t> missing(found.begin(), found.end());

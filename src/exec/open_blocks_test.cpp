@@ -29,8 +29,8 @@ TEST(OpenBlocks, TilesGoRound) {
   EXPECT_EQ(open.open_count(), 2);
 }
 
-constexpr int kTokens = 32;
-const KvSpec kSpec = {{{.layers = 3, .kv_heads = 2, .head_dim = 20}}};
+constexpr int kOpenTokens = 32;
+const KvSpec kOpenSpec = {{{.layers = 3, .kv_heads = 2, .head_dim = 20}}};
 
 PlanItem item(int first_pos, int n_tokens, const std::vector<BlockId>& blocks) {
   PlanItem item;
@@ -39,7 +39,7 @@ PlanItem item(int first_pos, int n_tokens, const std::vector<BlockId>& blocks) {
 }
 
 TEST(KvArenaOfBlockFormats, BlocksAreOpenFromTheirFirstRowUntilTheStepThatFillsThemOrTheyAreFreed) {
-  auto arena = KvArena::allocate(kSpec, kKvKivi2, 8, kTokens, 4);
+  auto arena = KvArena::allocate(kOpenSpec, kKvKivi2, 8, kOpenTokens, 4);
   ASSERT_TRUE(arena.ok());
   const std::vector<BlockId> a{5, 2, 6}, b{1};
   const auto step = [&](StepPlan plan, int while_running, int after) {
@@ -62,7 +62,7 @@ TEST(KvArenaOfBlockFormats, BlocksAreOpenFromTheirFirstRowUntilTheStepThatFillsT
 TEST(KvArenaOfBlockFormats, ACopyTakesOpenRowsOfLayersThatSealAndRowsOfThoseThatDoNot) {
   const auto formats = KvFormats::parse("f32:1,kivi4");
   ASSERT_TRUE(formats.ok());
-  auto arena = KvArena::allocate(kSpec, *formats, 4, kTokens, 3);
+  auto arena = KvArena::allocate(kOpenSpec, *formats, 4, kOpenTokens, 3);
   ASSERT_TRUE(arena.ok());
   const std::vector<BlockId> from{2};
   const StepPlan plan{.items = {item(0, 20, from)}};
@@ -71,14 +71,14 @@ TEST(KvArenaOfBlockFormats, ACopyTakesOpenRowsOfLayersThatSealAndRowsOfThoseThat
   for (const KvLayerView& layer : arena->layers())
     for (int t = 0; t < 20; ++t) {
       if (layer.format->block == nullptr) std::memset(layer.v + 2 * 2 * layer.tile_bytes() + static_cast<size_t>(t) * 80, t + 1, 80);
-      else std::memset(half(layer.open_v + layer.open_tile(2) * 2 * kKvF16.tile_bytes(kTokens, 20), t), t + 1, 40);
+      else std::memset(half(layer.open_v + layer.open_tile(2) * 2 * kKvF16.tile_bytes(kOpenTokens, 20), t), t + 1, 40);
     }
   arena->finish(plan);
   arena->copy({2, 3, 19});
   EXPECT_EQ(arena->open_blocks(), 2);
   for (const KvLayerView& layer : arena->layers()) {
     const uint8_t* row = layer.format->block == nullptr ? layer.v + 3 * 2 * layer.tile_bytes() + size_t{18} * 80
-                                                        : half(layer.open_v + layer.open_tile(3) * 2 * kKvF16.tile_bytes(kTokens, 20), 18);
+                                                        : half(layer.open_v + layer.open_tile(3) * 2 * kKvF16.tile_bytes(kOpenTokens, 20), 18);
     const int bytes = layer.format->block == nullptr ? 80 : 40;
     EXPECT_EQ(std::count(row, row + bytes, 19), bytes);
     EXPECT_EQ(std::count(row + bytes, row + 2 * bytes, 20), 0) << "more than 19 rows were copied";
@@ -88,7 +88,7 @@ TEST(KvArenaOfBlockFormats, ACopyTakesOpenRowsOfLayersThatSealAndRowsOfThoseThat
 TEST(KvArenaOfBlockFormats, LayersThatAreEncodedTogetherSeeEachOther) {
   const auto formats = KvFormats::parse("f16,minicache:1-2");
   ASSERT_TRUE(formats.ok());
-  auto first = KvArena::allocate(kSpec, *formats, 4, 64, 3);
+  auto first = KvArena::allocate(kOpenSpec, *formats, 4, 64, 3);
   ASSERT_TRUE(first.ok()) << first.error().message;
   KvArena arena = std::move(*first);  // views stay where they are
   const auto layers = arena.layers();
@@ -100,7 +100,7 @@ TEST(KvArenaOfBlockFormats, LayersThatAreEncodedTogetherSeeEachOther) {
   EXPECT_NE(layers[1].pair[0].open_k, nullptr);
   EXPECT_EQ(layers[1].pair[1].open_v, layers[2].open_v);
   EXPECT_FALSE(arena.in_parts()) << "the lower layer would read what has not been loaded of the upper one";
-  EXPECT_TRUE(KvArena::allocate(kSpec, kKvKivi4, 4, 64, 3)->in_parts());
+  EXPECT_TRUE(KvArena::allocate(kOpenSpec, kKvKivi4, 4, 64, 3)->in_parts());
 }
 
 TEST(KvArenaOfBlockFormats, LayersOfDifferentShapesAreNotEncodedTogether) {
@@ -108,16 +108,16 @@ TEST(KvArenaOfBlockFormats, LayersOfDifferentShapesAreNotEncodedTogether) {
   const auto arena = KvArena::allocate(spec, *KvFormats::parse("f16,minicache:1-2"), 4, 64);
   ASSERT_FALSE(arena.ok());
   EXPECT_NE(arena.error().message.find("layer 1 has no other of its shape"), std::string::npos) << arena.error().message;
-  EXPECT_FALSE(KvArena::allocate(kSpec, kKvMiniCache, 4, 64).ok()) << "of all layers: nothing says which are pairs";
+  EXPECT_FALSE(KvArena::allocate(kOpenSpec, kKvMiniCache, 4, 64).ok()) << "of all layers: nothing says which are pairs";
 }
 
 TEST(KvArenaOfBlockFormats, BytesAreTheSumOfTheLayers) {
   const auto formats = KvFormats::parse("f32:1,kivi4");
   ASSERT_TRUE(formats.ok());
-  const size_t two = 2 * 2 * kKvKivi4.tile_bytes(kTokens, 20), one = 2 * kKvF32.tile_bytes(kTokens, 20);
-  EXPECT_EQ(KvArena::block_bytes(kSpec, *formats, kTokens), 2 * (two + one));
-  EXPECT_EQ(KvArena::open_block_bytes(kSpec, *formats, kTokens), 2 * 2 * 2 * kKvF16.tile_bytes(kTokens, 20));
-  EXPECT_EQ(KvArena::open_block_bytes(kSpec, kKvInt8, kTokens), 0u);
+  const size_t two = 2 * 2 * kKvKivi4.tile_bytes(kOpenTokens, 20), one = 2 * kKvF32.tile_bytes(kOpenTokens, 20);
+  EXPECT_EQ(KvArena::block_bytes(kOpenSpec, *formats, kOpenTokens), 2 * (two + one));
+  EXPECT_EQ(KvArena::open_block_bytes(kOpenSpec, *formats, kOpenTokens), 2 * 2 * 2 * kKvF16.tile_bytes(kOpenTokens, 20));
+  EXPECT_EQ(KvArena::open_block_bytes(kOpenSpec, kKvInt8, kOpenTokens), 0u);
 }
 
 }  // namespace

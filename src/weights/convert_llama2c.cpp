@@ -8,7 +8,7 @@ namespace sluice {
 namespace {
 
 // A kind of tensor: one per model or one per layer. `name` is GGUF's, below "blk.N." for a layer's.
-struct Kind {
+struct TensorKind {
   const char* name;
   Shape shape;
   bool per_layer;
@@ -41,21 +41,21 @@ Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, 
   size_t data_at = 0;
   SLUICE_TRY(const Llama2cHeader h, read_llama2c_header(*file, data_at));
 
-  const Kind embedding{"token_embd.weight", {h.vocab, h.dim}, false}, head{"output.weight", {h.vocab, h.dim}, false};
-  const Kind attn_norm{"attn_norm.weight", {h.dim}, true}, ffn_norm{"ffn_norm.weight", {h.dim}, true};
-  const Kind norm{"output_norm.weight", {h.dim}, false};
-  const Kind wq{"attn_q.weight", {h.dim, h.dim}, true}, wk{"attn_k.weight", {h.kv_dim(), h.dim}, true};
-  const Kind wv{"attn_v.weight", {h.kv_dim(), h.dim}, true}, wo{"attn_output.weight", {h.dim, h.dim}, true};
-  const Kind w1{"ffn_gate.weight", {h.ffn, h.dim}, true}, w2{"ffn_down.weight", {h.dim, h.ffn}, true};
-  const Kind w3{"ffn_up.weight", {h.ffn, h.dim}, true};
-  std::vector<Kind> order;  // as export.py writes them
+  const TensorKind embedding{"token_embd.weight", {h.vocab, h.dim}, false}, head{"output.weight", {h.vocab, h.dim}, false};
+  const TensorKind attn_norm{"attn_norm.weight", {h.dim}, true}, ffn_norm{"ffn_norm.weight", {h.dim}, true};
+  const TensorKind norm{"output_norm.weight", {h.dim}, false};
+  const TensorKind wq{"attn_q.weight", {h.dim, h.dim}, true}, wk{"attn_k.weight", {h.kv_dim(), h.dim}, true};
+  const TensorKind wv{"attn_v.weight", {h.kv_dim(), h.dim}, true}, wo{"attn_output.weight", {h.dim, h.dim}, true};
+  const TensorKind w1{"ffn_gate.weight", {h.ffn, h.dim}, true}, w2{"ffn_down.weight", {h.dim, h.ffn}, true};
+  const TensorKind w3{"ffn_up.weight", {h.ffn, h.dim}, true};
+  std::vector<TensorKind> order;  // as export.py writes them
   if (h.version == 0) order = {embedding, attn_norm, wq, wk, wv, wo, ffn_norm, w1, w2, w3, norm};
   else order = {attn_norm, ffn_norm, norm, embedding, wq, wk, wv, wo, w1, w2, w3};
 
   GgufPlan plan;
   const RecipeModel model{h.layers, h.tied};
   Llama2cReader in(*file, data_at);
-  auto add = [&](const Kind& kind) -> Status {
+  auto add = [&](const TensorKind& kind) -> Status {
     for (int64_t layer = 0; layer < (kind.per_layer ? h.layers : 1); ++layer) {
       const bool grouped = h.version == 2 && kind.shape.rank == 2;
       SLUICE_TRY(const Llama2cValues values, grouped ? in.groups(kind.shape.elems(), h.group, kind.name)
@@ -72,7 +72,7 @@ Result<GgufPlan> plan_llama2c(const std::string& path, const std::string& name, 
     }
     return {};
   };
-  for (const Kind& kind : order) SLUICE_TRY_STATUS(add(kind));
+  for (const TensorKind& kind : order) SLUICE_TRY_STATUS(add(kind));
   if (h.version == 0) {  // cos and sin tables, which everybody computes
     SLUICE_TRY([[maybe_unused]] const Llama2cValues tables, in.floats(h.context * h.head_dim(), "freq_cis"));
   }

@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kLimitBytes = size_t{1} << 30;
 constexpr int kLetters = 26;
 
-struct Kind {
+struct LayerPart {
   std::string_view gguf, mingpt;  // without ".weight" and ".bias"
   int64_t n, k;                   // k 0: a vector; all have a bias of n
 };
@@ -77,7 +77,7 @@ Result<GgufPlan> plan_mingpt(const std::string& path, const std::string& name, c
   SLUICE_TRY_STATUS(add("token_embd.weight", "transformer.wte.weight", {vocab, hidden}));
   SLUICE_TRY_STATUS(add("position_embd.weight", "transformer.wpe.weight", {context, hidden}));
   for (int64_t layer = 0; layer < layers; ++layer)
-    for (const Kind& kind : {Kind{"attn_norm", "ln_1", hidden, 0}, {"attn_qkv", "attn.c_attn", 3 * hidden, hidden},
+    for (const LayerPart& kind : {LayerPart{"attn_norm", "ln_1", hidden, 0}, {"attn_qkv", "attn.c_attn", 3 * hidden, hidden},
                              {"attn_output", "attn.c_proj", hidden, hidden}, {"ffn_norm", "ln_2", hidden, 0},
                              {"ffn_up", "mlp.c_fc", 4 * hidden, hidden}, {"ffn_down", "mlp.c_proj", hidden, 4 * hidden}}) {
       const std::string to = fmt::format("blk.{}.{}", layer, kind.gguf), from = fmt::format("transformer.h.{}.{}", layer, kind.mingpt);

@@ -20,7 +20,7 @@ namespace {
 
 QuantRecipe recipe_of(const WeightFormat& format) { return {format.name, format.dtype, false, 0}; }
 
-std::string error_of(const std::string& path) {
+std::string error_of_pack(const std::string& path) {
   const auto source = open_tensor_source(path);
   return source.ok() ? "" : source.error().message;
 }
@@ -111,7 +111,7 @@ TEST_F(NativePackTest, HoldsATypeOfOurOwnAndAPlainGgufDoesNot) {
   std::string renamed = packed;
   renamed[packed.find(kPackVersionKey)] = 'x';
   write_bytes(dir_.file("renamed.pack"), renamed);
-  EXPECT_NE(error_of(dir_.file("renamed.pack")).find("has the unknown type"), std::string::npos);
+  EXPECT_NE(error_of_pack(dir_.file("renamed.pack")).find("has the unknown type"), std::string::npos);
 }
 
 TEST_F(NativePackTest, IsRequantizedAsItsSource) {
@@ -192,18 +192,18 @@ TEST_F(NativePackTest, AnotherLayoutIsRefused) {
     std::string changed = bytes;
     std::memcpy(changed.data() + at, &other, 4);
     write_bytes(dir_.file("other.pack"), changed);
-    EXPECT_NE(error_of(dir_.file("other.pack"))
+    EXPECT_NE(error_of_pack(dir_.file("other.pack"))
                   .find(fmt::format("a native pack in layout {}, but this build reads layout {}; convert", other,
                                     kPackVersion)),
               std::string::npos)
-        << error_of(dir_.file("other.pack"));
+        << error_of_pack(dir_.file("other.pack"));
   }
   // Panels are not taken for rows where the version is gone, which is also what other readers see.
   std::string renamed = bytes;
   renamed[bytes.find(key)] = 'x';
   write_bytes(dir_.file("renamed.pack"), renamed);
-  EXPECT_NE(error_of(dir_.file("renamed.pack")).find("has the unknown type 1364525064"), std::string::npos)
-      << error_of(dir_.file("renamed.pack"));
+  EXPECT_NE(error_of_pack(dir_.file("renamed.pack")).find("has the unknown type 1364525064"), std::string::npos)
+      << error_of_pack(dir_.file("renamed.pack"));
 }
 
 TEST_F(NativePackTest, LyingShapesAndAlignmentsAreRefused) {
@@ -222,14 +222,14 @@ TEST_F(NativePackTest, LyingShapesAndAlignmentsAreRefused) {
     std::memcpy(lying.data() + dims, &k, 8);
     std::memcpy(lying.data() + dims + 8, &n, 8);
     write_bytes(dir_.file("lying.pack"), lying);
-    EXPECT_NE(error_of(dir_.file("lying.pack")).find("tensor token_embd.weight"), std::string::npos) << k << " " << n;
+    EXPECT_NE(error_of_pack(dir_.file("lying.pack")).find("tensor token_embd.weight"), std::string::npos) << k << " " << n;
   }
   const std::string alignment = "general.alignment";
   std::string narrow = bytes;
   const uint32_t least = 32;
   std::memcpy(narrow.data() + bytes.find(alignment) + alignment.size() + 4, &least, 4);
   write_bytes(dir_.file("narrow.pack"), narrow);
-  EXPECT_NE(error_of(dir_.file("narrow.pack")).find("general.alignment is 32, but panels stand at multiples of 64"),
+  EXPECT_NE(error_of_pack(dir_.file("narrow.pack")).find("general.alignment is 32, but panels stand at multiples of 64"),
             std::string::npos);
 }
 

@@ -93,7 +93,7 @@ Status add_nf4(const TensorSource& source, const std::string& name, const Tensor
   return {};
 }
 
-Status add_int8(const TensorSource& source, const std::string& name, const TensorInfo& scb, Repacking& out) {
+Status add_llm_int8(const TensorSource& source, const std::string& name, const TensorInfo& scb, Repacking& out) {
   SLUICE_TRY(const TensorInfo* weight, take_part(source, name + ".weight", {DType::i8}, {-1, -1}, out));
   const int64_t n = weight->shape[0], k = weight->shape[1];
   SLUICE_TRY_STATUS(take_part(source, scb.name, {DType::f32}, {n}, out));
@@ -122,7 +122,7 @@ Status repack_bitsandbytes(const QuantizationConfig& config, const TensorSource&
   if (config.boolean_or("load_in_4bit", false)) SLUICE_TRY_STATUS(config.only("bnb_4bit_quant_type", kTypes));
   for (const auto& [name, state] : tensors_ending(source, kState))
     SLUICE_TRY_STATUS(add_nf4(source, name, *state, out));
-  for (const auto& [name, scb] : tensors_ending(source, ".SCB")) SLUICE_TRY_STATUS(add_int8(source, name, *scb, out));
+  for (const auto& [name, scb] : tensors_ending(source, ".SCB")) SLUICE_TRY_STATUS(add_llm_int8(source, name, *scb, out));
   return {};
 }
 

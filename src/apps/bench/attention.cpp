@@ -22,7 +22,7 @@
 namespace sluice {
 namespace {
 
-struct Flags {
+struct AttentionFlags {
   int heads = 14, kv_heads = 2, head_dim = 64, rows = 1, threads = 0, repetitions = 5;
   std::vector<std::string> formats, depths{"16384"}, block_tokens{"16"};
   std::string isa, placement = "pool";
@@ -41,7 +41,7 @@ struct Case {
   std::vector<BlockId> blocks, open_tiles;  // open_tiles: of block formats, all the same one
   std::vector<double> us;
 
-  static Result<Case> make(const Flags& f, const KvFormat& format, int depth, int block_tokens) {
+  static Result<Case> make(const AttentionFlags& f, const KvFormat& format, int depth, int block_tokens) {
     block_tokens = format.fitting_block(block_tokens);
     Case c{.format = &format, .depth = depth, .block_tokens = block_tokens};
     Rng rng(1);
@@ -103,7 +103,7 @@ Result<std::vector<const KvFormat*>> parse_formats(const std::vector<std::string
   return out;
 }
 
-Status check(const Flags& f) {
+Status check(const AttentionFlags& f) {
   const auto must = [](bool holds, const char* flag, int value, const char* right) -> Status {
     return holds ? Status() : invalid_argument(fmt::format("{} is {}; it must be {}", flag, value, right), flag);
   };
@@ -121,7 +121,7 @@ Status check(const Flags& f) {
 }  // namespace
 
 Result<int> bench_attention(const std::vector<std::string>& args) {
-  Flags f;
+  AttentionFlags f;
   OptionSet options("sluice bench attention",
                     "Times one layer's attention of the last rows over a long context, in each KV format, against what reading "
                     "its keys and values and its multiplications take at the roofline.");

@@ -28,22 +28,22 @@ struct Pair {
   double error_beforehand() const { return beforehand / measured - 1; }
 };
 
-struct Row {
+struct FidelityRow {
   std::string workload, policy;
   Pair ttft_ms, tok_s;
 };
 
-std::string table(const std::vector<Row>& rows) {
+std::string table(const std::vector<FidelityRow>& rows) {
   std::string text = "| workload | policy | mean TTFT, ms: measured | predicted | error | output tok/s: measured | predicted | error |\n"
                      "|---|---|---:|---:|---:|---:|---:|---:|\n";
-  for (const Row& r : rows)
+  for (const FidelityRow& r : rows)
     text += fmt::format("| {} | {} | {:.0f} | {:.0f} | {:+.1f} % | {:.1f} | {:.1f} | {:+.1f} % |\n", r.workload, r.policy, r.ttft_ms.measured, r.ttft_ms.predicted,
                         100 * r.ttft_ms.error(), r.tok_s.measured, r.tok_s.predicted, 100 * r.tok_s.error());
   return text;
 }
 
 /// Of the pairs of policies that the engine tells apart by more than `apart`, how many the simulator puts in the same order.
-std::string ranking(const std::string& name, const std::vector<Row>& rows, Pair Row::*part, double apart) {
+std::string ranking(const std::string& name, const std::vector<FidelityRow>& rows, Pair FidelityRow::*part, double apart) {
   int alike = 0, all = 0;
   for (size_t i = 0; i < rows.size(); ++i)
     for (size_t k = 0; k < i; ++k) {
@@ -55,16 +55,16 @@ std::string ranking(const std::string& name, const std::vector<Row>& rows, Pair 
   return fmt::format("{}: {} of {} pairs of policies that differ by more than {:.0f} % are ranked alike\n", name, alike, all, 100 * apart);
 }
 
-std::string summary(const std::vector<Row>& rows) {
-  const auto mean = [&](Pair Row::*part, double (Pair::*error)() const) {
+std::string summary(const std::vector<FidelityRow>& rows) {
+  const auto mean = [&](Pair FidelityRow::*part, double (Pair::*error)() const) {
     double sum = 0;
-    for (const Row& r : rows) sum += std::abs(((r.*part).*error)());
+    for (const FidelityRow& r : rows) sum += std::abs(((r.*part).*error)());
     return 100 * sum / static_cast<double>(rows.size());
   };
   return fmt::format("mean error: TTFT {:.1f} %, throughput {:.1f} %; with step times measured beforehand: TTFT {:.1f} %, throughput {:.1f} %\n",
-                     mean(&Row::ttft_ms, &Pair::error), mean(&Row::tok_s, &Pair::error), mean(&Row::ttft_ms, &Pair::error_beforehand),
-                     mean(&Row::tok_s, &Pair::error_beforehand)) + ranking("TTFT", rows, &Row::ttft_ms, 0.05) +
-         ranking("throughput", rows, &Row::tok_s, 0.05);
+                     mean(&FidelityRow::ttft_ms, &Pair::error), mean(&FidelityRow::tok_s, &Pair::error), mean(&FidelityRow::ttft_ms, &Pair::error_beforehand),
+                     mean(&FidelityRow::tok_s, &Pair::error_beforehand)) + ranking("TTFT", rows, &FidelityRow::ttft_ms, 0.05) +
+         ranking("throughput", rows, &FidelityRow::tok_s, 0.05);
 }
 
 EngineOptions under(const Policy& policy, EngineOptions options) {
@@ -154,7 +154,7 @@ Result<int> bench_fidelity(const std::vector<std::string>& args) {
   for (auto& [name, w] : workloads) SLUICE_TRY_STATUS(w.check());
 
   SLUICE_TRY(const StepCost cost, calibrate(*stack, flags.model, kCalibrationRequests));
-  std::vector<Row> rows;
+  std::vector<FidelityRow> rows;
   for (auto& [name, w] : workloads) {
     w.request_rate = "inf";
     SLUICE_TRY(const Workload at_once, make_workload(w, stack->model->info().vocab_size));
@@ -162,7 +162,7 @@ Result<int> bench_fidelity(const std::vector<std::string>& args) {
     w.request_rate = fmt::format("{:.4g}", load * capacity.request_throughput);
     std::fputs(fmt::format("{}: {} requests, {} a second\n", name, capacity.completed, w.request_rate).c_str(), stdout);
     SLUICE_TRY(const Workload requests, make_workload(w, stack->model->info().vocab_size));
-    std::vector<Row> of_workload;
+    std::vector<FidelityRow> of_workload;
     std::vector<MeasuredStep> steps, held_out;  // three of four, and the fourth
     std::vector<std::vector<MeasuredStep>> of_policy;
     for (const Policy& policy : kPolicies) {

@@ -15,7 +15,7 @@
 namespace sluice {
 namespace {
 
-struct Flags {
+struct LatencyFlags {
   int prompt = 512, generate = 128, repetitions = 5;
   std::vector<std::string> depths{"0"}, batches{"1"};
   std::string json;
@@ -23,7 +23,7 @@ struct Flags {
 };
 
 /// One test and its runs. A prefill has n_prompt tokens, a decode n_gen in each of n_parallel sequences.
-struct Row {
+struct LatencyRow {
   int n_prompt = 0, n_gen = 0, n_depth = 0, n_parallel = 1;
   std::vector<double> seconds;  // of each run
   StepDemand demand;            // of the mean step
@@ -117,7 +117,7 @@ std::pair<double, double> mean_and_deviation(const std::vector<double>& values) 
   return {mean, std::sqrt(square)};
 }
 
-void print_row(const EngineStack& stack, const Row& row, double weight_bytes) {
+void print_row(const EngineStack& stack, const LatencyRow& row, double weight_bytes) {
   const auto [mean, deviation] = mean_and_deviation(row.rates());
   std::fputs(
       fmt::format(
@@ -132,9 +132,9 @@ void print_row(const EngineStack& stack, const Row& row, double weight_bytes) {
 
 /// The rows with llama-bench's names where it has them, and what the roofline is made of.
 std::string rows_json(const EngineStack& stack, const std::string& model, double weight_bytes, const Roofline& roofline,
-                      const std::vector<Row>& rows) {
+                      const std::vector<LatencyRow>& rows) {
   nlohmann::ordered_json out = nlohmann::ordered_json::array();
-  for (const Row& row : rows) {
+  for (const LatencyRow& row : rows) {
     std::vector<double> ns = row.seconds;
     for (double& v : ns) v *= 1e9;
     const auto [mean_ns, deviation_ns] = mean_and_deviation(ns);
@@ -174,7 +174,7 @@ std::string rows_json(const EngineStack& stack, const std::string& model, double
 }
 
 /// Whether every test stays within the context, and its sequences within the KV cache.
-Status check_room(const EngineOptions& options, const Flags& flags, const std::vector<int>& depths,
+Status check_room(const EngineOptions& options, const LatencyFlags& flags, const std::vector<int>& depths,
                   const std::vector<int>& batches) {
   const int64_t block = options.block_tokens, capacity = options.kv_blocks * block;
   const auto check = [&](const char* flag, int64_t tokens, int depth, int sequences) -> Status {
@@ -203,7 +203,7 @@ Status check_room(const EngineOptions& options, const Flags& flags, const std::v
 
 Result<int> bench_latency(const std::vector<std::string>& args) {
   EngineFlags engine;
-  Flags flags;
+  LatencyFlags flags;
   OptionSet options("sluice bench latency",
                     "Prefill (pp) and decode (tg) speed in tokens per second; tg at batch B counts all B sequences.\n"
                     "The roofline column is the rate at which memory or arithmetic binds, measured in the same run.");
@@ -255,10 +255,10 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
       "--------:|---------:|\n",
       stdout);
   Bench bench(*stack);
-  std::vector<Row> rows;
+  std::vector<LatencyRow> rows;
   std::string breakdowns;
   /// One more run, metered.
-  const auto break_down = [&](const Row& row, const auto& run) {
+  const auto break_down = [&](const LatencyRow& row, const auto& run) {
     if (!flags.breakdown) return;
     const StepMeter meter(*stack);
     const double seconds = run();
@@ -266,7 +266,7 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
     breakdowns += breakdown_text(row.test(), meter.ops(), {{"sampling", static_cast<double>(times.sample) / 1e9}},
                                  seconds, static_cast<double>(times.steps), roofline);
   };
-  const auto finish = [&](Row& row, double step_rows, double sequences, double context, double logit_rows) {
+  const auto finish = [&](LatencyRow& row, double step_rows, double sequences, double context, double logit_rows) {
     row.demand = step_demand(stack->model->info(), *stack->source, kv_bytes, step_rows, sequences, context, logit_rows);
     row.roofline_rate = step_rows / row.demand.seconds(roofline);
     print_row(*stack, row, weight_bytes);
@@ -275,7 +275,7 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
   for (const int depth : depths) {
     if (flags.prompt > 0) {
       bench.prepare(1, depth, depth + flags.prompt);
-      Row row{.n_prompt = flags.prompt, .n_depth = depth};
+      LatencyRow row{.n_prompt = flags.prompt, .n_depth = depth};
       bench.prefill(depth, flags.prompt);
       for (int r = 0; r < flags.repetitions; ++r) row.seconds.push_back(bench.prefill(depth, flags.prompt));
       finish(row, flags.prompt, 1, depth + flags.prompt / 2.0, 1);
@@ -284,7 +284,7 @@ Result<int> bench_latency(const std::vector<std::string>& args) {
     for (const int batch : batches) {
       if (flags.generate <= 0) continue;
       bench.prepare(batch, depth, depth + flags.generate);
-      Row row{.n_gen = flags.generate, .n_depth = depth, .n_parallel = batch};
+      LatencyRow row{.n_gen = flags.generate, .n_depth = depth, .n_parallel = batch};
       bench.step(depth, 1, batch, true);
       const auto decode = [&] {
         double seconds = 0;

@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_shared_prefix(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int prefix = std::min(bench->max_positions() - 128, 1792) / 256 * 256, n = 16, output = setting.quick ? 16 : 64;
   if (prefix < 512) {
@@ -47,6 +47,6 @@ const Experiment kSharedAttention = {
     .baseline = "every sequence has and reads its own copy",
     .workload = "16 prompts that share up to 1,792 tokens, decoded together",
     .holds = "lossless: equal bits; bytes of the shared part do not grow with the sequences",
-    .run = run};
+    .run = run_shared_prefix};
 
 }  // namespace sluice::lab

@@ -14,7 +14,7 @@ Load long_prompts_among_decodes(int64_t vocab, int decodes, int output_tokens, i
   return load;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_chunked_prefill(const Setting& setting) {
   constexpr int kDecodes = 8, kChunk = 32;
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int output = setting.quick ? 48 : 200, prompt = std::min(512, bench->max_positions() - 64);
@@ -78,6 +78,6 @@ const Experiment kChunkedPrefill = {
     .baseline = "prompts whole (`--chunk-policy prefill-first`)",
     .workload = "8 sequences that decode, and two long prompts; on the model for the bits, simulated for the gaps",
     .holds = "lossless: equal bits in any chunks; the largest gap between tokens is bounded by the chunk",
-    .run = run};
+    .run = run_chunked_prefill};
 
 }  // namespace sluice::lab

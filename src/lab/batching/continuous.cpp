@@ -26,7 +26,7 @@ Result<Run> fastest_within(const EngineOptions& options, double limit_ms, const 
   return best;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_continuous(const Setting& setting) {
   EngineOptions options = engine_options(1024, 64 * 1024);
   options.max_num_seqs = 32;
   // A limit that both can meet: three times what a request alone takes.
@@ -85,6 +85,6 @@ const Experiment kContinuous = {
     .baseline = "static batches of at most 32",
     .workload = "simulated, exponential output lengths, each at the highest rate that keeps the median latency within three times that of a request alone",
     .holds = "lossless; twice the throughput at equal median latency; arrivals start, and free seats are taken, in the next step",
-    .run = run};
+    .run = run_continuous};
 
 }  // namespace sluice::lab

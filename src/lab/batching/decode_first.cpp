@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_decode_first(const Setting& setting) {
   constexpr int kVocab = 32'000;
   const Load load = mixed_lengths(kVocab, {.n = setting.quick ? 200 : 2000, .prompt_mean = 200, .output_mean = 64, .output_most = 400, .rate = 2});
   EngineOptions options = engine_options(2048, 64 * 2048);
@@ -39,6 +39,6 @@ const Experiment kDecodeFirst = {
     .baseline = "`--chunk-policy prefill-first`",
     .workload = "simulated, mixed lengths, 2 requests a second",
     .holds = "lossless; prefill-first has the lower time to first token, decode-first the lower gaps",
-    .run = run};
+    .run = run_decode_first};
 
 }  // namespace sluice::lab

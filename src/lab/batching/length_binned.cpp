@@ -22,7 +22,7 @@ Seats seats_of(const Run& run) {
   return s;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_length_binned(const Setting& setting) {
   const int n = setting.quick ? 400 : 3000;
   EngineOptions options = engine_options(1024, 64 * 1024);
   options.max_num_seqs = 16;
@@ -67,6 +67,6 @@ const Experiment kLengthBinned = {
     .baseline = "`--batching static`: batches in order of arrival",
     .workload = "simulated, 400 requests at once of two applications, one with short and one with long outputs",
     .holds = "lossless; fewer empty seats, less work with what is computed again included",
-    .run = run};
+    .run = run_length_binned};
 
 }  // namespace sluice::lab

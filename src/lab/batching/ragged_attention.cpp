@@ -11,7 +11,7 @@ Load prompts(int64_t vocab, const std::vector<int>& lengths, int output_tokens) 
   return load;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_ragged_attention(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   constexpr int kShort = 32, kOthers = 15;
   const int output = setting.quick ? 24 : 64, longest = std::min(1024, bench->max_positions() - output);
@@ -52,6 +52,6 @@ const Experiment kRaggedAttention = {
     .baseline = "16 sequences padded to the longest",
     .workload = "15 prompts of 32 tokens and one of up to 1,024, decoded together",
     .holds = "lossless; cost by the sum of lengths, not by the longest",
-    .run = run};
+    .run = run_ragged_attention};
 
 }  // namespace sluice::lab

@@ -14,7 +14,7 @@ double variation(const Run& run) {
   return n > 0 ? std::sqrt(std::max(0.0, squares / n - mean * mean)) / mean : 0;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_split_and_fuse(const Setting& setting) {
   constexpr int kVocab = 32'000;
   const Load load = mixed_lengths(kVocab, {.n = setting.quick ? 300 : 2000, .prompt_mean = 400, .output_mean = 64, .output_most = 400, .rate = 6});
   EngineOptions options = engine_options(2048, 64 * 2048);
@@ -60,6 +60,6 @@ const Experiment kSplitAndFuse = {
     .baseline = "`--chunk-policy prefill-first`",
     .workload = "simulated, prompts of up to 800 tokens, more than can be served",
     .holds = "lossless; sizes of steps do not vary under load; the size chosen reaches nine tenths of the best throughput",
-    .run = run};
+    .run = run_split_and_fuse};
 
 }  // namespace sluice::lab

@@ -39,7 +39,7 @@ Result<double> median_error(const Setting& setting) {
   return run.failed() == 0 ? 100 * spread_of(judged->errors).median : -1;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_stall_free(const Setting& setting) {
   constexpr double kTarget_ms = 200;
   const int n = setting.quick ? 320 : 1600;
   const Load load = with_long_prompts(n, 5), at_once = with_long_prompts(n, 0);
@@ -88,6 +88,6 @@ const Experiment kStallFree = {
     .baseline = "`--chunk-policy prefill-first`; unbounded steps for the throughput",
     .workload = "simulated, chat-like lengths, every 16th prompt 1,800 tokens long",
     .holds = "lossless; p99 time between tokens within the target while long prompts come; at least 95 % of the throughput",
-    .run = run};
+    .run = run_stall_free};
 
 }  // namespace sluice::lab

@@ -30,7 +30,7 @@ struct EarlyEnds {
 };
 
 // The baselines: how long a short request waits for its batch, and what padding would cost.
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_static_batching(const Setting& setting) {
   constexpr int kVocab = 32'000;
   const int n = setting.quick ? 200 : 2000;
   Load load = mixed_lengths(kVocab, {.n = n, .prompt_mean = 64, .output_mean = 64, .output_most = 512, .rate = 1});
@@ -76,7 +76,7 @@ const Experiment kStaticBatching = {
     .baseline = "static batches of whoever waits when the last one has ended",
     .workload = "simulated, exponential output lengths (or those of `--trace`), 1 request a second",
     .holds = "lossless; baselines: a batch lasts as long as its longest member; padding is reported",
-    .run = run,
+    .run = run_static_batching,
     .reads_trace = true};
 
 }  // namespace sluice::lab

@@ -11,7 +11,7 @@ double sum_of(const SampleOutput& output) {
   return sum;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_beam_search(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int kWidth = 8, kPrompt = 200, kOutput = setting.quick ? 48 : 200;
   Rng rng(9);
@@ -68,6 +68,6 @@ const Experiment kBeamSearch = {
     .baseline = "as many sequences apart; greedy decoding for equality and score",
     .workload = "8 beams of a prompt of 200 tokens",
     .holds = "one beam equals greedy; equal beams under preemption; KV well below w sequences",
-    .run = run};
+    .run = run_beam_search};
 
 }  // namespace sluice::lab

@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_block_sharing(const Setting& setting) {
   Finding f;
   // Whole blocks inside the common prefix are shared: how much that is, by block size.
   constexpr int kPrefix = 500, kRequests = 8, kSizes[] = {1, 4, 16, 64, 256};
@@ -68,6 +68,6 @@ const Experiment kBlockSharing = {
     .baseline = "blocks of 256 tokens",
     .workload = "simulated: 8 prompts that share 500 tokens; 12 on the model in a pool of 34 blocks",
     .holds = "lossless: equal bits whoever ends first; exactly the whole blocks of the prefix are shared",
-    .run = run};
+    .run = run_block_sharing};
 
 }  // namespace sluice::lab

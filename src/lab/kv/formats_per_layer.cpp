@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_formats_per_layer(const Setting& setting) {
   SLUICE_TRY(const KvFormats mixed, KvFormats::parse("int8:0,kivi2"));
   SLUICE_TRY(Finding f, measure_kv(setting, mixed, 0.5));
   SLUICE_TRY(const Finding alone, measure_kv(setting, kKvKivi2, 0.5));
@@ -32,6 +32,6 @@ const Experiment kKvFormatsPerLayer = {
     .baseline = "f16",
     .workload = "a text that the model wrote",
     .holds = "approximate as its formats are: below 0.5 nats a token; equal bits with the same formats",
-    .run = run};
+    .run = run_formats_per_layer};
 
 }  // namespace sluice::lab

@@ -26,7 +26,7 @@ double error_of(const KvHeads& heads, GearParts parts) {
   return lost / all;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_gear(const Setting& setting) {
   SLUICE_TRY(Finding f, measure_kv(setting, kKvGear4, 0.05));
   SLUICE_TRY(const KvHeads heads, heads_of_random_tokens(setting, 256));
   const double codes = error_of(heads, {false, false}), low_rank = error_of(heads, {true, false}), all = error_of(heads, {});
@@ -52,6 +52,6 @@ const Experiment kGear4 = {
     .baseline = "f16",
     .workload = "a text that the model wrote; keys and values of 256 random tokens",
     .holds = "approximate: below 0.05 nats a token; equal bits within the format; each part lowers the error",
-    .run = run};
+    .run = run_gear};
 
 }  // namespace sluice::lab

@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_in_flight_prefix(const Setting& setting) {
   constexpr int kPrefix = 1000, kOwn = 16;
   const int n = setting.quick ? 32 : 128;
   const Load load = shared_prefix(32000, n, kPrefix, kOwn, 16);
@@ -40,6 +40,6 @@ const Experiment kInFlightPrefix = {
     .baseline = "no prefix cache",
     .workload = "simulated, 32 prompts that share 1,000 tokens, all at once",
     .holds = "lossless; the shared part is computed once",
-    .run = run};
+    .run = run_in_flight_prefix};
 
 }  // namespace sluice::lab

@@ -4,7 +4,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_kept_history(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   // A conversation in a window: each turn brings `turn` tokens; when it no longer fits, the oldest two turns behind the system prompt are cut.
   const int turn = 30, system = 40, turns = setting.quick ? 24 : 60, window = std::min(bench->max_positions() - 8, setting.quick ? 400 : 1500);
@@ -60,6 +60,6 @@ const Experiment kKeptHistory = {
     .baseline = "exact prefixes alone",
     .workload = "a conversation in a window, whose oldest turns are cut behind the system prompt",
     .holds = "approximate: what is left has seen what was cut; exact until something is",
-    .run = run};
+    .run = run_kept_history};
 
 }  // namespace sluice::lab

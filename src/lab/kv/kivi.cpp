@@ -25,7 +25,7 @@ std::array<double, 2> key_errors(const KvHeads& tap, const KvFormat& format) {
   return errors;
 }
 
-Result<Finding> run(const Setting& setting, const KvFormat& format, double most_nats) {
+Result<Finding> run_kivi(const Setting& setting, const KvFormat& format, double most_nats) {
   SLUICE_TRY(Finding f, measure_kv(setting, format, most_nats));
   SLUICE_TRY(const KvHeads keys, heads_of_random_tokens(setting, 256));
   const auto [channel, token] = key_errors(keys, format);
@@ -49,7 +49,7 @@ const Experiment kKivi2 = {
     .baseline = "f16",
     .workload = "a text that the model wrote; keys of 256 random tokens",
     .holds = "approximate: below 0.5 nats a token; equal bits within the format; per-channel keys lose less than per-token ones",
-    .run = [](const Setting& setting) { return run(setting, kKvKivi2, 0.5); }};
+    .run = [](const Setting& setting) { return run_kivi(setting, kKvKivi2, 0.5); }};
 const Experiment kKivi4 = {
     .name = "kivi4",
     .ids = "Q22 Q26",
@@ -62,6 +62,6 @@ const Experiment kKivi4 = {
     .baseline = "f16",
     .workload = "a text that the model wrote; keys of 256 random tokens",
     .holds = "approximate: below 0.05 nats a token; equal bits within the format; per-channel keys lose less than per-token ones",
-    .run = [](const Setting& setting) { return run(setting, kKvKivi4, 0.05); }};
+    .run = [](const Setting& setting) { return run_kivi(setting, kKvKivi4, 0.05); }};
 
 }  // namespace sluice::lab

@@ -45,7 +45,7 @@ struct Layer {
   }
 };
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_kv_layout(const Setting& setting) {
   SLUICE_TRY(const OpTable* table, select_op_table(""));
   ThreadPool pool(setting.threads > 0 ? setting.threads : usable_cores());
   const Ops ops(*table, pool);
@@ -107,6 +107,6 @@ const Experiment kKvLayout = {
     .baseline = "the same positions as single tokens that stand anywhere; adjoining blocks of 256 as contiguous memory",
     .workload = "one row over 32,768 positions of a 0.5B model's layer, f16",
     .holds = "lossless: equal bits in any block size and order; 90 % of contiguous memory's bandwidth (shown)",
-    .run = run};
+    .run = run_kv_layout};
 
 }  // namespace sluice::lab

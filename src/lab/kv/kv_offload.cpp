@@ -38,7 +38,7 @@ Result<std::unique_ptr<Bench>> open_deep(Setting setting) {
   return Bench::open(setting);
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_kv_offload(const Setting& setting) {
   SLUICE_TRY(const auto bench, open_deep(setting));
   const KvSpec& spec = bench->model().kv();
   const int layers = bench->model().info().layers;
@@ -128,6 +128,6 @@ const Experiment kKvOffload = {
     .baseline = "all KV in memory",
     .workload = "random weights of 12 layers where the model has fewer than 5; 4 sequences of 800 tokens that decode 24; all layers offloaded; shares of 25 to 100%",
     .holds = "lossless: equal bits at every share and depth; memory falls with the share",
-    .run = run};
+    .run = run_kv_offload};
 
 }  // namespace sluice::lab

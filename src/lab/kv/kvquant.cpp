@@ -33,7 +33,7 @@ Result<std::array<double, 2>> key_errors(const Setting& setting) {
   return errors;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_kvquant(const Setting& setting) {
   SLUICE_TRY(Finding f, measure_kv(setting, kKvQuant3, 0.05));
   SLUICE_TRY(const auto errors, key_errors(setting));
   const auto [rotated, before] = errors;
@@ -57,6 +57,6 @@ const Experiment kKvQuant = {
     .baseline = "f16",
     .workload = "a text that the model wrote; keys of 256 random tokens",
     .holds = "approximate: below 0.05 nats a token; equal bits within the format; keys lose less before their rotation than after it",
-    .run = run};
+    .run = run_kvquant};
 
 }  // namespace sluice::lab

@@ -123,7 +123,7 @@ struct Table {
   }
 };
 
-Result<Finding> run(const Setting& asked) {
+Result<Finding> run_long_context(const Setting& asked) {
   Setting setting = asked;
   std::vector<int> lengths = {4096};
   if (!setting.quick) lengths = {4096, 8192, 16384, 32768};
@@ -206,6 +206,6 @@ const Experiment kLongContext = {
     .baseline = "the full cache in float32; a window of as many bytes",
     .workload = "42 questions at the end of 4,096 tokens: a key alone, one of 10, of 100 passages, and of 10 that the text comes back to; the same at 8,192, 16,384 and 32,768 with --full: [table](lab/long-context.md)",
     .holds = "8-bit and wider formats answer what the full cache answers; a policy holds no more than its share",
-    .run = run};
+    .run = run_long_context};
 
 }  // namespace sluice::lab

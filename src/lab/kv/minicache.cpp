@@ -114,7 +114,7 @@ Status merge_copies(Setting setting, int layers, Finding& f) {
   return {};
 }
 
-Result<Finding> run(const Setting& asked) {
+Result<Finding> run_minicache(const Setting& asked) {
   SLUICE_TRY(const auto found, with_layers(asked));
   const auto& [setting, layers] = found;
   if (layers < 4) {
@@ -174,6 +174,6 @@ const Experiment kMiniCache = {
     .baseline = "f16",
     .workload = "a text that a model of at least 4 layers wrote (stories260K where the model has fewer), and keys and values of 256 random tokens; the same with its last layer in twice",
     .holds = "approximate: what it loses depends on how alike adjacent layers are; equal bits within the format; float16 where all tokens are retained",
-    .run = run};
+    .run = run_minicache};
 
 }  // namespace sluice::lab

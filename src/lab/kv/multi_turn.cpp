@@ -26,7 +26,7 @@ Conversations make(int64_t vocab, int conversations, int turns, int said, int an
   return c;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_multi_turn(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int conversations = 6, turns = setting.quick ? 5 : 8, said = 96, answered = 64;
   const int context = said + (turns - 1) * (said + answered) + 16;
@@ -125,7 +125,7 @@ const Experiment kMultiTurn = {
     .baseline = "the prefix cache alone, too small for all conversations",
     .workload = "6 conversations of 5 turns, one after the other",
     .holds = "lossless: equal bits; a turn computes its new tokens only",
-    .run = run};
+    .run = run_multi_turn};
 const Experiment kQueueAwareTiers = {
     .name = "queue-aware-tiers",
     .ids = "V9",

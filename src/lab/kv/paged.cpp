@@ -42,7 +42,7 @@ Waste waste_of(const Run& run, SlotsOf slots_of) {
   return waste;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_paged(const Setting& setting) {
   SLUICE_TRY(const Load load, chat(setting));
   int longest = 2048;
   for (const Request& r : load.requests) longest = std::max(longest, static_cast<int>(r.prompt.size()) + r.max_tokens);
@@ -118,7 +118,7 @@ const Experiment kPaged = {
     .baseline = "static pre-allocation of a whole context (`src/kv/allocator/static_slots.h`)",
     .workload = "simulated chat lengths (or `--trace`) in a pool of 16.5 contexts of 2,048; 24 requests on the model",
     .holds = "lossless: equal bits; twice the sequences; below 4 % waste",
-    .run = run,
+    .run = run_paged,
     .reads_trace = true};
 
 }  // namespace sluice::lab

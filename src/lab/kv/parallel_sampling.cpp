@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_parallel_sampling(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   constexpr int kSamples = 8, kPrompt = 250, kOutput = 20;  // the prompt ends inside a block
   Rng rng(3);
@@ -53,6 +53,6 @@ const Experiment kParallelSampling = {
     .baseline = "n requests",
     .workload = "8 samples of one prompt of 250 tokens",
     .holds = "lossless: sample 0 as alone; prompt computed once; one copied block a sample",
-    .run = run};
+    .run = run_parallel_sampling};
 
 }  // namespace sluice::lab

@@ -11,7 +11,7 @@ Load growing(int64_t vocab, int n, int output) {
   return load;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_preemption(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int output = setting.quick ? 200 : 600, n = 8, context = std::min(120 + output + 16, bench->max_positions());
   const Load load = growing(bench->vocab(), n, context - 136);
@@ -92,7 +92,7 @@ const Experiment kSwap = {
     .baseline = "preemption by recomputation",
     .workload = "8 sequences in a cache for a third of them",
     .holds = "lossless: equal bits; less than a block a preemption is computed again",
-    .run = run};
+    .run = run_preemption};
 const Experiment kRestoreChoice = {
     .name = "restore-choice",
     .ids = "O9",

@@ -25,7 +25,7 @@ Request modular(const std::vector<TokenId>& text, int modules, int length, int s
   return request;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_prompt_cache(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int modules = 3, own = 12, asked = setting.quick ? 24 : 120;
   const int context = std::min(bench->max_positions() - 1, setting.quick ? 500 : 2000), length = (context - own - asked - 2) / modules / 16 * 16;
@@ -135,6 +135,6 @@ const Experiment kPromptCache = {
     .baseline = "full prefill",
     .workload = "prompts of three modules and a text of their own",
     .holds = "approximate: modules do not see each other; one module at the start, and modules encoded together, have full prefill's bits; rows computed do not depend on the modules' length",
-    .run = run};
+    .run = run_prompt_cache};
 
 }  // namespace sluice::lab

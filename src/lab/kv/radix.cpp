@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting, const char* cache) {
+Result<Finding> run_radix(const Setting& setting, const char* cache) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int prefix = std::min(bench->max_positions() - 64, 2000) / 16 * 16, n = setting.quick ? 6 : 32;
   // One after the other, since what is asked is what the later ones gain.
@@ -50,7 +50,7 @@ const Experiment kRadix = {
     .baseline = "no prefix cache",
     .workload = "prompts that share 2,000 tokens, one after the other",
     .holds = "lossless: equal bits; the longest common prefix is found (brute force in the test)",
-    .run = [](const Setting& setting) { return run(setting, "radix"); }};
+    .run = [](const Setting& setting) { return run_radix(setting, "radix"); }};
 const Experiment kHashChain = {
     .name = "hash-chain",
     .ids = "V10",
@@ -63,6 +63,6 @@ const Experiment kHashChain = {
     .baseline = "no prefix cache",
     .workload = "prompts that share 2,000 tokens, one after the other",
     .holds = "lossless: equal bits; tokens are compared, a hash alone makes no hit",
-    .run = [](const Setting& setting) { return run(setting, "hash"); }};
+    .run = [](const Setting& setting) { return run_radix(setting, "hash"); }};
 
 }  // namespace sluice::lab

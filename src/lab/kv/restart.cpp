@@ -5,7 +5,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_restart(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int prefix = std::min(bench->max_positions() - 64, 1600) / 16 * 16, n = setting.quick ? 4 : 16;
   Load load;
@@ -61,6 +61,6 @@ const Experiment kRestart = {
     .baseline = "an empty file",
     .workload = "4 prompts of 1,600 tokens, before and after a restart, and from a damaged file",
     .holds = "lossless: tokens are compared, bytes have checksums, tenants are apart",
-    .run = run};
+    .run = run_restart};
 
 }  // namespace sluice::lab

@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_retention_swap(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   Finding f;
   const int output = setting.quick ? 60 : 200, most_prompt = 60, context = most_prompt + output, budget = 48, n = 12;
@@ -58,6 +58,6 @@ const Experiment kRetentionSwap = {
     .baseline = "every token kept, in a pool in which sequences give way",
     .workload = "12 sequences of about 110 tokens in a pool of 640; budgets of 48 tokens, and of the whole context",
     .holds = "the policy that does nothing, and any with room for all, are exact",
-    .run = run};
+    .run = run_retention_swap};
 
 }  // namespace sluice::lab

@@ -25,7 +25,7 @@ Result<std::string> rotated(const Setting& setting, const std::string& name, Jso
   return folder.string();
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_rope_scaling(const Setting& setting) {
   Finding f;
   if (!std::filesystem::exists(std::filesystem::path(setting.model) / "config.json")) {
     f.absent(fmt::format("{} has no config.json whose rotation could be changed (0 asked)", setting.model));
@@ -125,6 +125,6 @@ const Experiment kRopeScaling = {
     .baseline = "the rotation as it was trained, at positions that it has not seen",
     .workload = "the 42 questions of `long-context` at twice the length that the model was trained on; to 16 times with --full: [table](lab/rope-scaling.md)",
     .holds = "scaled by 1 it is the plain rotation",
-    .run = run};
+    .run = run_rope_scaling};
 
 }  // namespace sluice::lab

@@ -9,7 +9,7 @@ namespace {
 
 constexpr TokenId kStart = 1;
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_selective_reconstruction(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   // Documents that are parts of one text, so that each depends on those before it; every request brings another order of the first ones.
   const int documents = 4, own = 8, asked = setting.quick ? 24 : 96;
@@ -95,6 +95,6 @@ const Experiment kSelectiveReconstruction = {
     .baseline = "the first tokens of each chunk computed anew, as many",
     .workload = "four documents in six orders, and the end of the last one's text",
     .holds = "approximate: all recomputed has full prefill's bits; half recomputed is nearer to it than plain reuse",
-    .run = run};
+    .run = run_selective_reconstruction};
 
 }  // namespace sluice::lab

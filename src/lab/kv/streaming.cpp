@@ -26,7 +26,7 @@ double step_ms(const Run& run, size_t quarter) {
   return static_cast<double>(run.steps[quarter * n + n - 1].at - run.steps[from - 1].at) / 1e6 / static_cast<double>(quarter * n + n - from);
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_streaming(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int positions = bench->max_positions(), budget = std::min(256, positions / 2 / 16 * 16), length = setting.quick ? 8192 : 65536;
   SLUICE_TRY(const std::vector<TokenId> text, written_text(*bench, length));
@@ -85,6 +85,6 @@ const Experiment kStreaming = {
     .baseline = "the window alone (no sinks), the same slots",
     .workload = "a stream of 8,192 tokens that the model wrote (65,536 with --full), 256 slots",
     .holds = "approximate: at most 1.1 times the perplexity of a window computed afresh, all along; constant memory",
-    .run = run};
+    .run = run_streaming};
 
 }  // namespace sluice::lab

@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_token_granular(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const Load load = mixed_lengths(bench->vocab(), {.n = setting.quick ? 24 : 128, .prompt_mean = 60, .output_mean = 40, .output_most = 120});
   EngineOptions options = engine_options(256, 32 * 256);
@@ -43,6 +43,6 @@ const Experiment kTokenGranular = {
     .baseline = "blocks of 16 tokens",
     .workload = "24 requests of mixed lengths",
     .holds = "lossless: equal bits; no slot is held that no token needs",
-    .run = run};
+    .run = run_token_granular};
 
 }  // namespace sluice::lab

@@ -7,7 +7,7 @@ namespace {
 
 int groups_of(int tokens, int group_tokens) { return (tokens + group_tokens - 1) / group_tokens; }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_vattention(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
   const int group = VirtualArena::page_group_tokens(bench->model().kv(), kKvF32, kTileTokens, size_t{64} << 10);
   const int context = std::min(bench->max_positions(), 16 * group), n = 8;
@@ -103,6 +103,6 @@ const Experiment kVAttention = {
     .baseline = "the same contexts reserved and backed; paged blocks for equality",
     .workload = "8 sequences that decode across page groups of 64 KiB; 6 that share a prefix",
     .holds = "lossless: equal bits; memory as tokens are used; map calls off the step's path",
-    .run = run};
+    .run = run_vattention};
 
 }  // namespace sluice::lab

@@ -24,7 +24,7 @@ Load conversations(int users, int turns, int system, int turn_tokens, int output
   return load;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_window_pages(const Setting& setting) {
   const int users = setting.quick ? 24 : 96, tokens = users * 2048;
   const Load load = conversations(users, 5, 1000, 1400, 60);
   EngineOptions options = engine_options(16384, tokens);
@@ -69,6 +69,6 @@ const Experiment kWindowPages = {
     .baseline = "every block has all layers' KV",
     .workload = "simulated conversations behind one system prompt, on a model of Gemma 3 1B's layers",
     .holds = "lossless: equal tokens; no prefix is found that lacks its window",
-    .run = run};
+    .run = run_window_pages};
 
 }  // namespace sluice::lab

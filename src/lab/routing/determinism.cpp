@@ -4,7 +4,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_determinism(const Setting& setting) {
   const Load load = many_apps({.n = setting.quick ? 300 : 3000, .output_mean = 128, .rate = 40});
   EngineOptions options = engine_options(2048, 4 * 1024);  // small enough to preempt
   Finding f;
@@ -41,6 +41,6 @@ const Experiment kSimulator = {
     .baseline = "the same run again",
     .workload = "3 simulated replicas under every router, twice",
     .holds = "deterministic: steps, token times and report equal to the byte; what it predicts against the engine: docs/simulator.md",
-    .run = run};
+    .run = run_determinism};
 
 }  // namespace sluice::lab

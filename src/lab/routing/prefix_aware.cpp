@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_prefix_aware(const Setting& setting) {
   // Four replicas; the cache of each holds a third of the prefixes, so that together they hold all, if each keeps its own.
   constexpr int kReplicas = 4;
   const Apps shape{.n = setting.quick ? 600 : 6000};
@@ -40,6 +40,6 @@ const Experiment kPrefixAwareRouting = {
     .baseline = "round robin",
     .workload = "simulated, 4 replicas, prompts of 32 applications that share 512 tokens each, each cache for a third of them",
     .holds = "lossless; higher hit rate, no replica serves twice its share",
-    .run = run};
+    .run = run_prefix_aware};
 
 }  // namespace sluice::lab

@@ -3,7 +3,7 @@
 namespace sluice::lab {
 namespace {
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_exact_admission(const Setting& setting) {
   constexpr int kVocab = 32'000;
   const Load load = mixed_lengths(kVocab, {.n = setting.quick ? 300 : 3000, .prompt_mean = 100, .output_mean = 200, .output_most = 800});
   EngineOptions options = engine_options(1024, 8 * 1024);
@@ -56,6 +56,6 @@ const Experiment kExactAdmission = {
     .baseline = "`--admission-policy reserve`: prompt and max_tokens of all (Orca), and `watermark`",
     .workload = "simulated, 300 requests at once with exponential output lengths, a pool of 8,192 tokens",
     .holds = "lossless; no preemption while lengths stay below max_tokens; more run at once than with full lengths reserved",
-    .run = run};
+    .run = run_exact_admission};
 
 }  // namespace sluice::lab

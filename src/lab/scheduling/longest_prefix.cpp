@@ -36,7 +36,7 @@ double hit_share(const Run& run) {
   return 100.0 * static_cast<double>(run.stats.prefix_hits_tokens) / static_cast<double>(run.stats.prefix_queries_tokens);
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_longest_prefix(const Setting& setting) {
   const int subjects = 8, branches = 4, leaves = setting.quick ? 4 : 16;
   const Load tree = prompt_tree(subjects, branches, leaves), mixed = shuffled(tree);
   // The cache holds two subjects of the eight, beside those that run.
@@ -98,6 +98,6 @@ const Experiment kLongestPrefix = {
     .baseline = "first come, first served",
     .workload = "simulated, 4 seats; a shuffled tree of prompts of which the cache holds a quarter",
     .holds = "lossless; near the most that can be hit; nobody waits beyond its aging for those that hit",
-    .run = run};
+    .run = run_longest_prefix};
 
 }  // namespace sluice::lab

@@ -34,7 +34,7 @@ double longest_gap_ms(const Run& run) {
   return longest;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_mlfq(const Setting& setting) {
   const int n = setting.quick ? 400 : 4000;
   const Load load = heavy_tail(kSimulatedVocab, n, 6.5, 1000, false), shorts = heavy_tail(kSimulatedVocab, n, 6.5, 1000, true);
   EngineOptions options = engine_options(2048, 32 * 1024);
@@ -105,6 +105,6 @@ const Experiment kMlfq = {
     .baseline = "first come, first served",
     .workload = "4 seats, on a model and simulated; nineteen of twenty answers are short, the twentieth has most of the tokens",
     .holds = "lossless; mean latency at least 1.5 times lower in the simulator, and on the engine (timed: 2.4 to 2.6 times in six runs on an idle machine); short requests do not feel the long ones; aging ends starvation",
-    .run = run};
+    .run = run_mlfq};
 
 }  // namespace sluice::lab

@@ -24,7 +24,7 @@ std::pair<int, int> right_buckets(const Load& true_lengths) {
   return right;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_predicted_reservation(const Setting& setting) {
   constexpr int kMost = 800;
   const int n = setting.quick ? 300 : 3000;
   const auto load = [n](bool named, bool forced) { return two_applications(n, 40, 200, kMost, named, forced); };
@@ -80,6 +80,6 @@ const Experiment kPredictedReservation = {
     .baseline = "`--admission-policy reserve`: prompt and max_tokens of all",
     .workload = "simulated, 300 requests at once of two applications that end far below their max_tokens",
     .holds = "lossless; no preemption with the true lengths; retraining improves the bucket table; every predictor serves more than max_tokens reserved, the true lengths the most",
-    .run = run};
+    .run = run_predicted_reservation};
 
 }  // namespace sluice::lab

@@ -48,7 +48,7 @@ double furthest_ahead(const Run& run, const Load& load, const std::string& a, co
   return furthest;
 }
 
-Result<Finding> run(const Setting& setting) {
+Result<Finding> run_vtc(const Setting& setting) {
   const Load load = three_clients(setting.quick ? 60 : 600);
   constexpr int kSeats = 8;
   EngineOptions options = engine_options(1024, 16 * 1024);
@@ -93,6 +93,6 @@ const Experiment kVtc = {
     .baseline = "first come, first served",
     .workload = "simulated, 8 seats; a client asks for three times, another for all of what there is, a third for little",
     .holds = "lossless; the paper's bound at all times; work-conserving; idling earns no credit",
-    .run = run};
+    .run = run_vtc};
 
 }  // namespace sluice::lab

@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kLayersOf13B = 40;
 constexpr int64_t kFirstVocabulary = 64000, kSecondVocabulary = 125696;
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_baichuan(const ConfigReader& config, const TensorSource& source) {
   // The 13B files name their context otherwise than the 7B ones: that tells them apart.
   const ConfigKey length{"model_max_length", ""};
   bool large = !config.is_gguf() && config.has(length) && !config.has(DecoderKeys{}.positions);
@@ -32,6 +32,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch baichuan_arch() { return decoder_arch<describe>("baichuan", {"BaichuanForCausalLM", "BaiChuanForCausalLM"}, {"baichuan"}); }
+ModelArch baichuan_arch() { return decoder_arch<describe_baichuan>("baichuan", {"BaichuanForCausalLM", "BaiChuanForCausalLM"}, {"baichuan"}); }
 
 }  // namespace sluice

@@ -34,7 +34,7 @@ TensorNames names(const std::string& prefix, int64_t positions, int64_t before =
   return out;
 }
 
-Result<EncoderParts> read(const ConfigReader& config, const TensorSource& source, std::string_view name) {
+Result<EncoderParts> read_bert(const ConfigReader& config, const TensorSource& source, std::string_view name) {
   // llama.cpp's converter does not name it; nearly all were trained with the exact one.
   DecoderDefaults defaults{.name = name, .gguf = {"bert"}, .norm = Norm::Kind::layer, .norm_eps = 1e-12, .rope = false, .tied = true,
                            .computes = {"hidden_act", "gguf.hidden_activation", "gguf.attention.causal"}};
@@ -71,7 +71,7 @@ Result<EncoderParts> read(const ConfigReader& config, const TensorSource& source
 }
 
 Result<EncoderParts> roberta(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(EncoderParts parts, read(config, source, "roberta"));
+  SLUICE_TRY(EncoderParts parts, read_bert(config, source, "roberta"));
   ModelInfo& info = parts.body.config.info;
   const bool gguf = config.is_gguf();
   SLUICE_TRY(const int64_t padding, gguf ? Result<int64_t>(config.metadata().integer_or("tokenizer.ggml.padding_token_id", 1))
@@ -96,7 +96,7 @@ Result<EncoderParts> roberta(const ConfigReader& config, const TensorSource& sou
 // A GGUF of this name is of any of them; RoBERTa's have one token type, or none, and no vocabulary of BERT's kind. With two types it is the same
 // model as a BERT: there its table of positions begins at row 0 too.
 Result<EncoderParts> bert(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(EncoderParts parts, read(config, source, "bert"));
+  SLUICE_TRY(EncoderParts parts, read_bert(config, source, "bert"));
   if (config.is_gguf() && parts.body.token_types < 2 && config.metadata().string_or("tokenizer.ggml.model", "") != "bert") return roberta(config, source);
   parts.body.learned_positions = parts.body.config.info.max_positions;
   parts.body.names = names("bert", parts.body.learned_positions);

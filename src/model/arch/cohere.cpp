@@ -9,7 +9,7 @@ namespace {
 
 constexpr ConfigKey kLogits{"logit_scale", "logit_scale"};
 
-Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source, DecoderDefaults defaults) {
+Result<PlainDecoder> read_cohere(const ConfigReader& config, const TensorSource& source, DecoderDefaults defaults) {
   defaults.norm = Norm::Kind::layer;
   defaults.norm_eps = 1e-5;
   defaults.hf_rope = defaults.gguf.rope = RopeStyle::interleaved;
@@ -34,7 +34,7 @@ Result<Decoder> finish(const ConfigReader& config, const PlainDecoder& d) {
 }
 
 Result<Decoder> cohere(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(PlainDecoder d, read(config, source, {.name = "cohere", .gguf = {"command-r"}, .rope_theta = 500000}));
+  SLUICE_TRY(PlainDecoder d, read_cohere(config, source, {.name = "cohere", .gguf = {"command-r"}, .rope_theta = 500000}));
   SLUICE_TRY(bool norms, config.boolean_or({"use_qk_norm", ""}, false));
   if (config.is_gguf()) {
     norms = source.find("blk.0.attn_q_norm.weight") != nullptr;
@@ -47,7 +47,7 @@ Result<Decoder> cohere(const ConfigReader& config, const TensorSource& source) {
 Result<Decoder> cohere2(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(const int64_t period, config.integer_or({"sliding_window_pattern", ""}, 4, 1, kMaxLayers));
   config.cannot_be_said(period != 4, fmt::format("sliding_window_pattern is {}", period));
-  SLUICE_TRY(PlainDecoder d, read(config, source,
+  SLUICE_TRY(PlainDecoder d, read_cohere(config, source,
                                   {.name = "cohere2",
                                    .gguf = {.arch = "cohere2", .one_window = false},
                                    .window = WindowRule::by_type,

@@ -66,7 +66,7 @@ void name_tensors(TensorNames& names, const LatentAttentionConfig& a, bool joine
       .hf("ffn_down_shexp", {"model.layers.{}.mlp.shared_experts.down_proj"});
 }
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_deepseek(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "deepseek2",
                                                  .gguf = {"deepseek2", RopeStyle::interleaved},
@@ -99,7 +99,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 }  // namespace
 
 ModelArch deepseek_arch() {
-  return decoder_arch<describe>("deepseek2", {"DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"}, {"deepseek2"});
+  return decoder_arch<describe_deepseek>("deepseek2", {"DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"}, {"deepseek2"});
 }
 
 }  // namespace sluice

@@ -23,7 +23,7 @@ Result<int> read_period(const ConfigReader& config) {
   return static_cast<int>(period);
 }
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_exaone4(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(const int period, read_period(config));
   config.cannot_be_said(period != kPeriod, fmt::format("sliding_window_pattern has a period of {}", period));
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
@@ -50,6 +50,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch exaone4_arch() { return decoder_arch<describe>("exaone4", {"Exaone4ForCausalLM"}, {"exaone4"}); }
+ModelArch exaone4_arch() { return decoder_arch<describe_exaone4>("exaone4", {"Exaone4ForCausalLM"}, {"exaone4"}); }
 
 }  // namespace sluice

@@ -11,7 +11,7 @@ constexpr ConfigKey kKvHeads{"num_kv_heads", "attention.head_count_kv"};
 constexpr ConfigKey kOldKvHeads{"n_head_kv", ""};
 constexpr ConfigKey kNormsInParallel{"num_ln_in_parallel_attn", ""};
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_falcon(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(bool grouped, config.boolean_or({"new_decoder_architecture", ""}, false));
   SLUICE_TRY(bool multi_query, config.boolean_or({"multi_query", ""}, true));
   SLUICE_TRY(const bool alibi, config.boolean_or({"alibi", ""}, false));
@@ -86,6 +86,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch falcon_arch() { return decoder_arch<describe>("falcon", {"FalconForCausalLM", "RWForCausalLM"}, {"falcon"}); }
+ModelArch falcon_arch() { return decoder_arch<describe_falcon>("falcon", {"FalconForCausalLM", "RWForCausalLM"}, {"falcon"}); }
 
 }  // namespace sluice

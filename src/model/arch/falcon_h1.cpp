@@ -30,7 +30,7 @@ Result<Factors> read_factors(const ConfigReader& config) {
   return f;
 }
 
-Result<Mamba2Config> read_mixer(const ConfigReader& config, const TensorSource& source, const DecoderConfig& d, const Factors& f) {
+Result<Mamba2Config> read_falcon_h1_mixer(const ConfigReader& config, const TensorSource& source, const DecoderConfig& d, const Factors& f) {
   SLUICE_TRY(Mamba2Config m, read_mamba2(config, d, {}));
   for (const double factor : f.ssm) m.scales.push_back(static_cast<float>(factor));
   m.input_scale = static_cast<float>(f.ssm_in), m.output_scale = static_cast<float>(f.ssm_out);
@@ -47,14 +47,14 @@ Result<Mamba2Config> read_mixer(const ConfigReader& config, const TensorSource& 
   return m;
 }
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_falcon_h1(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "falcon_h1", .gguf = {"falcon-h1"}, .norm_eps = 1e-5, .own_layer_types = true,
                            .computes = {"embedding_multiplier"}};
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY_STATUS(config.only({"attention_bias", ""}, false));
   SLUICE_TRY_STATUS(config.only({"mlp_bias", ""}, false));
   SLUICE_TRY(const Factors f, read_factors(config));
-  SLUICE_TRY(const Mamba2Config mixer, read_mixer(config, source, d.config, f));
+  SLUICE_TRY(const Mamba2Config mixer, read_falcon_h1_mixer(config, source, d.config, f));
   d.attention.scale *= static_cast<float>(f.attention_in * f.attention_in * f.key);
   if (!(d.attention.scale > 1e-9f && d.attention.scale < 1e9f))
     return config.invalid({"key_multiplier", ""}, fmt::format("is {} and attention_in_multiplier {}; scores cannot be scaled by {}", f.key, f.attention_in,
@@ -78,6 +78,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch falcon_h1_arch() { return decoder_arch<describe>("falcon_h1", {"FalconH1ForCausalLM"}, {"falcon-h1"}); }
+ModelArch falcon_h1_arch() { return decoder_arch<describe_falcon_h1>("falcon_h1", {"FalconH1ForCausalLM"}, {"falcon-h1"}); }
 
 }  // namespace sluice

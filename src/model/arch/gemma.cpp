@@ -24,7 +24,7 @@ DecoderDefaults common(std::string_view name) {
           .computes = {"hidden_act", "hidden_activation", "attn_logit_softcapping", "final_logit_softcapping"}};
 }
 
-Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source, const DecoderDefaults& defaults) {
+Result<PlainDecoder> read_gemma(const ConfigReader& config, const TensorSource& source, const DecoderDefaults& defaults) {
   SLUICE_TRY_STATUS(config.only({"use_bidirectional_attention", ""}, false));
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   // Whatever the first files call it ("gelu"), all of them were trained with the approximation.
@@ -78,7 +78,7 @@ Result<float> read_cap(const ConfigReader& config, ConfigKey key, double otherwi
 }
 
 Result<Decoder> gemma(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(const PlainDecoder d, read(config, source, common("gemma")));
+  SLUICE_TRY(const PlainDecoder d, read_gemma(config, source, common("gemma")));
   return finish(d);
 }
 
@@ -88,7 +88,7 @@ Result<Decoder> gemma2(const ConfigReader& config, const TensorSource& source) {
   defaults.window = WindowRule::by_type;
   defaults.sliding_window = defaults.gguf_sliding_window = 4096;
   defaults.window_period = 2, defaults.window_full = 1;
-  SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
+  SLUICE_TRY(PlainDecoder d, read_gemma(config, source, defaults));
   norm_both_ways(d);
   SLUICE_TRY_STATUS(read_scale(config, 46, d));
   SLUICE_TRY(d.attention.softcap, read_cap(config, kScoreCap, 50));
@@ -109,7 +109,7 @@ Result<Decoder> gemma3(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(const int64_t period, config.integer_or(kPattern, older, 1, kMaxLayers));
   defaults.window_period = static_cast<int>(period), defaults.window_full = static_cast<int>(period) - 1;
   config.cannot_be_said(period != 6, fmt::format("sliding_window_pattern is {}", period));
-  SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
+  SLUICE_TRY(PlainDecoder d, read_gemma(config, source, defaults));
   norm_both_ways(d);
   SLUICE_TRY_STATUS(read_scale(config, 62, d));
   SLUICE_TRY(d.attention.softcap, read_cap(config, kScoreCap, 0));

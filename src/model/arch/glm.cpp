@@ -17,7 +17,7 @@ void fuse_gguf(PlainDecoder& d, const TensorSource& source) {
   fuse_gate_up(d.names.gguf, "ffn_up", d.config.info.ffn);
 }
 
-Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source, DecoderDefaults defaults) {
+Result<PlainDecoder> read_glm(const ConfigReader& config, const TensorSource& source, DecoderDefaults defaults) {
   if (!config.is_gguf()) defaults.head_dim = 128;
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias", true));
@@ -29,14 +29,14 @@ Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source
 Result<Decoder> glm(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults = common("glm", "chatglm");
   defaults.norm_eps = 1.5625e-7;
-  SLUICE_TRY(const PlainDecoder d, read(config, source, defaults));
+  SLUICE_TRY(const PlainDecoder d, read_glm(config, source, defaults));
   return d.build();
 }
 
 Result<Decoder> glm4(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults = common("glm4", "glm4");
   defaults.norm_eps = 1.5625e-7;
-  SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
+  SLUICE_TRY(PlainDecoder d, read_glm(config, source, defaults));
   d.norms = NormPlace::sandwich;
   d.names.hf("post_attention_norm", {"model.layers.{}.post_self_attn_layernorm"})
       .hf("post_ffw_norm", {"model.layers.{}.post_mlp_layernorm"});

@@ -27,7 +27,7 @@ DecoderDefaults gpt_defaults(std::string_view name, std::string_view gguf, bool 
   return d;
 }
 
-Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source, const DecoderDefaults& defaults,
+Result<PlainDecoder> read_gpt(const ConfigReader& config, const TensorSource& source, const DecoderDefaults& defaults,
                           ConfigKey activation = {"activation_function", ""}, std::string_view otherwise = "gelu_new") {
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.mlp.act, read_activation(config, activation, otherwise));
@@ -68,7 +68,7 @@ Decoder with_positions(const PlainDecoder& d) {
 Result<Decoder> gpt2(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults = gpt_defaults("gpt2", "gpt2", false);
   defaults.tied = true;
-  SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
+  SLUICE_TRY(PlainDecoder d, read_gpt(config, source, defaults));
   SLUICE_TRY(const bool scaled, config.boolean_or({"scale_attn_weights", ""}, true));
   SLUICE_TRY(const bool by_layer, config.boolean_or({"scale_attn_by_inverse_layer_idx", ""}, false));
   config.cannot_be_said(!scaled || by_layer, fmt::format("scale_attn_weights is {}, scale_attn_by_inverse_layer_idx {}", scaled, by_layer));
@@ -86,7 +86,7 @@ Result<Decoder> gpt_bigcode(const ConfigReader& config, const TensorSource& sour
   SLUICE_TRY(bool multi_query, config.boolean_or({"multi_query", ""}, true));
   if (multi_query) defaults.kv_heads = 1;
   defaults.tied = true;
-  SLUICE_TRY(PlainDecoder d, read(config, source, defaults, {"activation_function", ""}, "gelu_pytorch_tanh"));
+  SLUICE_TRY(PlainDecoder d, read_gpt(config, source, defaults, {"activation_function", ""}, "gelu_pytorch_tanh"));
   SLUICE_TRY(const bool scaled, config.boolean_or({"scale_attn_weights", ""}, true));
   config.cannot_be_said(!scaled, "scale_attn_weights is false");
   if (!scaled) d.attention.scale = 1;
@@ -119,7 +119,7 @@ Result<Decoder> gptj_like(const ConfigReader& config, const TensorSource& source
   if (!config.is_gguf()) {
     SLUICE_TRY(defaults.rotary_factor, rotary_share(config, defaults, 64));
   }
-  SLUICE_TRY(PlainDecoder d, read(config, source, defaults));
+  SLUICE_TRY(PlainDecoder d, read_gpt(config, source, defaults));
   if (config.is_gguf()) {
     config.forget({"partial_rotary_factor", ""});
     config.note({"rotary_dim", ""}, int64_t{d.config.rope->rotary_dims()});
@@ -154,7 +154,7 @@ Result<Decoder> gpt_neox(const ConfigReader& config, const TensorSource& source)
   defaults.keys.theta.hf = config.has({"rotary_emb_base", ""}) ? "rotary_emb_base" : "rope_theta";
   defaults.ffn = 0;
   SLUICE_TRY(defaults.rotary_factor, config.number_or({"rotary_pct", ""}, 0.25, 0.0, 1.0));
-  SLUICE_TRY(PlainDecoder d, read(config, source, defaults, {"hidden_act", ""}, "gelu"));
+  SLUICE_TRY(PlainDecoder d, read_gpt(config, source, defaults, {"hidden_act", ""}, "gelu"));
   if (config.is_gguf()) {
     config.forget({"partial_rotary_factor", ""});
     config.note({"rotary_pct", ""}, static_cast<double>(d.config.rope->rotary_dims()) / d.attention.head_dim);

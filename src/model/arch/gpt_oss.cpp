@@ -29,7 +29,7 @@ void name_tensors(TensorNames& names, int64_t ffn, bool columns) {
   names.gguf["ffn_norm"] = {"post_attention_norm"};
 }
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_gpt_oss(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "gpt-oss",
                                                  .gguf = {.arch = "gpt-oss", .one_window = false},
@@ -65,6 +65,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch gpt_oss_arch() { return decoder_arch<describe>("gpt-oss", {"GptOssForCausalLM"}, {"gpt-oss"}); }
+ModelArch gpt_oss_arch() { return decoder_arch<describe_gpt_oss>("gpt-oss", {"GptOssForCausalLM"}, {"gpt-oss"}); }
 
 }  // namespace sluice

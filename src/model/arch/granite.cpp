@@ -8,7 +8,7 @@
 namespace sluice {
 namespace {
 
-Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source, std::string_view name) {
+Result<PlainDecoder> read_granite(const ConfigReader& config, const TensorSource& source, std::string_view name) {
   DecoderDefaults defaults{.name = name,
                            .gguf = {name, RopeStyle::interleaved},
                            .computes = {granite::kEmbedding.hf, granite::kScores.hf, granite::kResidual.hf, granite::kLogits.hf,
@@ -23,13 +23,13 @@ Result<PlainDecoder> read(const ConfigReader& config, const TensorSource& source
 }
 
 Result<Decoder> granite3(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(const PlainDecoder d, read(config, source, "granite"));
+  SLUICE_TRY(const PlainDecoder d, read_granite(config, source, "granite"));
   return granite::finish(config, d);
 }
 
 // Gate and up are one tensor of all experts; so are those of the expert for all rows.
 Result<Decoder> granitemoe(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(PlainDecoder d, read(config, source, "granitemoe"));
+  SLUICE_TRY(PlainDecoder d, read_granite(config, source, "granitemoe"));
   SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {}));
   moe.routing.score = Routing::Score::topk_softmax;
   SLUICE_TRY(moe.shared_ffn, config.integer_or({"shared_intermediate_size", "expert_shared_feed_forward_length"}, 0, 0, kMaxWidth));

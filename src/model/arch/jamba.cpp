@@ -9,22 +9,22 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kExpand{"mamba_expand", ""}, kInner{"", "ssm.inner_size"}, kRank{"mamba_dt_rank", "ssm.time_step_rank"};
-constexpr ConfigKey kState{"mamba_d_state", "ssm.state_size"}, kTaps{"mamba_d_conv", "ssm.conv_kernel"};
+constexpr ConfigKey kJambaExpand{"mamba_expand", ""}, kJambaInner{"", "ssm.inner_size"}, kJambaRank{"mamba_dt_rank", "ssm.time_step_rank"};
+constexpr ConfigKey kJambaState{"mamba_d_state", "ssm.state_size"}, kJambaTaps{"mamba_d_conv", "ssm.conv_kernel"};
 constexpr ConfigKey kExperts{"num_experts", "expert_count"};
 
-Result<MambaConfig> read_mixer(const ConfigReader& config, const DecoderConfig& d) {
+Result<MambaConfig> read_jamba_mixer(const ConfigReader& config, const DecoderConfig& d) {
   MambaConfig m;
   m.hidden = d.info.hidden;
-  SLUICE_TRY(const int64_t expand, config.integer_or(kExpand, 2, 1, 64));
-  SLUICE_TRY(m.inner, config.integer_or(kInner, expand * m.hidden, 1, kMaxWidth));
-  SLUICE_TRY(m.state, config.integer_or(kState, 16, 1, kMaxHeadDim));
-  SLUICE_TRY(const int64_t taps, config.integer_or(kTaps, 4, 2, 64));
+  SLUICE_TRY(const int64_t expand, config.integer_or(kJambaExpand, 2, 1, 64));
+  SLUICE_TRY(m.inner, config.integer_or(kJambaInner, expand * m.hidden, 1, kMaxWidth));
+  SLUICE_TRY(m.state, config.integer_or(kJambaState, 16, 1, kMaxHeadDim));
+  SLUICE_TRY(const int64_t taps, config.integer_or(kJambaTaps, 4, 2, 64));
   m.taps = static_cast<int>(taps);
   const int64_t rank = (m.hidden + 15) / 16;
-  if (config.metadata().string_or(kRank.hf, "") == "auto") m.dt_rank = rank, config.note(kRank, rank);
+  if (config.metadata().string_or(kJambaRank.hf, "") == "auto") m.dt_rank = rank, config.note(kJambaRank, rank);
   else {
-    SLUICE_TRY(m.dt_rank, config.integer_or(kRank, rank, 1, kMaxWidth));
+    SLUICE_TRY(m.dt_rank, config.integer_or(kJambaRank, rank, 1, kMaxWidth));
   }
   SLUICE_TRY_STATUS(config.only({"mamba_proj_bias", ""}, false));
   SLUICE_TRY(m.conv_bias, read_bias(config, "mamba_conv_bias", true));
@@ -54,12 +54,12 @@ Result<Every> read_every(const ConfigReader& config, std::string_view period, st
   return e;
 }
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_jamba(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "jamba", .gguf = {"jamba"}, .rope = false, .own_layer_types = true,
                            .computes = {"num_experts", "num_local_experts", "gguf.expert_count"}};
   SLUICE_TRY_STATUS(expect_kv_heads_by_layer(config, defaults));
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
-  SLUICE_TRY(const MambaConfig mixer, read_mixer(config, d.config));
+  SLUICE_TRY(const MambaConfig mixer, read_jamba_mixer(config, d.config));
   SLUICE_TRY(const Every attention, read_every(config, "attn_layer_period", "attn_layer_offset", {8, 4}));
   SLUICE_TRY(const std::vector<bool> attends, read_attending(config, d.config, [&](int l) { return attention.has(l); }));
   SLUICE_TRY(const Every experts, read_every(config, "expert_layer_period", "expert_layer_offset", {2, 1}));
@@ -74,7 +74,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   }
   if (config.is_gguf()) {
     Every::of(attends).note(config, "attn_layer_period", "attn_layer_offset");
-    if (mixer.inner % mixer.hidden == 0) config.note(kExpand, mixer.inner / mixer.hidden);
+    if (mixer.inner % mixer.hidden == 0) config.note(kJambaExpand, mixer.inner / mixer.hidden);
   }
   d.mixer = [=](int l) { return attends[static_cast<size_t>(l)] ? nullptr : std::make_unique<MambaMixer>(mixer); };
   const std::string at = "model.layers.{}.";
@@ -87,6 +87,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch jamba_arch() { return decoder_arch<describe>("jamba", {"JambaForCausalLM"}, {"jamba"}); }
+ModelArch jamba_arch() { return decoder_arch<describe_jamba>("jamba", {"JambaForCausalLM"}, {"jamba"}); }
 
 }  // namespace sluice

@@ -9,7 +9,7 @@ namespace sluice {
 
 namespace {
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_llama(const ConfigReader& config, const TensorSource& source) {
   if (config.is_gguf()) {
     SLUICE_TRY(const int64_t experts, config.integer_or({"", "expert_count"}, 0, 0, 1 << 14));
     config.forget({"", "expert_count"});
@@ -28,6 +28,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch llama_arch() { return decoder_arch<describe>("llama", {"LlamaForCausalLM", "LLaMAForCausalLM"}, {"llama"}); }
+ModelArch llama_arch() { return decoder_arch<describe_llama>("llama", {"LlamaForCausalLM", "LLaMAForCausalLM"}, {"llama"}); }
 
 }  // namespace sluice

@@ -28,7 +28,7 @@ Result<std::vector<int64_t>> read_rotated(const ConfigReader& config, int layers
   return rotated;
 }
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_llama4(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "llama4",
                            .gguf = {"llama4", RopeStyle::interleaved},
                            .norm_eps = 1e-5,
@@ -110,7 +110,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 }  // namespace
 
 ModelArch llama4_arch() {
-  return decoder_arch<describe>("llama4", {"Llama4ForCausalLM", "Llama4ForConditionalGeneration"}, {"llama4"});
+  return decoder_arch<describe_llama4>("llama4", {"Llama4ForCausalLM", "Llama4ForConditionalGeneration"}, {"llama4"});
 }
 
 }  // namespace sluice

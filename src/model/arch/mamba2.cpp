@@ -9,7 +9,7 @@ namespace {
 
 constexpr Mamba2Keys kKeys{"num_heads", "head_dim", "n_groups", "state_size", "conv_kernel", "use_bias", "use_conv_bias", 8, "expand"};
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_mamba2(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "mamba2", .gguf = {"mamba2"}, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true, .positions = 1 << 20};
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_rms_epsilon"};
   SLUICE_TRY(DecoderConfig d, read_decoder_config(config, source, defaults));
@@ -22,6 +22,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch mamba2_arch() { return decoder_arch<describe>("mamba2", {"Mamba2ForCausalLM"}, {"mamba2"}); }
+ModelArch mamba2_arch() { return decoder_arch<describe_mamba2>("mamba2", {"Mamba2ForCausalLM"}, {"mamba2"}); }
 
 }  // namespace sluice

@@ -5,9 +5,8 @@
 #include "model/layers/plain_decoder.h"
 
 namespace sluice {
-namespace {
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_mixtral(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "mixtral",
                                                  .gguf = {"llama", RopeStyle::interleaved},
@@ -27,10 +26,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   return d.build();
 }
 
-}  // namespace
-
-ModelArch mixtral_arch() { return decoder_arch<describe>("mixtral", {"MixtralForCausalLM"}, {}); }
-
-Result<Decoder> describe_mixtral(const ConfigReader& config, const TensorSource& source) { return describe(config, source); }
+ModelArch mixtral_arch() { return decoder_arch<describe_mixtral>("mixtral", {"MixtralForCausalLM"}, {}); }
 
 }  // namespace sluice

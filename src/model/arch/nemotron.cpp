@@ -7,7 +7,7 @@
 namespace sluice {
 namespace {
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_nemotron(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "nemotron",
                            .gguf = {"nemotron"},
                            .norm = Norm::Kind::layer,
@@ -30,6 +30,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch nemotron_arch() { return decoder_arch<describe>("nemotron", {"NemotronForCausalLM"}, {"nemotron"}); }
+ModelArch nemotron_arch() { return decoder_arch<describe_nemotron>("nemotron", {"NemotronForCausalLM"}, {"nemotron"}); }
 
 }  // namespace sluice

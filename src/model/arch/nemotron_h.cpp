@@ -59,7 +59,7 @@ Result<MoeConfig> read_experts(const ConfigReader& config, const DecoderConfig& 
   return moe;
 }
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_nemotron_h(const ConfigReader& config, const TensorSource& source) {
   const bool mixture = config.is_gguf() && config.metadata().architecture() == "nemotron_h_moe";
   DecoderDefaults defaults{.name = "nemotron_h", .gguf = {mixture ? "nemotron_h_moe" : "nemotron_h"}, .norm_eps = 1e-5, .rope = false,
                            .own_layer_types = true, .own_ffn = true, .head_dim = config.is_gguf() ? 0 : 128, .positions = 1 << 20,
@@ -130,6 +130,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch nemotron_h_arch() { return decoder_arch<describe>("nemotron_h", {"NemotronHForCausalLM"}, {"nemotron_h", "nemotron_h_moe"}); }
+ModelArch nemotron_h_arch() { return decoder_arch<describe_nemotron_h>("nemotron_h", {"NemotronHForCausalLM"}, {"nemotron_h", "nemotron_h_moe"}); }
 
 }  // namespace sluice

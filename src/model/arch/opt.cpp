@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kBeforePositions = 2;  // rows of the table
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_opt(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "opt",
                            .norm = Norm::Kind::layer,
                            .norm_eps = 1e-5,
@@ -56,6 +56,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch opt_arch() { return decoder_arch<describe>("opt", {"OPTForCausalLM"}, {}); }
+ModelArch opt_arch() { return decoder_arch<describe_opt>("opt", {"OPTForCausalLM"}, {}); }
 
 }  // namespace sluice

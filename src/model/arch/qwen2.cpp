@@ -6,7 +6,7 @@
 namespace sluice {
 namespace {
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_qwen2(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "qwen2",
                                                  .gguf = {"qwen2"},
@@ -19,6 +19,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch qwen2_arch() { return decoder_arch<describe>("qwen2", {"Qwen2ForCausalLM"}, {"qwen2"}); }
+ModelArch qwen2_arch() { return decoder_arch<describe_qwen2>("qwen2", {"Qwen2ForCausalLM"}, {"qwen2"}); }
 
 }  // namespace sluice

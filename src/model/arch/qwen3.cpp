@@ -6,7 +6,7 @@
 namespace sluice {
 namespace {
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_qwen3(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "qwen3",
                                                  .gguf = {"qwen3"},
@@ -23,6 +23,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch qwen3_arch() { return decoder_arch<describe>("qwen3", {"Qwen3ForCausalLM"}, {"qwen3"}); }
+ModelArch qwen3_arch() { return decoder_arch<describe_qwen3>("qwen3", {"Qwen3ForCausalLM"}, {"qwen3"}); }
 
 }  // namespace sluice

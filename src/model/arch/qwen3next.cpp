@@ -12,8 +12,8 @@ namespace {
 
 constexpr ConfigKey kKeyHeads{"linear_num_key_heads", "ssm.group_count"}, kValueHeads{"linear_num_value_heads", "ssm.time_step_rank"};
 constexpr ConfigKey kKeyDim{"linear_key_head_dim", "ssm.state_size"}, kValueDim{"linear_value_head_dim", ""};
-constexpr ConfigKey kInner{"", "ssm.inner_size"}, kTaps{"linear_conv_kernel_dim", "ssm.conv_kernel"};
-constexpr ConfigKey kInterval{"full_attention_interval", "full_attention_interval"};
+constexpr ConfigKey kLinearInner{"", "ssm.inner_size"}, kLinearTaps{"linear_conv_kernel_dim", "ssm.conv_kernel"};
+constexpr ConfigKey kFullAttentionInterval{"full_attention_interval", "full_attention_interval"};
 
 Result<GatedDeltaConfig> read_delta(const ConfigReader& config, const DecoderConfig& d) {
   GatedDeltaConfig g;
@@ -24,15 +24,15 @@ Result<GatedDeltaConfig> read_delta(const ConfigReader& config, const DecoderCon
     return config.invalid(kValueHeads, fmt::format("is {}; it must be a multiple of {}, {}", g.value_heads, config.name(kKeyHeads), g.key_heads));
   SLUICE_TRY(g.key_dim, config.integer(kKeyDim, 1, kMaxHeadDim));
   if (config.is_gguf()) {
-    SLUICE_TRY(const int64_t inner, config.integer(kInner, 1, kMaxWidth));
-    if (inner % g.value_heads != 0) return config.invalid(kInner, fmt::format("is {}; it must be a multiple of the {} heads", inner, g.value_heads));
+    SLUICE_TRY(const int64_t inner, config.integer(kLinearInner, 1, kMaxWidth));
+    if (inner % g.value_heads != 0) return config.invalid(kLinearInner, fmt::format("is {}; it must be a multiple of the {} heads", inner, g.value_heads));
     g.value_dim = inner / g.value_heads;
     config.note(kValueDim, g.value_dim);
   } else {
     SLUICE_TRY(g.value_dim, config.integer(kValueDim, 1, kMaxHeadDim));
-    config.note(kInner, g.values());
+    config.note(kLinearInner, g.values());
   }
-  SLUICE_TRY(const int64_t taps, config.integer_or(kTaps, 4, 2, 64));
+  SLUICE_TRY(const int64_t taps, config.integer_or(kLinearTaps, 4, 2, 64));
   g.taps = static_cast<int>(taps);
   g.norm = d.norm;
   return g;
@@ -61,7 +61,7 @@ void name_tensors(TensorNames& names, const AttentionConfig& a) {
       .hf("ffn_down_shexp", {place("mlp.shared_expert.down_proj")});
 }
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_qwen3next(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "qwen3next",
                                                  .gguf = {"qwen3next"},
@@ -80,7 +80,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(moe.routing.renormalize, config.boolean_or({"norm_topk_prob", ""}, true));
   SLUICE_TRY(moe.shared_ffn, config.integer({"shared_expert_intermediate_size", "expert_shared_feed_forward_length"}, 1, kMaxWidth));
   moe.shared_gate = true;
-  SLUICE_TRY(const int64_t interval, config.integer_or(kInterval, 4, 1, kMaxLayers));
+  SLUICE_TRY(const int64_t interval, config.integer_or(kFullAttentionInterval, 4, 1, kMaxLayers));
   const std::vector<std::string>* listed = config.metadata().strings("layer_types");
   if (listed != nullptr && listed->size() != static_cast<size_t>(d.config.info.layers))
     return config.invalid({"layer_types", ""}, fmt::format("must be an array of {} names, one per layer", d.config.info.layers));
@@ -100,6 +100,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch qwen3next_arch() { return decoder_arch<describe>("qwen3next", {"Qwen3NextForCausalLM"}, {"qwen3next"}); }
+ModelArch qwen3next_arch() { return decoder_arch<describe_qwen3next>("qwen3next", {"Qwen3NextForCausalLM"}, {"qwen3next"}); }
 
 }  // namespace sluice

@@ -62,7 +62,7 @@ struct Rwkv {
   }
 };
 
-Result<Rwkv> read(const ConfigReader& config, const TensorSource& source, std::string_view name, int version) {
+Result<Rwkv> read_rwkv(const ConfigReader& config, const TensorSource& source, std::string_view name, int version) {
   DecoderDefaults defaults{.name = name, .gguf = {version < 5 ? std::string_view() : name}, .norm = Norm::Kind::layer, .norm_eps = 1e-5, .no_heads = true, .own_ffn = true,
                            .positions = 1 << 20};
   defaults.keys.norm_eps = {"layer_norm_epsilon", "attention.layer_norm_epsilon"};
@@ -155,7 +155,7 @@ Result<int64_t> read_head_size(const Rwkv& r) {
 }
 
 Result<Decoder> describe4(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(Rwkv r, read(config, source, "rwkv4", 4));
+  SLUICE_TRY(Rwkv r, read_rwkv(config, source, "rwkv4", 4));
   SLUICE_TRY(const int64_t width, r.dim(r.time("key.weight"), 0));
   name_blends(r, "time_mix_", "kvr", "kr");
   r.out.names.hf("time_mix_decay.weight", {r.time("time_decay")}).hf("time_mix_first.weight", {r.time("time_first")});
@@ -164,7 +164,7 @@ Result<Decoder> describe4(const ConfigReader& config, const TensorSource& source
 }
 
 Result<Decoder> describe5(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(Rwkv r, read(config, source, "rwkv5", 5));
+  SLUICE_TRY(Rwkv r, read_rwkv(config, source, "rwkv5", 5));
   SLUICE_TRY(const int64_t size, read_head_size(r));
   TimeMix6Config time{.hidden = r.hidden, .head_size = size};
   SLUICE_TRY(const double eps, config.number_or(kHeadNormEps, 64e-5, 1e-12, 1.0));
@@ -178,7 +178,7 @@ Result<Decoder> describe5(const ConfigReader& config, const TensorSource& source
 }
 
 Result<Decoder> describe6(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(Rwkv r, read(config, source, "rwkv6", 6));
+  SLUICE_TRY(Rwkv r, read_rwkv(config, source, "rwkv6", 6));
   SLUICE_TRY(const int64_t size, read_head_size(r));
   TimeMix6Config time{.hidden = r.hidden, .head_size = size};
   const bool gguf = config.is_gguf();
@@ -206,7 +206,7 @@ Result<Decoder> describe6(const ConfigReader& config, const TensorSource& source
 }
 
 Result<Decoder> describe7(const ConfigReader& config, const TensorSource& source) {
-  SLUICE_TRY(Rwkv r, read(config, source, "rwkv7", 7));
+  SLUICE_TRY(Rwkv r, read_rwkv(config, source, "rwkv7", 7));
   SLUICE_TRY(const int64_t size, read_head_size(r));
   TimeMix7Config time;
   time.hidden = r.hidden, time.head_size = size;

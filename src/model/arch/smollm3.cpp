@@ -7,9 +7,9 @@ namespace sluice {
 namespace {
 
 constexpr ConfigKey kRotated{"no_rope_layers", ""};  // 1: the layer does rotate
-constexpr ConfigKey kInterval{"no_rope_layer_interval", ""};
+constexpr ConfigKey kNoRopeInterval{"no_rope_layer_interval", ""};
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_smollm3(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY_STATUS(config.only({"use_sliding_window", ""}, false));  // without which layer_types gives none
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "smollm3",
@@ -18,7 +18,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
   SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
   d.attention.output_bias = d.attention.qkv_bias;
-  SLUICE_TRY(const int64_t interval, config.integer_or(kInterval, 4, 1, kMaxLayers));
+  SLUICE_TRY(const int64_t interval, config.integer_or(kNoRopeInterval, 4, 1, kMaxLayers));
   std::vector<int64_t> rotated;
   for (int l = 0; l < d.config.info.layers; ++l) rotated.push_back((l + 1) % interval != 0);
   if (config.has(kRotated)) {
@@ -34,6 +34,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch smollm3_arch() { return decoder_arch<describe>("smollm3", {"SmolLM3ForCausalLM"}, {"smollm3"}); }
+ModelArch smollm3_arch() { return decoder_arch<describe_smollm3>("smollm3", {"SmolLM3ForCausalLM"}, {"smollm3"}); }
 
 }  // namespace sluice

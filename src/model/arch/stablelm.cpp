@@ -9,7 +9,7 @@ namespace {
 
 constexpr ConfigKey kOldEps{"norm_eps", ""}, kOldFactor{"rope_pct", ""};
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_stablelm(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "stablelm",
                            .gguf = {"stablelm"},
                            .norm = Norm::Kind::layer,
@@ -42,7 +42,7 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 }  // namespace
 
 ModelArch stablelm_arch() {
-  return decoder_arch<describe>("stablelm", {"StableLmForCausalLM", "StableLMEpochForCausalLM"}, {"stablelm"});
+  return decoder_arch<describe_stablelm>("stablelm", {"StableLmForCausalLM", "StableLMEpochForCausalLM"}, {"stablelm"});
 }
 
 }  // namespace sluice

@@ -6,7 +6,7 @@
 namespace sluice {
 namespace {
 
-Result<Decoder> describe(const ConfigReader& config, const TensorSource& source) {
+Result<Decoder> describe_starcoder2(const ConfigReader& config, const TensorSource& source) {
   DecoderDefaults defaults{.name = "starcoder2",
                            .gguf = {"starcoder2"},
                            .norm = Norm::Kind::layer,
@@ -26,6 +26,6 @@ Result<Decoder> describe(const ConfigReader& config, const TensorSource& source)
 
 }  // namespace
 
-ModelArch starcoder2_arch() { return decoder_arch<describe>("starcoder2", {"Starcoder2ForCausalLM"}, {"starcoder2"}); }
+ModelArch starcoder2_arch() { return decoder_arch<describe_starcoder2>("starcoder2", {"Starcoder2ForCausalLM"}, {"starcoder2"}); }
 
 }  // namespace sluice

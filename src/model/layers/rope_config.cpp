@@ -34,7 +34,7 @@ constexpr ConfigKey kGgufAttnFactor{"", "rope.scaling.attn_factor"};
 constexpr ConfigKey kGgufYarnAttnFactor{"", "rope.scaling.yarn_attn_factor"};
 
 constexpr double kMaxFactor = 1e6;
-constexpr double kMaxPositions = 1e12;
+constexpr double kMostPositions = 1e12;
 
 // In transformers' arithmetic, float32 with the power correctly rounded: at 100,000 positions the last bit of a
 // frequency is a hundredth of a radian.
@@ -82,7 +82,7 @@ Status scale_llama3(const ConfigReader& config, RopeConfig& rope) {
   SLUICE_TRY(const double factor, config.number(kFactor, 1.0, kMaxFactor));
   SLUICE_TRY(const double low, config.number(kLowFreq, 1e-6, kMaxFactor));
   SLUICE_TRY(const double high, config.number(kHighFreq, 1e-6, kMaxFactor));
-  SLUICE_TRY(const double original, config.number(kOriginal, 1.0, kMaxPositions));
+  SLUICE_TRY(const double original, config.number(kOriginal, 1.0, kMostPositions));
   if (!(high >= low))
     return config.invalid(kHighFreq, fmt::format("is {}; it must be at least low_freq_factor, {}", high, low));
   rope.settings.factor = factor;
@@ -107,7 +107,7 @@ Status read_gguf_longrope(const ConfigReader& config, RopeConfig& rope) {
   rope.factors_in_tensors = config.has(kType);
   SLUICE_TRY(const double magnitude, config.number_or(kGgufAttnFactor, 1.0, 1e-6, kMaxFactor));
   rope.magnitude = static_cast<float>(magnitude);
-  SLUICE_TRY(rope.settings.original_positions, config.number_or(kOriginal, static_cast<double>(rope.settings.trained_positions), 1.0, kMaxPositions));
+  SLUICE_TRY(rope.settings.original_positions, config.number_or(kOriginal, static_cast<double>(rope.settings.trained_positions), 1.0, kMostPositions));
   rope.settings.type = "default";
   return {};
 }
@@ -129,8 +129,8 @@ void divide_pairs(RopeConfig& rope, const std::vector<double>& within, const std
 
 Status scale_longrope(const ConfigReader& config, RopeConfig& rope) {
   const auto trained = static_cast<double>(rope.settings.trained_positions);
-  SLUICE_TRY(const double outer, config.number_or(kOuterOriginal, trained, 1.0, kMaxPositions));
-  SLUICE_TRY(rope.settings.original_positions, config.number_or(kOriginal, outer, 1.0, kMaxPositions));
+  SLUICE_TRY(const double outer, config.number_or(kOuterOriginal, trained, 1.0, kMostPositions));
+  SLUICE_TRY(rope.settings.original_positions, config.number_or(kOriginal, outer, 1.0, kMostPositions));
   const double original = rope.settings.original_positions;
   SLUICE_TRY(const double factor, config.number_or(kFactor, trained / original, 1e-6, kMaxFactor));
   double magnitude = factor <= 1 ? 1.0 : std::sqrt(1 + std::log(factor) / std::log(original));
@@ -185,7 +185,7 @@ Status scale_yarn(const ConfigReader& config, const RopeReading& reading, RopeCo
   }
   SLUICE_TRY(const double factor, config.number(kFactor, 1.0, kMaxFactor));
   SLUICE_TRY(const double original,
-             config.number_or(kOriginal, static_cast<double>(trained_positions), 1.0, kMaxPositions));
+             config.number_or(kOriginal, static_cast<double>(trained_positions), 1.0, kMostPositions));
   SLUICE_TRY(const double beta_fast, config.number_or(kBetaFast, 32.0, 1e-6, kMaxFactor));
   SLUICE_TRY(const double beta_slow, config.number_or(kBetaSlow, 1.0, 1e-6, kMaxFactor));
   SLUICE_TRY(const bool truncate, config.boolean_or(kTruncate, config.is_gguf() ? reading.gguf_truncate : reading.truncate));
@@ -214,7 +214,7 @@ Status scale_yarn(const ConfigReader& config, const RopeReading& reading, RopeCo
   rope.settings.scores_scaled = reading.scores_scaled;
   config.cannot_be_said(reading.scores_scaled && magnitude != 1, "rope_scaling.mscale is not rope_scaling.mscale_all_dim");
   rope.settings.magnitude = magnitude / yarn_mscale(factor, 1.0);
-  rope.max_positions = std::max(trained_positions, static_cast<int64_t>(std::min(original * factor, kMaxPositions)));
+  rope.max_positions = std::max(trained_positions, static_cast<int64_t>(std::min(original * factor, kMostPositions)));
   return {};
 }
 
@@ -256,7 +256,7 @@ Result<RopeConfig> read_rope(const ConfigReader& config, const RopeReading& read
   } else if (type == "dynamic" && !config.is_gguf()) {
     SLUICE_TRY_STATUS(check_keys(config, reading, type, {kFactor, kOriginal}));
     SLUICE_TRY(const int64_t original,
-               config.integer_or(kOriginal, trained_positions, 1, static_cast<int64_t>(kMaxPositions)));
+               config.integer_or(kOriginal, trained_positions, 1, static_cast<int64_t>(kMostPositions)));
     rope.max_positions = std::min(trained_positions, original);
     log_info("{}: rope type \"dynamic\" is exact up to the trained context; it is limited to {} positions",
              config.metadata().origin(), rope.max_positions);

@@ -14,8 +14,8 @@
 namespace sluice {
 namespace {
 
-class KvFormats : public testing::TestWithParam<const KvFormat*> {};
-INSTANTIATE_TEST_SUITE_P(Catalog, KvFormats, testing::ValuesIn(kv_row_formats().begin(), kv_row_formats().end()),
+class RowFormats : public testing::TestWithParam<const KvFormat*> {};
+INSTANTIATE_TEST_SUITE_P(Catalog, RowFormats, testing::ValuesIn(kv_row_formats().begin(), kv_row_formats().end()),
                          [](const auto& info) { return std::string(info.param->name); });
 
 std::vector<float> round_trip(const KvFormat& f, const std::vector<float>& x) {
@@ -34,7 +34,7 @@ std::vector<float> normals(Rng& rng, int n, double size) {
   return x;
 }
 
-TEST_P(KvFormats, StandsAtItsTypeAndAddsUp) {
+TEST_P(RowFormats, StandsAtItsTypeAndAddsUp) {
   const KvFormat& f = *GetParam();
   EXPECT_EQ(&kv_format(f.type), &f);
   for (const int dim : {1, 20, 64, 128})
@@ -47,7 +47,7 @@ TEST_P(KvFormats, StandsAtItsTypeAndAddsUp) {
 }
 
 // By how far a value may be off, in the row's largest value (int8, int4) or in itself.
-TEST_P(KvFormats, RoundTripErrorIsBounded) {
+TEST_P(RowFormats, RoundTripErrorIsBounded) {
   const KvFormat& f = *GetParam();
   Rng rng(5);
   for (const int dim : {1, 3, 64, 128})
@@ -67,7 +67,7 @@ TEST_P(KvFormats, RoundTripErrorIsBounded) {
     }
 }
 
-TEST_P(KvFormats, KeepsZerosAndSurvivesTinyAndHugeRows) {
+TEST_P(RowFormats, KeepsZerosAndSurvivesTinyAndHugeRows) {
   const KvFormat& f = *GetParam();
   for (const float v : round_trip(f, std::vector<float>(20, 0.0f))) EXPECT_EQ(v, 0);
   for (const float size : {1e-45f, 1e-38f, 1e-30f, 6e4f}) {
@@ -78,7 +78,7 @@ TEST_P(KvFormats, KeepsZerosAndSurvivesTinyAndHugeRows) {
 }
 
 // Damaged activations must not come back as sound ones: the engine refuses logits that are not finite.
-TEST_P(KvFormats, WhatIsNotFiniteShows) {
+TEST_P(RowFormats, WhatIsNotFiniteShows) {
   const KvFormat& f = *GetParam();
   for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
                           std::numeric_limits<float>::quiet_NaN()}) {

@@ -13,7 +13,7 @@
 namespace sluice {
 namespace {
 
-constexpr KvPart kParts[] = {KvPart::keys, KvPart::values};
+constexpr KvPart kBothParts[] = {KvPart::keys, KvPart::values};
 
 /// Rows of two layers whose directions are alike: normal, plus `apart` times as much of their own.
 struct Layers {
@@ -64,7 +64,7 @@ TEST(MiniCache, AllRetainedIsFloat16) {
   Rng rng(1);
   for (const int dim : {1, 8, 40, 64}) {
     const Layers layers(rng, 64, dim, 1);
-    for (const KvPart part : kParts)
+    for (const KvPart part : kBothParts)
       for (const int side : {0, 1}) {
         std::vector<float> want = layers.x[side];
         for (float& v : want) v = f16_to_f32(f32_to_f16(v));
@@ -78,7 +78,7 @@ TEST(MiniCache, AnyTokensDecodeAlike) {
   for (const int dim : {1, 3, 20, 64, 96})
     for (const int tokens : {64, 128, 256}) {
       const Layers layers(rng, tokens, dim, 0.3);
-      for (const KvPart part : kParts)
+      for (const KvPart part : kBothParts)
         for (const int side : {0, 1}) {
           const Encoded tiles(layers, part, minicache_retained(tokens));
           std::vector<float> pieces;
@@ -141,7 +141,7 @@ TEST(MiniCache, TheFurthestApartAreRetained) {
 
 TEST(MiniCache, ZerosStayAndWhatIsNotFiniteShows) {
   Rng rng(5);
-  for (const KvPart part : kParts)
+  for (const KvPart part : kBothParts)
     for (const int broken : {0, 1}) {
       Layers layers(rng, 64, 40, 0.2);
       std::fill_n(layers.x[broken].begin() + 40 * 7, 40, 0.0f);  // one layer's only: the other's direction is used

@@ -18,7 +18,7 @@ using test::stream;
 using test::ToyServer;
 using test::ToyServerOptions;
 
-constexpr char kTemplate[] =
+constexpr char kHarmonyTemplate[] =
     "{% for m in messages %}{{ '<|start|>' + m.role }}{% if m.thinking %}[{{ m.thinking }}]{% endif %}"
     "{{ '<|message|>' + m.content + '<|end|>' }}{% endfor %}"
     "{% if tools %}{{ tools[0].function.name }}{% endif %}"
@@ -46,7 +46,7 @@ class HarmonyServer : public ::testing::Test {
   std::unique_ptr<ToyServer> saying(const std::string& reply) const {
     ToyServerOptions options;
     options.tokenizer_dir = dir_.string();
-    options.chat_template = kTemplate;
+    options.chat_template = kHarmonyTemplate;
     options.script = tokenizer_->encode(reply, {false, true});
     return std::make_unique<ToyServer>(options);
   }
@@ -143,7 +143,7 @@ TEST_F(HarmonyServer, TheReplyAsWrittenAndTheContinuedOne) {
 }
 
 TEST_F(HarmonyServer, ReasoningGoesBackAsTheTemplateReadsIt) {
-  const auto parsed = ChatTemplate::parse(kTemplate, "test");
+  const auto parsed = ChatTemplate::parse(kHarmonyTemplate, "test");
   ASSERT_TRUE(parsed.ok());
   const ChatPrompt prompt(parsed->get(), *tokenizer_);
   ASSERT_NE(prompt.harmony(), nullptr);
@@ -162,7 +162,7 @@ TEST_F(HarmonyServer, ReasoningGoesBackAsTheTemplateReadsIt) {
 
 TEST_F(HarmonyServer, OtherModelsAreNotTakenForHarmony) {
   const auto other = ChatTemplate::parse("{{ messages[0].content }}<|im_start|>assistant\n", "test");
-  const auto harmony = ChatTemplate::parse(kTemplate, "test");
+  const auto harmony = ChatTemplate::parse(kHarmonyTemplate, "test");
   const auto without = load_tokenizer_directory(SLUICE_SOURCE_DIR "/tests/data/tokenizers/tok512").value();
   EXPECT_EQ(find_harmony_tokens(other->get(), *tokenizer_), nullptr);
   EXPECT_EQ(find_harmony_tokens(harmony->get(), *without), nullptr);

@@ -104,7 +104,7 @@ Value xmlattr(Runtime& runtime, const Value& in, const Arguments& args) {
   return out;
 }
 
-constexpr std::array<NamedFunction, 7> kFilters = {{
+constexpr std::array<NamedFunction, 7> kMarkupFilters = {{
     {"escape", escape},
     {"e", escape},
     {"forceescape", escape},
@@ -116,6 +116,6 @@ constexpr std::array<NamedFunction, 7> kFilters = {{
 
 }  // namespace
 
-std::span<const NamedFunction> markup_filters() { return kFilters; }
+std::span<const NamedFunction> markup_filters() { return kMarkupFilters; }
 
 }  // namespace sluice::jinja

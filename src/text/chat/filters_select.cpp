@@ -82,7 +82,7 @@ Value attr(Runtime& runtime, const Value& in, const Arguments& args) {
   return get_attribute(in, name.bytes());
 }
 
-constexpr std::array<NamedFunction, 8> kFilters = {{
+constexpr std::array<NamedFunction, 8> kSelectionFilters = {{
     {"map", map},
     {"select", filtered<true, false>},
     {"reject", filtered<false, false>},
@@ -95,7 +95,7 @@ constexpr std::array<NamedFunction, 8> kFilters = {{
 
 }  // namespace
 
-std::span<const NamedFunction> selection_filters() { return kFilters; }
+std::span<const NamedFunction> selection_filters() { return kSelectionFilters; }
 
 Value follow_path(Runtime& runtime, const Value& value, const Value& path, const Value* otherwise) {
   const bool replaced = otherwise != nullptr && !otherwise->is_none();

@@ -254,7 +254,7 @@ Value groupby(Runtime& runtime, const Value& in, const Arguments& args) {
   return make_list(std::move(out));
 }
 
-constexpr std::array<NamedFunction, 18> kFilters = {{
+constexpr std::array<NamedFunction, 18> kSequenceFilters = {{
     {"length", length_filter},
     {"count", length_filter},
     {"first", first},
@@ -277,6 +277,6 @@ constexpr std::array<NamedFunction, 18> kFilters = {{
 
 }  // namespace
 
-std::span<const NamedFunction> sequence_filters() { return kFilters; }
+std::span<const NamedFunction> sequence_filters() { return kSequenceFilters; }
 
 }  // namespace sluice::jinja

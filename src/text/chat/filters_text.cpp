@@ -235,7 +235,7 @@ Value wordcount(Runtime& runtime, const Value& in, const Arguments& args) {
   return words;
 }
 
-constexpr std::array<NamedFunction, 21> kFilters = {{
+constexpr std::array<NamedFunction, 21> kTextFilters = {{
     {"upper", with_case<Case::upper>},
     {"lower", with_case<Case::lower>},
     {"capitalize", with_case<Case::capitalized>},
@@ -261,6 +261,6 @@ constexpr std::array<NamedFunction, 21> kFilters = {{
 
 }  // namespace
 
-std::span<const NamedFunction> text_filters() { return kFilters; }
+std::span<const NamedFunction> text_filters() { return kTextFilters; }
 
 }  // namespace sluice::jinja

@@ -6,7 +6,7 @@
 namespace sluice {
 namespace {
 
-constexpr PartKind<Decoder> kKinds[] = {
+constexpr PartKind<Decoder> kDecoderKinds[] = {
     {"BPEDecoder", parse_suffix_decoder}, {"ByteFallback", parse_byte_fallback_decoder},
     {"ByteLevel", parse_byte_level_decoder}, {"CTC", parse_ctc_decoder},
     {"Fuse", parse_fuse_decoder},         {"Metaspace", parse_metaspace_decoder},
@@ -41,7 +41,7 @@ Status needs_tokens(const Decoder& decoder) {
 
 Result<Decoder> parse_decoder(const nlohmann::json& description) {
   Decoder out;
-  SLUICE_TRY_STATUS(parse_part<Decoder>(description, "decoder", "decoders", kKinds, out));
+  SLUICE_TRY_STATUS(parse_part<Decoder>(description, "decoder", "decoders", kDecoderKinds, out));
   if (description.is_null()) {
     out.place_matters = true;
     out.add([](std::string& text, TokenPlace place) {

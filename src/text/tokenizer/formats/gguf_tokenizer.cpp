@@ -15,7 +15,7 @@ Result<AroundText> around_bert(const GgufVocab&) { return AroundText{.bos = true
 Result<AroundText> around_t5(const GgufVocab&) { return AroundText{.eos = true}; }
 Result<AroundText> nothing_around(const GgufVocab&) { return AroundText{}; }
 
-constexpr GgufModelKind kKinds[] = {
+constexpr GgufModelKind kGgufModelKinds[] = {
     {"llama", around_llama, build_gguf_llama, true},   {"gpt2", around_gpt2, build_gguf_gpt2},
     {"gemma4", around_llama, build_gguf_gemma4, true}, {"bert", around_bert, build_gguf_bert},
     {"t5", around_t5, build_gguf_t5, true},            {"rwkv", nothing_around, build_gguf_rwkv},
@@ -24,7 +24,7 @@ constexpr GgufModelKind kKinds[] = {
 
 Result<const GgufModelKind*> find_kind(std::string_view name) {
   std::string known;
-  for (const GgufModelKind& kind : kKinds) {
+  for (const GgufModelKind& kind : kGgufModelKinds) {
     if (kind.name == name) return &kind;
     known.append(known.empty() ? "" : ", ").append(kind.name);
   }
@@ -68,7 +68,7 @@ Status add_typed_tokens(const GgufVocab& vocab, bool after_normalizing, Tokenize
 
 }  // namespace
 
-std::span<const GgufModelKind> gguf_model_kinds() { return kKinds; }
+std::span<const GgufModelKind> gguf_model_kinds() { return kGgufModelKinds; }
 
 GgufTokenType gguf_token_type(const GgufVocab& vocab, size_t id) {
   return vocab.token_types.empty() ? GgufTokenType::normal : static_cast<GgufTokenType>(vocab.token_types[id]);

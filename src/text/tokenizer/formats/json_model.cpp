@@ -7,7 +7,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr JsonModelKind kKinds[] = {
+constexpr JsonModelKind kJsonModelKinds[] = {
     {"BPE", [](const json& m) { return m.contains("merges"); }, build_json_bpe},
     {"WordPiece", [](const json& m) { return m.contains("continuing_subword_prefix"); }, build_json_word_piece},
     {"WordLevel", [](const json& m) { return m.contains("unk_token"); }, build_json_word_level},
@@ -19,7 +19,7 @@ constexpr JsonModelKind kKinds[] = {
 Result<const JsonModelKind*> json_model_kind(const json& model) {
   const json* type = find_field(model, "type");
   std::string known;
-  for (const JsonModelKind& kind : kKinds) {
+  for (const JsonModelKind& kind : kJsonModelKinds) {
     if (type == nullptr ? kind.is_untyped(model) : type->is_string() && type->get_ref<const std::string&>() == kind.type) return &kind;
     if (!known.empty()) known += ", ";
     known += kind.type;

@@ -13,7 +13,7 @@ namespace {
 constexpr double kScale = 1e4;
 constexpr int32_t kUnknownCost = 10'000'000, kForbiddenCost = 20'000'000;  // of a character in bytes; of a piece never used
 
-struct Best {
+struct BestSuffix {
   int64_t cost = 0;    // of the text from here on
   uint32_t bytes = 0;  // of the first piece
   int32_t piece = -1;  // -1: the first character, in bytes
@@ -36,13 +36,13 @@ PlamoModel::PlamoModel(PlamoSpec spec) : bytes_(spec.bytes) {
 
 void PlamoModel::encode(std::string_view piece, std::vector<TokenId>& out) const {
   CHECK(piece.size() < (size_t{1} << 30), "a piece of {} bytes", piece.size());
-  thread_local std::vector<Best> best;
-  best.assign(piece.size() + 1, Best{});
+  thread_local std::vector<BestSuffix> best;
+  best.assign(piece.size() + 1, BestSuffix{});
   uint64_t steps = 0;
   for (size_t end = piece.size(); end > 0;) {
     const size_t at = end = utf8_before(piece, end);
     const size_t length = utf8_length(static_cast<unsigned char>(piece[at]));
-    Best& here = best[at];
+    BestSuffix& here = best[at];
     here = {best[at + length].cost + kUnknownCost, static_cast<uint32_t>(length), -1};
     ByteTrie::Node node = ByteTrie::kRoot;
     for (size_t next = at; next < piece.size();) {
@@ -58,7 +58,7 @@ void PlamoModel::encode(std::string_view piece, std::vector<TokenId>& out) const
   }
   tokenizer_steps += steps;
   for (size_t at = 0; at < piece.size(); at += best[at].bytes) {
-    const Best& here = best[at];
+    const BestSuffix& here = best[at];
     if (here.piece >= 0)
       out.push_back(ids_[static_cast<size_t>(here.piece)]);
     else

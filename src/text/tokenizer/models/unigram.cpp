@@ -16,7 +16,7 @@ constexpr double kUnknownPenalty = 10;
 constexpr int32_t kUnknown = -2;  // no piece: a character that is in none alone
 
 /// The best way to the byte after a piece.
-struct Best {
+struct BestPath {
   double score = 0;
   int32_t from = -1;  // -1: not reached
   int32_t piece = -1;
@@ -56,9 +56,9 @@ UnigramModel::UnigramModel(UnigramSpec spec)
 
 void UnigramModel::encode(std::string_view piece, std::vector<TokenId>& out) const {
   CHECK(piece.size() < (size_t{1} << 30), "a piece of {} bytes", piece.size());
-  thread_local std::vector<Best> best;
-  thread_local std::vector<Best> path;  // from the last piece to the first; `score` is unused
-  best.assign(piece.size() + 1, Best{});
+  thread_local std::vector<BestPath> best;
+  thread_local std::vector<BestPath> path;  // from the last piece to the first; `score` is unused
+  best.assign(piece.size() + 1, BestPath{});
   uint64_t steps = 0;
   for (size_t at = 0, length; at < piece.size(); at += length) {
     length = utf8_length(static_cast<unsigned char>(piece[at]));
@@ -88,10 +88,10 @@ void UnigramModel::encode(std::string_view piece, std::vector<TokenId>& out) con
     path.back().score = end;
   }
   for (size_t i = path.size(); i > 0;) {
-    const auto is_unknown = [&](const Best& b) {
+    const auto is_unknown = [&](const BestPath& b) {
       return b.piece == kUnknown || (unknown_ && ids_[static_cast<size_t>(b.piece)] == *unknown_);
     };
-    const Best& first = path[--i];
+    const BestPath& first = path[--i];
     if (!is_unknown(first)) {
       out.push_back(ids_[static_cast<size_t>(first.piece)]);
       continue;

@@ -5,7 +5,7 @@
 namespace sluice {
 namespace {
 
-constexpr PartKind<Normalizer> kKinds[] = {
+constexpr PartKind<Normalizer> kNormalizerKinds[] = {
     {"BertNormalizer", parse_bert_normalizer},
     {"ByteLevel", parse_byte_level_normalizer},
     {"Lowercase", parse_lowercase},
@@ -31,7 +31,7 @@ std::string Normalizer::apply(std::string_view text, bool at_start) const {
 
 Result<Normalizer> parse_normalizer(const nlohmann::json& description) {
   Normalizer out;
-  SLUICE_TRY_STATUS(parse_part<Normalizer>(description, "normalizer", "normalizers", kKinds, out));
+  SLUICE_TRY_STATUS(parse_part<Normalizer>(description, "normalizer", "normalizers", kNormalizerKinds, out));
   return out;
 }
 

@@ -5,7 +5,7 @@
 namespace sluice {
 namespace {
 
-constexpr PartKind<PostProcessor> kKinds[] = {
+constexpr PartKind<PostProcessor> kPostProcessorKinds[] = {
     {"BertProcessing", parse_bert_processing},
     {"ByteLevel", parse_byte_level_processing},
     {"RobertaProcessing", parse_roberta_processing},
@@ -32,7 +32,7 @@ Result<TokenId> paired_id(const nlohmann::json& description, const char* key) {
 
 Result<PostProcessor> parse_post_processor(const nlohmann::json& description) {
   PostProcessor out;
-  SLUICE_TRY_STATUS(parse_part<PostProcessor>(description, "post_processor", "processors", kKinds, out));
+  SLUICE_TRY_STATUS(parse_part<PostProcessor>(description, "post_processor", "processors", kPostProcessorKinds, out));
   return out;
 }
 

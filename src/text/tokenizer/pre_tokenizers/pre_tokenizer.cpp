@@ -7,7 +7,7 @@
 namespace sluice {
 namespace {
 
-constexpr PartKind<PreTokenizer> kKinds[] = {
+constexpr PartKind<PreTokenizer> kPreTokenizerKinds[] = {
     {"BertPreTokenizer", parse_bert_pre_tokenizer},
     {"ByteLevel", parse_byte_level},
     {"CharDelimiterSplit", parse_delimiter},
@@ -54,7 +54,7 @@ Result<PreTokenizer> byte_level_pre_tokenizer(std::span<const std::string_view> 
 
 Result<PreTokenizer> parse_pre_tokenizer(const nlohmann::json& description) {
   PreTokenizer out;
-  SLUICE_TRY_STATUS(parse_part<PreTokenizer>(description, "pre_tokenizer", "pretokenizers", kKinds, out));
+  SLUICE_TRY_STATUS(parse_part<PreTokenizer>(description, "pre_tokenizer", "pretokenizers", kPreTokenizerKinds, out));
   return out;
 }
 
