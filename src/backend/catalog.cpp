@@ -14,7 +14,7 @@ namespace sluice {
 
 std::span<const OpTable* const> op_tables() {
   static constexpr const OpTable* kAll[] = {
-#if defined(__x86_64__)
+#ifndef SLUICE_PORTABLE
       &kAvx512bf16Ops, &kAvx512Ops, &kAvxVnniOps, &kAvx512bwOps, &kAvx2Ops, &kAvx512Vnni256Ops, &kAmxOps,
 #endif
       &kRefOps, &kRefBf16Ops};

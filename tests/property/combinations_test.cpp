@@ -213,7 +213,7 @@ TEST(Combinations, WhatMemoryIsMadeOfWithEveryChoice) {
 }
 
 TEST(Combinations, TheTableNamesWhatThereIs) {
-  const auto known = [](const Choice& c) {
+  const auto known = [](const ChosenPolicy& c) {
     const auto has = [&](const auto& catalog) { return std::ranges::any_of(catalog, [&](const auto& e) { return e.name == c.value; }); };
     if (c.flag == "--scheduling-policy") return has(queue_catalog());
     if (c.flag == "--chunk-policy") return has(chunk_catalog());

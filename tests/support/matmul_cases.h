@@ -108,6 +108,9 @@ inline std::vector<float> multiply(const OpTable& table, int threads, const Weig
   return y;
 }
 
+/// Rows for several tiles and every row class; for the portable table, which has neither and is slow, fewer.
+inline int64_t many_rows(const OpTable& table) { return table.row == &kRefRowOps ? 40 : 150; }
+
 inline ::testing::AssertionResult same_bits(const float* a, const float* b, size_t n) {
   for (size_t i = 0; i < n; ++i)
     if (std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]) && !(std::isnan(a[i]) && std::isnan(b[i])))
