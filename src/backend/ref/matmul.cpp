@@ -9,6 +9,14 @@
 #include "quant/weight/value_tables.h"
 #include "tensor/dtype.h"
 
+// std::fma is a call of libm where the compiler may not use the instruction. Kernels of this file are compiled for both, in the
+// same bits; the loader chooses. (Under sanitizers it cannot: it runs before they do.)
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define SLUICE_WITH_FMA __attribute__((target_clones("fma", "default"), flatten))
+#else
+#define SLUICE_WITH_FMA
+#endif
+
 namespace sluice::ref {
 namespace {
 
@@ -136,7 +144,7 @@ void read_scale_and_min(const uint8_t* head, int c, int sub, Block& w) {
 
 }  // namespace
 
-void matmul_f32(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_f32(const MatmulTile& t) {
   float_matmul(t, [](const uint8_t* panel, int c, int64_t k) {
     float v;
     std::memcpy(&v, panel + (k * kPanelCols + c) * 4, 4);
@@ -144,11 +152,11 @@ void matmul_f32(const MatmulTile& t) {
   });
 }
 
-void matmul_f16(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_f16(const MatmulTile& t) {
   float_matmul(t, [](const uint8_t* panel, int c, int64_t k) { return load_f16(panel + (k * kPanelCols + c) * 2); });
 }
 
-void matmul_bf16(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_bf16(const MatmulTile& t) {
   float_matmul(t, [](const uint8_t* panel, int c, int64_t k) {
     uint16_t bits;
     std::memcpy(&bits, panel + (k / 2 * kPanelCols + c) * 4 + k % 2 * 2, 2);
@@ -156,7 +164,7 @@ void matmul_bf16(const MatmulTile& t) {
   });
 }
 
-void matmul_bf16_pairs(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_bf16_pairs(const MatmulTile& t) {
   const auto half = [&](uint32_t pair, bool odd) { return no_subnormal(bf16_to_f32(static_cast<uint16_t>(odd ? pair >> 16 : pair))); };
   for_each_column(t, [&](const uint8_t* panel, int c, float* acc) {
     for (int64_t k0 = 0; k0 < t.k; k0 += kFloatChunk) {
@@ -176,7 +184,7 @@ void matmul_bf16_pairs(const MatmulTile& t) {
   }, [](float sum, float bias) { return no_subnormal(sum + no_subnormal(bias)); });
 }
 
-void matmul_q8_0(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q8_0(const MatmulTile& t) {
   block_matmul<kQ8HeadBytes, 1, kQ8BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
@@ -185,7 +193,7 @@ void matmul_q8_0(const MatmulTile& t) {
 }
 
 // A scale serves kScaleBlocks blocks: their sums add up under the activations' scales, and enter under it as one.
-void matmul_i8_g128(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_i8_g128(const MatmulTile& t) {
   constexpr int kScaleBlocks = 4;
   const int64_t groups = t.k / (kScaleBlocks * kActBlock);
   const int64_t head_bytes = round_up_64(groups * kI8G128HeadBytes);
@@ -209,7 +217,7 @@ void matmul_i8_g128(const MatmulTile& t) {
   });
 }
 
-void matmul_q4_0(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q4_0(const MatmulTile& t) {
   block_matmul<kQ4HeadBytes, 1, kQ4BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
@@ -217,7 +225,7 @@ void matmul_q4_0(const MatmulTile& t) {
       });
 }
 
-void matmul_q4_1(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q4_1(const MatmulTile& t) {
   block_matmul<kQ41HeadBytes, 1, kQ41BlockBytes, false, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
@@ -226,7 +234,7 @@ void matmul_q4_1(const MatmulTile& t) {
       });
 }
 
-void matmul_q5_0(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q5_0(const MatmulTile& t) {
   block_matmul<kQ5HeadBytes, 1, kQ5BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
@@ -234,7 +242,7 @@ void matmul_q5_0(const MatmulTile& t) {
       });
 }
 
-void matmul_q5_1(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q5_1(const MatmulTile& t) {
   block_matmul<kQ51HeadBytes, 1, kQ51BlockBytes, false, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
@@ -243,7 +251,7 @@ void matmul_q5_1(const MatmulTile& t) {
       });
 }
 
-void matmul_iq4_nl(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_iq4_nl(const MatmulTile& t) {
   block_matmul<kQ4HeadBytes, 1, kQ4BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
@@ -251,7 +259,7 @@ void matmul_iq4_nl(const MatmulTile& t) {
       });
 }
 
-void matmul_mxfp4(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_mxfp4(const MatmulTile& t) {
   block_matmul<kFp4HeadBytes, 1, kFp4BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = std::ldexp(1.0f, head[c] - 128);  // half: the values are doubled
@@ -259,13 +267,13 @@ void matmul_mxfp4(const MatmulTile& t) {
       });
 }
 
-void matmul_u4_g128(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_u4_g128(const MatmulTile& t) {
   block_matmul<kGroupHeadBytes, 4, kU4BlockBytes, false, true>(t, read_u4);
 }
 
-void matmul_u4_g32(const MatmulTile& t) { block_matmul<kGroupHeadBytes, 1, kU4BlockBytes, false, true>(t, read_u4); }
+SLUICE_WITH_FMA void matmul_u4_g32(const MatmulTile& t) { block_matmul<kGroupHeadBytes, 1, kU4BlockBytes, false, true>(t, read_u4); }
 
-void matmul_u8_g128(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_u8_g128(const MatmulTile& t) {
   block_matmul<kGroupHeadBytes, 4, kU8BlockBytes, false, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         read_group(head, c, w);
@@ -273,7 +281,7 @@ void matmul_u8_g128(const MatmulTile& t) {
       });
 }
 
-void matmul_iq4_xs(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_iq4_xs(const MatmulTile& t) {
   block_matmul<kIq4XsHeadBytes, 8, kIq4XsBlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int s, Block& w) {
         const int low = head[32 + 16 * (s % 4) + c] >> (4 * (s / 4)) & 15;
@@ -283,7 +291,7 @@ void matmul_iq4_xs(const MatmulTile& t) {
       });
 }
 
-void matmul_tq2_0(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_tq2_0(const MatmulTile& t) {
   block_matmul<kTq2HeadBytes, 8, kTq2BlockBytes, false, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         w.scale[0] = load_f16(head + 2 * c);
@@ -291,7 +299,7 @@ void matmul_tq2_0(const MatmulTile& t) {
       });
 }
 
-void matmul_codes(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_codes(const MatmulTile& t) {
   block_matmul<kCodesHeadBytes, 1, kCodesBlockBytes, true, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int, Block& w) {
         for (int h = 0; h < 2; ++h) w.scale[h] = load_f32(head + 64 * h + 4 * c);
@@ -299,7 +307,7 @@ void matmul_codes(const MatmulTile& t) {
       });
 }
 
-void matmul_q2_k(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q2_k(const MatmulTile& t) {
   block_matmul<kQ2KHeadBytes, 8, kQ2KBlockBytes, true, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
         const float d = load_f16(head + 2 * c), dmin = load_f16(head + 32 + 2 * c);
@@ -312,7 +320,7 @@ void matmul_q2_k(const MatmulTile& t) {
       });
 }
 
-void matmul_q3_k(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q3_k(const MatmulTile& t) {
   block_matmul<kQ3KHeadBytes, 8, kQ3KBlockBytes, true, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
         const float d = load_f16(head + 2 * c);
@@ -326,7 +334,7 @@ void matmul_q3_k(const MatmulTile& t) {
       });
 }
 
-void matmul_q4_k(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q4_k(const MatmulTile& t) {
   block_matmul<kQ4KHeadBytes, 8, kQ4KBlockBytes, false, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
         read_scale_and_min(head, c, sub, w);
@@ -334,7 +342,7 @@ void matmul_q4_k(const MatmulTile& t) {
       });
 }
 
-void matmul_q5_k(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q5_k(const MatmulTile& t) {
   block_matmul<kQ5KHeadBytes, 8, kQ5KBlockBytes, false, true>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
         read_scale_and_min(head, c, sub, w);
@@ -342,7 +350,7 @@ void matmul_q5_k(const MatmulTile& t) {
       });
 }
 
-void matmul_q6_k(const MatmulTile& t) {
+SLUICE_WITH_FMA void matmul_q6_k(const MatmulTile& t) {
   block_matmul<kQ6KHeadBytes, 8, kQ6KBlockBytes, true, false>(
       t, [](const uint8_t* head, const uint8_t* values, int c, int sub, Block& w) {
         const float d = load_f16(head + 2 * c);
