@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-Status parse_byte_fallback_decoder(const nlohmann::json&, Decoder& out) {
+Status parse_byte_fallback_decoder(const nlohmann::json&, TokenDecoder& out) {
   SLUICE_TRY_STATUS(needs_tokens(out));
   out.byte_fallback = true;
   out.byte_fallback_at = out.steps();

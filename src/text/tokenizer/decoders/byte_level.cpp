@@ -5,7 +5,7 @@
 
 namespace sluice {
 
-Status parse_byte_level_decoder(const nlohmann::json&, Decoder& out) {
+Status parse_byte_level_decoder(const nlohmann::json&, TokenDecoder& out) {
   SLUICE_TRY_STATUS(needs_tokens(out));
   out.add([](std::string& text, TokenPlace) {
     std::string bytes;

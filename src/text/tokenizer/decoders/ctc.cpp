@@ -6,7 +6,7 @@
 
 namespace sluice {
 
-Status parse_ctc_decoder(const nlohmann::json& description, Decoder& out) {
+Status parse_ctc_decoder(const nlohmann::json& description, TokenDecoder& out) {
   SLUICE_TRY_STATUS(needs_tokens(out));
   SLUICE_TRY(const std::string pad, string_field(description, "pad_token"));
   SLUICE_TRY(const std::string delimiter, string_field(description, "word_delimiter_token"));

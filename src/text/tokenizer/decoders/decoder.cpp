@@ -6,7 +6,7 @@
 namespace sluice {
 namespace {
 
-constexpr PartKind<Decoder> kDecoderKinds[] = {
+constexpr PartKind<TokenDecoder> kDecoderKinds[] = {
     {"BPEDecoder", parse_suffix_decoder}, {"ByteFallback", parse_byte_fallback_decoder},
     {"ByteLevel", parse_byte_level_decoder}, {"CTC", parse_ctc_decoder},
     {"Fuse", parse_fuse_decoder},         {"Metaspace", parse_metaspace_decoder},
@@ -16,7 +16,7 @@ constexpr PartKind<Decoder> kDecoderKinds[] = {
 
 }  // namespace
 
-std::string Decoder::text_of(std::string_view spelling, TokenPlace place) const {
+std::string TokenDecoder::text_of(std::string_view spelling, TokenPlace place) const {
   std::string text(spelling);
   for (size_t i = 0; i < steps_.size(); ++i) {
     if (byte_fallback && i == byte_fallback_at && spelled_byte(text)) break;
@@ -26,7 +26,7 @@ std::string Decoder::text_of(std::string_view spelling, TokenPlace place) const 
   return text;
 }
 
-void Decoder::decode(std::string_view spelling, TokenId id, std::string& bytes, DecodeRules& out) const {
+void TokenDecoder::decode(std::string_view spelling, TokenId id, std::string& bytes, DecodeRules& out) const {
   bytes = text_of(spelling, {});
   if (!place_matters) return;
   if (std::string first = text_of(spelling, {.first = true}); first != bytes) out.first[id] = std::move(first);
@@ -34,14 +34,14 @@ void Decoder::decode(std::string_view spelling, TokenId id, std::string& bytes, 
   if (last.size() < bytes.size() && bytes.starts_with(last)) out.tail[id] = bytes.size() - last.size();
 }
 
-Status needs_tokens(const Decoder& decoder) {
+Status needs_tokens(const TokenDecoder& decoder) {
   if (decoder.fused) return unsupported("stands after Fuse or ByteLevel, where there is one text and no tokens");
   return {};
 }
 
-Result<Decoder> parse_decoder(const nlohmann::json& description) {
-  Decoder out;
-  SLUICE_TRY_STATUS(parse_part<Decoder>(description, "decoder", "decoders", kDecoderKinds, out));
+Result<TokenDecoder> parse_decoder(const nlohmann::json& description) {
+  TokenDecoder out;
+  SLUICE_TRY_STATUS(parse_part<TokenDecoder>(description, "decoder", "decoders", kDecoderKinds, out));
   if (description.is_null()) {
     out.place_matters = true;
     out.add([](std::string& text, TokenPlace place) {

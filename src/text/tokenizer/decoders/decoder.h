@@ -29,7 +29,7 @@ struct TokenPlace {
   bool first = false, last = false;
 };
 
-class Decoder {
+class TokenDecoder {
  public:
   /// Changes the text of one token.
   using Step = std::function<void(std::string& text, TokenPlace place)>;
@@ -52,24 +52,24 @@ class Decoder {
 };
 
 /// The "decoder" of a tokenizer.json (an object or null, which joins tokens with spaces).
-Result<Decoder> parse_decoder(const nlohmann::json& description);
+Result<TokenDecoder> parse_decoder(const nlohmann::json& description);
 
 // One file each.
-Status parse_suffix_decoder(const nlohmann::json& description, Decoder& out);
-Status parse_byte_fallback_decoder(const nlohmann::json& description, Decoder& out);
-Status parse_byte_level_decoder(const nlohmann::json& description, Decoder& out);
-Status parse_ctc_decoder(const nlohmann::json& description, Decoder& out);
-Status parse_fuse_decoder(const nlohmann::json& description, Decoder& out);
-Status parse_metaspace_decoder(const nlohmann::json& description, Decoder& out);
-Status parse_replace_decoder(const nlohmann::json& description, Decoder& out);
-Status parse_strip_decoder(const nlohmann::json& description, Decoder& out);
-Status parse_word_piece_decoder(const nlohmann::json& description, Decoder& out);
+Status parse_suffix_decoder(const nlohmann::json& description, TokenDecoder& out);
+Status parse_byte_fallback_decoder(const nlohmann::json& description, TokenDecoder& out);
+Status parse_byte_level_decoder(const nlohmann::json& description, TokenDecoder& out);
+Status parse_ctc_decoder(const nlohmann::json& description, TokenDecoder& out);
+Status parse_fuse_decoder(const nlohmann::json& description, TokenDecoder& out);
+Status parse_metaspace_decoder(const nlohmann::json& description, TokenDecoder& out);
+Status parse_replace_decoder(const nlohmann::json& description, TokenDecoder& out);
+Status parse_strip_decoder(const nlohmann::json& description, TokenDecoder& out);
+Status parse_word_piece_decoder(const nlohmann::json& description, TokenDecoder& out);
 
 /// Takes away the spaces that English does not write, before punctuation and contractions (WordPiece and CTC).
 void clean_up_spaces(std::string& text);
 /// WordPiece's: pieces behind `prefix` go on where the one before ends, the others get a space; `cleanup` as above.
-void add_word_piece_step(Decoder& out, std::string prefix, bool cleanup);
+void add_word_piece_step(TokenDecoder& out, std::string prefix, bool cleanup);
 /// Refuses a kind that sees single tokens, where they have been fused.
-Status needs_tokens(const Decoder& decoder);
+Status needs_tokens(const TokenDecoder& decoder);
 
 }  // namespace sluice

@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-Status parse_fuse_decoder(const nlohmann::json&, Decoder& out) {
+Status parse_fuse_decoder(const nlohmann::json&, TokenDecoder& out) {
   out.fused = true;
   return {};
 }

@@ -6,7 +6,7 @@
 
 namespace sluice {
 
-Status parse_metaspace_decoder(const nlohmann::json& description, Decoder& out) {
+Status parse_metaspace_decoder(const nlohmann::json& description, TokenDecoder& out) {
   SLUICE_TRY_STATUS(needs_tokens(out));
   SLUICE_TRY(const std::string replacement, character_field(description, "replacement"));
   SLUICE_TRY(bool prepended, bool_field(description, "add_prefix_space", true));

@@ -7,7 +7,7 @@
 
 namespace sluice {
 
-Status parse_replace_decoder(const nlohmann::json& description, Decoder& out) {
+Status parse_replace_decoder(const nlohmann::json& description, TokenDecoder& out) {
   SLUICE_TRY(const PatternField pattern, pattern_field(description));
   SLUICE_TRY(std::string to, string_field(description, "content"));
   const bool one_character =

@@ -5,7 +5,7 @@
 
 namespace sluice {
 
-Status parse_strip_decoder(const nlohmann::json& description, Decoder& out) {
+Status parse_strip_decoder(const nlohmann::json& description, TokenDecoder& out) {
   SLUICE_TRY(const std::string stripped, character_field(description, "content"));
   SLUICE_TRY(const int64_t first, int_field(description, "start"));
   SLUICE_TRY(const int64_t last, int_field(description, "stop"));

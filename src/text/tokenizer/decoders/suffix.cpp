@@ -6,7 +6,7 @@
 
 namespace sluice {
 
-Status parse_suffix_decoder(const nlohmann::json& description, Decoder& out) {
+Status parse_suffix_decoder(const nlohmann::json& description, TokenDecoder& out) {
   SLUICE_TRY_STATUS(needs_tokens(out));
   SLUICE_TRY(const std::string suffix, string_field(description, "suffix"));
   const auto to_space = replace_text(suffix, " "), to_nothing = replace_text(suffix, "");

@@ -14,7 +14,7 @@ void clean_up_spaces(std::string& text) {
   for (const auto& [from, to] : kChanges) replace_text(from, to)(text, false);
 }
 
-void add_word_piece_step(Decoder& out, std::string prefix, bool cleanup) {
+void add_word_piece_step(TokenDecoder& out, std::string prefix, bool cleanup) {
   out.place_matters = true;
   out.add([prefix = std::move(prefix), cleanup](std::string& text, TokenPlace place) {
     if (!place.first) {
@@ -27,7 +27,7 @@ void add_word_piece_step(Decoder& out, std::string prefix, bool cleanup) {
   });
 }
 
-Status parse_word_piece_decoder(const nlohmann::json& description, Decoder& out) {
+Status parse_word_piece_decoder(const nlohmann::json& description, TokenDecoder& out) {
   SLUICE_TRY_STATUS(needs_tokens(out));
   SLUICE_TRY(const std::string prefix, string_field(description, "prefix"));
   SLUICE_TRY(const bool cleanup, bool_field(description, "cleanup", true));

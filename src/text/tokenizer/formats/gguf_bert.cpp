@@ -43,7 +43,7 @@ Status build_gguf_bert(const GgufSource& source, TokenizerParts& parts) {
   const std::optional<TokenId> unknown = gguf_unknown(vocab);
   if (!unknown) return corrupt_data("tokenizer.ggml.unknown_token_id is missing, and words may be unknown");
   spec.unknown = *unknown;
-  Decoder decoder;
+  TokenDecoder decoder;
   add_word_piece_step(decoder, spec.prefix, true);
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {
     const bool piece = gguf_token_type(vocab, id) == GgufTokenType::normal;

@@ -27,7 +27,7 @@ Status read_added_tokens(const json& added, TokenizerParts& parts) {
 }
 
 /// Gives every token its texts; an added one is decoded as it is matched.
-void decode_tokens(const json& vocabulary, const Decoder& decoder, TokenizerParts& parts) {
+void decode_tokens(const json& vocabulary, const TokenDecoder& decoder, TokenizerParts& parts) {
   parts.decoding = decoder.rules;
   const auto decode = [&](std::string_view spelling, TokenId id) {
     decoder.decode(spelling, id, parts.tokens[static_cast<size_t>(id)].bytes, parts.decoding);
@@ -55,7 +55,7 @@ Status build(const json& document, const TokenizerConfig& config, TokenizerParts
   // Old files of byte-level vocabularies leave the decoder out.
   json decoder_part = part("decoder");
   if (decoder_part.is_null() && parts.pre_tokenizer.byte_level) decoder_part = {{"type", "ByteLevel"}};
-  SLUICE_TRY(const Decoder decoder, parse_decoder(decoder_part));
+  SLUICE_TRY(const TokenDecoder decoder, parse_decoder(decoder_part));
 
   SLUICE_TRY_STATUS(read_added_tokens(part("added_tokens"), parts));
   const json* vocabulary = find_field(*model, "vocab");
