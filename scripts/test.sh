@@ -50,6 +50,7 @@ careful=(base_test kv_prefix_test schedule_property_test text_tokenizer_test tex
 concurrent=(base_test backend_test serve_http_test serve_openai_test exactness_test)
 
 python3 tools/check_layers.py || failed_step "tools/check_layers.py"
+python3 tools/check_names.py || failed_step "tools/check_names.py"
 if [ "$mode" = --sanitize ]; then
   build asan OFF
   build tsan OFF "${concurrent[@]}"

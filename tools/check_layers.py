@@ -3,8 +3,7 @@
 
 usage: tools/check_layers.py [--list]     (from anywhere inside the repository)
 
-Also checks the size rule, no source file over 800 lines, and that no two files define a type of one name in one namespace:
-the linker takes such for the same, and the functions of one are called for the other.
+Also checks the size rule: no source file over 800 lines.
 """
 import re
 import sys
@@ -37,20 +36,6 @@ MAY = {
     "apps": None,  # everything
 }
 MAX_LINES = 800
-NAMESPACE = re.compile(r"namespace ([\w:]*) ?\{")
-TYPE = re.compile(r"(?:template <.*> )?(?:class|struct|union|enum(?: class)?) (?:alignas\(\w+\) )?(\w+)(?: final)?(?: : .*)?(?: \{.*)?$")
-
-
-def types_of(lines):
-    """The types that are defined outside of functions and unnamed namespaces, with their namespaces, and their lines."""
-    inside = []
-    for number, line in enumerate(lines, 1):
-        if match := NAMESPACE.match(line):
-            inside.append(match.group(1))
-        elif line.startswith("}  // namespace") and inside:
-            inside.pop()
-        elif (match := TYPE.match(line)) and not line.rstrip().endswith(";") and "" not in inside:
-            yield "::".join([*inside, match.group(1)]), number
 
 
 def closure(folder):
@@ -67,7 +52,7 @@ def closure(folder):
 
 
 def main():
-    errors, edges, types = [], set(), {}
+    errors, edges = [], set()
     for path in sorted(SRC.rglob("*")):
         if path.suffix not in {".h", ".cpp", ".inc", ".inl", ".cu", ".cuh"}:
             continue
@@ -79,9 +64,6 @@ def main():
         lines = path.read_text().splitlines()
         if len(lines) > MAX_LINES:
             errors.append(f"src/{relative}: {len(lines)} lines, more than {MAX_LINES}: it is several rooms, not one")
-        for name, number in types_of(lines):
-            if types.setdefault(name, relative) != relative:
-                errors.append(f"src/{relative}:{number}: {name} is a type of src/{types[name]}, too")
         allowed = closure(folder)
         for number, line in enumerate(lines, 1):
             match = re.match(r'\s*#\s*include\s+"([^"]+)"', line)

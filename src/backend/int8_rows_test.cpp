@@ -36,8 +36,8 @@ std::vector<float> ternary(uint64_t seed, int64_t n) {
 }
 
 /// A matrix of a type, packed, and the values that it holds.
-struct Int8Weights {
-  Int8Weights(const Ops& ops, DType dtype, int64_t n, int64_t k, uint64_t seed, float scale) {
+struct RowWeights {
+  RowWeights(const Ops& ops, DType dtype, int64_t n, int64_t k, uint64_t seed, float scale) {
     const WeightFormat& format = *weight_format(dtype);
     const std::vector<float> source = ternary(seed, n * k);
     blocks.resize(row_bytes(dtype, n * k));
@@ -73,7 +73,7 @@ std::vector<double> rounded(const Ops& ops, const std::vector<float>& x, Norm no
   return out;
 }
 
-double product(const std::vector<double>& x, int64_t row, const Int8Weights& w, int64_t column, int64_t k) {
+double product(const std::vector<double>& x, int64_t row, const RowWeights& w, int64_t column, int64_t k) {
   double sum = 0;
   for (int64_t i = 0; i < k; ++i) sum += x[static_cast<size_t>(row * k + i)] * w.values[static_cast<size_t>(column * k + i)];
   return sum * w.matrix.scale;
@@ -95,7 +95,7 @@ TEST(Int8Rows, ProductsOfNormedRows) {
       const Norm norm{Norm::Kind::rms, gain.data(), shift.data(), 1e-5f, relu, true};
       std::vector<float> first;
       on_every_table([&](const Ops& ops, std::string_view isa) {
-        const Int8Weights w(ops, dtype, kN, kK, 4, 0.37f);
+        const RowWeights w(ops, dtype, kN, kK, 4, 0.37f);
         const std::vector<double> rows = rounded(ops, x, norm, kK);
         std::vector<float> y(static_cast<size_t>(kRows * kN)), alone(static_cast<size_t>(kN));
         const MatmulOut out{&w.matrix, nullptr, y.data(), kN};
@@ -133,7 +133,7 @@ TEST(Int8Rows, AnMlpNormsItsHiddenValues) {
   constexpr int64_t kFfn = kN * 8;
   const Norm norm{Norm::Kind::rms, gain.data(), nullptr, 1e-5f, false, true}, hidden{Norm::Kind::rms, inner.data(), nullptr, 1e-5f, false, true};
   on_every_table([&](const Ops& ops, std::string_view isa) {
-    const Int8Weights gate(ops, DType::f16, kFfn, kK, 4, 0.05f), up(ops, DType::f16, kFfn, kK, 5, 0.07f), down(ops, DType::f32, kK, kFfn, 6, 0.1f);
+    const RowWeights gate(ops, DType::f16, kFfn, kK, 4, 0.05f), up(ops, DType::f16, kFfn, kK, 5, 0.07f), down(ops, DType::f32, kK, kFfn, 6, 0.1f);
     Mlp mlp{&gate.matrix, &up.matrix, &down.matrix};
     mlp.act = Activation::relu2;
     mlp.hidden_norm = hidden;

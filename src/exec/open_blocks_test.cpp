@@ -29,7 +29,7 @@ TEST(OpenBlocks, TilesGoRound) {
   EXPECT_EQ(open.open_count(), 2);
 }
 
-constexpr int kOpenTokens = 32;
+constexpr int kOpenBlockTokens = 32;
 const KvSpec kOpenSpec = {{{.layers = 3, .kv_heads = 2, .head_dim = 20}}};
 
 PlanItem item(int first_pos, int n_tokens, const std::vector<BlockId>& blocks) {
@@ -39,7 +39,7 @@ PlanItem item(int first_pos, int n_tokens, const std::vector<BlockId>& blocks) {
 }
 
 TEST(KvArenaOfBlockFormats, BlocksAreOpenFromTheirFirstRowUntilTheStepThatFillsThemOrTheyAreFreed) {
-  auto arena = KvArena::allocate(kOpenSpec, kKvKivi2, 8, kOpenTokens, 4);
+  auto arena = KvArena::allocate(kOpenSpec, kKvKivi2, 8, kOpenBlockTokens, 4);
   ASSERT_TRUE(arena.ok());
   const std::vector<BlockId> a{5, 2, 6}, b{1};
   const auto step = [&](StepPlan plan, int while_running, int after) {
@@ -62,7 +62,7 @@ TEST(KvArenaOfBlockFormats, BlocksAreOpenFromTheirFirstRowUntilTheStepThatFillsT
 TEST(KvArenaOfBlockFormats, ACopyTakesOpenRowsOfLayersThatSealAndRowsOfThoseThatDoNot) {
   const auto formats = KvFormats::parse("f32:1,kivi4");
   ASSERT_TRUE(formats.ok());
-  auto arena = KvArena::allocate(kOpenSpec, *formats, 4, kOpenTokens, 3);
+  auto arena = KvArena::allocate(kOpenSpec, *formats, 4, kOpenBlockTokens, 3);
   ASSERT_TRUE(arena.ok());
   const std::vector<BlockId> from{2};
   const StepPlan plan{.items = {item(0, 20, from)}};
@@ -71,14 +71,14 @@ TEST(KvArenaOfBlockFormats, ACopyTakesOpenRowsOfLayersThatSealAndRowsOfThoseThat
   for (const KvLayerView& layer : arena->layers())
     for (int t = 0; t < 20; ++t) {
       if (layer.format->block == nullptr) std::memset(layer.v + 2 * 2 * layer.tile_bytes() + static_cast<size_t>(t) * 80, t + 1, 80);
-      else std::memset(half(layer.open_v + layer.open_tile(2) * 2 * kKvF16.tile_bytes(kOpenTokens, 20), t), t + 1, 40);
+      else std::memset(half(layer.open_v + layer.open_tile(2) * 2 * kKvF16.tile_bytes(kOpenBlockTokens, 20), t), t + 1, 40);
     }
   arena->finish(plan);
   arena->copy({2, 3, 19});
   EXPECT_EQ(arena->open_blocks(), 2);
   for (const KvLayerView& layer : arena->layers()) {
     const uint8_t* row = layer.format->block == nullptr ? layer.v + 3 * 2 * layer.tile_bytes() + size_t{18} * 80
-                                                        : half(layer.open_v + layer.open_tile(3) * 2 * kKvF16.tile_bytes(kOpenTokens, 20), 18);
+                                                        : half(layer.open_v + layer.open_tile(3) * 2 * kKvF16.tile_bytes(kOpenBlockTokens, 20), 18);
     const int bytes = layer.format->block == nullptr ? 80 : 40;
     EXPECT_EQ(std::count(row, row + bytes, 19), bytes);
     EXPECT_EQ(std::count(row + bytes, row + 2 * bytes, 20), 0) << "more than 19 rows were copied";
@@ -114,10 +114,10 @@ TEST(KvArenaOfBlockFormats, LayersOfDifferentShapesAreNotEncodedTogether) {
 TEST(KvArenaOfBlockFormats, BytesAreTheSumOfTheLayers) {
   const auto formats = KvFormats::parse("f32:1,kivi4");
   ASSERT_TRUE(formats.ok());
-  const size_t two = 2 * 2 * kKvKivi4.tile_bytes(kOpenTokens, 20), one = 2 * kKvF32.tile_bytes(kOpenTokens, 20);
-  EXPECT_EQ(KvArena::block_bytes(kOpenSpec, *formats, kOpenTokens), 2 * (two + one));
-  EXPECT_EQ(KvArena::open_block_bytes(kOpenSpec, *formats, kOpenTokens), 2 * 2 * 2 * kKvF16.tile_bytes(kOpenTokens, 20));
-  EXPECT_EQ(KvArena::open_block_bytes(kOpenSpec, kKvInt8, kOpenTokens), 0u);
+  const size_t two = 2 * 2 * kKvKivi4.tile_bytes(kOpenBlockTokens, 20), one = 2 * kKvF32.tile_bytes(kOpenBlockTokens, 20);
+  EXPECT_EQ(KvArena::block_bytes(kOpenSpec, *formats, kOpenBlockTokens), 2 * (two + one));
+  EXPECT_EQ(KvArena::open_block_bytes(kOpenSpec, *formats, kOpenBlockTokens), 2 * 2 * 2 * kKvF16.tile_bytes(kOpenBlockTokens, 20));
+  EXPECT_EQ(KvArena::open_block_bytes(kOpenSpec, kKvInt8, kOpenBlockTokens), 0u);
 }
 
 }  // namespace

@@ -11,9 +11,9 @@
 namespace sluice::lab {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-Json effect_json(const Effect& e) {
+OrderedJson effect_json(const Effect& e) {
   return {{"what", e.what}, {"unit", e.unit}, {"baseline", e.baseline}, {"technique", e.technique},
           {"better", e.better == Better::lower ? "lower" : "higher"}, {"timed", e.timed},
           {"gain", std::isfinite(e.gain()) ? e.gain() : 0}, {"as_expected", e.as_expected()}};
@@ -21,7 +21,7 @@ Json effect_json(const Effect& e) {
 
 /// An object of a report. An error names the field, and by `where` the file and the experiment.
 struct Fields {
-  const Json& j;
+  const OrderedJson& j;
   std::string where;
 
   Error wrong(const char* key, const char* wanted) const {
@@ -61,7 +61,7 @@ Result<Effect> read_effect(const Fields& line) {
 Result<std::vector<Counter>> read_counters(const Fields& line) {
   if (!line.j.contains("counters") || !line.j["counters"].is_array()) return line.wrong("counters", "an array");
   std::vector<Counter> counters;
-  for (const Json& j : line.j["counters"]) {
+  for (const OrderedJson& j : line.j["counters"]) {
     const Fields fields{j, fmt::format("{}counters[{}].", line.where, counters.size())};
     Counter c;
     SLUICE_TRY(c.what, fields.text("what"));
@@ -122,14 +122,14 @@ std::string row_text(const Entry& entry) {
 }
 
 std::string to_json(const std::vector<Entry>& entries, const ReportHead& head) {
-  Json out = {{"version", head.version}, {"machine", head.machine}, {"setting", head.setting}};
+  OrderedJson out = {{"version", head.version}, {"machine", head.machine}, {"setting", head.setting}};
   for (const Entry& entry : entries) {
     const Finding& f = entry.finding;
-    Json checks = Json::array(), counters = Json::array();
+    OrderedJson checks = OrderedJson::array(), counters = OrderedJson::array();
     for (const Check& c : f.checks) checks.push_back({{"what", c.what}, {"held", c.held}, {"seen", c.seen}});
     for (const Counter& c : f.counters)
       counters.push_back({{"what", c.what}, {"baseline", c.baseline}, {"technique", c.technique}});
-    Json line = {{"name", entry.experiment->name}, {"ids", entry.experiment->ids}, {"state", state_name(entry)},
+    OrderedJson line = {{"name", entry.experiment->name}, {"ids", entry.experiment->ids}, {"state", state_name(entry)},
                  {"seconds", std::round(entry.seconds * 100) / 100}};
     if (!entry.error.empty()) line["error"] = entry.error;
     if (!f.why_absent().empty()) line["absent"] = f.why_absent();
@@ -151,16 +151,16 @@ std::string in_cell(std::string_view text) {
 }  // namespace
 
 Result<std::string> document(const std::string& json, const std::string& origin) {
-  const Json in = Json::parse(json, nullptr, false);
+  const OrderedJson in = OrderedJson::parse(json, nullptr, false);
   if (in.is_discarded() || !in.contains("experiments") || !in["experiments"].is_array())
     return invalid_argument(origin + " is no report of 'sluice lab run --json'", origin);
   const Fields head{in, origin + ": "};
   SLUICE_TRY(const std::string machine, head.text_or_none("machine"));
   SLUICE_TRY(const std::string setting, head.text_or_none("setting"));
   SLUICE_TRY(const std::string version, head.text_or_none("version"));
-  std::map<std::string, const Json*> found;
+  std::map<std::string, const OrderedJson*> found;
   for (size_t i = 0; i < in["experiments"].size(); ++i) {
-    const Json& line = in["experiments"][i];
+    const OrderedJson& line = in["experiments"][i];
     SLUICE_TRY(const std::string name, (Fields{line, fmt::format("{}: experiments[{}].", origin, i)}.text("name")));
     found[name] = &line;
   }

@@ -40,7 +40,7 @@ GgufPlan small_plan() {
   return plan;
 }
 
-std::string error_of(const std::string& path) {
+std::string error_of_gguf(const std::string& path) {
   const auto source = open_gguf(path);
   return source.ok() ? "" : source.error().message;
 }
@@ -202,15 +202,15 @@ TEST(GgufFile, VersionTwoReadsLikeThree) {
   std::string bytes = read_bytes(path);
   bytes[4] = 2;
   write_bytes(path, bytes);
-  EXPECT_EQ(error_of(path), "");
+  EXPECT_EQ(error_of_gguf(path), "");
   bytes[4] = 1;
   write_bytes(path, bytes);
-  EXPECT_NE(error_of(path).find("GGUF version 1; versions 2 and 3 are read"), std::string::npos);
+  EXPECT_NE(error_of_gguf(path).find("GGUF version 1; versions 2 and 3 are read"), std::string::npos);
   std::swap(bytes[4], bytes[7]);
   bytes[7] = 3;
   bytes[4] = 0;
   write_bytes(path, bytes);
-  EXPECT_NE(error_of(path).find("big-endian"), std::string::npos);
+  EXPECT_NE(error_of_gguf(path).find("big-endian"), std::string::npos);
 }
 
 TEST(GgufFile, AnUnreadTensorTypeIsNamed) {
@@ -241,7 +241,7 @@ TEST(GgufFile, LiesAreFound) {
     std::string changed = bytes;
     std::memcpy(changed.data() + at, &value, width);
     write_bytes(path, changed);
-    return error_of(path);
+    return error_of_gguf(path);
   };
   const size_t a = bytes.find(std::string("\1\0\0\0\0\0\0\0a", 9)) + 9,
                b = bytes.find(std::string("\1\0\0\0\0\0\0\0b", 9)) + 9;
@@ -275,7 +275,7 @@ TEST(GgufFile, SplitFilesOpenAsOne) {
   };
   part(0, "one", 3, 3);
   part(2, "three", 3, 3);
-  EXPECT_NE(error_of(dir.file("m-00001-of-00003.gguf")).find("m-00002-of-00003.gguf"), std::string::npos);
+  EXPECT_NE(error_of_gguf(dir.file("m-00001-of-00003.gguf")).find("m-00002-of-00003.gguf"), std::string::npos);
   part(1, "two", 3, 3);
   for (const char* path : {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf"}) {
     const auto source = open_gguf(dir.file(path));
@@ -288,13 +288,13 @@ TEST(GgufFile, SplitFilesOpenAsOne) {
     EXPECT_EQ(std::memcmp((*source)->view(*three).data, expected.data(), 256), 0);
   }
   part(1, "one", 3, 3);
-  EXPECT_NE(error_of(dir.file("m-00001-of-00003.gguf")).find("tensor one occurs twice"), std::string::npos);
+  EXPECT_NE(error_of_gguf(dir.file("m-00001-of-00003.gguf")).find("tensor one occurs twice"), std::string::npos);
   part(1, "two", 3, 3);
   part(0, "one", 3, 4);
-  EXPECT_NE(error_of(dir.file("m-00001-of-00003.gguf")).find("split.tensors.count is 4, but the 3 parts hold 3"),
+  EXPECT_NE(error_of_gguf(dir.file("m-00001-of-00003.gguf")).find("split.tensors.count is 4, but the 3 parts hold 3"),
             std::string::npos);
   std::filesystem::rename(dir.file("m-00003-of-00003.gguf"), dir.file("m-00002-of-00003.gguf"));
-  EXPECT_NE(error_of(dir.file("m-00001-of-00003.gguf")).find("split.no is 2, but 1 was expected"), std::string::npos);
+  EXPECT_NE(error_of_gguf(dir.file("m-00001-of-00003.gguf")).find("split.no is 2, but 1 was expected"), std::string::npos);
 }
 
 TEST(Metadata, ReadsTellWhatIsWrong) {

@@ -6,7 +6,7 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kMagic = 0x616b3432;  // "ak42", from version 1 on
+constexpr uint32_t kLlama2cMagic = 0x616b3432;  // "ak42", from version 1 on
 constexpr size_t kHeaderBytes = 256;     // of version 1 and 2
 
 }  // namespace
@@ -66,7 +66,7 @@ Result<Llama2cHeader> read_llama2c_header(const MappedFile& file, size_t& data_a
                                     kWords * 4, bytes.size()));
   Llama2cHeader h;
   size_t first = 0;
-  if (static_cast<uint32_t>(word(0)) == kMagic) {
+  if (static_cast<uint32_t>(word(0)) == kLlama2cMagic) {
     h.version = word(1);
     if (h.version != 1 && h.version != 2)
       return unsupported(

@@ -6,7 +6,7 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kMagic = 0x67676d66;  // "fmgg" in the file
+constexpr uint32_t kRwkvMagic = 0x67676d66;  // "fmgg" in the file
 constexpr uint32_t kFirstVersion = 100, kVersion = 101;
 constexpr uint32_t kLongestName = 256;
 constexpr int64_t kMostValues = int64_t{1} << 40;  // of a tensor; nobody's memory holds them
@@ -99,7 +99,7 @@ Status read_tensor(Reader& in, uint32_t version, RwkvFile& out) {
 bool is_rwkv_file(const MappedFile& file) {
   uint32_t magic = 0;
   if (file.bytes().size() >= 4) std::memcpy(&magic, file.bytes().data(), 4);
-  return magic == kMagic;
+  return magic == kRwkvMagic;
 }
 
 Result<RwkvFile> read_rwkv_file(const std::string& path) {

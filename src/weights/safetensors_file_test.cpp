@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kConfig = R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 8})";
 
-std::string error_of(const std::string& path) {
+std::string error_of_safetensors(const std::string& path) {
   const auto source = open_tensor_source(path);
   return source.ok() ? "" : source.error().message;
 }
@@ -56,7 +56,7 @@ TEST(Safetensors, ShardsOpenAsOne) {
                     b_in + "\"}}");
   };
   write_index("model-00002-of-00002.safetensors");
-  EXPECT_NE(error_of(dir.path()).find("model-00002-of-00002.safetensors"), std::string::npos);
+  EXPECT_NE(error_of_safetensors(dir.path()).find("model-00002-of-00002.safetensors"), std::string::npos);
   write_bytes(dir.file("model-00002-of-00002.safetensors"), two.bytes());
   for (const std::string& path : {dir.path(), index, dir.file("model-00002-of-00002.safetensors")}) {
     const auto source = open_tensor_source(path);
@@ -65,19 +65,19 @@ TEST(Safetensors, ShardsOpenAsOne) {
     EXPECT_EQ(*static_cast<const float*>((*source)->view(*(*source)->find("b")).data), 3.0f);
   }
   write_index("model-00001-of-00002.safetensors");
-  EXPECT_NE(error_of(dir.path()).find("tensor b is not in model-00001-of-00002.safetensors"), std::string::npos);
+  EXPECT_NE(error_of_safetensors(dir.path()).find("tensor b is not in model-00001-of-00002.safetensors"), std::string::npos);
   write_index("../secret.safetensors");
-  EXPECT_NE(error_of(dir.path()).find("a plain file name is wanted"), std::string::npos);
+  EXPECT_NE(error_of_safetensors(dir.path()).find("a plain file name is wanted"), std::string::npos);
 }
 
 TEST(Safetensors, WhatIsMissingIsNamed) {
   TempDir dir;
-  EXPECT_NE(error_of(dir.path()).find("config.json: not found"), std::string::npos);
+  EXPECT_NE(error_of_safetensors(dir.path()).find("config.json: not found"), std::string::npos);
   write_bytes(dir.file("config.json"), kConfig);
-  EXPECT_NE(error_of(dir.path()).find("holds neither model.safetensors.index.json nor model.safetensors"),
+  EXPECT_NE(error_of_safetensors(dir.path()).find("holds neither model.safetensors.index.json nor model.safetensors"),
             std::string::npos);
   write_bytes(dir.file("pytorch_model.bin"), "x");
-  EXPECT_NE(error_of(dir.file("pytorch_model.bin")).find("no model that is read here"), std::string::npos);
+  EXPECT_NE(error_of_safetensors(dir.file("pytorch_model.bin")).find("no model that is read here"), std::string::npos);
 }
 
 TEST(Safetensors, LiesAreFound) {
@@ -86,7 +86,7 @@ TEST(Safetensors, LiesAreFound) {
   const std::string path = dir.file("model.safetensors");
   const auto with = [&](const std::string& header, size_t data_bytes) {
     write_bytes(path, safetensors_bytes(header, std::string(data_bytes, '\0')));
-    return error_of(path);
+    return error_of_safetensors(path);
   };
   const auto expect = [&](const std::string& header, size_t data_bytes, const std::string& what) {
     const std::string error = with(header, data_bytes);
@@ -126,9 +126,9 @@ TEST(Safetensors, LiesAreFound) {
   expect(std::string(100000, '['), 0, "must be an object");
   expect("{\"a\":" + std::string(100000, '['), 0, "nests deeper than 16 levels");
   write_bytes(path, std::string("\xff\xff\xff\xff\xff\xff\xff\x0f{}", 10));
-  EXPECT_NE(error_of(path).find("byte 0: a header of 1152921504606846975 bytes; at most"), std::string::npos);
+  EXPECT_NE(error_of_safetensors(path).find("byte 0: a header of 1152921504606846975 bytes; at most"), std::string::npos);
   write_bytes(path, "abc");
-  EXPECT_NE(error_of(path).find("byte 0: the header length needs 8 bytes, but the file has 3"), std::string::npos);
+  EXPECT_NE(error_of_safetensors(path).find("byte 0: the header length needs 8 bytes, but the file has 3"), std::string::npos);
 }
 
 TEST(HfConfig, FlattensWithDots) {

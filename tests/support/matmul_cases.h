@@ -108,7 +108,7 @@ inline std::vector<float> multiply(const OpTable& table, int threads, const Weig
   return y;
 }
 
-/// Rows for several tiles and every row class; for the portable table, which has neither and is slow, fewer.
+/// Rows for several tiles and every row class; for the portable table, which has no classes and is slow, fewer.
 inline int64_t many_rows(const OpTable& table) { return table.row == &kRefRowOps ? 40 : 150; }
 
 inline ::testing::AssertionResult same_bits(const float* a, const float* b, size_t n) {

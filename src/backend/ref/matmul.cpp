@@ -405,3 +405,5 @@ void arrange_q8(const float* x, int64_t stride, int64_t k, int rows, void* out) 
 }
 
 }  // namespace sluice::ref
+
+#undef SLUICE_WITH_FMA

@@ -7,7 +7,7 @@
 namespace sluice::lab {
 namespace {
 
-constexpr TokenId kStart = 1;
+constexpr TokenId kDocumentStart = 1;
 
 Result<Finding> run_selective_reconstruction(const Setting& setting) {
   SLUICE_TRY(const auto bench, Bench::open(setting));
@@ -21,7 +21,7 @@ Result<Finding> run_selective_reconstruction(const Setting& setting) {
     for (int o = 0; o < 6; ++o) {
       std::vector<int> order = {0, 1, 2, 3};
       for (int k = 0; k < o; ++k) std::next_permutation(order.begin(), order.begin() + 3);  // the last one stays before the end of its text
-      Request request = forced_request({kStart}, 1);
+      Request request = forced_request({kDocumentStart}, 1);
       for (const int d : order) {
         const int first = static_cast<int>(request.prompt.size());
         request.reuse.segments.push_back({first, length, 1, first - 1});

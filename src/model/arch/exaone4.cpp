@@ -7,25 +7,25 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kWindow{"sliding_window", ""}, kPattern{"sliding_window_pattern", ""};
-constexpr int kPeriod = 4;  // a GGUF's, where it does not list the layers
+constexpr ConfigKey kExaoneWindow{"sliding_window", ""}, kExaonePattern{"sliding_window_pattern", ""};
+constexpr int kExaonePeriod = 4;  // a GGUF's, where it does not list the layers
 
 /// Every how many layers one sees everything: the first files spell it out, "LLLG" for three local layers and a global one.
 Result<int> read_period(const ConfigReader& config) {
-  if (config.is_gguf() || config.is_null(kWindow)) return kPeriod;
-  if (const auto spelled = config.metadata().string(kPattern.hf); spelled.ok()) {
+  if (config.is_gguf() || config.is_null(kExaoneWindow)) return kExaonePeriod;
+  if (const auto spelled = config.metadata().string(kExaonePattern.hf); spelled.ok()) {
     const size_t last = spelled->size() - 1;
     if (spelled->empty() || spelled->find_first_not_of('L') != last || spelled->back() != 'G' || last >= kMaxLayers)
-      return config.refused(kPattern, fmt::format("is \"{}\"; known are a number and one global layer after local ones, as LLLG", spelled->substr(0, 100)));
+      return config.refused(kExaonePattern, fmt::format("is \"{}\"; known are a number and one global layer after local ones, as LLLG", spelled->substr(0, 100)));
     return static_cast<int>(spelled->size());
   }
-  SLUICE_TRY(const int64_t period, config.integer_or(kPattern, kPeriod, 1, kMaxLayers));
+  SLUICE_TRY(const int64_t period, config.integer_or(kExaonePattern, kExaonePeriod, 1, kMaxLayers));
   return static_cast<int>(period);
 }
 
 Result<Decoder> describe_exaone4(const ConfigReader& config, const TensorSource& source) {
   SLUICE_TRY(const int period, read_period(config));
-  config.cannot_be_said(period != kPeriod, fmt::format("sliding_window_pattern has a period of {}", period));
+  config.cannot_be_said(period != kExaonePeriod, fmt::format("sliding_window_pattern has a period of {}", period));
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source,
                                                 {.name = "exaone4",
                                                  .gguf = {.arch = "exaone4", .one_window = false},
@@ -40,7 +40,7 @@ Result<Decoder> describe_exaone4(const ConfigReader& config, const TensorSource&
   d.names.hf("post_attention_norm", {"model.layers.{}.post_attention_layernorm"})
       .hf("post_ffw_norm", {"model.layers.{}.post_feedforward_layernorm"});
   // Where there are windows, what sees everything is not rotated, even if all layers do.
-  const bool hybrid = config.is_gguf() ? d.config.info.windowed : !config.is_null(kWindow);
+  const bool hybrid = config.is_gguf() ? d.config.info.windowed : !config.is_null(kExaoneWindow);
   if (hybrid)
     d.each = [](int, AttentionConfig& a, MlpConfig&) {
       if (a.window == 0) a.rope = nullptr;

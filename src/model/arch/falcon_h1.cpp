@@ -8,13 +8,13 @@
 namespace sluice {
 namespace {
 
-struct Factors {
+struct FalconH1Factors {
   double embedding = 1, head = 1, key = 1, attention_in = 1, attention_out = 1, ssm_in = 1, ssm_out = 1;
   std::vector<double> mlp{1, 1}, ssm{1, 1, 1, 1, 1};  // gate, down; z, x, B, C, dt
 };
 
-Result<Factors> read_factors(const ConfigReader& config) {
-  Factors f;
+Result<FalconH1Factors> read_factors(const ConfigReader& config) {
+  FalconH1Factors f;
   if (config.is_gguf()) return f;
   for (const auto& [name, to] : {std::pair{"embedding_multiplier", &f.embedding}, {"lm_head_multiplier", &f.head}, {"key_multiplier", &f.key},
                                  {"attention_in_multiplier", &f.attention_in}, {"attention_out_multiplier", &f.attention_out},
@@ -30,7 +30,7 @@ Result<Factors> read_factors(const ConfigReader& config) {
   return f;
 }
 
-Result<Mamba2Config> read_falcon_h1_mixer(const ConfigReader& config, const TensorSource& source, const DecoderConfig& d, const Factors& f) {
+Result<Mamba2Config> read_falcon_h1_mixer(const ConfigReader& config, const TensorSource& source, const DecoderConfig& d, const FalconH1Factors& f) {
   SLUICE_TRY(Mamba2Config m, read_mamba2(config, d, {}));
   for (const double factor : f.ssm) m.scales.push_back(static_cast<float>(factor));
   m.input_scale = static_cast<float>(f.ssm_in), m.output_scale = static_cast<float>(f.ssm_out);
@@ -53,7 +53,7 @@ Result<Decoder> describe_falcon_h1(const ConfigReader& config, const TensorSourc
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY_STATUS(config.only({"attention_bias", ""}, false));
   SLUICE_TRY_STATUS(config.only({"mlp_bias", ""}, false));
-  SLUICE_TRY(const Factors f, read_factors(config));
+  SLUICE_TRY(const FalconH1Factors f, read_factors(config));
   SLUICE_TRY(const Mamba2Config mixer, read_falcon_h1_mixer(config, source, d.config, f));
   d.attention.scale *= static_cast<float>(f.attention_in * f.attention_in * f.key);
   if (!(d.attention.scale > 1e-9f && d.attention.scale < 1e9f))
@@ -71,7 +71,7 @@ Result<Decoder> describe_falcon_h1(const ConfigReader& config, const TensorSourc
   out.embedding_scale = static_cast<float>(f.embedding);
   out.logit_scale = static_cast<float>(f.head);
   const bool plain = f.embedding == 1 && f.head == 1 && f.key == 1 && f.attention_in == 1 && f.attention_out == 1 && f.ssm_in == 1 &&
-                     f.ssm_out == 1 && f.mlp == Factors().mlp && f.ssm == Factors().ssm;
+                     f.ssm_out == 1 && f.mlp == FalconH1Factors().mlp && f.ssm == FalconH1Factors().ssm;
   config.cannot_be_said(!plain, "the multipliers stand beside the weights");
   return out;
 }

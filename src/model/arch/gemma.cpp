@@ -13,7 +13,7 @@ namespace {
 constexpr ConfigKey kScalar{"query_pre_attn_scalar", ""};
 constexpr ConfigKey kScoreCap{"attn_logit_softcapping", "attn_logit_softcapping"};
 constexpr ConfigKey kLogitCap{"final_logit_softcapping", "final_logit_softcapping"};
-constexpr ConfigKey kPattern{"sliding_window_pattern", ""};
+constexpr ConfigKey kGemmaPattern{"sliding_window_pattern", ""};
 constexpr ConfigKey kUnderscoredPattern{"_sliding_window_pattern", ""};
 
 DecoderDefaults common(std::string_view name) {
@@ -106,7 +106,7 @@ Result<Decoder> gemma3(const ConfigReader& config, const TensorSource& source) {
   defaults.window = WindowRule::by_type;
   defaults.sliding_window = 4096;
   SLUICE_TRY(const int64_t older, config.integer_or(kUnderscoredPattern, 6, 1, kMaxLayers));
-  SLUICE_TRY(const int64_t period, config.integer_or(kPattern, older, 1, kMaxLayers));
+  SLUICE_TRY(const int64_t period, config.integer_or(kGemmaPattern, older, 1, kMaxLayers));
   defaults.window_period = static_cast<int>(period), defaults.window_full = static_cast<int>(period) - 1;
   config.cannot_be_said(period != 6, fmt::format("sliding_window_pattern is {}", period));
   SLUICE_TRY(PlainDecoder d, read_gemma(config, source, defaults));

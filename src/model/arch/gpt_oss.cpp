@@ -8,7 +8,7 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kExpertFfn{"", "expert_feed_forward_length"};
+constexpr ConfigKey kGptOssExpertFfn{"", "expert_feed_forward_length"};
 constexpr ConfigKey kAlpha{"swiglu_alpha", ""};
 constexpr ConfigKey kLimit{"swiglu_limit", ""};
 
@@ -46,8 +46,8 @@ Result<Decoder> describe_gpt_oss(const ConfigReader& config, const TensorSource&
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias", true));
   d.attention.output_bias = d.attention.qkv_bias;
   d.attention.sinks = Presence::required;
-  SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {.ffn = kExpertFfn}));
-  if (!config.is_gguf()) config.note(kExpertFfn, moe.ffn);
+  SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {.ffn = kGptOssExpertFfn}));
+  if (!config.is_gguf()) config.note(kGptOssExpertFfn, moe.ffn);
   moe.routing.score = Routing::Score::topk_softmax;
   moe.router_bias = moe.expert_bias = Presence::required;
   moe.act = Activation::swiglu_oai;

@@ -9,14 +9,14 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kExperts{"num_local_experts", "expert_count"}, kShared{"shared_intermediate_size", "expert_shared_feed_forward_length"};
+constexpr ConfigKey kGraniteExperts{"num_local_experts", "expert_count"}, kGraniteShared{"shared_intermediate_size", "expert_shared_feed_forward_length"};
 constexpr ConfigKey kRotates{"", "rope.scaling.finetuned"}, kRotaryFactor{"partial_rotary_factor", ""}, kAttending{"attn_layer_indices", ""};
 
 DecoderDefaults defaults_of(std::string_view name) {
   return {.name = name,
           .gguf = {"granitehybrid"},
           .own_layer_types = true,
-          .computes = {granite::kEmbedding.hf, granite::kScores.hf, granite::kResidual.hf, granite::kLogits.hf, kExperts.hf,
+          .computes = {granite::kEmbedding.hf, granite::kScores.hf, granite::kResidual.hf, granite::kLogits.hf, kGraniteExperts.hf,
                        "gguf.expert_count", "partial_rotary_factor"}};
 }
 
@@ -65,7 +65,7 @@ Result<Decoder> bamba(const ConfigReader& config, const TensorSource& source) {
 
 /// Whether what a GGUF calls granitehybrid is a Bamba: half of each head is rotated, and nothing of Granite's is said.
 bool is_bamba(const ConfigReader& config) {
-  for (const ConfigKey granites : {granite::kEmbedding, granite::kScores, granite::kResidual, granite::kLogits, kExperts, kShared})
+  for (const ConfigKey granites : {granite::kEmbedding, granite::kScores, granite::kResidual, granite::kLogits, kGraniteExperts, kGraniteShared})
     if (config.has(granites)) return false;
   if (!config.is_gguf() || !config.metadata().boolean_or(config.name(kRotates), true)) return false;
   const auto value = [&](std::string_view gguf) { return config.metadata().integer_or(config.name({"", gguf}), 0); };
@@ -90,8 +90,8 @@ Result<Decoder> granite4(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY_STATUS(granite::read_layers(config, d, false));
   SLUICE_TRY(const Mamba2Config mamba, read_mamba2(config, d.config, {}));
   place_mixers(d, attends, mamba);
-  SLUICE_TRY(const int64_t experts, config.integer_or(kExperts, 0, 0, 1 << 14));
-  SLUICE_TRY(int64_t shared, config.integer_or(kShared, config.is_gguf() ? 0 : 1024, 0, kMaxWidth));
+  SLUICE_TRY(const int64_t experts, config.integer_or(kGraniteExperts, 0, 0, 1 << 14));
+  SLUICE_TRY(int64_t shared, config.integer_or(kGraniteShared, config.is_gguf() ? 0 : 1024, 0, kMaxWidth));
   if (experts > 0) {
     SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {}));
     moe.routing.score = Routing::Score::topk_softmax;
@@ -100,11 +100,11 @@ Result<Decoder> granite4(const ConfigReader& config, const TensorSource& source)
   } else if (!config.is_gguf()) {
     d.mlp.ffn = d.config.info.ffn = shared;
     config.note({"intermediate_size", "feed_forward_length"}, shared);
-    for (const ConfigKey unused : {kShared, kExperts}) config.forget(unused);
+    for (const ConfigKey unused : {kGraniteShared, kGraniteExperts}) config.forget(unused);
   } else {
     shared = d.config.info.ffn;
-    config.forget(kShared);
-    config.note({kShared.hf, ""}, shared);
+    config.forget(kGraniteShared);
+    config.note({kGraniteShared.hf, ""}, shared);
   }
   if (config.is_gguf()) {
     const RopeConfig* rope = d.config.rope.get();

@@ -11,7 +11,7 @@ namespace {
 
 constexpr ConfigKey kJambaExpand{"mamba_expand", ""}, kJambaInner{"", "ssm.inner_size"}, kJambaRank{"mamba_dt_rank", "ssm.time_step_rank"};
 constexpr ConfigKey kJambaState{"mamba_d_state", "ssm.state_size"}, kJambaTaps{"mamba_d_conv", "ssm.conv_kernel"};
-constexpr ConfigKey kExperts{"num_experts", "expert_count"};
+constexpr ConfigKey kJambaExperts{"num_experts", "expert_count"};
 
 Result<MambaConfig> read_jamba_mixer(const ConfigReader& config, const DecoderConfig& d) {
   MambaConfig m;
@@ -63,9 +63,9 @@ Result<Decoder> describe_jamba(const ConfigReader& config, const TensorSource& s
   SLUICE_TRY(const Every attention, read_every(config, "attn_layer_period", "attn_layer_offset", {8, 4}));
   SLUICE_TRY(const std::vector<bool> attends, read_attending(config, d.config, [&](int l) { return attention.has(l); }));
   SLUICE_TRY(const Every experts, read_every(config, "expert_layer_period", "expert_layer_offset", {2, 1}));
-  SLUICE_TRY(const int64_t count, config.integer_or(kExperts, config.is_gguf() ? 0 : 16, 0, 1 << 14));
+  SLUICE_TRY(const int64_t count, config.integer_or(kJambaExperts, config.is_gguf() ? 0 : 16, 0, 1 << 14));
   if (count > 1) {
-    SLUICE_TRY(const MoeConfig moe, read_mixture(config, d.config, {.experts = kExperts}));
+    SLUICE_TRY(const MoeConfig moe, read_mixture(config, d.config, {.experts = kJambaExperts}));
     std::vector<bool> mixes;
     for (int l = 0; l < d.config.info.layers; ++l)
       mixes.push_back(config.is_gguf() ? source.find(fmt::format("blk.{}.ffn_gate_inp.weight", l)) != nullptr : experts.has(l));

@@ -11,10 +11,10 @@ namespace sluice {
 namespace {
 
 constexpr ConfigKey kDenseFfn{"intermediate_size_mlp", "feed_forward_length"};
-constexpr ConfigKey kExpertFfn{"intermediate_size", "expert_feed_forward_length"};
+constexpr ConfigKey kLlama4ExpertFfn{"intermediate_size", "expert_feed_forward_length"};
 constexpr ConfigKey kStep{"interleave_moe_layer_step", "interleave_moe_layer_step"};
 constexpr ConfigKey kMixed{"moe_layers", ""};
-constexpr ConfigKey kRotated{"no_rope_layers", ""};  // 1: the layer does rotate
+constexpr ConfigKey kLlama4Rotated{"no_rope_layers", ""};  // 1: the layer does rotate
 constexpr ConfigKey kChunk{"attention_chunk_size", "attention.chunk_size"};
 constexpr ConfigKey kTuning{"attn_temperature_tuning", ""}, kTuningScale{"attn_scale", "attention.temperature_scale"},
     kTuningPeriod{"floor_scale", "attention.temperature_length"};
@@ -24,7 +24,7 @@ constexpr int64_t kExpertsWithoutNorm = 128;  // of the model that does not norm
 Result<std::vector<int64_t>> read_rotated(const ConfigReader& config, int layers) {
   std::vector<int64_t> rotated;
   for (int l = 0; l < layers; ++l) rotated.push_back((l + 1) % 4 != 0);
-  if (config.has(kRotated)) return config.integers(kRotated, rotated.size(), 0, 1);
+  if (config.has(kLlama4Rotated)) return config.integers(kLlama4Rotated, rotated.size(), 0, 1);
   return rotated;
 }
 
@@ -41,7 +41,7 @@ Result<Decoder> describe_llama4(const ConfigReader& config, const TensorSource& 
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
   d.attention.output_bias = d.attention.qkv_bias;
-  SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {.ffn = kExpertFfn}));
+  SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config, {.ffn = kLlama4ExpertFfn}));
   moe.routing.score = Routing::Score::sigmoid;
   moe.weighs_input = true;
   moe.shared_ffn = moe.ffn;

@@ -10,10 +10,10 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kAct{"hidden_activation", "hidden_activation"};
+constexpr ConfigKey kModernBertAct{"hidden_activation", "hidden_activation"};
 constexpr ConfigKey kWindow{"local_attention", "attention.sliding_window"};
 constexpr ConfigKey kPeriod{"global_attn_every_n_layers", "attention.sliding_window_pattern"};
-constexpr ConfigKey kNormEps{"", "attention.layer_norm_epsilon"};
+constexpr ConfigKey kModernBertNormEps{"", "attention.layer_norm_epsilon"};
 constexpr ConfigKey kLayerTypes{"layer_types", ""};
 constexpr ConfigKey kLocalTheta{"local_rope_theta", "rope.freq_base_swa"};
 constexpr ConfigKey kUnifiedLocalTheta{"rope_local_base_freq", ""};
@@ -80,14 +80,14 @@ Result<EncoderParts> modernbert(const ConfigReader& config, const TensorSource& 
                            .rope_theta = 160000,
                            .tied = true,
                            .computes = {"hidden_activation", "layer_types", "gguf.attention.causal", "gguf.attention.sliding_window_pattern"}};
-  defaults.keys.norm_eps = {"norm_eps", config.has(kNormEps) ? kNormEps.gguf : "attention.layer_norm_rms_epsilon"};
+  defaults.keys.norm_eps = {"norm_eps", config.has(kModernBertNormEps) ? kModernBertNormEps.gguf : "attention.layer_norm_rms_epsilon"};
   if (!config.has(kUnifiedTheta)) defaults.keys.theta = {"global_rope_theta", "rope.freq_base"};
   defaults.window = WindowRule::by_type;  // counted below
   defaults.plain_local_rope = true;       // and so is their rotation
   SLUICE_TRY_STATUS(config.only({"", "attention.causal"}, false));
   SLUICE_TRY(PlainDecoder d, PlainDecoder::read(config, source, defaults));
-  if (!config.is_gguf()) config.note(kNormEps, static_cast<double>(d.config.norm.eps));  // llama.cpp's converter writes both, and llama.cpp reads this one
-  SLUICE_TRY(d.mlp.act, read_activation(config, kAct, "gelu"));
+  if (!config.is_gguf()) config.note(kModernBertNormEps, static_cast<double>(d.config.norm.eps));  // llama.cpp's converter writes both, and llama.cpp reads this one
+  SLUICE_TRY(d.mlp.act, read_activation(config, kModernBertAct, "gelu"));
   SLUICE_TRY(d.mlp.bias, read_bias(config, "mlp_bias"));
   SLUICE_TRY(d.attention.qkv_bias, read_bias(config, "attention_bias"));
   d.attention.output_bias = d.attention.qkv_bias;

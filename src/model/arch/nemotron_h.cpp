@@ -9,8 +9,8 @@
 namespace sluice {
 namespace {
 
-constexpr Mamba2Keys kKeys{"mamba_num_heads", "mamba_head_dim", "n_groups", "ssm_state_size", "conv_kernel", "use_bias", "use_conv_bias", 8, "expand"};
-constexpr ConfigKey kPattern{"hybrid_override_pattern", ""}, kTypes{"layers_block_type", ""}, kFfn{"", "feed_forward_length"};
+constexpr Mamba2Keys kNemotronKeys{"mamba_num_heads", "mamba_head_dim", "n_groups", "ssm_state_size", "conv_kernel", "use_bias", "use_conv_bias", 8, "expand"};
+constexpr ConfigKey kNemotronPattern{"hybrid_override_pattern", ""}, kNemotronTypes{"layers_block_type", ""}, kNemotronFfn{"", "feed_forward_length"};
 
 /// One letter per layer, as the pattern has them: M, * (attention), - (MLP), E (experts).
 Result<std::string> read_pattern(const ConfigReader& config, const TensorSource& source, const DecoderConfig& d) {
@@ -20,18 +20,18 @@ Result<std::string> read_pattern(const ConfigReader& config, const TensorSource&
       const auto has = [&](std::string_view name) { return source.find(fmt::format("blk.{}.{}.weight", l, name)) != nullptr; };
       pattern += has("ssm_in") ? 'M' : has("attn_q") ? '*' : has("ffn_gate_inp") ? 'E' : '-';
     }
-    config.note(kPattern, pattern);
+    config.note(kNemotronPattern, pattern);
     return pattern;
   }
-  if (const std::vector<std::string>* types = config.metadata().strings(kTypes.hf)) {
+  if (const std::vector<std::string>* types = config.metadata().strings(kNemotronTypes.hf)) {
     for (const std::string& type : *types)
       pattern += type == "mamba" || type == "linear_attention" ? 'M'
                  : type == "attention" || type == "full_attention" ? '*'
                  : type == "mlp" ? '-' : type == "moe" ? 'E' : '?';
   } else {
-    SLUICE_TRY(pattern, config.string_or(kPattern, ""));
+    SLUICE_TRY(pattern, config.string_or(kNemotronPattern, ""));
   }
-  const ConfigKey key = config.has(kTypes) ? kTypes : kPattern;
+  const ConfigKey key = config.has(kNemotronTypes) ? kNemotronTypes : kNemotronPattern;
   if (pattern.size() != static_cast<size_t>(d.info.layers) || pattern.find_first_not_of("M*-E") != std::string::npos)
     return config.invalid(key, fmt::format("must name mamba, attention, mlp or moe (M, *, -, E) for each of {} layers", d.info.layers));
   return pattern;
@@ -71,7 +71,7 @@ Result<Decoder> describe_nemotron_h(const ConfigReader& config, const TensorSour
   const DecoderConfig& c = d.config;
   SLUICE_TRY(const std::string pattern, read_pattern(config, source, c));
   SLUICE_TRY(const std::vector<bool> attends, read_attending(config, c, [&](int l) { return pattern[static_cast<size_t>(l)] == '*'; }));
-  SLUICE_TRY(const Mamba2Config mamba, read_mamba2(config, c, kKeys));
+  SLUICE_TRY(const Mamba2Config mamba, read_mamba2(config, c, kNemotronKeys));
   AttentionConfig attention = d.attention;
   SLUICE_TRY(attention.qkv_bias, read_bias(config, "attention_bias"));
   attention.output_bias = attention.qkv_bias;
@@ -98,7 +98,7 @@ Result<Decoder> describe_nemotron_h(const ConfigReader& config, const TensorSour
     }
     widths.push_back(pattern[l] == '-' ? mlp.ffn : pattern[l] == 'E' ? moe.ffn : 0);
   }
-  config.note(kFfn, widths);
+  config.note(kNemotronFfn, widths);
 
   const std::string at = "backbone.layers.{}.mixer";
   TensorNames names;

@@ -10,7 +10,7 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kNormalized{"norm_topk_prob", ""};
+constexpr ConfigKey kQwenNormalized{"norm_topk_prob", ""};
 constexpr ConfigKey kSparseStep{"decoder_sparse_step", ""};
 constexpr ConfigKey kDenseLayers{"mlp_only_layers", ""};
 
@@ -38,7 +38,7 @@ Result<Decoder> qwen2moe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config,
                                          {.experts = {"num_experts", "expert_count"},
                                           .ffn = {"moe_intermediate_size", "expert_feed_forward_length"}}));
-  SLUICE_TRY(moe.routing.renormalize, config.boolean_or(kNormalized, false));
+  SLUICE_TRY(moe.routing.renormalize, config.boolean_or(kQwenNormalized, false));
   config.cannot_be_said(moe.routing.renormalize, "norm_topk_prob is true");
   const ConfigKey shared{"shared_expert_intermediate_size", "expert_shared_feed_forward_length"};
   if (const TensorInfo* up = source.find("blk.0.ffn_up_shexp.weight"); config.is_gguf() && !config.has(shared) && up != nullptr && up->shape.rank == 2) {
@@ -72,7 +72,7 @@ Result<Decoder> qwen3moe(const ConfigReader& config, const TensorSource& source)
   SLUICE_TRY(MoeConfig moe, read_mixture(config, d.config,
                                          {.experts = {"num_experts", "expert_count"},
                                           .ffn = {"moe_intermediate_size", "expert_feed_forward_length"}}));
-  SLUICE_TRY(moe.routing.renormalize, config.boolean_or(kNormalized, config.is_gguf()));
+  SLUICE_TRY(moe.routing.renormalize, config.boolean_or(kQwenNormalized, config.is_gguf()));
   config.cannot_be_said(!moe.routing.renormalize, "norm_topk_prob is false");
   SLUICE_TRY(const int64_t step, config.integer_or(kSparseStep, 1, 1, kMaxLayers));
   place(config, step, moe, d);

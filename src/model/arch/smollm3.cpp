@@ -6,7 +6,7 @@
 namespace sluice {
 namespace {
 
-constexpr ConfigKey kRotated{"no_rope_layers", ""};  // 1: the layer does rotate
+constexpr ConfigKey kNoRopeRotated{"no_rope_layers", ""};  // 1: the layer does rotate
 constexpr ConfigKey kNoRopeInterval{"no_rope_layer_interval", ""};
 
 Result<Decoder> describe_smollm3(const ConfigReader& config, const TensorSource& source) {
@@ -21,8 +21,8 @@ Result<Decoder> describe_smollm3(const ConfigReader& config, const TensorSource&
   SLUICE_TRY(const int64_t interval, config.integer_or(kNoRopeInterval, 4, 1, kMaxLayers));
   std::vector<int64_t> rotated;
   for (int l = 0; l < d.config.info.layers; ++l) rotated.push_back((l + 1) % interval != 0);
-  if (config.has(kRotated)) {
-    SLUICE_TRY(rotated, config.integers(kRotated, rotated.size(), 0, 1));
+  if (config.has(kNoRopeRotated)) {
+    SLUICE_TRY(rotated, config.integers(kNoRopeRotated, rotated.size(), 0, 1));
   }
   for (size_t l = 0; l < rotated.size(); ++l)
     config.cannot_be_said((rotated[l] != 0) != ((l + 1) % 4 != 0), fmt::format("no_rope_layers has {} for layer {}", rotated[l], l));

@@ -8,8 +8,8 @@ namespace {
 constexpr ConfigKey kQRank{"q_lora_rank", "attention.q_lora_rank"};
 constexpr ConfigKey kKvRank{"kv_lora_rank", "attention.kv_lora_rank"};
 constexpr ConfigKey kNopeDim{"qk_nope_head_dim", ""};
-constexpr ConfigKey kRopeDim{"qk_rope_head_dim", "rope.dimension_count"};
-constexpr ConfigKey kValueDim{"v_head_dim", "attention.value_length_mla"};
+constexpr ConfigKey kLatentRopeDim{"qk_rope_head_dim", "rope.dimension_count"};
+constexpr ConfigKey kLatentValueDim{"v_head_dim", "attention.value_length_mla"};
 constexpr ConfigKey kKeyDim{"", "attention.key_length_mla"};
 constexpr ConfigKey kRowDim{"", "attention.key_length"}, kLatentDim{"", "attention.value_length"};
 
@@ -28,12 +28,12 @@ Result<LatentAttentionConfig> read_latent_attention(const ConfigReader& config, 
     if (config.is_gguf()) config.note_null(kQRank.hf);
   }
   SLUICE_TRY(a.kv_rank, config.integer(kKvRank, 1, kMaxHeadDim));
-  SLUICE_TRY(a.rope_dim, config.integer(kRopeDim, 2, kMaxHeadDim));
+  SLUICE_TRY(a.rope_dim, config.integer(kLatentRopeDim, 2, kMaxHeadDim));
   const bool of_heads = reading.heads_in_gguf || (config.is_gguf() && !config.has(kKeyDim));  // DeepSeek's first files
-  const ConfigKey value{kValueDim.hf, of_heads ? kLatentDim.gguf : kValueDim.gguf};
+  const ConfigKey value{kLatentValueDim.hf, of_heads ? kLatentDim.gguf : kLatentValueDim.gguf};
   SLUICE_TRY(a.v_dim, config.is_gguf() && reading.heads_in_gguf ? config.integer_or(value, a.hidden / a.heads, 1, kMaxHeadDim)
                                                                 : config.integer(value, 1, kMaxHeadDim));
-  if (a.rope_dim % 2 != 0) return config.invalid(kRopeDim, fmt::format("is {}; it must be even", a.rope_dim));
+  if (a.rope_dim % 2 != 0) return config.invalid(kLatentRopeDim, fmt::format("is {}; it must be even", a.rope_dim));
   if (config.is_gguf()) {
     SLUICE_TRY(const int64_t key, config.integer(of_heads ? kRowDim : kKeyDim, a.rope_dim + 1, kMaxHeadDim));
     a.nope_dim = key - a.rope_dim;

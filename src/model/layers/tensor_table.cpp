@@ -34,7 +34,7 @@ std::optional<Place> place_of(const std::map<std::string, Place, std::less<>>& p
   return place;
 }
 
-constexpr std::string_view kScale = ".scale";
+constexpr std::string_view kScaleEnding = ".scale";
 
 // Buffers that old checkpoints saved.
 bool is_harmless(std::string_view name) {
@@ -102,7 +102,7 @@ WeightPiece TensorTable::resolve(std::string_view key, const Shape& shape, bool 
     place = Place{std::string(key)};
   }
   if (place->name.empty()) return {};
-  if (!gguf && key.ends_with(kScale)) place->name.replace(place->name.size() - kScale.size(), kScale.size(), ".weight_scale");
+  if (!gguf && key.ends_with(kScaleEnding)) place->name.replace(place->name.size() - kScaleEnding.size(), kScaleEnding.size(), ".weight_scale");
   if (gguf && layer_ >= 0) place->name = "blk.{}." + place->name;
   if (!gguf) place->name = with_prefix(place->name);
   WeightPiece piece;
@@ -154,7 +154,7 @@ void TensorTable::declare(Destination to, std::string_view key, Shape shape, Pre
 void TensorTable::matrix(std::string_view key, PackedMatrix* to, int64_t n, int64_t k, std::string_view role, Presence presence) {
   declare(to, key, {n, k}, presence, role, -1, 0);
   if (names_->scales && presence != Presence::absent)
-    declare(&to->scale, std::string(split_suffix(key).first) + std::string(kScale), {1}, Presence::if_present, {}, -1, 0);
+    declare(&to->scale, std::string(split_suffix(key).first) + std::string(kScaleEnding), {1}, Presence::if_present, {}, -1, 0);
 }
 void TensorTable::vector(std::string_view key, const float** to, int64_t n, Presence presence) {
   declare(to, key, {n}, presence, {}, -1, 0);

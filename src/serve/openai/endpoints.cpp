@@ -10,14 +10,11 @@
 #include "serve/openai/field_reader.h"
 
 namespace sluice {
-namespace {
 
 uint64_t random_u64() {
   static thread_local std::random_device device;
   return uint64_t{device()} << 32 | device();
 }
-
-}  // namespace
 
 HttpResponse json_response(const Json& json) { return {200, {{"Content-Type", "application/json"}}, dump_json(json)}; }
 

@@ -89,6 +89,8 @@ class Endpoints {
 
 inline constexpr char kTooLong[] = "context_length_exceeded";
 HttpResponse json_response(const Json& json);
+/// The system's, for seeds.
+uint64_t random_u64();
 /// 128 random bits in hexadecimal.
 std::string random_id();
 

@@ -5,18 +5,12 @@
 #include <algorithm>
 #include <ctime>
 #include <nlohmann/json.hpp>
-#include <random>
 
 namespace sluice {
 
 namespace {
 
 constexpr int kDefaultCompletionTokens = 16;  // OpenAI's
-
-uint64_t random_u64() {
-  static thread_local std::random_device device;
-  return uint64_t{device()} << 32 | device();
-}
 
 /// Where each token's text begins, in code points; the first `added` have none.
 std::vector<size_t> text_offsets(const Tokenizer& tokenizer, std::span<const TokenId> ids, size_t added,

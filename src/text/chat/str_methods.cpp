@@ -13,7 +13,7 @@ namespace {
 void charge(Runtime& runtime, const Value& self) { runtime.budget.read(self.text().size()); }
 
 template <Case to>
-Value with_case(Runtime& runtime, const Value& self, const Arguments& args) {
+Value in_case(Runtime& runtime, const Value& self, const Arguments& args) {
   const Bound bound("case", args, {});
   return change_case(self.text(), to, runtime.budget);
 }
@@ -79,7 +79,7 @@ Value position(Runtime& runtime, const Value& self, const Arguments& args) {
   return -1;
 }
 
-Value count(Runtime& runtime, const Value& self, const Arguments& args) {
+Value count_in_str(Runtime& runtime, const Value& self, const Arguments& args) {
   const Bound bound("count", args, {"sub", "start", "end"});
   charge(runtime, self);
   bound.required(0);
@@ -224,13 +224,13 @@ Value without_affix(Runtime& runtime, const Value& self, const Arguments& args) 
   return self;
 }
 
-constexpr std::array<NamedFunction, 35> kMethods = {{
-    {"upper", with_case<Case::upper>},
-    {"lower", with_case<Case::lower>},
-    {"casefold", with_case<Case::folded>},
-    {"title", with_case<Case::title>},
-    {"capitalize", with_case<Case::capitalized>},
-    {"swapcase", with_case<Case::swap>},
+constexpr std::array<NamedFunction, 35> kStrMethods = {{
+    {"upper", in_case<Case::upper>},
+    {"lower", in_case<Case::lower>},
+    {"casefold", in_case<Case::folded>},
+    {"title", in_case<Case::title>},
+    {"capitalize", in_case<Case::capitalized>},
+    {"swapcase", in_case<Case::swap>},
     {"strip", stripped<true, true>},
     {"lstrip", stripped<true, false>},
     {"rstrip", stripped<false, true>},
@@ -240,7 +240,7 @@ constexpr std::array<NamedFunction, 35> kMethods = {{
     {"rfind", position<true, false>},
     {"index", position<false, true>},
     {"rindex", position<true, true>},
-    {"count", count},
+    {"count", count_in_str},
     {"replace", replaced},
     {"join", joined},
     {"center", padded<'^'>},
@@ -264,6 +264,6 @@ constexpr std::array<NamedFunction, 35> kMethods = {{
 
 }  // namespace
 
-std::span<const NamedFunction> str_methods() { return kMethods; }
+std::span<const NamedFunction> str_methods() { return kStrMethods; }
 
 }  // namespace sluice::jinja

@@ -37,7 +37,7 @@ Value partition(Runtime& runtime, const Value& self, const Arguments& args) {
   return make_tuple({text.slice(0, at), text.slice(at, separator->size()), text.slice(after, text.size() - after)});
 }
 
-constexpr std::array<NamedFunction, 5> kMethods = {{
+constexpr std::array<NamedFunction, 5> kSplitMethods = {{
     {"split", split_method<false>},
     {"rsplit", split_method<true>},
     {"splitlines", splitlines},
@@ -47,6 +47,6 @@ constexpr std::array<NamedFunction, 5> kMethods = {{
 
 }  // namespace
 
-std::span<const NamedFunction> str_split_methods() { return kMethods; }
+std::span<const NamedFunction> str_split_methods() { return kSplitMethods; }
 
 }  // namespace sluice::jinja

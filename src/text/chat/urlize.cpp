@@ -121,7 +121,7 @@ size_t count(std::string_view s, std::string_view what) {
   return n;
 }
 
-struct Options {
+struct LinkOptions {
   std::optional<int64_t> limit;  // characters of a link's text
   MarkedText attributes;         // rel and target
   std::vector<MarkedText> schemes;
@@ -146,7 +146,7 @@ std::pair<size_t, size_t> address_range(std::string_view word) {
   return {begin, end};
 }
 
-MarkedText shortened(const MarkedText& text, const Options& options) {
+MarkedText shortened(const MarkedText& text, const LinkOptions& options) {
   if (!options.limit) return text;
   const auto offsets = code_point_offsets(text.bytes());
   const auto size = static_cast<int64_t>(offsets.size()) - 1;
@@ -168,7 +168,7 @@ MarkedText link(std::string_view before, const MarkedText& address, const Marked
   return out;
 }
 
-MarkedText linked(const MarkedText& text, const Options& options) {
+MarkedText linked(const MarkedText& text, const LinkOptions& options) {
   const std::string& s = text.bytes();
   std::u32string decoded;
   for (size_t i = 0; i < s.size();) {
@@ -229,7 +229,7 @@ MarkedText relations(const MarkedText* rel, bool nofollow, Budget& budget) {
 Value urlize(Runtime& runtime, const Value& in, const Arguments& args) {
   const Bound bound("urlize", args, {"trim_url_limit", "nofollow", "target", "rel", "extra_schemes"});
   Budget& budget = runtime.budget;
-  Options options;
+  LinkOptions options;
   if (bound[0] != nullptr && !bound[0]->is_none()) options.limit = bound.integer(0, 0);
   append_attribute("rel", relations(bound.text(3), bound.flag(1, false), budget), budget, options.attributes);
   if (bound.text(2) != nullptr) append_attribute("target", *bound.text(2), budget, options.attributes);

@@ -10,7 +10,7 @@
 namespace sluice::jinja {
 namespace {
 
-struct Options {
+struct WrapOptions {
   size_t width;
   bool break_long_words, break_at_hyphens;
 };
@@ -82,7 +82,7 @@ class Line {
   std::u32string characters_;
 };
 
-std::vector<MarkedText> wrapped(const Line& line, std::vector<Chunk> chunks, const Options& options, Budget& budget) {
+std::vector<MarkedText> wrapped(const Line& line, std::vector<Chunk> chunks, const WrapOptions& options, Budget& budget) {
   std::vector<MarkedText> out;
   for (size_t next = 0; next < chunks.size();) {
     budget.step();
@@ -131,7 +131,7 @@ Value word_wrap(Runtime& runtime, const Value& in, const Arguments& args) {
   const MarkedText separator = bound.text(2) != nullptr ? *bound.text(2) : MarkedText("\n", true);
   // textwrap asks for exactly true where it parts words, and for any truth where it breaks long ones.
   const bool at_hyphens = bound[3] == nullptr || (bound[3]->is_bool() && bound[3]->boolean());
-  const Options options{static_cast<size_t>(std::max<int64_t>(width, 0)), bound.flag(1, true), bound.flag(3, true)};
+  const WrapOptions options{static_cast<size_t>(std::max<int64_t>(width, 0)), bound.flag(1, true), bound.flag(3, true)};
   std::vector<MarkedText> lines;
   for (const MarkedText& text : split_lines(in.text(), false, budget)) {
     if (width <= 0) fail_value(fmt::format("invalid width {} (must be > 0)", width));

@@ -1,5 +1,5 @@
 // Each kind of part of a tokenizer.json against the package that defined it: parts.json, made by
-// tests/golden_parts/make_tokenizer_parts.py.
+// tests/golden/make_tokenizer_parts.py.
 
 #include <gtest/gtest.h>
 

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-json golden() { return json::parse(*read_file(test::repository_data("plamo2.json"))); }
+json golden_plamo2() { return json::parse(*read_file(test::repository_data("plamo2.json"))); }
 
 GgufVocab vocabulary(const json& entry) {
   GgufVocab vocab{.model = "plamo2"};
@@ -25,7 +25,7 @@ GgufVocab vocabulary(const json& entry) {
 }
 
 TEST(GgufPlamo2, EqualsTheDefinition) {
-  const json document = golden();
+  const json document = golden_plamo2();
   size_t compared = 0;
   for (const auto& [name, entry] : document["vocabularies"].items()) {
     const auto tokenizer = make_gguf_tokenizer(vocabulary(entry));
@@ -41,7 +41,7 @@ TEST(GgufPlamo2, EqualsTheDefinition) {
 }
 
 TEST(GgufPlamo2, ControlTokensAreFoundInTrustedTextOnly) {
-  const auto tokenizer = make_gguf_tokenizer(vocabulary(golden()["vocabularies"]["logs"]));
+  const auto tokenizer = make_gguf_tokenizer(vocabulary(golden_plamo2()["vocabularies"]["logs"]));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
   const std::string text = "<|plamo:bos|>";
   EXPECT_EQ((*tokenizer)->encode(text, {.parse_special = true}), std::vector<TokenId>{1});
@@ -51,7 +51,7 @@ TEST(GgufPlamo2, ControlTokensAreFoundInTrustedTextOnly) {
 }
 
 TEST(GgufPlamo2, ErrorsSayWhatIsMissing) {
-  const GgufVocab good = vocabulary(golden()["vocabularies"]["logs"]);
+  const GgufVocab good = vocabulary(golden_plamo2()["vocabularies"]["logs"]);
   const auto error = [&](auto change) {
     GgufVocab vocab = good;
     change(vocab);
