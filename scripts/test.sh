@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds and runs all of them, and ends with their counts.
-#   (default)   release build with every test, the parsers and the KV and scheduling code under ASan+UBSan (with the portable kernels), and the official
+#   (default)   release build with every test, the parsers and the KV and scheduling code under ASan+UBSan, and the official
 #               openai client against the built server
 #   --sanitize  everything under ASan+UBSan, and the concurrent parts under TSan
 # SLUICE_TEST_DATA names a folder of test data that cannot be in the repository; tests that want it skip without it.
@@ -21,9 +21,9 @@ failures="$(mktemp)"
 trap 'rm -f "$summary" "$failures"' EXIT
 status=0
 
-build() {  # preset, SLUICE_PORTABLE, targets...
-  local preset=$1 portable=$2; shift 2
-  cmake --preset "$preset" -DSLUICE_PORTABLE="$portable" >/dev/null || failed_step "configuring $preset"
+build() {  # preset, targets...
+  local preset=$1; shift
+  cmake --preset "$preset" >/dev/null || failed_step "configuring $preset"
   cmake --build "build/$preset" ${1:+--target "$@"} || failed_step "building $preset"
 }
 
@@ -52,13 +52,13 @@ concurrent=(base_test backend_test serve_http_test serve_openai_test exactness_t
 python3 tools/check_layers.py || failed_step "tools/check_layers.py"
 python3 tools/check_names.py || failed_step "tools/check_names.py"
 if [ "$mode" = --sanitize ]; then
-  build asan OFF
-  build tsan OFF "${concurrent[@]}"
+  build asan
+  build tsan "${concurrent[@]}"
   python3 tools/run_tests.py build/asan "build/tsan:$(IFS=,; echo "${concurrent[*]}")" --summary "$summary" --failures "$failures" || status=1
 else
-  build release OFF
-  build asan ON "${careful[@]}"  # kernels are none of these tests, and take minutes each to compile under a sanitizer
-  python3 tools/run_tests.py build/release "build/asan:$(IFS=,; echo "${careful[*]}")" --summary "$summary" --failures "$failures" || status=1
+  build release
+  build asan-portable "${careful[@]}"  # kernels are none of these tests, and take minutes each to compile under a sanitizer
+  python3 tools/run_tests.py build/release "build/asan-portable:$(IFS=,; echo "${careful[*]}")" --summary "$summary" --failures "$failures" || status=1
   server_tests "$PWD/build/release/sluice"
 fi
 
