@@ -18,10 +18,6 @@ namespace {
 
 using namespace test;
 
-struct Piece {
-  int sequence, first_pos, rows;
-};
-
 /// Runs the pieces as one batch; returns their output rows, concatenated.
 std::vector<float> attend(const Ops& ops, const HeadShape& s, const std::vector<Sequence>& sequences,
                           const std::vector<Piece>& pieces, const KvFormat& format, int block_tokens, uint64_t seed = 1) {
@@ -44,25 +40,6 @@ std::vector<float> attend(const Ops& ops, const HeadShape& s, const std::vector<
   std::vector<float> out(q.size(), NAN);
   ops.attend({q.data(), out.data(), s.heads, s.scale(), s.window, kv.view, segments});
   return out;
-}
-
-/// Rows of head_dim values as they come back from a format.
-std::vector<float> decoded(const std::vector<float>& x, int head_dim, const KvFormat& format) {
-  std::vector<uint8_t> row(format.row_bytes(head_dim)), side(static_cast<size_t>(format.side_bytes));
-  std::vector<float> y(x.size());
-  for (size_t at = 0; at < x.size(); at += static_cast<size_t>(head_dim)) {
-    format.encode(x.data() + at, head_dim, row.data(), side.data());
-    const float factor = format.decode(row.data(), side.data(), head_dim, y.data() + at);
-    for (int d = 0; d < head_dim; ++d) y[at + static_cast<size_t>(d)] *= factor;
-  }
-  return y;
-}
-
-/// A sequence whose keys and values are those that a format stores.
-Sequence stored(Sequence seq, const HeadShape& s, const KvFormat& format) {
-  seq.k = decoded(seq.k, s.head_dim, format);
-  seq.v = decoded(seq.v, s.head_dim, format);
-  return seq;
 }
 
 std::vector<double> naive(const HeadShape& s, const Sequence& seq, int pos) {

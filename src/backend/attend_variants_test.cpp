@@ -39,12 +39,8 @@ Variant random_variant(Rng& rng, const HeadShape& s) {
   return v;
 }
 
-struct VariantPiece {
-  int sequence, first_pos, rows;
-};
-
 std::vector<float> attend(const Ops& ops, const HeadShape& s, const Variant& v, const std::vector<Sequence>& sequences,
-                          const std::vector<VariantPiece>& pieces, const KvFormat& format, int block_tokens, uint64_t seed = 1, bool only_windows = false) {
+                          const std::vector<Piece>& pieces, const KvFormat& format, int block_tokens, uint64_t seed = 1, bool only_windows = false) {
   Rng rng(seed);
   int blocks = 3;
   for (const Sequence& seq : sequences) blocks += (seq.length + block_tokens - 1) / block_tokens;
@@ -52,13 +48,13 @@ std::vector<float> attend(const Ops& ops, const HeadShape& s, const Variant& v, 
   if (v.one_row) kv.view.v = kv.view.k;
   std::vector<std::vector<BlockId>> tables;
   for (const Sequence& seq : sequences) tables.push_back(kv.store(ops, seq));
-  for (const VariantPiece& p : pieces)  // only_windows: one of each sequence, and blocks before its window hold NaN
+  for (const Piece& p : pieces)  // only_windows: one of each sequence, and blocks before its window hold NaN
     for (int i = 0; only_windows && (i + 1) * block_tokens <= p.first_pos - s.window + 1; ++i) tables[static_cast<size_t>(p.sequence)][static_cast<size_t>(i)] = kv.free.back();
   std::vector<float> q;
   std::vector<AttendSegment> segments;
   const size_t row = static_cast<size_t>(s.heads) * static_cast<size_t>(s.head_dim);
   int rows = 0;
-  for (const VariantPiece& p : pieces) {
+  for (const Piece& p : pieces) {
     segments.push_back({rows, p.rows, p.first_pos, tables[static_cast<size_t>(p.sequence)].data()});
     const auto from = sequences[static_cast<size_t>(p.sequence)].q.begin() + static_cast<int64_t>(static_cast<size_t>(p.first_pos) * row);
     q.insert(q.end(), from, from + static_cast<int64_t>(static_cast<size_t>(p.rows) * row));
@@ -104,26 +100,15 @@ std::vector<double> naive(const HeadShape& s, const Variant& v, const Sequence& 
   return out;
 }
 
-Sequence stored_rows(Sequence seq, const HeadShape& s, const KvFormat& format) {
-  std::vector<uint8_t> row(format.row_bytes(s.head_dim)), side(static_cast<size_t>(format.side_bytes));
-  for (std::vector<float>* x : {&seq.k, &seq.v})
-    for (float* at = x->data(); at < x->data() + x->size(); at += s.head_dim) {
-      format.encode(at, s.head_dim, row.data(), side.data());
-      const float factor = format.decode(row.data(), side.data(), s.head_dim, at);
-      for (int d = 0; d < s.head_dim; ++d) at[d] *= factor;
-    }
-  return seq;
-}
-
 /// What attending in integers may be off by (attend_test.cpp bounds it; here: for these tests' sizes).
 double integer_error(KvType type) { return type == KvType::int8 ? 2e-3 : type == KvType::int4 ? 0.15 : 0; }
 
 void expect_float64(const Ops& ops, const HeadShape& s, const Variant& v, const std::vector<Sequence>& sequences,
-                    const std::vector<VariantPiece>& pieces, const KvFormat& format, int block_tokens) {
+                    const std::vector<Piece>& pieces, const KvFormat& format, int block_tokens) {
   const auto out = attend(ops, s, v, sequences, pieces, format, block_tokens);
   size_t at = 0;
-  for (const VariantPiece& p : pieces) {
-    const Sequence kept = stored_rows(sequences[static_cast<size_t>(p.sequence)], s, format);
+  for (const Piece& p : pieces) {
+    const Sequence kept = stored(sequences[static_cast<size_t>(p.sequence)], s, format);
     for (int r = 0; r < p.rows; ++r)
       for (const double want : naive(s, v, kept, p.first_pos + r, p.first_pos + p.rows)) {
         ASSERT_NEAR(static_cast<double>(out[at]), want, 6e-6 * (1 + std::abs(want)) + integer_error(format.type))
@@ -143,7 +128,7 @@ TEST(AttendVariants, EqualFloat64OnRandomShapes) {
     const HeadShape s = random_shape(rng);
     const Variant v = random_variant(rng, s);
     std::vector<Sequence> sequences;
-    std::vector<VariantPiece> pieces;
+    std::vector<Piece> pieces;
     for (int i = 0; i < 2; ++i) {
       const int length = static_cast<int>(rng.below(4) == 0 ? rng.between(500, 900) : rng.between(1, 300));
       sequences.emplace_back(rng, s, length);
@@ -185,7 +170,7 @@ TEST(AttendVariants, BatchChunksBlocksAndThreadsChangeNoBit) {
       const auto alone = attend(Ops(*table, one), s, v, sequences, {{0, length - rows, rows}}, format, 16);
       for (int threads : {2, 3}) {
         ThreadPool pool(threads);
-        std::vector<VariantPiece> pieces;  // encoders' segments are not cut
+        std::vector<Piece> pieces;  // encoders' segments are not cut
         for (int done = 0, chunk; done < rows; done += chunk) {
           chunk = v.causal ? static_cast<int>(rng.between(1, std::min(rows - done, 20))) : rows;
           pieces.push_back({0, length - rows + done, chunk});
@@ -211,7 +196,7 @@ TEST(AttendVariants, NothingBeforeAWindowIsRead) {
       const KvFormat& format = random_row_format(rng);
       const int block_tokens = kBlockTokens[rng.below(std::size(kBlockTokens))], length = static_cast<int>(rng.between(200, 900)), rows = static_cast<int>(rng.between(1, 20));
       const std::vector<Sequence> sequences{Sequence(rng, s, length)};
-      const std::vector<VariantPiece> pieces{{0, length - rows, rows}};
+      const std::vector<Piece> pieces{{0, length - rows, rows}};
       const Ops ops(*table, pool);
       EXPECT_TRUE(same_bits(attend(ops, s, v, sequences, pieces, format, block_tokens), attend(ops, s, v, sequences, pieces, format, block_tokens, 1, true)))
           << table->isa << " " << format.name << ", window " << s.window << ", length " << length << ", rows " << rows << ", block " << block_tokens << ", " << v.text();
@@ -229,10 +214,10 @@ TEST(AttendVariants, ASharedPrefixChangesNoBit) {
       v.causal = true;
       if (trial == 0) v.slopes = {0.1f, 0.2f, -0.1f, 0.0f};
       const std::vector<Sequence> sequences{Sequence(rng, s, 530)};
-      const std::vector<VariantPiece> pieces{{0, 529, 1}, {0, 520, 2}, {0, 525, 1}};
+      const std::vector<Piece> pieces{{0, 529, 1}, {0, 520, 2}, {0, 525, 1}};
       const auto together = attend(Ops(*table, pool), s, v, sequences, pieces, kKvF16, 16);
       std::vector<float> apart;
-      for (const VariantPiece& p : pieces) {
+      for (const Piece& p : pieces) {
         const auto rows = attend(Ops(*table, pool), s, v, sequences, {p}, kKvF16, 16);
         apart.insert(apart.end(), rows.begin(), rows.end());
       }
@@ -250,7 +235,7 @@ TEST(AttendVariants, LatentRows) {
   Sequence copied = sequences[0];
   copied.v = copied.k;
   for (const KvFormat* format : {&kKvF16, &kKvInt8, &kKvF32, &kKvInt4}) {
-    const std::vector<VariantPiece> pieces{{0, 270, 3}, {0, 299, 1}};
+    const std::vector<Piece> pieces{{0, 270, 3}, {0, 299, 1}};
     const auto want = attend(Ops(kRefOps, pool), s, latent, sequences, pieces, *format, 16);
     for (const OpTable* table : tables()) {
       const Ops ops(*table, pool);

@@ -8,6 +8,9 @@
 
 namespace sluice::lab {
 
+/// Of loads for the simulator alone, which takes any.
+inline constexpr int kSimulatedVocab = 32'000;
+
 std::vector<TokenId> random_tokens(Rng& rng, int64_t vocab, int n);
 /// Greedy, with its length forced; logprobs are on, so that outputs can be compared to the bit.
 Request forced_request(std::vector<TokenId> prompt, int output_tokens, uint64_t seed = 0);

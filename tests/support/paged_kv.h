@@ -95,6 +95,30 @@ struct PagedKv {
   }
 };
 
+/// Rows of one sequence in a batch.
+struct Piece {
+  int sequence, first_pos, rows;
+};
+
+/// Rows of head_dim values as they come back from a format.
+inline std::vector<float> decoded(const std::vector<float>& x, int head_dim, const KvFormat& format) {
+  std::vector<uint8_t> row(format.row_bytes(head_dim)), side(static_cast<size_t>(format.side_bytes));
+  std::vector<float> y(x.size());
+  for (size_t at = 0; at < x.size(); at += static_cast<size_t>(head_dim)) {
+    format.encode(x.data() + at, head_dim, row.data(), side.data());
+    const float factor = format.decode(row.data(), side.data(), head_dim, y.data() + at);
+    for (int d = 0; d < head_dim; ++d) y[at + static_cast<size_t>(d)] *= factor;
+  }
+  return y;
+}
+
+/// A sequence whose keys and values are those that a format stores.
+inline Sequence stored(Sequence seq, const HeadShape& s, const KvFormat& format) {
+  seq.k = decoded(seq.k, s.head_dim, format);
+  seq.v = decoded(seq.v, s.head_dim, format);
+  return seq;
+}
+
 inline HeadShape random_shape(Rng& rng) {
   constexpr int kDims[] = {1, 8, 16, 20, 24, 64, 80, 96, 128};
   constexpr int kGroups[] = {1, 2, 3, 7, 8};

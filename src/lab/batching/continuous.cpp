@@ -7,10 +7,9 @@
 namespace sluice::lab {
 namespace {
 
-constexpr int kContinuousVocab = 32'000;
 
 Load load_at(double rate, const Setting& setting) {
-  return mixed_lengths(kContinuousVocab, {.n = setting.quick ? 400 : 2000, .prompt_mean = 32, .output_mean = 64, .output_most = 512, .rate = rate});
+  return mixed_lengths(kSimulatedVocab, {.n = setting.quick ? 400 : 2000, .prompt_mean = 32, .output_mean = 64, .output_most = 512, .rate = rate});
 }
 
 /// The highest rate at which the median latency is at most `limit_ms`, and the run at it.

@@ -4,8 +4,7 @@ namespace sluice::lab {
 namespace {
 
 Result<Finding> run_decode_first(const Setting& setting) {
-  constexpr int kVocab = 32'000;
-  const Load load = mixed_lengths(kVocab, {.n = setting.quick ? 200 : 2000, .prompt_mean = 200, .output_mean = 64, .output_most = 400, .rate = 2});
+  const Load load = mixed_lengths(kSimulatedVocab, {.n = setting.quick ? 200 : 2000, .prompt_mean = 200, .output_mean = 64, .output_most = 400, .rate = 2});
   EngineOptions options = engine_options(2048, 64 * 2048);
   options.max_num_seqs = 64;
   options.chunk_policy = "prefill-first";

@@ -15,8 +15,7 @@ double variation(const Run& run) {
 }
 
 Result<Finding> run_split_and_fuse(const Setting& setting) {
-  constexpr int kVocab = 32'000;
-  const Load load = mixed_lengths(kVocab, {.n = setting.quick ? 300 : 2000, .prompt_mean = 400, .output_mean = 64, .output_most = 400, .rate = 6});
+  const Load load = mixed_lengths(kSimulatedVocab, {.n = setting.quick ? 300 : 2000, .prompt_mean = 400, .output_mean = 64, .output_most = 400, .rate = 6});
   EngineOptions options = engine_options(2048, 64 * 2048);
   options.max_num_seqs = 64;
   EngineOptions prefill_first = options, fused = options;

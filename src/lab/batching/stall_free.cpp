@@ -6,13 +6,12 @@
 namespace sluice::lab {
 namespace {
 
-constexpr int kStallFreeVocab = 32'000;
 
 /// A chat-like stream at `rate` per second (0: all at once), every 16th prompt long.
 Load with_long_prompts(int n, double rate) {
-  Load load = mixed_lengths(kStallFreeVocab, {.n = n, .prompt_mean = 32, .output_mean = 128, .output_most = 400, .rate = rate});
+  Load load = mixed_lengths(kSimulatedVocab, {.n = n, .prompt_mean = 32, .output_mean = 128, .output_most = 400, .rate = rate});
   Rng rng(13);
-  for (size_t i = 8; i < load.requests.size(); i += 16) load.requests[i].prompt = random_tokens(rng, kStallFreeVocab, 1800);
+  for (size_t i = 8; i < load.requests.size(); i += 16) load.requests[i].prompt = random_tokens(rng, kSimulatedVocab, 1800);
   return load;
 }
 

@@ -31,11 +31,10 @@ struct EarlyEnds {
 
 // The baselines: how long a short request waits for its batch, and what padding would cost.
 Result<Finding> run_static_batching(const Setting& setting) {
-  constexpr int kVocab = 32'000;
   const int n = setting.quick ? 200 : 2000;
-  Load load = mixed_lengths(kVocab, {.n = n, .prompt_mean = 64, .output_mean = 64, .output_most = 512, .rate = 1});
+  Load load = mixed_lengths(kSimulatedVocab, {.n = n, .prompt_mean = 64, .output_mean = 64, .output_most = 512, .rate = 1});
   if (!setting.trace.empty()) {
-    SLUICE_TRY(load, trace_load(setting.trace, kVocab, {.limit = n, .max_prompt_tokens = 512, .max_output_tokens = 511, .request_rate = 1}));
+    SLUICE_TRY(load, trace_load(setting.trace, kSimulatedVocab, {.limit = n, .max_prompt_tokens = 512, .max_output_tokens = 511, .request_rate = 1}));
   }
   EngineOptions options = engine_options(1024, 64 * 1024);
   options.max_num_seqs = 16;

@@ -9,7 +9,6 @@
 
 namespace sluice::lab {
 
-inline constexpr int kSimulatedVocab = 32'000;
 inline constexpr double kMs = 1e6;  // in nanoseconds
 
 /// Requests of the load, by their place in it.

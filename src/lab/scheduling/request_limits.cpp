@@ -5,7 +5,6 @@
 namespace sluice::lab {
 namespace {
 
-constexpr int kLimitedVocab = 32'000;
 constexpr double kSlo_ms = 2000;
 
 EngineOptions small_server() {
@@ -15,7 +14,7 @@ EngineOptions small_server() {
 }
 
 Load load_at(double rate, int n) {
-  return mixed_lengths(kLimitedVocab, {.n = n, .prompt_mean = 64, .output_mean = 64, .output_most = 300, .rate = rate});
+  return mixed_lengths(kSimulatedVocab, {.n = n, .prompt_mean = 64, .output_mean = 64, .output_most = 300, .rate = rate});
 }
 
 /// Requests a second whose first token came within the limit, while requests came.
@@ -49,7 +48,7 @@ Result<Finding> early_rejection(const Setting& setting) {
   many_seats.max_num_seqs = 64;
   Load alike;
   Rng rng(8);
-  for (int i = 0; i < 30 * n; ++i) alike.requests.push_back(forced_request(random_tokens(rng, kLimitedVocab, 16), 64)), alike.arrivals.push_back(i * Nanos{5'000'000});
+  for (int i = 0; i < 30 * n; ++i) alike.requests.push_back(forced_request(random_tokens(rng, kSimulatedVocab, 16), 64)), alike.arrivals.push_back(i * Nanos{5'000'000});
   SLUICE_TRY(const Run by_turns, simulate(many_seats, alike));
   const double in_time = static_cast<double>(std::ranges::count_if(by_turns.records, [](const RequestRecord& r) { return r.ok && static_cast<double>(r.ttft()) <= kSlo_ms * 1e6; }));
 
