@@ -9,6 +9,7 @@ usage: tools/check_names.py     (from anywhere inside the repository)
   (docs/adr/0022). Functions may have one name if their parameters differ,
   and an alias may stand in several files if it is the same.
 """
+import doctest
 import re
 import sys
 from collections import defaultdict
@@ -27,24 +28,25 @@ def statements(text):
     text = NOISE.sub(lambda m: " " if m.group().startswith("/") else '""', re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", "", text, flags=re.M))
     inside, at, start = [], 0, 0
     while at < len(text):
+        if text[at] not in "{};":
+            at += 1
+            continue
         head = " ".join(text[start:at].split())
         if text[at] == "{" and (match := re.match(r"^(?:inline )?namespace ?([\w:]*)$", head)):
             inside.append(match.group(1))
             start = at + 1
         elif text[at] == "{":
-            depth, begin = 0, at
+            depth = 0
             while True:
                 depth += {"{": 1, "}": -1}.get(text[at], 0)
                 if depth == 0 or at + 1 == len(text):
                     break
                 at += 1
             if TYPE.match(head) or re.search(r"\)(?: ?const)?(?: ?noexcept)?(?: ?override)?(?: ?->.*)?(?: ?:.*)?$", head):
-                yield inside, head
-                start = at + 1
-            elif begin == start:
+                yield tuple(inside), head
                 start = at + 1
         elif text[at] == ";":
-            yield inside, head + ";"
+            yield tuple(inside), head + ";"
             start = at + 1
         elif text[at] == "}":
             if inside:
@@ -59,8 +61,16 @@ def variables(statement):
     return [m.group(1) for part in statement.rstrip(";").split(",") if (m := re.search(r"(\w+) ?(?:=.*)?$", part.strip()))]
 
 
-def names(inside, statement):
-    """What it defines, as it would have to be unique: functions with their parameters."""
+def names(statement):
+    """What it defines, as it would have to be unique: functions with their parameters.
+
+    >>> text = "#define X {\\nnamespace a { struct T; class [[nodiscard]] T final : B { int t; }; namespace { enum E { x }; // }"
+    >>> text += "\\nconstexpr K kA{1, 2}, kB[] = {'}'}; using J = json; int f(const T& t, int n = 1) { return g(t); } TEST(S, N) {} } }"
+    >>> [(inside, name) for inside, statement in statements(text) for name in names(statement) if inside[-1]]
+    [(('a',), 'T')]
+    >>> [name for inside, statement in statements(text) for name in names(statement) if not inside[-1]]
+    ['E', 'kA', 'kB', 'J', 'f(const T& , int )']
+    """
     if statement in (";", "") or statement.startswith(("template class", "extern ", "friend ", "static_assert", "namespace ", "using namespace", "INSTANTIATE_", "TEST")):
         return []
     if (match := TYPE.match(statement)) and not statement.endswith(";"):
@@ -72,7 +82,7 @@ def names(inside, statement):
     if not statement.endswith(";"):
         head = re.sub(r"\).*?$", ")", statement) if statement.count("(") == 1 else statement
         if match := FUNCTION.match(head):
-            return [match.group(1) + re.sub(r" ?=[^,)]*|\b\w+(?=[,)])", "", match.group(2))]
+            return [match.group(1) + re.sub(r"\b\w+(?=[,)])", "", re.sub(r" ?=[^,)]*", "", match.group(2)))]
         return []
     return [v for v in variables(statement) if re.match(r"^k[A-Z]", v)] if "(" not in statement.split("=")[0].split("{")[0] else []
 
@@ -88,10 +98,12 @@ def library_of(path):
 
 def main():
     errors, types, local = [], {}, defaultdict(dict)
+    if doctest.testmod().failed:  # it would find nothing, and pass
+        return 1
     for path in sorted([*(ROOT / "src").rglob("*.h"), *(ROOT / "src").rglob("*.cpp"), *(ROOT / "tests" / "support").rglob("*.h")]):
         file, (library, batched) = path.relative_to(ROOT), library_of(path)
         for inside, statement in statements(path.read_text()):
-            for name in names(inside, statement):
+            for name in names(statement):
                 if "" not in inside:
                     if TYPE.match(statement) and types.setdefault("::".join([*inside, name]), file) != file:
                         errors.append(f"{file}: {'::'.join([*inside, name])} is a type of {types['::'.join([*inside, name])]}, too")
